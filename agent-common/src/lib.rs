@@ -1,0 +1,175 @@
+//! Records that the eBPF programs write and the agent reads.
+//!
+//! Both sides compile this crate, so the layout is one fact: `repr(C)`, no padding
+//! (`bytemuck::Pod` refuses it at compile time) and sizes asserted below.
+#![no_std]
+
+pub mod limits;
+
+use bytemuck::{Pod, Zeroable};
+
+/// Length of a task name in the kernel, the final NUL included (`TASK_COMM_LEN`, `include/linux/sched.h`).
+pub const COMM_LEN: usize = 16;
+
+/// What a record is. The numbers are stable: a number is never given a second meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum RecordKind {
+    /// [`OomRecord`].
+    Oom = 1,
+    /// [`HangRecord`].
+    Hang = 2,
+    /// [`IoRecord`].
+    Io = 3,
+}
+
+impl RecordKind {
+    /// The kind with this number, if there is one.
+    pub const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Oom),
+            2 => Some(Self::Hang),
+            3 => Some(Self::Io),
+            _ => None,
+        }
+    }
+}
+
+/// First bytes of every record.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Header {
+    /// A [`RecordKind`] number.
+    pub kind: u32,
+    /// Size of the whole record in bytes.
+    pub size: u32,
+    /// `bpf_ktime_get_ns()`: `CLOCK_MONOTONIC`, nanoseconds.
+    pub at_ns: u64,
+}
+
+/// Value of a number the kernel at hand does not tell.
+pub const ABSENT_U64: u64 = u64::MAX;
+/// As [`ABSENT_U64`], for 32 bits.
+pub const ABSENT_U32: u32 = u32::MAX;
+/// Value of an unknown `oom_score_adj`, outside the kernel's -1000..=1000.
+pub const ABSENT_SCORE: i32 = i32::MIN;
+
+/// `oom:mark_victim`: the kernel chose a process to kill.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct OomRecord {
+    /// Kind, size, time.
+    pub header: Header,
+    /// Victim's `total_vm`, kB, or [`ABSENT_U64`].
+    pub total_vm_kb: u64,
+    /// Victim's anonymous resident memory, kB, or [`ABSENT_U64`].
+    pub anon_rss_kb: u64,
+    /// Victim's file-backed resident memory, kB, or [`ABSENT_U64`].
+    pub file_rss_kb: u64,
+    /// Victim's shared resident memory, kB, or [`ABSENT_U64`].
+    pub shmem_rss_kb: u64,
+    /// Victim's page tables, kB, or [`ABSENT_U64`].
+    pub pgtables_kb: u64,
+    /// Victim as `task_pid_nr` gives it, in the initial pid namespace.
+    pub pid: u32,
+    /// Victim's user id, or [`ABSENT_U32`].
+    pub uid: u32,
+    /// Victim's `oom_score_adj`, or [`ABSENT_SCORE`].
+    pub oom_score_adj: i32,
+    /// Thread whose allocation started the kill (the current task of the tracepoint).
+    pub trigger_tid: u32,
+    /// Process of that thread.
+    pub trigger_pid: u32,
+    /// User of that thread.
+    pub trigger_uid: u32,
+    /// Victim's name, NUL-terminated; empty when the kernel does not tell it.
+    pub comm: [u8; COMM_LEN],
+    /// Trigger's name, NUL-terminated.
+    pub trigger_comm: [u8; COMM_LEN],
+}
+
+/// `sched:sched_process_hang`: khungtaskd found a task in uninterruptible sleep for too long.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct HangRecord {
+    /// Kind, size, time.
+    pub header: Header,
+    /// The task (a thread id) in the initial pid namespace.
+    pub pid: u32,
+    /// Keeps the layout free of padding; zero.
+    pub reserved: u32,
+    /// The task's name, NUL-terminated; empty when the kernel does not tell it.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// A block request that took at least the threshold from issue to completion.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct IoRecord {
+    /// Kind, size, time (of the completion).
+    pub header: Header,
+    /// Issue to completion, nanoseconds.
+    pub latency_ns: u64,
+    /// First sector, in units of 512 bytes.
+    pub sector: u64,
+    /// Kernel-internal `dev_t`: major << 20 | minor.
+    pub dev: u32,
+    /// Bytes of the request at issue.
+    pub bytes: u32,
+    /// An [`IoOp`] number.
+    pub op: u32,
+    /// The completion's `error`: 0 or a negative errno.
+    pub error: i32,
+    /// Process that issued it (often a kernel worker), or 0.
+    pub issuer_pid: u32,
+    /// Keeps the layout free of padding; zero.
+    pub reserved: u32,
+    /// Issuer's name, NUL-terminated.
+    pub issuer_comm: [u8; COMM_LEN],
+}
+
+/// Kind of block request, from the first letters of the tracepoint's `rwbs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum IoOp {
+    /// `R`
+    Read = 0,
+    /// `W`
+    Write = 1,
+    /// `D`
+    Discard = 2,
+    /// `F` or anything else.
+    Other = 3,
+}
+
+impl IoOp {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Discard, Self::Other];
+
+    /// The kind with this number; an unknown number is [`IoOp::Other`].
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Read,
+            1 => Self::Write,
+            2 => Self::Discard,
+            _ => Self::Other,
+        }
+    }
+
+    /// Label value on metrics and alerts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Discard => "discard",
+            Self::Other => "other",
+        }
+    }
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 16);
+    assert!(size_of::<OomRecord>() == 112);
+    assert!(size_of::<HangRecord>() == 40);
+    assert!(size_of::<IoRecord>() == 72);
+};

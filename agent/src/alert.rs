@@ -1,0 +1,98 @@
+//! The alert object of webhook bodies and NATS subjects.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// How bad, from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Worth a look in working hours.
+    Warn,
+    /// Worth waking somebody.
+    Critical,
+    /// Worth waking everybody; passes rate limits.
+    Emergency,
+}
+
+impl Severity {
+    /// All severities, least first.
+    pub const ALL: [Self; 4] = [Self::Info, Self::Warn, Self::Critical, Self::Emergency];
+
+    /// Name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Critical => "critical",
+            Self::Emergency => "emergency",
+        }
+    }
+}
+
+/// Where an incident stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It began (for a kernel event: it happened).
+    Firing,
+    /// More became known, or it got worse.
+    Updated,
+    /// It is over.
+    Resolved,
+}
+
+impl Status {
+    /// Name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Updated => "updated",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// One message about one incident. The first eight keys are a fixed contract, the others may grow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// Host it is about.
+    pub hostname: String,
+    /// When the message was made, RFC 3339 with zone.
+    pub timestamp: String,
+    /// How bad.
+    pub severity: Severity,
+    /// Metric, or an event's counter.
+    pub metric: String,
+    /// Value that led to it; 1 for events that are not measured.
+    pub value: f64,
+    /// Limit it is compared with, where there is one.
+    pub threshold: Option<f64>,
+    /// One sentence for a person.
+    pub message: String,
+    /// Few, low-cardinality names and values.
+    pub labels: BTreeMap<String, String>,
+    /// Where the incident stands.
+    pub status: Status,
+    /// Unique per incident.
+    pub id: String,
+    /// Same for the same condition.
+    pub fingerprint: String,
+    /// When the incident began, RFC 3339.
+    pub started_at: String,
+    /// When it ended, RFC 3339.
+    pub ended_at: Option<String>,
+    /// Seconds since it began.
+    pub duration_secs: u64,
+    /// Rule that judged.
+    pub rule: String,
+    /// Who saw it.
+    pub source: Vec<String>,
+    /// What to read at night.
+    pub runbook_url: Option<String>,
+    /// Everything known, typed.
+    pub context: Map<String, Value>,
+}

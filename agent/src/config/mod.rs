@@ -1,0 +1,5 @@
+//! The configuration.
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub struct Config {}

@@ -1,0 +1,1 @@
+//! eBPF: loading, attaching and reading the programs.

@@ -1,0 +1,1 @@
+//! Engine: all state, one pure step.

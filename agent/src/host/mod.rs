@@ -1,0 +1,91 @@
+//! The host as an argument: everything the agent reads from the machine goes through [`Host`].
+//!
+//! [`live::LiveHost`] is the real one, [`fixture::FixtureHost`] is written as text in a test.
+//! Paths are those of the host (`/proc/stat`); the implementation maps them to
+//! `agent.host_root`, `agent.proc_root` and `agent.sys_root`.
+
+use std::io;
+
+pub mod clock;
+pub mod fixture;
+pub mod live;
+
+/// What `statvfs` tells of a filesystem.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FsStat {
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes not used.
+    pub free_bytes: u64,
+    /// Bytes not used that an ordinary user may take.
+    pub available_bytes: u64,
+    /// Inodes in all; 0 where the filesystem has no such limit.
+    pub inodes: u64,
+    /// Inodes not used.
+    pub inodes_free: u64,
+    /// Mounted read-only.
+    pub read_only: bool,
+}
+
+/// What `ETHTOOL_GDRVINFO` tells of an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NicDriver {
+    /// Driver name.
+    pub driver: String,
+    /// Firmware version; may be empty.
+    pub firmware: String,
+}
+
+/// What `uname` tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uname {
+    /// Host name.
+    pub nodename: String,
+    /// Kernel release.
+    pub release: String,
+    /// Machine, e.g. `x86_64`.
+    pub machine: String,
+}
+
+/// A file that stays open between passes.
+pub trait HostFile: Send {
+    /// Replaces `buf` with the file's content from its start. A file larger than
+    /// [`MAX_FILE`] is cut there.
+    fn read(&mut self, buf: &mut Vec<u8>) -> io::Result<()>;
+}
+
+/// Largest file read, bytes.
+pub const MAX_FILE: usize = 16 << 20;
+
+/// The machine.
+pub trait Host: Send + Sync {
+    /// Opens a file to be read again and again.
+    fn open(&self, path: &str) -> io::Result<Box<dyn HostFile>>;
+    /// Replaces `buf` with the file's content.
+    fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()>;
+    /// Calls `each` with the name of every entry of a directory, `.` and `..` left out.
+    fn list(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()>;
+    /// Target of a symbolic link.
+    fn read_link(&self, path: &str) -> io::Result<String>;
+    /// Filesystem figures. May hang on a dead mount: call it aside.
+    fn statvfs(&self, path: &str) -> io::Result<FsStat>;
+    /// Driver and firmware of an interface.
+    fn nic_driver(&self, interface: &str) -> io::Result<NicDriver>;
+    /// Kernel and host name.
+    fn uname(&self) -> Uname;
+    /// Clock ticks per second of `/proc` times (`USER_HZ`).
+    fn ticks_per_second(&self) -> u64 {
+        100
+    }
+    /// Bytes per page.
+    fn page_size(&self) -> u64 {
+        4096
+    }
+}
+
+/// Content of a text file, cut at [`MAX_FILE`]; bytes that are not UTF-8 are replaced.
+pub fn read_text(host: &dyn Host, path: &str) -> io::Result<String> {
+    let mut buf = Vec::new();
+    host.read(path, &mut buf)?;
+    Ok(String::from_utf8_lossy(&buf).into_owned())
+}

@@ -1,0 +1,1 @@
+//! Inventory: what hardware and software the host is made of.

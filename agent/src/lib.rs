@@ -1,0 +1,19 @@
+//! `sysops-agent`: from the kernel's events and counters to alerts that arrive.
+//!
+//! The data flow, and the order in which modules may know each other, is in `docs/DESIGN.md`.
+
+pub mod alert;
+pub mod collect;
+pub mod config;
+#[cfg(feature = "ebpf")]
+pub mod ebpf;
+pub mod engine;
+pub mod event;
+pub mod host;
+pub mod inventory;
+pub mod metric;
+pub mod notify;
+pub mod sample;
+pub mod text;
+pub mod time;
+pub mod watch;

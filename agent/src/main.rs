@@ -1,0 +1,2 @@
+//! `sysops-agent`.
+fn main() {}

@@ -1,0 +1,72 @@
+//! What a metric is. Every metric is one `const` beside the collector that reads it, or in
+//! [`crate::engine::derive`] when the engine computes it.
+
+/// How a metric's values behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, until a reset.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// Unit of a metric's values on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// 0-100.
+    Percent,
+    /// Bytes.
+    Bytes,
+    /// Bytes per second.
+    BytesPerSecond,
+    /// Events per second.
+    PerSecond,
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// A plain count.
+    Count,
+    /// One number per another.
+    Ratio,
+    /// Degrees Celsius.
+    Celsius,
+}
+
+/// One metric: the row from which METRICS.md, HELP and TYPE lines and the check of metric
+/// names in the configuration are made.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Name on the wire: snake case, unit last.
+    pub name: &'static str,
+    /// Name on the Prometheus endpoint without its `sysops_` prefix; base units, counters end in `_total`.
+    /// Empty: not exposed there (rates, which Prometheus computes itself).
+    pub prometheus: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// Unit of the values on the wire.
+    pub unit: Unit,
+    /// Label names, in the order in which label values are given.
+    pub labels: &'static [&'static str],
+    /// One sentence for people.
+    pub help: &'static str,
+    /// File, and field where that is not plain.
+    pub source: &'static str,
+}
+
+impl Unit {
+    /// Name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Percent => "percent",
+            Self::Bytes => "bytes",
+            Self::BytesPerSecond => "bytes/s",
+            Self::PerSecond => "1/s",
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Count => "count",
+            Self::Ratio => "ratio",
+            Self::Celsius => "celsius",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Notify: from an alert to a person.

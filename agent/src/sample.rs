@@ -1,0 +1,222 @@
+//! Samples on their way from a collector to the engine.
+//!
+//! A collector names a series by metric and label values; [`Samples`] interns it once and from
+//! then on moves `(SeriesId, f64)`. The interner lives on the collector thread; the engine learns
+//! of a series through [`Batch::defs`] before its first sample, and forgets it through
+//! [`Batch::retired`]. Ids of retired series are used again.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use crate::metric::Metric;
+use crate::time::Now;
+
+/// Small number that stands for a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeriesId(pub u32);
+
+/// What a [`SeriesId`] stands for.
+#[derive(Clone, Debug)]
+pub struct SeriesDef {
+    /// Number used by samples.
+    pub id: SeriesId,
+    /// Row of the metric table.
+    pub metric: &'static Metric,
+    /// Label values, in the order of [`Metric::labels`].
+    pub labels: Box<[Box<str>]>,
+}
+
+/// One pass of one collector.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Name in the table of collectors.
+    pub collector: &'static str,
+    /// When the pass was made.
+    pub at: Now,
+    /// Series that appear for the first time.
+    pub defs: Vec<SeriesDef>,
+    /// Readings.
+    pub samples: Vec<(SeriesId, f64)>,
+    /// Series that were not read for a while and are given up.
+    pub retired: Vec<SeriesId>,
+    /// The process table, from the process collector only.
+    pub processes: Option<ProcTable>,
+}
+
+/// The newest look at all processes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProcTable {
+    /// One row a process, largest resident memory first, at most [`MAX_PROC_ROWS`].
+    pub rows: Vec<ProcRow>,
+    /// Processes seen in all.
+    pub total: usize,
+}
+
+/// Rows a [`ProcTable`] holds at most; those with the least memory are left out.
+pub const MAX_PROC_ROWS: usize = 4096;
+
+/// One process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProcRow {
+    /// Process id.
+    pub pid: u32,
+    /// Start time in clock ticks since boot (`/proc/PID/stat` field 22): with the pid it names one process.
+    pub start_ticks: u64,
+    /// Name as the kernel keeps it; hostile text.
+    pub comm: Box<str>,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// CPU use since the previous pass, percent of one core; 0 on the first.
+    pub cpu_percent: f32,
+    /// State letter of `/proc/PID/stat`.
+    pub state: u8,
+}
+
+struct Entry {
+    def: SeriesDef,
+    hash: u64,
+    last_pass: u64,
+}
+
+/// Interner and buffer a collector writes into.
+pub struct Samples {
+    batch: Batch,
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    by_hash: HashMap<u64, Vec<u32>>,
+    hasher: RandomState,
+    max_series: usize,
+    refused: u64,
+    pass: u64,
+}
+
+/// Passes (of any collector) after which a series that was not read is given up, once room is needed.
+const IDLE_PASSES: u64 = 512;
+
+impl Samples {
+    /// An empty interner for at most `max_series` series.
+    pub fn new(max_series: usize) -> Self {
+        Self {
+            batch: Batch::default(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            by_hash: HashMap::new(),
+            hasher: RandomState::new(),
+            max_series,
+            refused: 0,
+            pass: 0,
+        }
+    }
+
+    /// Starts a pass; `spare` gives its buffers back for use.
+    pub fn begin(&mut self, collector: &'static str, at: Now, spare: Option<Batch>) {
+        let mut batch = spare.unwrap_or_default();
+        batch.defs.clear();
+        batch.samples.clear();
+        batch.retired.clear();
+        batch.processes = None;
+        batch.collector = collector;
+        batch.at = at;
+        self.batch = batch;
+        self.pass += 1;
+    }
+
+    /// When this pass was begun.
+    pub fn at(&self) -> Now {
+        self.batch.at
+    }
+
+    /// One reading. `labels` are the label values in the order of `metric.labels`.
+    /// A value that is not finite is left out; a new series over the limit is refused and counted.
+    pub fn put(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+        debug_assert_eq!(metric.labels.len(), labels.len(), "labels of {}", metric.name);
+        if !value.is_finite() {
+            return;
+        }
+        if let Some(id) = self.intern(metric, labels) {
+            self.batch.samples.push((id, value));
+        }
+    }
+
+    /// Hands the process table over with this pass.
+    pub fn put_processes(&mut self, table: ProcTable) {
+        self.batch.processes = Some(table);
+    }
+
+    /// Ends the pass.
+    pub fn finish(&mut self) -> Batch {
+        std::mem::take(&mut self.batch)
+    }
+
+    /// Series refused because of the limit, since the start.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Series known now.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Whether no series is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn intern(&mut self, metric: &'static Metric, labels: &[&str]) -> Option<SeriesId> {
+        let hash = self.hasher.hash_one((metric.name, labels));
+        if let Some(slots) = self.by_hash.get(&hash) {
+            for &slot in slots {
+                if let Some(entry) = self.entries[slot as usize].as_mut()
+                    && std::ptr::eq(entry.def.metric, metric)
+                    && entry.def.labels.iter().map(|l| &**l).eq(labels.iter().copied())
+                {
+                    entry.last_pass = self.pass;
+                    return Some(entry.def.id);
+                }
+            }
+        }
+        self.define(metric, labels, hash)
+    }
+
+    fn define(&mut self, metric: &'static Metric, labels: &[&str], hash: u64) -> Option<SeriesId> {
+        if self.len() >= self.max_series {
+            self.retire_idle();
+        }
+        if self.len() >= self.max_series {
+            self.refused += 1;
+            return None;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() as u32 - 1
+        });
+        let def =
+            SeriesDef { id: SeriesId(slot), metric, labels: labels.iter().map(|&l| l.into()).collect() };
+        self.batch.defs.push(def.clone());
+        self.entries[slot as usize] = Some(Entry { def, hash, last_pass: self.pass });
+        self.by_hash.entry(hash).or_default().push(slot);
+        Some(SeriesId(slot))
+    }
+
+    fn retire_idle(&mut self) {
+        for slot in 0..self.entries.len() {
+            let idle = self.entries[slot]
+                .as_ref()
+                .is_some_and(|e| self.pass.saturating_sub(e.last_pass) > IDLE_PASSES);
+            if !idle {
+                continue;
+            }
+            if let Some(entry) = self.entries[slot].take() {
+                self.batch.retired.push(entry.def.id);
+                self.free.push(slot as u32);
+                if let Some(slots) = self.by_hash.get_mut(&entry.hash) {
+                    slots.retain(|&s| s as usize != slot);
+                    if slots.is_empty() {
+                        self.by_hash.remove(&entry.hash);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Time as an argument. Only [`crate::host::clock`] reads clocks.
+
+/// A moment on both clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// `CLOCK_MONOTONIC`, nanoseconds: for durations; the clock of eBPF timestamps.
+    pub mono_ns: u64,
+    /// Unix time, nanoseconds: for people and the wire.
+    pub wall_ns: i64,
+}
+
+/// Nanoseconds in a second.
+pub const SECOND: u64 = 1_000_000_000;
+/// Nanoseconds in a millisecond.
+pub const MILLI: u64 = 1_000_000;
+
+impl Now {
+    /// Nanoseconds since `earlier` on the monotonic clock; 0 if that lies in the future.
+    pub fn since(self, earlier: Self) -> u64 {
+        self.mono_ns.saturating_sub(earlier.mono_ns)
+    }
+
+    /// The wall-clock moment at which the monotonic clock showed `mono_ns`.
+    pub fn at_mono(self, mono_ns: u64) -> Self {
+        let delta = mono_ns as i64 - self.mono_ns as i64;
+        Self { mono_ns, wall_ns: self.wall_ns.saturating_add(delta) }
+    }
+
+    /// This moment moved `secs` seconds on.
+    #[must_use]
+    pub fn plus_secs(self, secs: u64) -> Self {
+        let delta = secs.saturating_mul(SECOND);
+        Self {
+            mono_ns: self.mono_ns.saturating_add(delta),
+            wall_ns: self.wall_ns.saturating_add(delta as i64),
+        }
+    }
+}
