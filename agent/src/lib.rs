@@ -3,6 +3,7 @@
 //! The data flow, and the order in which modules may know each other, is in `docs/DESIGN.md`.
 
 pub mod alert;
+pub mod analyze;
 pub mod collect;
 pub mod config;
 #[cfg(feature = "ebpf")]

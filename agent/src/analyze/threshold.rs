@@ -1,0 +1,89 @@
+//! Value over (or under) its limit.
+
+/// How a value is held against a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Bad when greater.
+    Above,
+    /// Bad when less.
+    Below,
+}
+
+/// Two limits with their clearing values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Direction.
+    pub op: Op,
+    /// Limit of the warn level.
+    pub warn: Option<f64>,
+    /// Limit of the critical level.
+    pub critical: Option<f64>,
+    /// Explicit clearing value; without one a level clears 5 % of its limit away from it.
+    pub clear: Option<f64>,
+}
+
+/// How far below its limit a level clears when the configuration does not say: 5 % of the limit.
+pub const CLEAR_SHARE: f64 = 0.05;
+
+/// Where a value lies relative to one limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Beyond the limit.
+    Beyond,
+    /// Between the limit and its clearing value: whatever was true stays true.
+    Between,
+    /// Clear.
+    Clear,
+}
+
+impl Limits {
+    /// Judges `value` against one of the limits.
+    pub fn judge(&self, value: f64, limit: f64) -> Verdict {
+        let clear = self.clear_of(limit);
+        let (beyond, cleared) = match self.op {
+            Op::Above => (value > limit, value <= clear),
+            Op::Below => (value < limit, value >= clear),
+        };
+        match (beyond, cleared) {
+            (true, _) => Verdict::Beyond,
+            (false, true) => Verdict::Clear,
+            (false, false) => Verdict::Between,
+        }
+    }
+
+    /// Value at which a level with this limit clears. An explicit `clear` beyond the limit
+    /// (possible for the lower of two levels) is held at the limit.
+    pub fn clear_of(&self, limit: f64) -> f64 {
+        let margin = limit.abs() * CLEAR_SHARE;
+        match (self.op, self.clear) {
+            (Op::Above, Some(clear)) => clear.min(limit),
+            (Op::Below, Some(clear)) => clear.max(limit),
+            (Op::Above, None) => limit - margin,
+            (Op::Below, None) => limit + margin,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(op: Op, clear: Option<f64>, value: f64, expect: Verdict) {
+        let limits = Limits { op, warn: None, critical: Some(80.0), clear };
+        assert_eq!(limits.judge(value, 80.0), expect, "{op:?} {clear:?} {value}");
+    }
+
+    #[test]
+    fn judged_with_hysteresis() {
+        check(Op::Above, None, 80.1, Verdict::Beyond);
+        check(Op::Above, None, 80.0, Verdict::Between);
+        check(Op::Above, None, 76.1, Verdict::Between);
+        check(Op::Above, None, 76.0, Verdict::Clear);
+        check(Op::Above, Some(60.0), 61.0, Verdict::Between);
+        check(Op::Above, Some(60.0), 60.0, Verdict::Clear);
+        check(Op::Above, Some(99.0), 80.0, Verdict::Clear);
+        check(Op::Below, None, 79.9, Verdict::Beyond);
+        check(Op::Below, None, 84.0, Verdict::Clear);
+        check(Op::Above, None, f64::INFINITY, Verdict::Beyond);
+    }
+}

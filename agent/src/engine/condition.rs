@@ -1,0 +1,216 @@
+//! The life of one condition: pending, firing, updated, resolved. Pure; one per rule and series.
+
+use crate::alert::Severity;
+use crate::analyze::threshold::{Limits, Verdict};
+use crate::time::SECOND;
+
+/// What a condition is held to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// Limits of the two levels.
+    pub limits: Limits,
+    /// How long a value must stay beyond a limit, seconds. A reading stands for the interval
+    /// before it: 30 s are three readings at 10 s.
+    pub for_secs: u64,
+}
+
+/// What changed with a reading.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    /// Began, at this level.
+    Fired(Severity),
+    /// Rose or fell to this level.
+    Moved(Severity),
+    /// Ended.
+    Resolved,
+}
+
+/// Level of a firing condition and when it began.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Firing {
+    /// Current level.
+    pub level: Severity,
+    /// Worst level so far.
+    pub worst: Severity,
+    /// When the value went over the limit, monotonic nanoseconds.
+    pub since_ns: u64,
+}
+
+/// State of one condition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Condition {
+    warn_since: Option<u64>,
+    critical_since: Option<u64>,
+    firing: Option<Firing>,
+    last_ns: u64,
+}
+
+impl Condition {
+    /// Takes a reading of `value` at `at_ns`. With `learn`, levels are kept but nothing fires.
+    pub fn observe(&mut self, policy: &Policy, at_ns: u64, value: f64, learn: bool) -> Option<Change> {
+        let step = if self.last_ns == 0 { 0 } else { at_ns.saturating_sub(self.last_ns) };
+        self.last_ns = at_ns;
+        let begun = at_ns.saturating_sub(step);
+        hold(&mut self.warn_since, policy, policy.limits.warn, value, begun);
+        hold(&mut self.critical_since, policy, policy.limits.critical, value, begun);
+        if learn {
+            return None;
+        }
+        let held = |since: Option<u64>| since.is_some_and(|s| at_ns - s >= policy.for_secs * SECOND);
+        let level = match (held(self.critical_since), held(self.warn_since)) {
+            (true, _) => Some(Severity::Critical),
+            (false, true) => Some(Severity::Warn),
+            (false, false) => None,
+        };
+        self.go_to(level, at_ns)
+    }
+
+    fn go_to(&mut self, level: Option<Severity>, at_ns: u64) -> Option<Change> {
+        match (self.firing, level) {
+            (None, None) => None,
+            (None, Some(level)) => {
+                let since_ns = self.earliest().unwrap_or(at_ns);
+                self.firing = Some(Firing { level, worst: level, since_ns });
+                Some(Change::Fired(level))
+            }
+            (Some(_), None) if self.earliest().is_none() => {
+                self.firing = None;
+                Some(Change::Resolved)
+            }
+            (Some(_), None) => None,
+            (Some(firing), Some(level)) if firing.level == level => None,
+            (Some(firing), Some(level)) => {
+                let worst = firing.worst.max(level);
+                self.firing = Some(Firing { level, worst, ..firing });
+                Some(Change::Moved(level))
+            }
+        }
+    }
+
+    fn earliest(&self) -> Option<u64> {
+        match (self.warn_since, self.critical_since) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Ends the condition because its series is gone.
+    pub fn abandon(&mut self) -> Option<Change> {
+        let was = self.firing.take();
+        *self = Self::default();
+        was.map(|_| Change::Resolved)
+    }
+
+    /// The firing state, if it fires.
+    pub fn firing(&self) -> Option<Firing> {
+        self.firing
+    }
+
+    /// Over a limit, but not yet for long enough.
+    pub fn pending(&self) -> bool {
+        self.firing.is_none() && self.earliest().is_some()
+    }
+
+    /// When the last reading was taken, monotonic nanoseconds.
+    pub fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+fn hold(since: &mut Option<u64>, policy: &Policy, limit: Option<f64>, value: f64, begun: u64) {
+    let Some(limit) = limit else { return };
+    match policy.limits.judge(value, limit) {
+        Verdict::Beyond => *since = since.or(Some(begun)),
+        Verdict::Between => {}
+        Verdict::Clear => *since = None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::threshold::Op;
+    use proptest::prelude::*;
+
+    const POLICY: Policy = Policy {
+        limits: Limits { op: Op::Above, warn: Some(80.0), critical: Some(95.0), clear: None },
+        for_secs: 30,
+    };
+
+    /// Readings 10 s apart; expects the changes as a script: `F` fired, `M` moved, `R` resolved, `.` nothing.
+    fn check(values: &[f64], expect: &str) {
+        let mut condition = Condition::default();
+        let script: String = values
+            .iter()
+            .enumerate()
+            .map(|(i, v)| match condition.observe(&POLICY, (i as u64 + 1) * 10 * SECOND, *v, false) {
+                None => '.',
+                Some(Change::Fired(Severity::Warn)) => 'w',
+                Some(Change::Fired(_)) => 'c',
+                Some(Change::Moved(Severity::Warn)) => 'd',
+                Some(Change::Moved(_)) => 'u',
+                Some(Change::Resolved) => 'R',
+            })
+            .collect();
+        assert_eq!(script, expect, "{values:?}");
+    }
+
+    #[test]
+    fn three_readings_make_thirty_seconds() {
+        check(&[10.0, 85.0, 85.0, 85.0, 85.0], "...w.");
+        check(&[10.0, 85.0, 85.0, 70.0, 85.0, 85.0, 85.0], "......w");
+        check(&[10.0, 97.0, 97.0, 97.0], "...c");
+    }
+
+    #[test]
+    fn the_first_reading_ever_stands_for_no_interval() {
+        check(&[85.0, 85.0, 85.0, 85.0], "...w");
+    }
+
+    #[test]
+    fn levels_rise_fall_and_clear_with_hysteresis() {
+        check(&[1.0, 85.0, 85.0, 85.0, 97.0, 97.0, 97.0], "...w..u");
+        check(&[1.0, 97.0, 97.0, 97.0, 92.0, 89.0, 78.0, 75.0], "...c.d.R");
+        check(&[1.0, 85.0, 85.0, 85.0, 79.0, 85.0, 79.0, 60.0], "...w...R");
+    }
+
+    #[test]
+    fn learning_keeps_levels_but_is_silent() {
+        let mut c = Condition::default();
+        for i in 1..9 {
+            assert_eq!(c.observe(&POLICY, i * 10 * SECOND, 90.0, true), None);
+        }
+        assert!(c.pending());
+        assert_eq!(c.observe(&POLICY, 90 * SECOND, 90.0, false), Some(Change::Fired(Severity::Warn)));
+    }
+
+    #[test]
+    fn a_series_that_disappears_ends_its_condition() {
+        let mut c = Condition::default();
+        assert_eq!(c.abandon(), None);
+        for i in 1..5 {
+            c.observe(&POLICY, i * 10 * SECOND, 90.0, false);
+        }
+        assert_eq!(c.abandon(), Some(Change::Resolved));
+        assert_eq!(c, Condition::default());
+    }
+
+    proptest! {
+        #[test]
+        fn never_two_firings_without_an_end(values in prop::collection::vec((0.0f64..120.0, 0u64..40), 0..200)) {
+            let mut condition = Condition::default();
+            let (mut at, mut firing) = (1u64, false);
+            for (value, step) in values {
+                at += step * SECOND;
+                match condition.observe(&POLICY, at, value, false) {
+                    Some(Change::Fired(_)) => { prop_assert!(!firing); firing = true; }
+                    Some(Change::Resolved) => { prop_assert!(firing); firing = false; }
+                    Some(Change::Moved(_)) => prop_assert!(firing),
+                    None => {}
+                }
+                prop_assert_eq!(condition.firing().is_some(), firing);
+                if let Some(f) = condition.firing() { prop_assert!(f.since_ns <= at && f.worst >= f.level); }
+            }
+        }
+    }
+}

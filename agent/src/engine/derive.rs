@@ -1,0 +1,309 @@
+//! Rates and ratios, computed once, here, from what collectors read raw.
+//!
+//! A formula names the counters above and below the line; an instance of it appears for every set
+//! of equal labels. A counter below the line may have fewer labels than those above it
+//! (`cpu_mode_seconds_total{mode}` over `cpu_all_seconds_total`).
+
+use std::collections::HashMap;
+
+use super::series::{Series, SeriesTable};
+use crate::metric::Metric;
+use crate::sample::SeriesId;
+use crate::time::SECOND;
+
+/// Below the line.
+#[derive(Clone, Copy, Debug)]
+pub enum Per {
+    /// The seconds between the two readings.
+    Second,
+    /// Growth of these counters; at least `min`, so that a handful of events does not make a
+    /// ratio. No growth and a zero `min` give no sample.
+    Growth {
+        /// The counters.
+        of: &'static [&'static Metric],
+        /// Least value below the line.
+        min: f64,
+    },
+}
+
+/// `scale × growth of above ÷ per`, cut at `max`.
+#[derive(Clone, Copy, Debug)]
+pub struct Formula {
+    /// What comes out.
+    pub out: &'static Metric,
+    /// Counters whose growth is added up above the line; they share their labels.
+    pub above: &'static [&'static Metric],
+    /// Below the line.
+    pub per: Per,
+    /// Factor.
+    pub scale: f64,
+    /// Greatest possible value; readings taken a moment apart may exceed it by a little.
+    pub max: f64,
+}
+
+/// Label values in the order of the metric's label names.
+type Labels = Box<[Box<str>]>;
+
+#[derive(Debug)]
+struct Instance {
+    formula: &'static Formula,
+    labels: Labels,
+    above: Vec<SeriesId>,
+    below: Vec<SeriesId>,
+    out: SeriesId,
+}
+
+/// The instances of all formulas.
+#[derive(Debug)]
+pub struct Derived {
+    formulas: &'static [Formula],
+    /// Raw series that take part in a formula.
+    raw: HashMap<(&'static str, Labels), SeriesId>,
+    instances: Vec<Instance>,
+    next_out: u32,
+    dirty: bool,
+    free_out: Vec<SeriesId>,
+    refused: u64,
+}
+
+/// Derived series have odd ids and raw ones even ids ([`raw_id`]): both kinds share one dense id
+/// space without meeting.
+const fn derived_id(number: u32) -> SeriesId {
+    SeriesId(number << 1 | 1)
+}
+
+/// The engine's id of a series that a collector calls `id`.
+pub const fn raw_id(id: SeriesId) -> SeriesId {
+    SeriesId(id.0 << 1)
+}
+
+/// Derived series kept at most; more are refused and counted.
+pub const MAX_DERIVED: usize = 8192;
+
+/// A derived series that has just appeared.
+#[derive(Debug, PartialEq)]
+pub struct Born {
+    /// Its id.
+    pub id: SeriesId,
+    /// Its metric.
+    pub metric: &'static Metric,
+    /// Its label values.
+    pub labels: Labels,
+}
+
+impl Derived {
+    /// No instances yet.
+    pub fn new(formulas: &'static [Formula]) -> Self {
+        let (raw, instances, free_out) = (HashMap::new(), Vec::new(), Vec::new());
+        Self { formulas, raw, instances, next_out: 0, dirty: false, free_out, refused: 0 }
+    }
+
+    /// Tells of a new raw series.
+    pub fn define(&mut self, id: SeriesId, metric: &'static Metric, labels: &[Box<str>]) {
+        if self.formulas.iter().any(|f| f.uses(metric)) {
+            self.raw.insert((metric.name, labels.into()), id);
+            self.dirty = true;
+        }
+    }
+
+    /// Tells that a raw series is gone; returns the derived series that went with it.
+    pub fn retire(&mut self, id: SeriesId) -> Vec<SeriesId> {
+        self.raw.retain(|_, raw| *raw != id);
+        let gone: Vec<SeriesId> = self
+            .instances
+            .iter()
+            .filter(|i| i.above.contains(&id) || i.below.contains(&id))
+            .map(|i| i.out)
+            .collect();
+        self.instances.retain(|i| !gone.contains(&i.out));
+        self.free_out.extend(&gone);
+        gone
+    }
+
+    /// Makes the instances that the series told of since the last call allow.
+    pub fn connect(&mut self) -> Vec<Born> {
+        let mut born = Vec::new();
+        if !std::mem::take(&mut self.dirty) {
+            return born;
+        }
+        let formulas = self.formulas;
+        for formula in formulas {
+            let first = formula.above[0];
+            let all: Vec<Labels> = self
+                .raw
+                .keys()
+                .filter(|(name, _)| *name == first.name)
+                .map(|(_, labels)| labels.clone())
+                .collect();
+            for labels in all {
+                born.extend(self.instance(formula, labels));
+            }
+        }
+        born
+    }
+
+    fn instance(&mut self, formula: &'static Formula, labels: Labels) -> Option<Born> {
+        if self.instances.iter().any(|i| std::ptr::eq(i.formula, formula) && i.labels == labels) {
+            return None;
+        }
+        let above = self.find_all(formula.above, formula.above[0], &labels)?;
+        let below = match formula.per {
+            Per::Second => Vec::new(),
+            Per::Growth { of, .. } => self.find_all(of, formula.above[0], &labels)?,
+        };
+        if self.instances.len() >= MAX_DERIVED {
+            self.refused += 1;
+            return None;
+        }
+        let out = self.free_out.pop().unwrap_or_else(|| {
+            self.next_out += 1;
+            derived_id(self.next_out - 1)
+        });
+        self.instances.push(Instance { formula, labels: labels.clone(), above, below, out });
+        Some(Born { id: out, metric: formula.out, labels })
+    }
+
+    /// Ids of `metrics` at the labels that `like` has as `labels`; a metric with fewer labels is
+    /// looked up with those it has.
+    fn find_all(
+        &self,
+        metrics: &[&'static Metric],
+        like: &Metric,
+        labels: &[Box<str>],
+    ) -> Option<Vec<SeriesId>> {
+        metrics
+            .iter()
+            .map(|metric| {
+                let own: Option<Labels> = metric
+                    .labels
+                    .iter()
+                    .map(|name| labels.get(like.labels.iter().position(|l| l == name)?).cloned())
+                    .collect();
+                self.raw.get(&(metric.name, own?)).copied()
+            })
+            .collect()
+    }
+
+    /// Computes every instance whose counters were all read at `at_ns`.
+    pub fn evaluate(&self, table: &SeriesTable, at_ns: u64, out: &mut Vec<(SeriesId, f64)>) {
+        out.extend(self.instances.iter().filter_map(|i| Some((i.out, i.value(table, at_ns)?))));
+    }
+
+    /// Derived series refused because of [`MAX_DERIVED`].
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+impl Formula {
+    fn uses(&self, metric: &Metric) -> bool {
+        let has = |list: &[&'static Metric]| list.iter().any(|m| m.name == metric.name);
+        has(self.above) || matches!(self.per, Per::Growth { of, .. } if has(of))
+    }
+}
+
+impl Instance {
+    fn value(&self, table: &SeriesTable, at_ns: u64) -> Option<f64> {
+        let fresh = |id: &SeriesId| table.get(*id).filter(|s| s.at_ns == at_ns);
+        let grown = |ids: &[SeriesId]| ids.iter().map(|id| fresh(id)?.delta).sum::<Option<f64>>();
+        let above = grown(&self.above)?;
+        let below = match self.formula.per {
+            Per::Second => self.above.first().and_then(fresh).map(Series::step_secs)?,
+            Per::Growth { min, .. } => grown(&self.below)?.max(min),
+        };
+        (below > 0.0).then(|| (self.formula.scale * above / below).min(self.formula.max))
+    }
+}
+
+impl Series {
+    fn step_secs(&self) -> f64 {
+        self.step_ns as f64 / SECOND as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::{Kind, Unit};
+    use crate::sample::SeriesDef;
+
+    const fn counter(name: &'static str, labels: &'static [&'static str]) -> Metric {
+        Metric { name, prometheus: "", kind: Kind::Counter, unit: Unit::Count, labels, help: "", source: "" }
+    }
+    const RX: Metric = counter("rx", &["dev"]);
+    const TX: Metric = counter("tx", &["dev"]);
+    const MODE: Metric = counter("mode", &["mode"]);
+    const ALL: Metric = counter("all", &[]);
+    const RATE: Metric = counter("rate", &["dev"]);
+    const SHARE: Metric = counter("share", &["mode"]);
+    const FORMULAS: &[Formula] = &[
+        Formula { out: &RATE, above: &[&RX, &TX], per: Per::Second, scale: 2.0, max: f64::MAX },
+        Formula {
+            out: &SHARE,
+            above: &[&MODE],
+            per: Per::Growth { of: &[&ALL], min: 0.0 },
+            scale: 100.0,
+            max: 100.0,
+        },
+    ];
+
+    struct Bench {
+        table: SeriesTable,
+        derived: Derived,
+        born: usize,
+    }
+
+    fn bench(series: &[(u32, &'static Metric, &[&str])]) -> Bench {
+        let mut b = Bench { table: SeriesTable::default(), derived: Derived::new(FORMULAS), born: 0 };
+        for (id, metric, labels) in series {
+            let labels: Labels = labels.iter().map(|l| (*l).into()).collect();
+            b.derived.define(SeriesId(*id), metric, &labels);
+            b.table.define(SeriesDef { id: SeriesId(*id), metric, labels });
+        }
+        b.born = b.derived.connect().len();
+        b
+    }
+
+    impl Bench {
+        fn read(&mut self, secs: u64, values: &[(u32, f64)]) -> Vec<f64> {
+            for (id, value) in values {
+                self.table.read(SeriesId(*id), secs * SECOND, *value);
+            }
+            let mut out = Vec::new();
+            self.derived.evaluate(&self.table, secs * SECOND, &mut out);
+            out.into_iter().map(|(_, v)| v).collect()
+        }
+    }
+
+    #[test]
+    fn rates_add_up_counters_of_equal_labels() {
+        let mut b = bench(&[(0, &RX, &["a"]), (1, &TX, &["a"]), (2, &RX, &["b"])]);
+        assert_eq!(b.born, 1, "b has no tx");
+        assert_eq!(b.read(10, &[(0, 100.0), (1, 5.0)]), [] as [f64; 0]);
+        assert_eq!(b.read(20, &[(0, 200.0), (1, 15.0)]), [22.0]);
+        assert_eq!(b.read(30, &[(0, 10.0), (1, 25.0)]), [] as [f64; 0], "a reset gives no sample");
+        assert_eq!(b.read(40, &[(0, 20.0)]), [] as [f64; 0], "tx was not read");
+        assert_eq!(b.derived.connect(), []);
+    }
+
+    #[test]
+    fn shares_divide_by_counters_with_fewer_labels() {
+        let mut b = bench(&[(0, &MODE, &["user"]), (1, &ALL, &[])]);
+        b.read(1, &[(0, 1.0), (1, 10.0)]);
+        assert_eq!(b.read(2, &[(0, 2.0), (1, 14.0)]), [25.0]);
+        assert_eq!(b.read(3, &[(0, 2.0), (1, 14.0)]), [] as [f64; 0], "nothing passed");
+        assert_eq!(b.read(4, &[(0, 9.0), (1, 15.0)]), [100.0], "cut at 100 %");
+    }
+
+    #[test]
+    fn retired_series_take_their_results_along() {
+        let mut b = bench(&[(0, &MODE, &["user"]), (1, &ALL, &[])]);
+        assert_eq!(b.derived.retire(SeriesId(1)).len(), 1);
+        assert_eq!(b.read(2, &[(0, 2.0)]), [] as [f64; 0]);
+        b.derived.define(SeriesId(7), &ALL, &[]);
+        assert_eq!(
+            b.derived.connect(),
+            [Born { id: derived_id(0), metric: &SHARE, labels: ["user".into()].into() }]
+        );
+    }
+}

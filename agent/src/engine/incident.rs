@@ -1,0 +1,354 @@
+//! One incident out of several witnesses. The same kill arrives as an eBPF record and as kernel-log
+//! lines, in any order, a few milliseconds apart: it waits at most [`WITNESS_WAIT_NS`] for the
+//! second, is told once, and what arrives later fills in what was unknown.
+
+use std::collections::VecDeque;
+
+use crate::event::{Event, Hang, Oom, Source, Task, What};
+use crate::time::{MILLI, Now, SECOND};
+
+/// Longest wait for a second witness.
+pub const WITNESS_WAIT_NS: u64 = 50 * MILLI;
+/// Incidents remembered; beyond it the oldest that was told is forgotten, else the oldest is told at once.
+pub const MAX_OPEN: usize = 1024;
+/// Two reports of one pid that arrive within this time are the same kill.
+const OOM_SAME_NS: u64 = 10 * SECOND;
+/// khungtaskd reports a task again at every check (120 s unless set otherwise): the same hang.
+const HANG_SAME_NS: u64 = 900 * SECOND;
+/// The kernel log's clock (`local_clock`) is not disciplined by NTP as `CLOCK_MONOTONIC` is: they drift
+/// apart by up to 100 ppm of the uptime.
+const DRIFT_PER_UPTIME: u64 = 10_000;
+
+/// What an incident is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// An OOM kill.
+    Oom(Oom),
+    /// A hung task.
+    Hang(Hang),
+}
+
+/// An incident as far as it is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    /// Unique number within this run.
+    pub number: u64,
+    /// The kernel's time of the first report.
+    pub at: Now,
+    /// What happened.
+    pub body: Body,
+    /// Who saw it, in the order of arrival.
+    pub sources: Vec<Source>,
+    last_at: Now,
+    seen_ns: u64,
+    deadline_ns: u64,
+    told: bool,
+}
+
+/// An incident to be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The incident.
+    pub incident: Incident,
+    /// It was told before, and more is known now.
+    pub update: bool,
+}
+
+/// Sources that are up: nobody waits for one that is not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Witnesses {
+    /// For OOM kills.
+    pub oom: Vec<Source>,
+    /// For hung tasks.
+    pub hang: Vec<Source>,
+}
+
+/// Incidents that are open or were told a short while ago.
+#[derive(Debug)]
+pub struct Incidents {
+    open: VecDeque<Incident>,
+    witnesses: Witnesses,
+    next: u64,
+    /// OOM incidents since the start, for the comparison with the kernel's own counter.
+    oom_seen: u64,
+    forgotten: u64,
+}
+
+impl Incidents {
+    /// None yet.
+    pub fn new(witnesses: Witnesses) -> Self {
+        Self { open: VecDeque::new(), witnesses, next: 0, oom_seen: 0, forgotten: 0 }
+    }
+
+    /// Remembers an OOM kill or a hang that an earlier run of the agent told, so that reading the
+    /// kernel log again does not tell it twice.
+    pub fn remember(&mut self, at: Now, body: Body) {
+        self.push(at, at, body, Vec::new(), true);
+    }
+
+    /// Takes an event of one of the kinds an incident is made of; tells what is complete.
+    pub fn take(&mut self, now: Now, event: &Event) -> Vec<Report> {
+        let body = match &event.what {
+            What::Oom(oom) => Body::Oom((**oom).clone()),
+            What::Hang(hang) => Body::Hang((**hang).clone()),
+            What::SlowIo(_) | What::Log(_) | What::Lost(_) | What::KmsgMark(_) => return Vec::new(),
+        };
+        let mut reports = Vec::new();
+        if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
+            reports.extend(self.merge(index, now, event, body));
+        } else {
+            self.oom_seen += u64::from(matches!(body, Body::Oom(_)));
+            reports.extend(self.make_room());
+            self.push(now, event.at, body, vec![event.source], false);
+        }
+        reports.extend(self.due(now));
+        reports
+    }
+
+    fn push(&mut self, now: Now, at: Now, body: Body, sources: Vec<Source>, told: bool) {
+        let number = self.next;
+        self.next += 1;
+        let deadline_ns = now.mono_ns + WITNESS_WAIT_NS;
+        let seen_ns = now.mono_ns;
+        self.open.push_back(Incident { number, at, body, sources, last_at: at, seen_ns, deadline_ns, told });
+    }
+
+    fn merge(&mut self, index: usize, now: Now, event: &Event, body: Body) -> Option<Report> {
+        let incident = self.open.get_mut(index)?;
+        incident.seen_ns = now.mono_ns;
+        incident.last_at = event.at;
+        if !incident.sources.contains(&event.source) {
+            incident.sources.push(event.source);
+        }
+        let before = incident.body.knowledge();
+        incident.body.absorb(body);
+        let worth_telling =
+            incident.told && !incident.sources.is_empty() && incident.body.knowledge() > before;
+        worth_telling.then(|| Report { incident: incident.clone(), update: true })
+    }
+
+    /// Tells what has all its witnesses or has waited long enough, and forgets what is old.
+    pub fn due(&mut self, now: Now) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for incident in &mut self.open {
+            if !incident.told && (now.mono_ns >= incident.deadline_ns || incident.complete(&self.witnesses)) {
+                incident.told = true;
+                reports.push(Report { incident: incident.clone(), update: false });
+            }
+        }
+        self.open.retain(|i| !i.told || now.mono_ns.saturating_sub(i.seen_ns) < i.body.same_ns());
+        reports
+    }
+
+    fn make_room(&mut self) -> Option<Report> {
+        if self.open.len() < MAX_OPEN {
+            return None;
+        }
+        self.forgotten += 1;
+        if let Some(index) = self.open.iter().position(|i| i.told) {
+            self.open.remove(index);
+            return None;
+        }
+        self.open.pop_front().map(|incident| Report { incident, update: false })
+    }
+
+    /// When the next incident has waited long enough, monotonic nanoseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.open.iter().filter(|i| !i.told).map(|i| i.deadline_ns).min()
+    }
+
+    /// OOM kills seen since the start, each once.
+    pub fn oom_seen(&self) -> u64 {
+        self.oom_seen
+    }
+
+    /// Incidents forgotten because of [`MAX_OPEN`].
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+}
+
+impl Incident {
+    fn is_same(&self, now: Now, at: Now, body: &Body) -> bool {
+        let same_ns = self.body.same_ns();
+        let drift = at.mono_ns.max(self.at.mono_ns) / DRIFT_PER_UPTIME;
+        let recent = now.mono_ns.abs_diff(self.seen_ns) <= same_ns || self.sources.is_empty();
+        recent && at.mono_ns.abs_diff(self.last_at.mono_ns) <= same_ns + drift && self.body.is_same(body)
+    }
+
+    /// Nobody who could add something is still to be heard. A hang always waits: the log tells its
+    /// stack line by line.
+    fn complete(&self, witnesses: &Witnesses) -> bool {
+        match self.body {
+            Body::Oom(_) => witnesses.oom.iter().all(|w| self.sources.contains(w)),
+            Body::Hang(_) => false,
+        }
+    }
+}
+
+impl Body {
+    fn same_ns(&self) -> u64 {
+        match self {
+            Self::Oom(_) => OOM_SAME_NS,
+            Self::Hang(_) => HANG_SAME_NS,
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Oom(a), Self::Oom(b)) => same_task(&a.victim, &b.victim),
+            (Self::Hang(a), Self::Hang(b)) => same_task(&a.task, &b.task),
+            (Self::Oom(_), Self::Hang(_)) | (Self::Hang(_), Self::Oom(_)) => false,
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Oom(mine), Self::Oom(theirs)) => mine.absorb(theirs),
+            (Self::Hang(mine), Self::Hang(theirs)) => mine.absorb(theirs),
+            (Self::Oom(_), Self::Hang(_)) | (Self::Hang(_), Self::Oom(_)) => {}
+        }
+    }
+
+    /// How many of the things a person asks first are known. A hang's stack is kept but is not
+    /// worth a second message.
+    fn knowledge(&self) -> usize {
+        match self {
+            Self::Oom(o) => [
+                o.constraint.is_some(),
+                o.oom_memcg.is_some(),
+                o.limit_kb.is_some(),
+                o.rss_kb().is_some(),
+                o.victim.cgroup.is_some(),
+                o.victim.comm.is_some(),
+                o.trigger.pid.is_some() || o.trigger.comm.is_some(),
+            ]
+            .iter()
+            .filter(|known| **known)
+            .count(),
+            Self::Hang(_) => 0,
+        }
+    }
+}
+
+/// Same pid, and nothing that both know differs.
+fn same_task(a: &Task, b: &Task) -> bool {
+    fn agree<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> bool {
+        a.is_none() || b.is_none() || a == b
+    }
+    a.pid.is_some()
+        && a.pid == b.pid
+        && agree(a.start_ticks.as_ref(), b.start_ticks.as_ref())
+        && agree(a.comm.as_ref(), b.comm.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Now {
+        Now { mono_ns: 1_000 * SECOND + ms * MILLI, wall_ns: 0 }
+    }
+
+    fn oom(source: Source, at: u64, pid: u32, constraint: bool) -> Event {
+        let victim = Task { pid: Some(pid), comm: Some("java".into()), ..Task::default() };
+        let constraint = constraint.then_some(crate::event::Constraint::Memcg);
+        let what = What::Oom(Box::new(Oom { victim, constraint, count: 1, ..Oom::default() }));
+        Event { at: ms(at), source, historic: false, what }
+    }
+
+    fn hang(source: Source, at: u64, pid: u32) -> Event {
+        let task = Task { pid: Some(pid), ..Task::default() };
+        let what = What::Hang(Box::new(Hang { task, ..Hang::default() }));
+        Event { at: ms(at), source, historic: false, what }
+    }
+
+    fn both() -> Incidents {
+        let all = vec![Source::Ebpf, Source::Kmsg];
+        Incidents::new(Witnesses { oom: all.clone(), hang: all })
+    }
+
+    /// Feeds events at their own times, then waits; returns for each report `(pid, sources, update)`.
+    fn run(mut incidents: Incidents, events: &[Event]) -> Vec<(u32, usize, bool)> {
+        let mut reports = Vec::new();
+        for event in events {
+            reports.extend(incidents.due(event.at));
+            reports.extend(incidents.take(event.at, event));
+        }
+        let end = events.last().map_or(ms(0), |e| e.at).plus_secs(1);
+        reports.extend(incidents.due(end));
+        let pid = |b: &Body| match b {
+            Body::Oom(o) => o.victim.pid.unwrap_or(0),
+            Body::Hang(h) => h.task.pid.unwrap_or(0),
+        };
+        reports.iter().map(|r| (pid(&r.incident.body), r.incident.sources.len(), r.update)).collect()
+    }
+
+    #[test]
+    fn two_witnesses_make_one_incident_at_once() {
+        let events = [oom(Source::Ebpf, 0, 7, false), oom(Source::Kmsg, 3, 7, true)];
+        let mut incidents = both();
+        assert_eq!(incidents.take(ms(0), &events[0]), []);
+        assert_eq!(incidents.next_deadline(), Some(ms(50).mono_ns));
+        let told = incidents.take(ms(3), &events[1]);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].incident.sources, [Source::Ebpf, Source::Kmsg]);
+        assert_eq!(incidents.next_deadline(), None);
+        assert_eq!(run(both(), &[events[1].clone(), events[0].clone()]), [(7, 2, false)], "any order");
+    }
+
+    #[test]
+    fn a_late_witness_updates_only_with_news() {
+        let known = [oom(Source::Ebpf, 0, 7, true), oom(Source::Kmsg, 80, 7, true)];
+        assert_eq!(run(both(), &known), [(7, 1, false)]);
+        let news = [oom(Source::Ebpf, 0, 7, false), oom(Source::Kmsg, 80, 7, true)];
+        assert_eq!(run(both(), &news), [(7, 1, false), (7, 2, true)]);
+    }
+
+    #[test]
+    fn different_kills_are_different_incidents() {
+        let events = [
+            oom(Source::Ebpf, 0, 7, true),
+            oom(Source::Ebpf, 1, 8, true),
+            oom(Source::Ebpf, 20_000, 7, true),
+        ];
+        assert_eq!(run(both(), &events), [(7, 1, false), (8, 1, false), (7, 1, false)]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_source_that_is_down() {
+        let mut incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg], hang: vec![] });
+        assert_eq!(incidents.take(ms(0), &oom(Source::Kmsg, 0, 7, true)).len(), 1);
+    }
+
+    #[test]
+    fn a_hang_reported_at_every_check_is_one() {
+        let events: Vec<Event> = (0..9).map(|i| hang(Source::Ebpf, i * 120_000, 7)).collect();
+        assert_eq!(run(both(), &events), [(7, 1, false)]);
+    }
+
+    #[test]
+    fn what_an_earlier_run_told_is_not_told_again() {
+        let mut incidents = both();
+        let event = oom(Source::Kmsg, 0, 7, true);
+        let What::Oom(body) = &event.what else { unreachable!() };
+        incidents.remember(event.at, Body::Oom((**body).clone()));
+        assert_eq!(incidents.take(ms(9_000), &event), []);
+        assert_eq!(incidents.due(ms(9_100)), []);
+        let other = oom(Source::Kmsg, 8_999, 8, true);
+        incidents.take(ms(9_000), &other);
+        assert_eq!(incidents.due(ms(9_100)).len(), 1);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_nothing_untold_is_dropped() {
+        let mut incidents = both();
+        let mut told = 0;
+        for pid in 0..3000 {
+            told += incidents.take(ms(0), &oom(Source::Ebpf, 0, pid, true)).len();
+        }
+        assert!(incidents.open.len() <= MAX_OPEN);
+        told += incidents.due(ms(51)).len();
+        assert_eq!((told, incidents.oom_seen()), (3000, 3000));
+    }
+}
