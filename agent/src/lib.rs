@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod analyze;
+pub mod cgroup;
 pub mod collect;
 pub mod config;
 #[cfg(feature = "ebpf")]

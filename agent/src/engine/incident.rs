@@ -43,6 +43,8 @@ pub struct Incident {
     seen_ns: u64,
     deadline_ns: u64,
     told: bool,
+    /// Told by an earlier run of the agent, which knew more of it than is remembered.
+    remembered: bool,
 }
 
 /// An incident to be told.
@@ -82,8 +84,12 @@ impl Incidents {
 
     /// Remembers an OOM kill or a hang that an earlier run of the agent told, so that reading the
     /// kernel log again does not tell it twice.
-    pub fn remember(&mut self, at: Now, body: Body) {
-        self.push(at, at, body, Vec::new(), true);
+    pub fn remember(&mut self, now: Now, at: Now, body: Body) {
+        self.push(now, at, body, Vec::new());
+        if let Some(incident) = self.open.back_mut() {
+            incident.told = true;
+            incident.remembered = true;
+        }
     }
 
     /// Takes an event of one of the kinds an incident is made of; tells what is complete.
@@ -99,18 +105,27 @@ impl Incidents {
         } else {
             self.oom_seen += u64::from(matches!(body, Body::Oom(_)));
             reports.extend(self.make_room());
-            self.push(now, event.at, body, vec![event.source], false);
+            self.push(now, event.at, body, vec![event.source]);
         }
         reports.extend(self.due(now));
         reports
     }
 
-    fn push(&mut self, now: Now, at: Now, body: Body, sources: Vec<Source>, told: bool) {
+    fn push(&mut self, now: Now, at: Now, body: Body, sources: Vec<Source>) {
         let number = self.next;
         self.next += 1;
         let deadline_ns = now.mono_ns + WITNESS_WAIT_NS;
-        let seen_ns = now.mono_ns;
-        self.open.push_back(Incident { number, at, body, sources, last_at: at, seen_ns, deadline_ns, told });
+        self.open.push_back(Incident {
+            number,
+            at,
+            body,
+            sources,
+            last_at: at,
+            seen_ns: now.mono_ns,
+            deadline_ns,
+            told: false,
+            remembered: false,
+        });
     }
 
     fn merge(&mut self, index: usize, now: Now, event: &Event, body: Body) -> Option<Report> {
@@ -172,7 +187,7 @@ impl Incident {
     fn is_same(&self, now: Now, at: Now, body: &Body) -> bool {
         let same_ns = self.body.same_ns();
         let drift = at.mono_ns.max(self.at.mono_ns) / DRIFT_PER_UPTIME;
-        let recent = now.mono_ns.abs_diff(self.seen_ns) <= same_ns || self.sources.is_empty();
+        let recent = now.mono_ns.abs_diff(self.seen_ns) <= same_ns;
         recent && at.mono_ns.abs_diff(self.last_at.mono_ns) <= same_ns + drift && self.body.is_same(body)
     }
 
@@ -332,7 +347,7 @@ mod tests {
         let mut incidents = both();
         let event = oom(Source::Kmsg, 0, 7, true);
         let What::Oom(body) = &event.what else { unreachable!() };
-        incidents.remember(event.at, Body::Oom((**body).clone()));
+        incidents.remember(event.at, event.at, Body::Oom((**body).clone()));
         assert_eq!(incidents.take(ms(9_000), &event), []);
         assert_eq!(incidents.due(ms(9_100)), []);
         let other = oom(Source::Kmsg, 8_999, 8, true);

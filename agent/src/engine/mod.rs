@@ -1,6 +1,341 @@
-//! Engine: all state, one pure step.
+//! The pure middle: `step(now, input)` owns all state and does no I/O, reads no clock, takes no
+//! lock and cannot fail.
+//!
+//! ```text
+//! batch  -> series -> rates -> history -> conditions ┐
+//!                                                    ├-> compose -> speak -> Output::Alert
+//! event  -> incidents (one out of several witnesses) ┘
+//! ```
+
+pub mod compose;
 pub mod condition;
+pub mod counter;
 pub mod derive;
 pub mod incident;
+pub mod judge;
+pub mod limits;
 pub mod series;
+pub mod speak;
 pub mod store;
+
+use std::collections::BTreeMap;
+
+use crate::alert::Alert;
+use crate::event::{Event, KmsgMark, Lost, What};
+use crate::metric::Kind;
+use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
+use crate::time::{Now, SECOND};
+use compose::{Draft, Identity, incident_id, kernel, oom};
+use counter::OomCounter;
+use derive::{Derived, Formula, raw_id};
+use incident::{Body, Incidents, Report, Witnesses};
+use judge::Judge;
+use limits::Rule;
+use series::SeriesTable;
+use speak::{Manners, Speaker};
+use store::Store;
+
+/// All that shapes an engine.
+#[derive(Debug)]
+pub struct Settings {
+    /// Who speaks.
+    pub identity: Identity,
+    /// Threshold rules.
+    pub rules: Vec<Rule>,
+    /// De-duplication and grouping.
+    pub manners: Manners,
+    /// Sources that are up.
+    pub witnesses: Witnesses,
+    /// Seconds after the start in which levels are learned and only events speak.
+    pub warmup_secs: u64,
+    /// Samples kept per series.
+    pub history_capacity: usize,
+    /// Rates and ratios.
+    pub formulas: &'static [Formula],
+    /// Wire name of the kernel's own count of OOM kills.
+    pub oom_counter: &'static str,
+}
+
+/// What goes in.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// One pass of a collector.
+    Batch(&'a mut Batch),
+    /// Something happened.
+    Event(Event),
+    /// Time passed.
+    Tick,
+}
+
+/// What comes out.
+#[derive(Debug, PartialEq)]
+pub enum Output {
+    /// To be told; must arrive.
+    Alert(Box<Alert>),
+    /// Everything the kernel log said up to here has been turned into alerts that came out before.
+    Mark(KmsgMark),
+    /// For the agent's own log.
+    Notice(String),
+}
+
+/// Counters of what happened, for status and health.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events by counter name and label.
+    pub events: BTreeMap<(&'static str, String), u64>,
+    /// Events that sources lost, by part and reason.
+    pub lost: BTreeMap<(&'static str, &'static str), u64>,
+    /// Events of before the agent's first start.
+    pub historic: u64,
+    /// Batches taken.
+    pub batches: u64,
+}
+
+/// Least time between two notices of lost events.
+const LOST_NOTICE_NS: u64 = 60 * SECOND;
+
+/// The engine.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    start: Now,
+    table: SeriesTable,
+    derived: Derived,
+    store: Store,
+    judge: Judge,
+    incidents: Incidents,
+    speaker: Speaker,
+    counter: OomCounter,
+    processes: Option<ProcTable>,
+    tally: Tally,
+    mark: Option<KmsgMark>,
+    marked: Option<KmsgMark>,
+    lost_noticed_ns: BTreeMap<(&'static str, &'static str), u64>,
+    computed: Vec<(SeriesId, f64)>,
+}
+
+impl Engine {
+    /// An engine that starts at `now`.
+    pub fn new(settings: Settings, now: Now) -> Self {
+        Self {
+            start: now,
+            table: SeriesTable::default(),
+            derived: Derived::new(settings.formulas),
+            store: Store::new(settings.history_capacity, now.mono_ns),
+            judge: Judge::new(now.wall_ns),
+            incidents: Incidents::new(settings.witnesses.clone()),
+            speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
+            counter: OomCounter::default(),
+            processes: None,
+            tally: Tally::default(),
+            mark: None,
+            marked: None,
+            lost_noticed_ns: BTreeMap::new(),
+            computed: Vec::new(),
+            settings,
+        }
+    }
+
+    /// Remembers what an earlier run of the agent told, so that it is not told again.
+    pub fn remember(&mut self, told: &[Alert], now: Now) {
+        for alert in told {
+            for (at, body) in compose::recall::incidents(alert, &self.settings.identity.boot_id, now) {
+                self.incidents.remember(now, at, body);
+            }
+            if let Some(told_ns) = compose::recall::told_ns(alert, now) {
+                self.speaker.remember(alert.fingerprint.clone(), alert.severity, told_ns);
+            }
+        }
+    }
+
+    /// One step. Outputs are appended to `out`.
+    pub fn step(&mut self, now: Now, input: Input<'_>, out: &mut Vec<Output>) {
+        let mut drafts = Vec::new();
+        match input {
+            Input::Batch(batch) => self.batch(now, batch, &mut drafts),
+            Input::Event(event) => self.event(now, event, &mut drafts, out),
+            Input::Tick => {}
+        }
+        for report in self.incidents.due(now) {
+            self.tell(report, &mut drafts);
+        }
+        self.judge.stale(now, &self.settings.rules, &self.table, &mut drafts);
+        let mut told = Vec::new();
+        for draft in drafts {
+            self.speaker.say(now, draft, &mut told);
+        }
+        self.speaker.due(now, &mut told);
+        out.extend(told.into_iter().map(|d| Output::Alert(Box::new(d.alert(&self.settings.identity, now)))));
+        self.pass_mark(out);
+    }
+
+    /// When `step` wants to be called at the latest, monotonic nanoseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        [self.incidents.next_deadline(), self.speaker.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn batch(&mut self, now: Now, batch: &mut Batch, drafts: &mut Vec<Draft>) {
+        self.tally.batches += 1;
+        for id in batch.retired.drain(..) {
+            self.retire(raw_id(id), now, drafts);
+        }
+        for def in batch.defs.drain(..) {
+            self.define(SeriesDef { id: raw_id(def.id), ..def });
+        }
+        for born in self.derived.connect() {
+            let def = SeriesDef { id: born.id, metric: born.metric, labels: born.labels };
+            self.judge.define(&def, &self.settings.rules, &mut self.table);
+        }
+        let at_ns = batch.at.mono_ns;
+        for (id, value) in &batch.samples {
+            self.table.read(raw_id(*id), at_ns, *value);
+        }
+        let mut computed = std::mem::take(&mut self.computed);
+        computed.clear();
+        self.derived.evaluate(&self.table, at_ns, &mut computed);
+        for (id, value) in &computed {
+            self.table.read(*id, at_ns, *value);
+        }
+        if let Some(processes) = batch.processes.take() {
+            self.processes = Some(processes);
+        }
+        let raw = batch.samples.iter().map(|(id, value)| (raw_id(*id), *value));
+        for (id, value) in raw.chain(computed.iter().copied()) {
+            self.sample(now, at_ns, id, value, drafts);
+        }
+        self.computed = computed;
+    }
+
+    fn define(&mut self, def: SeriesDef) {
+        self.store.forget(def.id);
+        self.derived.define(def.id, def.metric, &def.labels);
+        self.judge.define(&def, &self.settings.rules, &mut self.table);
+    }
+
+    fn retire(&mut self, id: SeriesId, now: Now, drafts: &mut Vec<Draft>) {
+        for gone in self.derived.retire(id).into_iter().chain([id]) {
+            self.judge.retire(now, gone, &self.settings.rules, &self.table, drafts);
+            self.store.forget(gone);
+            self.table.retire(gone);
+        }
+    }
+
+    fn sample(&mut self, now: Now, at_ns: u64, id: SeriesId, value: f64, drafts: &mut Vec<Draft>) {
+        let Some(series) = self.table.get(id) else { return };
+        if series.metric.kind == Kind::Gauge {
+            self.store.append(id, at_ns, value);
+        }
+        if series.metric.name == self.settings.oom_counter {
+            self.count_ooms(now, value as u64, drafts);
+            return;
+        }
+        let learning = now.since(self.start) < self.settings.warmup_secs * SECOND;
+        let scene = judge::Scene { store: &self.store, processes: self.processes.as_ref(), learning };
+        self.judge.observe(now, id, series, &self.settings.rules, &scene, drafts);
+    }
+
+    fn count_ooms(&mut self, now: Now, total: u64, drafts: &mut Vec<Draft>) {
+        let blind = self.settings.witnesses.oom.is_empty();
+        if let Some(missing) = self.counter.reading(total, self.incidents.oom_seen(), blind) {
+            self.count(oom::METRIC, "", missing);
+            let id = self.judge.next_id();
+            drafts.push(oom::draft_uncounted(missing, id, now, blind, self.processes.as_ref()));
+        }
+    }
+
+    fn event(&mut self, now: Now, event: Event, drafts: &mut Vec<Draft>, out: &mut Vec<Output>) {
+        match &event.what {
+            What::KmsgMark(mark) => self.mark = Some(*mark),
+            What::Lost(lost) => self.lost(now, lost, out),
+            _ if event.historic => self.tally.historic += 1,
+            What::Oom(_) | What::Hang(_) => {
+                for report in self.incidents.take(now, &event) {
+                    self.tell(report, drafts);
+                }
+            }
+            What::SlowIo(io) => {
+                self.count("block_io_slow_total", &io.device, 1);
+                let id = self.judge.next_id();
+                drafts.push(kernel::slow_io(&event, io, id));
+            }
+            What::Log(found) => {
+                self.count("kernel_log_events_total", &found.rule, 1);
+                let id = self.judge.next_id();
+                drafts.push(kernel::log(&event, found, id));
+            }
+        }
+    }
+
+    fn tell(&mut self, report: Report, drafts: &mut Vec<Draft>) {
+        let id = format!("{}-k", incident_id(self.start.wall_ns, report.incident.number));
+        let identity = &self.settings.identity;
+        let draft = match &report.incident.body {
+            Body::Oom(oom) => {
+                let mut oom = oom.clone();
+                if let Some(table) = &self.processes {
+                    oom::fill_from_table(&mut oom, table);
+                }
+                oom::draft(&report, &oom, id, self.processes.as_ref(), identity)
+            }
+            Body::Hang(hang) => kernel::hang(&report, hang, id, identity),
+        };
+        if !report.update {
+            self.count(draft.metric, "", 1);
+        }
+        drafts.push(draft);
+    }
+
+    fn count(&mut self, metric: &'static str, label: &str, by: u64) {
+        const MAX_LABELS: usize = 512;
+        let full = self.tally.events.len() >= MAX_LABELS;
+        let label = if full { "other" } else { label };
+        *self.tally.events.entry((metric, label.to_owned())).or_default() += by;
+    }
+
+    fn lost(&mut self, now: Now, lost: &Lost, out: &mut Vec<Output>) {
+        let key = (lost.part, lost.reason);
+        let total = self.tally.lost.entry(key).or_default();
+        *total += lost.count;
+        let noticed = self.lost_noticed_ns.entry(key).or_insert(0);
+        if *noticed == 0 || now.mono_ns.saturating_sub(*noticed) >= LOST_NOTICE_NS {
+            *noticed = now.mono_ns;
+            out.push(Output::Notice(format!(
+                "{} lost {} events ({}), {total} since the start",
+                lost.part, lost.count, lost.reason
+            )));
+        }
+    }
+
+    /// The mark comes out only when nothing that was read before it is still held back: whoever
+    /// stores it may forget everything before it.
+    fn pass_mark(&mut self, out: &mut Vec<Output>) {
+        let holding = self.incidents.next_deadline().is_some() || self.speaker.holds_incidents();
+        if !holding && self.mark != self.marked {
+            self.marked = self.mark;
+            out.extend(self.mark.map(Output::Mark));
+        }
+    }
+
+    /// What happened so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// What was told and what was not.
+    pub fn spoken(&self) -> speak::Counts {
+        self.speaker.counts()
+    }
+
+    /// Newest values.
+    pub fn series(&self) -> &SeriesTable {
+        &self.table
+    }
+
+    /// History.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Alerts of hung tasks, slow block I/O and kernel-log lines.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Context, Draft, Identity, fingerprint};
+use crate::alert::{Severity, Status};
+use crate::cgroup::Owner;
+use crate::engine::incident::Report;
+use crate::event::{Event, Hang, LogMatch, SlowIo};
+use crate::text::{clean, number};
+
+const MAX_NAME: usize = 64;
+const MAX_TEXT: usize = 300;
+
+/// Rule name of hung tasks.
+pub const HANG_RULE: &str = "hung_task";
+/// Rule name of slow requests.
+pub const IO_RULE: &str = "block_io_latency";
+
+/// The alert of a hung task.
+pub fn hang(report: &Report, hang: &Hang, id: String, identity: &Identity) -> Draft {
+    let incident = &report.incident;
+    let owner = hang.task.cgroup.as_deref().map(Owner::of).unwrap_or_default();
+    let comm = hang.task.comm.as_deref().map_or_else(|| "unknown task".into(), |c| clean(c, MAX_NAME));
+    let pid = hang.task.pid.unwrap_or_default();
+    let blocked = hang
+        .blocked_secs
+        .map_or("for longer than the kernel's limit".into(), |s| format!("for more than {s} s"));
+    let wait =
+        hang.wchan.as_deref().map(|w| format!(", waiting in {}", clean(w, MAX_NAME))).unwrap_or_default();
+    let mut labels = BTreeMap::from([("process".to_owned(), comm.clone())]);
+    labels.extend(owner.unit.as_ref().map(|u| ("unit".to_owned(), clean(u, MAX_TEXT))));
+    labels.extend(owner.container.as_ref().map(|c| ("container".to_owned(), c.short().to_owned())));
+    let mut c = Context::default();
+    c.put("task_pid", hang.task.pid)
+        .put("task_comm", hang.task.comm.as_deref())
+        .put("task_cmdline", hang.task.cmdline.as_deref())
+        .put("task_cgroup", hang.task.cgroup.as_deref())
+        .put("blocked_secs", hang.blocked_secs)
+        .put("wait_channel", hang.wchan.as_deref())
+        .put("kernel_stack", (!hang.stack.is_empty()).then(|| json!(hang.stack)))
+        .put(
+            "incident",
+            Some(json!({
+                "kind": "hang", "pid": hang.task.pid, "comm": hang.task.comm,
+                "kernel_time_ns": incident.at.mono_ns, "boot_id": identity.boot_id,
+            })),
+        );
+    Draft {
+        rule: HANG_RULE.into(),
+        noun: "hung tasks",
+        phrase: format!("{comm} ({pid})"),
+        lasts: false,
+        severity: Severity::Warn,
+        metric: "kernel_hung_tasks_total",
+        value: 1.0,
+        threshold: hang.blocked_secs.map(|s| s as f64),
+        message: format!("Hung task: {comm} (pid {pid}) has been blocked in the kernel {blocked}{wait}"),
+        labels,
+        status: if report.update { Status::Updated } else { Status::Firing },
+        id,
+        fingerprint: fingerprint([HANG_RULE, &comm, &pid.to_string()]),
+        started: incident.at,
+        ended: None,
+        sources: incident.sources.clone(),
+        context: c.done(),
+    }
+}
+
+/// The alert of a slow block request.
+pub fn slow_io(event: &Event, io: &SlowIo, id: String) -> Draft {
+    let device = clean(&io.device, MAX_NAME);
+    let issuer =
+        io.issuer.comm.as_deref().map(|c| format!(", issued by {}", clean(c, MAX_NAME))).unwrap_or_default();
+    let failed = if io.error == 0 { String::new() } else { format!(", and failed with error {}", io.error) };
+    let latency = number(io.latency_ms);
+    let mut c = Context::default();
+    c.put("sector", Some(io.sector))
+        .put("bytes", Some(io.bytes))
+        .put("error", Some(io.error))
+        .put("latency_ms", Some(io.latency_ms))
+        .put("issuer_pid", io.issuer.pid)
+        .put("issuer_comm", io.issuer.comm.as_deref())
+        .put_if("issuer_cgroup", io.issuer.cgroup.as_deref());
+    Draft {
+        rule: IO_RULE.into(),
+        noun: "slow block requests",
+        phrase: format!("{device} {} {latency} ms", io.op),
+        lasts: false,
+        severity: Severity::Warn,
+        metric: "block_io_latency_ms",
+        value: io.latency_ms,
+        threshold: Some(io.threshold_ms),
+        message: format!(
+            "Slow disk: a {} of {} bytes on {device} took {latency} ms (limit {} ms){issuer}{failed}",
+            io.op,
+            io.bytes,
+            number(io.threshold_ms)
+        ),
+        labels: BTreeMap::from([("device".into(), device.clone()), ("op".into(), io.op.into())]),
+        status: Status::Firing,
+        id,
+        fingerprint: fingerprint([IO_RULE, &device, io.op]),
+        started: event.at,
+        ended: None,
+        sources: vec![event.source],
+        context: c.done(),
+    }
+}
+
+/// The alert of a kernel-log line.
+pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
+    let line = clean(&found.line, MAX_TEXT);
+    let mut labels = BTreeMap::from([("rule".to_owned(), found.rule.clone())]);
+    labels.extend(found.fields.iter().map(|(k, v)| (k.clone(), clean(v, MAX_NAME))));
+    let parts = labels.values().map(String::as_str).collect::<Vec<_>>();
+    let print = fingerprint(parts);
+    let mut c = Context::default();
+    c.put("line", Some(line.clone())).put("kernel_time_ns", Some(event.at.mono_ns));
+    Draft {
+        rule: found.rule.clone(),
+        noun: "kernel-log alerts",
+        phrase: clean(&found.line, 80),
+        lasts: false,
+        severity: found.severity,
+        metric: "kernel_log_events_total",
+        value: 1.0,
+        threshold: None,
+        message: format!("{}: {line}", found.meaning),
+        labels,
+        status: Status::Firing,
+        id,
+        fingerprint: print,
+        started: event.at,
+        ended: None,
+        sources: vec![event.source],
+        context: c.done(),
+    }
+}
+
+/// The alert of several drafts told as one.
+pub fn summary(first: &Draft, count: u64, listed: &[(String, u64)], window_secs: u64, id: String) -> Draft {
+    const LISTED: usize = 10;
+    let mut parts: Vec<String> = listed
+        .iter()
+        .take(LISTED)
+        .map(|(phrase, n)| if *n == 1 { phrase.clone() } else { format!("{phrase} ×{n}") })
+        .collect();
+    if listed.len() > LISTED {
+        parts.push(format!("and {} more", listed.len() - LISTED));
+    }
+    let ended = first.status == Status::Resolved;
+    let message = if ended {
+        format!("{count} {} are over: {}", first.noun, parts.join(", "))
+    } else {
+        format!("{count} more {} within {window_secs} s: {}", first.noun, parts.join(", "))
+    };
+    Draft {
+        message,
+        id,
+        value: count as f64,
+        threshold: None,
+        labels: BTreeMap::new(),
+        fingerprint: fingerprint([first.rule.as_str(), "group"]),
+        context: serde_json::Map::from_iter([("grouped".to_owned(), Value::from(count))]),
+        ..first.clone()
+    }
+}

@@ -1,0 +1,42 @@
+//! The way back: what a stored alert says about incidents that must not be told again.
+
+use serde_json::Value;
+
+use crate::alert::{Alert, Status};
+use crate::engine::incident::Body;
+use crate::event::{Hang, Oom, Task};
+use crate::time::Now;
+
+/// Incidents of this boot that `alert` told, alone or as part of a summary.
+pub fn incidents(alert: &Alert, boot_id: &str, now: Now) -> Vec<(Now, Body)> {
+    let one = alert.context.get("incident").into_iter();
+    let many = alert.context.get("incidents").and_then(Value::as_array).into_iter().flatten();
+    one.chain(many).filter_map(|value| incident(value, boot_id, now)).collect()
+}
+
+fn incident(value: &Value, boot_id: &str, now: Now) -> Option<(Now, Body)> {
+    if value.get("boot_id")?.as_str()? != boot_id {
+        return None;
+    }
+    let at = now.at_mono(value.get("kernel_time_ns")?.as_u64()?);
+    let task = Task {
+        pid: Some(u32::try_from(value.get("pid")?.as_u64()?).ok()?),
+        comm: value.get("comm").and_then(Value::as_str).map(str::to_owned),
+        ..Task::default()
+    };
+    match value.get("kind")?.as_str()? {
+        "oom" => Some((at, Body::Oom(Oom { victim: task, count: 1, ..Oom::default() }))),
+        "hang" => Some((at, Body::Hang(Hang { task, ..Hang::default() }))),
+        _ => None,
+    }
+}
+
+/// When `alert` was made, on today's monotonic clock; `None` for anything but the begin of an incident.
+pub fn told_ns(alert: &Alert, now: Now) -> Option<u64> {
+    if alert.status != Status::Firing {
+        return None;
+    }
+    let made: jiff::Timestamp = alert.timestamp.parse().ok()?;
+    let ago = now.wall_ns.checked_sub(i64::try_from(made.as_nanosecond()).ok()?)?;
+    now.mono_ns.checked_sub(u64::try_from(ago).ok()?)
+}

@@ -1,0 +1,317 @@
+//! Whether and when a draft is told: de-duplication by fingerprint, then grouping by rule.
+//!
+//! What is held back is never silent for good: a repeated event is told at the end of its window with
+//! "occurred N times", followers of a group arrive as one summary, and a condition that was held back
+//! and still stands is told when its window ends.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::compose::{Draft, incident_id, kernel};
+use crate::alert::{Severity, Status};
+use crate::text::span;
+use crate::time::{Now, SECOND};
+
+/// How to speak.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manners {
+    /// Least seconds between two messages of one fingerprint.
+    pub min_interval_secs: u64,
+    /// Seconds within which the same fingerprint is a repetition, by severity.
+    pub dedup_secs: [u64; 4],
+    /// Followers of a rule's first alert are collected for this long; 0: no grouping.
+    pub group_secs: u64,
+    /// Whether ends of conditions are told.
+    pub recovery: bool,
+}
+
+/// Fingerprints remembered; beyond it the one told longest ago is forgotten.
+pub const MAX_REPEATS: usize = 4096;
+/// Drafts a group holds; further ones are counted in the summary without being listed.
+pub const MAX_HELD: usize = 256;
+
+#[derive(Debug)]
+struct Repeat {
+    told_ns: u64,
+    severity: Severity,
+    /// Held back since `told_ns`.
+    held: u64,
+    waiting: Option<Draft>,
+}
+
+#[derive(Debug)]
+struct Group {
+    ends_ns: u64,
+    held: Vec<Draft>,
+    uncounted: u64,
+}
+
+/// What was not told, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Told at once or later.
+    pub told: u64,
+    /// Repetitions within the window.
+    pub repeated: u64,
+    /// Told as part of a summary.
+    pub grouped: u64,
+    /// Ends of conditions that had not been told.
+    pub unneeded: u64,
+    /// Fingerprints forgotten because of [`MAX_REPEATS`].
+    pub forgotten: u64,
+}
+
+/// The state of speaking.
+#[derive(Debug)]
+pub struct Speaker {
+    manners: Manners,
+    repeats: HashMap<String, Repeat>,
+    groups: BTreeMap<(String, bool), Group>,
+    /// Ids of conditions whose begin was held back.
+    silent: BTreeSet<String>,
+    counts: Counts,
+    run_ns: i64,
+    next: u64,
+}
+
+impl Speaker {
+    /// Nothing told yet; `run_ns` makes the ids of summaries unique.
+    pub fn new(manners: Manners, run_ns: i64) -> Self {
+        let (repeats, groups, silent) = (HashMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { manners, repeats, groups, silent, counts: Counts::default(), run_ns, next: 0 }
+    }
+
+    /// Remembers that an earlier run told this fingerprint.
+    pub fn remember(&mut self, fingerprint: String, severity: Severity, told_ns: u64) {
+        self.repeats.insert(fingerprint, Repeat { told_ns, severity, held: 0, waiting: None });
+    }
+
+    /// Takes a draft; what is to be told now goes to `out`.
+    pub fn say(&mut self, now: Now, draft: Draft, out: &mut Vec<Draft>) {
+        match draft.status {
+            Status::Firing => {
+                if let Some(draft) = self.not_repeated(now, draft) {
+                    self.group(now, draft, out);
+                }
+            }
+            Status::Updated => self.update(now, draft, out),
+            Status::Resolved => self.resolve(now, draft, out),
+        }
+    }
+
+    fn window_ns(&self, severity: Severity) -> u64 {
+        let dedup = self.manners.dedup_secs[severity as usize];
+        let least = if severity == Severity::Emergency { 0 } else { self.manners.min_interval_secs };
+        dedup.max(least) * SECOND
+    }
+
+    /// An OOM kill is an incident of its own: two of one fingerprint are two alerts.
+    fn not_repeated(&mut self, now: Now, mut draft: Draft) -> Option<Draft> {
+        let unique = draft.rule == super::compose::oom::RULE;
+        if unique {
+            return Some(draft);
+        }
+        let window = self.window_ns(draft.severity);
+        let (mut held, mut since) = (0, now.mono_ns);
+        if let Some(repeat) = self.repeats.get_mut(&draft.fingerprint) {
+            let fresh = now.mono_ns.saturating_sub(repeat.told_ns) < window;
+            if fresh && draft.severity <= repeat.severity {
+                self.counts.repeated += 1;
+                repeat.held += 1;
+                if draft.lasts {
+                    self.silent.insert(draft.id.clone());
+                }
+                repeat.waiting = Some(draft);
+                return None;
+            }
+            (held, since) = (repeat.held, repeat.told_ns);
+        }
+        mention(&mut draft, held, since, now);
+        self.tell_repeat(now, &draft);
+        Some(draft)
+    }
+
+    fn tell_repeat(&mut self, now: Now, draft: &Draft) {
+        if self.repeats.len() >= MAX_REPEATS {
+            self.forget_oldest();
+        }
+        let repeat = Repeat { told_ns: now.mono_ns, severity: draft.severity, held: 0, waiting: None };
+        self.repeats.insert(draft.fingerprint.clone(), repeat);
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.repeats.iter().filter(|(_, r)| r.waiting.is_none()).min_by_key(|(_, r)| r.told_ns);
+        if let Some(key) = oldest.or_else(|| self.repeats.iter().next()).map(|(k, _)| k.clone()) {
+            self.repeats.remove(&key);
+            self.counts.forgotten += 1;
+        }
+    }
+
+    fn update(&mut self, now: Now, draft: Draft, out: &mut Vec<Draft>) {
+        if let Some(held) = self.held_mut(&draft.id) {
+            let status = held.status;
+            *held = Draft { status, ..draft };
+            return;
+        }
+        if self.silent.contains(&draft.id) {
+            let risen = self.repeats.get(&draft.fingerprint).is_none_or(|r| draft.severity > r.severity);
+            if risen {
+                self.silent.remove(&draft.id);
+                self.tell_repeat(now, &draft);
+                self.emit(Draft { status: Status::Firing, ..draft }, out);
+            } else if let Some(repeat) = self.repeats.get_mut(&draft.fingerprint) {
+                repeat.waiting = Some(Draft { status: Status::Firing, ..draft });
+            }
+            return;
+        }
+        if draft.lasts {
+            self.tell_repeat(now, &draft);
+        }
+        self.emit(draft, out);
+    }
+
+    fn resolve(&mut self, now: Now, draft: Draft, out: &mut Vec<Draft>) {
+        let waiting = self.silent.remove(&draft.id);
+        if waiting && let Some(repeat) = self.repeats.get_mut(&draft.fingerprint) {
+            repeat.waiting = None;
+        }
+        if waiting || self.take_held(&draft.id) || !self.manners.recovery {
+            self.counts.unneeded += 1;
+            return;
+        }
+        self.group(now, draft, out);
+    }
+
+    fn held_mut(&mut self, id: &str) -> Option<&mut Draft> {
+        self.groups.values_mut().flat_map(|g| g.held.iter_mut()).find(|d| d.id == id)
+    }
+
+    fn take_held(&mut self, id: &str) -> bool {
+        let mut found = false;
+        for group in self.groups.values_mut() {
+            let before = group.held.len();
+            group.held.retain(|d| d.id != id);
+            found |= group.held.len() < before;
+        }
+        found
+    }
+
+    fn group(&mut self, now: Now, draft: Draft, out: &mut Vec<Draft>) {
+        if self.manners.group_secs == 0 || draft.severity == Severity::Emergency {
+            return self.emit(draft, out);
+        }
+        let key = (draft.rule.clone(), draft.status == Status::Resolved);
+        if let Some(group) = self.groups.get_mut(&key) {
+            self.counts.grouped += 1;
+            if group.held.len() < MAX_HELD {
+                group.held.push(draft);
+            } else {
+                group.uncounted += 1;
+            }
+            return;
+        }
+        let ends_ns = now.mono_ns + self.manners.group_secs * SECOND;
+        self.groups.insert(key, Group { ends_ns, held: Vec::new(), uncounted: 0 });
+        self.emit(draft, out);
+    }
+
+    fn emit(&mut self, draft: Draft, out: &mut Vec<Draft>) {
+        self.counts.told += 1;
+        out.push(draft);
+    }
+
+    /// Tells what a window held back.
+    pub fn due(&mut self, now: Now, out: &mut Vec<Draft>) {
+        self.end_groups(now, out);
+        self.end_repeats(now, out);
+    }
+
+    fn end_groups(&mut self, now: Now, out: &mut Vec<Draft>) {
+        let ended: Vec<_> =
+            self.groups.iter().filter(|(_, g)| g.ends_ns <= now.mono_ns).map(|(k, _)| k.clone()).collect();
+        for key in ended {
+            let Some(group) = self.groups.remove(&key) else { continue };
+            if let Some(draft) = self.gather(group) {
+                let ends_ns = now.mono_ns + self.manners.group_secs * SECOND;
+                self.groups.insert(key, Group { ends_ns, held: Vec::new(), uncounted: 0 });
+                self.emit(draft, out);
+            }
+        }
+    }
+
+    /// One draft for all that a group held: itself, if it is alone.
+    fn gather(&mut self, group: Group) -> Option<Draft> {
+        let Group { mut held, uncounted, .. } = group;
+        if held.len() < 2 && uncounted == 0 {
+            return held.pop();
+        }
+        let count = held.len() as u64 + uncounted;
+        let mut listed: Vec<(String, u64)> = Vec::new();
+        for draft in &held {
+            match listed.iter_mut().find(|(phrase, _)| *phrase == draft.phrase) {
+                Some((_, n)) => *n += 1,
+                None => listed.push((draft.phrase.clone(), 1)),
+            }
+        }
+        let members: Vec<serde_json::Value> = held.iter().map(|d| d.id.clone().into()).collect();
+        let incidents: Vec<serde_json::Value> =
+            held.iter().filter_map(|d| d.context.get("incident").cloned()).collect();
+        let severity = held.iter().map(|d| d.severity).max()?;
+        self.next += 1;
+        let id = format!("{}-g", incident_id(self.run_ns, self.next));
+        let first = held.first()?;
+        let mut draft = kernel::summary(first, count, &listed, self.manners.group_secs, id);
+        draft.severity = severity;
+        draft.context.insert("members".into(), members.into());
+        draft.context.insert("incidents".into(), incidents.into());
+        Some(draft)
+    }
+
+    fn end_repeats(&mut self, now: Now, out: &mut Vec<Draft>) {
+        let ended: Vec<String> = self
+            .repeats
+            .iter()
+            .filter(|(_, r)| r.waiting.as_ref().is_some_and(|d| self.window_end(r, d) <= now.mono_ns))
+            .map(|(k, _)| k.clone())
+            .collect();
+        for key in ended {
+            let Some(repeat) = self.repeats.get_mut(&key) else { continue };
+            let (held, since) = (repeat.held, repeat.told_ns);
+            let Some(mut draft) = repeat.waiting.take() else { continue };
+            self.silent.remove(&draft.id);
+            mention(&mut draft, held, since, now);
+            self.tell_repeat(now, &draft);
+            self.group(now, draft, out);
+        }
+    }
+
+    fn window_end(&self, repeat: &Repeat, waiting: &Draft) -> u64 {
+        repeat.told_ns + self.window_ns(waiting.severity)
+    }
+
+    /// When something held back is due, monotonic nanoseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let groups = self.groups.values().map(|g| g.ends_ns);
+        let repeats = self.repeats.values().filter_map(|r| Some(self.window_end(r, r.waiting.as_ref()?)));
+        groups.chain(repeats).min()
+    }
+
+    /// Whether an incident is held back that no message has mentioned yet.
+    pub fn holds_incidents(&self) -> bool {
+        self.groups.values().any(|g| !g.held.is_empty())
+    }
+
+    /// What was told and what was not.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+}
+
+fn mention(draft: &mut Draft, held: u64, since_ns: u64, now: Now) {
+    if held == 0 {
+        return;
+    }
+    let times = if held == 1 { "time" } else { "times" };
+    let secs = now.mono_ns.saturating_sub(since_ns) / SECOND;
+    draft.message = format!("{} (occurred {held} {times} in the last {})", draft.message, span(secs));
+    draft.context.insert("occurrences".into(), held.into());
+}

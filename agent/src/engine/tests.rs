@@ -1,0 +1,362 @@
+//! The whole engine, driven by scripts.
+
+use super::*;
+use crate::alert::{Severity, Status};
+use crate::analyze::threshold::{Limits, Op};
+use crate::engine::compose::condition::Culprits;
+use crate::engine::condition::Policy;
+use crate::event::{Constraint, LogMatch, Oom, SlowIo, Source, Task};
+use crate::metric::{Metric, Unit};
+use crate::sample::Samples;
+use crate::time::MILLI;
+
+const USED: Metric = Metric {
+    name: "disk_used_percent",
+    prometheus: "disk_used_percent",
+    kind: Kind::Gauge,
+    unit: Unit::Percent,
+    labels: &["mount"],
+    help: "",
+    source: "",
+};
+const KILLS: Metric =
+    Metric { name: "oom_counter", labels: &[], kind: Kind::Counter, unit: Unit::Count, ..USED };
+
+fn settings(group_secs: u64) -> Settings {
+    let limits = Limits { op: Op::Above, warn: Some(80.0), critical: Some(90.0), clear: None };
+    Settings {
+        identity: Identity {
+            hostname: "h".into(),
+            zone: jiff::tz::TimeZone::UTC,
+            boot_id: "boot".into(),
+            labels: BTreeMap::from([("env".into(), "prod".into())]),
+        },
+        rules: vec![Rule {
+            name: "disk_used_percent".into(),
+            metric: "disk_used_percent".into(),
+            labels: vec![],
+            policy: Policy { limits, for_secs: 30 },
+            subject: "Disk usage of",
+            shown: &["mount"],
+            unit: " %",
+            noun: "disk alerts",
+            culprits: Culprits::Nobody,
+        }],
+        manners: Manners {
+            min_interval_secs: 300,
+            dedup_secs: [600, 600, 600, 0],
+            group_secs,
+            recovery: true,
+        },
+        witnesses: Witnesses { oom: vec![Source::Ebpf, Source::Kmsg], hang: vec![Source::Ebpf] },
+        warmup_secs: 0,
+        history_capacity: 1000,
+        formulas: &[],
+        oom_counter: "oom_counter",
+    }
+}
+
+struct Run {
+    engine: Engine,
+    samples: Samples,
+    now: Now,
+    out: Vec<Output>,
+}
+
+fn run(group_secs: u64) -> Run {
+    let now = Now { mono_ns: 100 * SECOND, wall_ns: 1_771_777_800 * SECOND as i64 };
+    Run { engine: Engine::new(settings(group_secs), now), samples: Samples::new(100), now, out: Vec::new() }
+}
+
+impl Run {
+    fn wait_ms(&mut self, ms: u64) -> &mut Self {
+        let end = self.now.mono_ns + ms * MILLI;
+        loop {
+            let wake = self.engine.next_deadline().filter(|d| *d <= end);
+            let last = wake.is_none();
+            self.now = self.now.at_mono(wake.unwrap_or(end).max(self.now.mono_ns));
+            self.engine.step(self.now, Input::Tick, &mut self.out);
+            if last {
+                return self;
+            }
+        }
+    }
+
+    /// A reading of every given mount, then ten seconds pass.
+    fn disks(&mut self, values: &[(&str, f64)]) -> &mut Self {
+        self.samples.begin("disk", self.now, None);
+        for (mount, value) in values {
+            self.samples.put(&USED, &[mount], *value);
+        }
+        let mut batch = self.samples.finish();
+        self.engine.step(self.now, Input::Batch(&mut batch), &mut self.out);
+        self.wait_ms(10_000)
+    }
+
+    fn kills(&mut self, total: u64) -> &mut Self {
+        self.samples.begin("vmstat", self.now, None);
+        self.samples.put(&KILLS, &[], total as f64);
+        let mut batch = self.samples.finish();
+        self.engine.step(self.now, Input::Batch(&mut batch), &mut self.out);
+        self.wait_ms(10_000)
+    }
+
+    fn event(&mut self, source: Source, what: What) -> &mut Self {
+        let event = Event { at: self.now, source, historic: false, what };
+        self.engine.step(self.now, Input::Event(event), &mut self.out);
+        self
+    }
+
+    fn alerts(&self) -> Vec<&Alert> {
+        self.out.iter().filter_map(|o| if let Output::Alert(a) = o { Some(&**a) } else { None }).collect()
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.alerts()
+            .iter()
+            .map(|a| format!("{} {} {}", a.status.name(), a.severity.name(), a.message))
+            .collect()
+    }
+
+    fn check(&self, expect: &[&str]) {
+        assert_eq!(self.told(), expect);
+    }
+}
+
+fn oom(pid: u32) -> What {
+    let victim = Task { pid: Some(pid), comm: Some("java".into()), uid: Some(7), ..Task::default() };
+    let oom = Oom {
+        victim,
+        trigger: Task { pid: Some(9), comm: Some("ps".into()), ..Task::default() },
+        anon_rss_kb: Some(2048),
+        constraint: Some(Constraint::Memcg),
+        oom_memcg: Some("/a".into()),
+        limit_kb: Some(4096),
+        count: 1,
+        ..Oom::default()
+    };
+    What::Oom(Box::new(oom))
+}
+
+fn slow(device: &str) -> What {
+    let io = SlowIo {
+        device: device.into(),
+        op: "read",
+        latency_ms: 700.0,
+        threshold_ms: 500.0,
+        bytes: 4096,
+        ..SlowIo::default()
+    };
+    What::SlowIo(Box::new(io))
+}
+
+#[test]
+fn a_full_disk_fires_rises_and_recovers() {
+    let mut r = run(0);
+    r.disks(&[("/", 10.0)]);
+    for value in [85.0, 85.0, 85.0, 95.0, 95.0, 95.0, 40.0] {
+        r.disks(&[("/", value)]);
+    }
+    r.check(&[
+        "firing warn Disk usage of / is 85 %, over 80 % for 30 s",
+        "updated critical Disk usage of / is 95 %, now over 90 %; the alert stands for 1 min",
+        "resolved critical Disk usage of / is back to 40 % after 1 min 10 s",
+    ]);
+    let alerts = r.alerts();
+    assert_eq!(alerts[0].labels["mount"], "/");
+    assert_eq!(alerts[0].labels["env"], "prod");
+    assert!(alerts.iter().all(|a| a.id == alerts[0].id && a.fingerprint == alerts[0].fingerprint));
+    assert_eq!((alerts[2].duration_secs, alerts[2].ended_at.is_some()), (70, true));
+}
+
+#[test]
+fn several_disks_at_once_are_one_message_and_a_summary() {
+    let mut r = run(30);
+    let all = |v: f64| [("/", v), ("/a", v + 1.0), ("/b", v + 2.0)];
+    for value in [10.0, 85.0, 85.0, 85.0, 85.0, 85.0, 85.0, 85.0] {
+        r.disks(&all(value));
+    }
+    r.check(&[
+        "firing warn Disk usage of / is 85 %, over 80 % for 30 s",
+        "firing warn 2 more disk alerts within 30 s: Disk usage of /a (86 %), Disk usage of /b (87 %)",
+    ]);
+    assert_eq!(r.alerts()[1].context["members"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_flapping_condition_is_told_once_in_its_window() {
+    let mut r = run(0);
+    r.disks(&[("/", 10.0)]);
+    for _ in 0..6 {
+        for value in [85.0, 85.0, 85.0, 10.0] {
+            r.disks(&[("/", value)]);
+        }
+    }
+    r.check(&[
+        "firing warn Disk usage of / is 85 %, over 80 % for 30 s",
+        "resolved warn Disk usage of / is back to 10 % after 40 s",
+    ]);
+    for _ in 0..60 {
+        r.disks(&[("/", 86.0)]);
+    }
+    let told = r.told();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(told[2].ends_with("(occurred 6 times in the last 10 min)"), "{}", told[2]);
+}
+
+#[test]
+fn a_disk_that_disappears_ends_its_alert() {
+    let mut r = run(0);
+    for value in [85.0, 85.0, 85.0, 85.0] {
+        r.disks(&[("/", value)]);
+    }
+    r.wait_ms(400_000);
+    assert_eq!(r.told().len(), 2);
+    assert!(r.told()[1].starts_with("resolved warn Disk usage of / is no longer reported"), "{:?}", r.told());
+}
+
+#[test]
+fn one_kill_seen_twice_is_one_alert_two_kills_are_two() {
+    let mut r = run(0);
+    r.event(Source::Ebpf, oom(1)).wait_ms(2).event(Source::Kmsg, oom(1)).wait_ms(500);
+    r.event(Source::Kmsg, oom(2)).wait_ms(100);
+    let expect = |pid: u32| {
+        format!(
+            "firing critical OOM kill: java (pid {pid}, uid 7, 2.0 MiB resident) was killed: \
+             cgroup /a reached its limit of 4.0 MiB; triggered by ps (pid 9)"
+        )
+    };
+    r.check(&[&expect(1), &expect(2)]);
+    assert_eq!(r.alerts()[0].source, ["ebpf", "kmsg"]);
+    assert_eq!(r.engine.tally().events[&(oom::METRIC, String::new())], 2);
+}
+
+#[test]
+fn a_storm_of_kills_is_one_alert_and_one_summary() {
+    let mut r = run(30);
+    for pid in 0..500 {
+        r.event(Source::Ebpf, oom(pid)).event(Source::Kmsg, oom(pid)).wait_ms(20);
+    }
+    r.wait_ms(60_000);
+    let told = r.told();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert_eq!(told[1], "firing critical 499 more OOM kills within 30 s: java ×256");
+}
+
+#[test]
+fn the_mark_waits_for_what_is_held_back() {
+    let mut r = run(30);
+    r.event(Source::Kmsg, oom(1)).event(Source::Kmsg, What::KmsgMark(KmsgMark { seq: 5 }));
+    assert_eq!(r.out, [], "the kill still waits for its second witness");
+    r.wait_ms(60);
+    assert!(matches!(r.out[..], [Output::Alert(_), Output::Mark(KmsgMark { seq: 5 })]), "{:?}", r.out);
+    r.event(Source::Kmsg, oom(2)).wait_ms(100).event(Source::Kmsg, What::KmsgMark(KmsgMark { seq: 9 }));
+    assert_eq!(r.out.len(), 2, "the second kill waits for its group");
+    r.wait_ms(30_000);
+    assert!(matches!(r.out[2..], [Output::Alert(_), Output::Mark(KmsgMark { seq: 9 })]), "{:?}", r.out);
+}
+
+#[test]
+fn what_was_told_before_a_restart_is_not_told_again() {
+    let mut first = run(30);
+    for pid in 1..4 {
+        first.event(Source::Ebpf, oom(pid)).event(Source::Kmsg, oom(pid)).wait_ms(20);
+    }
+    first.event(Source::Ebpf, slow("sda")).wait_ms(40_000);
+    let told: Vec<Alert> = first.alerts().into_iter().cloned().collect();
+    assert_eq!(told.len(), 3);
+    let mut again = run(30);
+    let at = again.now;
+    again.now = again.now.plus_secs(5);
+    again.engine.remember(&told, again.now);
+    for pid in 1..5 {
+        let event = Event { at, source: Source::Kmsg, historic: false, what: oom(pid) };
+        again.engine.step(again.now, Input::Event(event), &mut again.out);
+    }
+    again.event(Source::Ebpf, slow("sda")).wait_ms(1000);
+    let pids: Vec<_> = again.alerts().iter().map(|a| a.context["victim_pid"].clone()).collect();
+    assert_eq!(pids, [4]);
+}
+
+#[test]
+fn historic_events_are_counted_and_silent() {
+    let mut r = run(0);
+    let event = Event { at: r.now, source: Source::Kmsg, historic: true, what: oom(1) };
+    r.engine.step(r.now, Input::Event(event), &mut r.out);
+    r.wait_ms(1000);
+    assert_eq!(r.out, []);
+    assert_eq!(r.engine.tally().historic, 1);
+}
+
+#[test]
+fn a_kill_only_the_counter_saw_is_told() {
+    let mut r = run(0);
+    r.kills(3).kills(3).event(Source::Ebpf, oom(1)).kills(4).kills(5).kills(5);
+    let told = r.told();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[1].contains("killed 1 process for lack of memory; which is unknown"), "{}", told[1]);
+    assert_eq!(r.alerts()[1].source, ["counter"]);
+}
+
+#[test]
+fn repeated_slow_requests_are_counted_and_told_again_at_the_end_of_the_window() {
+    let mut r = run(0);
+    for _ in 0..40 {
+        r.event(Source::Ebpf, slow("sda")).wait_ms(1000);
+    }
+    assert_eq!(r.told().len(), 1);
+    r.event(Source::Ebpf, slow("sdb"));
+    assert_eq!(r.told().len(), 2, "another disk is another alert");
+    r.wait_ms(600_000);
+    let told = r.told();
+    assert_eq!(told.len(), 3);
+    assert!(told[2].ends_with("(occurred 39 times in the last 10 min)"), "{}", told[2]);
+}
+
+#[test]
+fn emergencies_are_never_held_back() {
+    let mut r = run(30);
+    let line = |n: u32| {
+        What::Log(Box::new(LogMatch {
+            rule: "panic".into(),
+            severity: Severity::Emergency,
+            meaning: "m".into(),
+            line: format!("l{n}"),
+            fields: vec![],
+        }))
+    };
+    for n in 0..3 {
+        r.event(Source::Kmsg, line(n));
+    }
+    assert_eq!(r.told().len(), 3);
+}
+
+#[test]
+fn lost_events_are_noticed_once_a_minute_and_counted() {
+    let mut r = run(0);
+    for _ in 0..100 {
+        r.event(Source::Ebpf, What::Lost(Lost { part: "perf", count: 2, reason: "full" })).wait_ms(1000);
+    }
+    assert_eq!(r.engine.tally().lost[&("perf", "full")], 200);
+    assert_eq!(
+        r.out,
+        [
+            Output::Notice("perf lost 2 events (full), 2 since the start".into()),
+            Output::Notice("perf lost 2 events (full), 122 since the start".into()),
+        ]
+    );
+}
+
+#[test]
+fn during_warm_up_levels_are_learned_and_events_speak() {
+    let mut r = run(0);
+    r.engine.settings.warmup_secs = 60;
+    for _ in 0..6 {
+        r.disks(&[("/", 95.0)]);
+    }
+    assert_eq!(r.told().len(), 0);
+    r.event(Source::Ebpf, oom(1)).wait_ms(100);
+    assert_eq!(r.told().len(), 1);
+    r.disks(&[("/", 95.0)]);
+    assert_eq!(r.alerts()[1].status, Status::Firing);
+}
