@@ -137,8 +137,7 @@ impl Incidents {
         }
         let before = incident.body.knowledge();
         incident.body.absorb(body);
-        let worth_telling =
-            incident.told && !incident.sources.is_empty() && incident.body.knowledge() > before;
+        let worth_telling = incident.told && !incident.remembered && incident.body.knowledge() > before;
         worth_telling.then(|| Report { incident: incident.clone(), update: true })
     }
 
