@@ -21,8 +21,8 @@ pub struct Rule {
     pub subject: &'static str,
     /// Labels named in the sentence.
     pub shown: &'static [&'static str],
-    /// Unit behind numbers, with its space: ` %`.
-    pub unit: &'static str,
+    /// How its value is told.
+    pub style: Style,
     /// Several of them: `disk alerts`.
     pub noun: &'static str,
     /// Processes worth naming.
@@ -41,4 +41,13 @@ impl Rule {
         let Limits { op: Op::Above | Op::Below, warn, critical, clear: _ } = self.policy.limits;
         if level >= Severity::Critical { critical.or(warn) } else { warn.or(critical) }
     }
+}
+
+/// How a rule's value is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// As a number with this unit behind it, its space included: ` %`.
+    Number(&'static str),
+    /// As a state: words for bad and for good again.
+    State(&'static str, &'static str),
 }

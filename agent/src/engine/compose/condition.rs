@@ -6,7 +6,7 @@ use super::{Context, Draft, fingerprint};
 use crate::alert::{Severity, Status};
 use crate::analyze::threshold::Op;
 use crate::engine::condition::Firing;
-use crate::engine::limits::Rule;
+use crate::engine::limits::{Rule, Style};
 use crate::engine::series::Series;
 use crate::engine::store::Summary;
 use crate::sample::ProcTable;
@@ -51,7 +51,7 @@ pub fn draft(finding: &Finding<'_>, id: String, now: Now) -> Draft {
     let parts = [rule.name.as_str()].into_iter().chain(labels.values().map(String::as_str));
     let print = fingerprint(parts);
     let subject = subject(rule, &labels);
-    let value = format!("{}{}", number(series.value), rule.unit);
+    let value = told(rule, series.value);
     Draft {
         rule: rule.name.clone(),
         noun: rule.noun,
@@ -79,21 +79,34 @@ fn subject(rule: &Rule, labels: &BTreeMap<String, String>) -> String {
     if values.is_empty() { rule.subject.to_owned() } else { format!("{} {}", rule.subject, values.join(" ")) }
 }
 
+/// A value in the words of its rule.
+fn told(rule: &Rule, value: f64) -> String {
+    match rule.style {
+        Style::Number(unit) => format!("{}{unit}", number(value)),
+        Style::State(bad, _) => bad.to_owned(),
+    }
+}
+
 fn sentence(finding: &Finding<'_>, subject: &str, value: &str, limit: Option<f64>, held: u64) -> String {
-    let limit = limit.map(|l| format!("{}{}", number(l), finding.rule.unit)).unwrap_or_default();
-    let side = match finding.rule.policy.limits.op {
+    let rule = finding.rule;
+    let span = span(held);
+    if let Style::State(bad, good) = rule.style {
+        return match (finding.status, finding.gone) {
+            (Status::Resolved, true) => format!("{subject} is no longer reported; the alert stood for {span}"),
+            (Status::Resolved, false) => format!("{subject} {good} after {span}"),
+            (Status::Firing | Status::Updated, _) => format!("{subject} {bad}"),
+        };
+    }
+    let limit = limit.map(|l| told(rule, l)).unwrap_or_default();
+    let side = match rule.policy.limits.op {
         Op::Above => "over",
         Op::Below => "under",
     };
     match (finding.status, finding.gone) {
-        (Status::Resolved, true) => {
-            format!("{subject} is no longer reported; the alert stood for {}", span(held))
-        }
-        (Status::Resolved, false) => format!("{subject} is back to {value} after {}", span(held)),
-        (Status::Firing, _) => format!("{subject} is {value}, {side} {limit} for {}", span(held)),
-        (Status::Updated, _) => {
-            format!("{subject} is {value}, now {side} {limit}; the alert stands for {}", span(held))
-        }
+        (Status::Resolved, true) => format!("{subject} is no longer reported; the alert stood for {span}"),
+        (Status::Resolved, false) => format!("{subject} is back to {value} after {span}"),
+        (Status::Firing, _) => format!("{subject} is {value}, {side} {limit} for {span}"),
+        (Status::Updated, _) => format!("{subject} is {value}, now {side} {limit}; the alert stands for {span}"),
     }
 }
 

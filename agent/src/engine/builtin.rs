@@ -1,0 +1,176 @@
+//! The rules behind `[thresholds]`: one line a key.
+
+use super::compose::condition::Culprits::{self, Cpu, Memory, Nobody};
+use super::condition::Policy;
+use super::limits::{Rule, Style};
+use crate::analyze::threshold::{Limits, Op};
+use crate::config::Thresholds;
+use crate::config::Threshold;
+
+struct Line {
+    metric: &'static str,
+    labels: &'static [(&'static str, &'static str)],
+    limits: fn(&Thresholds) -> &Threshold,
+    subject: &'static str,
+    shown: &'static [&'static str],
+    unit: &'static str,
+    noun: &'static str,
+    culprits: Culprits,
+}
+
+const LINE: Line = Line {
+    metric: "",
+    labels: &[],
+    limits: |t| &t.cpu_percent,
+    subject: "",
+    shown: &[],
+    unit: " %",
+    noun: "alerts",
+    culprits: Nobody,
+};
+
+/// One line for each key of `[thresholds]` whose metric is collected.
+const LINES: &[Line] = &[
+    Line { metric: "cpu_usage_percent", subject: "CPU usage", noun: "CPU alerts", culprits: Cpu, ..LINE },
+    Line {
+        metric: "cpu_mode_percent",
+        labels: &[("mode", "iowait")],
+        limits: |t| &t.iowait_percent,
+        subject: "CPU time waiting for disks",
+        noun: "iowait alerts",
+        ..LINE
+    },
+    Line {
+        metric: "cpu_mode_percent",
+        labels: &[("mode", "steal")],
+        limits: |t| &t.steal_percent,
+        subject: "CPU time taken by the hypervisor",
+        noun: "steal alerts",
+        ..LINE
+    },
+    Line {
+        metric: "load_average_per_cpu",
+        limits: |t| &t.load_avg_multiplier,
+        subject: "Load average per CPU thread",
+        unit: "",
+        noun: "load alerts",
+        culprits: Cpu,
+        ..LINE
+    },
+    Line {
+        metric: "memory_used_percent",
+        limits: |t| &t.memory_percent,
+        subject: "Memory use",
+        noun: "memory alerts",
+        culprits: Memory,
+        ..LINE
+    },
+    Line {
+        metric: "swap_used_percent",
+        limits: |t| &t.swap_percent,
+        subject: "Swap use",
+        noun: "swap alerts",
+        culprits: Memory,
+        ..LINE
+    },
+    Line {
+        metric: "disk_used_percent",
+        limits: |t| &t.disk_percent,
+        subject: "Disk usage of",
+        shown: &["mount"],
+        noun: "disk alerts",
+        ..LINE
+    },
+    Line {
+        metric: "disk_inode_used_percent",
+        limits: |t| &t.disk_inode_percent,
+        subject: "Inode usage of",
+        shown: &["mount"],
+        noun: "inode alerts",
+        ..LINE
+    },
+    Line {
+        metric: "disk_busy_percent",
+        limits: |t| &t.disk_busy_percent,
+        subject: "Busy time of disk",
+        shown: &["device"],
+        noun: "busy-disk alerts",
+        ..LINE
+    },
+    Line {
+        metric: "disk_await_ms",
+        limits: |t| &t.disk_await_ms,
+        subject: "Average request time of disk",
+        shown: &["device"],
+        unit: " ms",
+        noun: "slow-disk alerts",
+        ..LINE
+    },
+    Line {
+        metric: "fd_used_percent",
+        limits: |t| &t.fd_percent,
+        subject: "Use of file descriptors",
+        noun: "descriptor alerts",
+        ..LINE
+    },
+    Line {
+        metric: "network_error_ratio",
+        limits: |t| &t.network_error_rate,
+        subject: "Share of faulty packets on",
+        shown: &["interface"],
+        unit: "",
+        noun: "network alerts",
+        ..LINE
+    },
+];
+
+/// The rules of `[thresholds]`, and the one that tells of mounts that do not answer.
+pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
+    let mut rules: Vec<Rule> = LINES
+        .iter()
+        .map(|line| line.rule((line.limits)(thresholds)))
+        .filter(|r| r.policy.limits.warn.is_some() || r.policy.limits.critical.is_some())
+        .collect();
+    rules.push(stuck_mount());
+    rules
+}
+
+/// Metrics the built-in rules judge.
+pub fn judged() -> impl Iterator<Item = &'static str> {
+    LINES.iter().map(|l| l.metric).chain(["filesystem_stuck"])
+}
+
+impl Line {
+    fn rule(&self, limits: &Threshold) -> Rule {
+        let Threshold { warn, critical, for_secs, clear } = *limits;
+        let mode = self.labels.first().map(|(_, value)| format!("_{value}")).unwrap_or_default();
+        Rule {
+            name: format!("{}{mode}", self.metric),
+            metric: self.metric.to_owned(),
+            labels: self.labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            policy: Policy { limits: Limits { op: Op::Above, warn, critical, clear }, for_secs },
+            subject: self.subject,
+            shown: self.shown,
+            style: Style::Number(self.unit),
+            noun: self.noun,
+            culprits: self.culprits,
+        }
+    }
+}
+
+fn stuck_mount() -> Rule {
+    Rule {
+        name: "filesystem_stuck".into(),
+        metric: "filesystem_stuck".into(),
+        labels: Vec::new(),
+        policy: Policy {
+            limits: Limits { op: Op::Above, warn: None, critical: Some(0.0), clear: Some(0.0) },
+            for_secs: 0,
+        },
+        subject: "Mount",
+        shown: &["mount"],
+        style: Style::State("does not answer", "answers again"),
+        noun: "dead mounts",
+        culprits: Nobody,
+    }
+}

@@ -1,0 +1,87 @@
+//! The agent's own small files: written so that a crash leaves the old content or the new, never half.
+
+#![expect(clippy::disallowed_methods, reason = "the one owner of the agent's own small files")]
+
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Largest own file read back, bytes.
+const MAX_STATE: u64 = 1 << 20;
+
+/// Content of an own file; `None` when there is none.
+pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut content = Vec::new();
+    match std::fs::File::open(path) {
+        Ok(file) => file.take(MAX_STATE).read_to_end(&mut content).map(|_| Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces an own file: temporary file, sync, rename. Mode `mode`.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let mut file = options.open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_data()?;
+    std::fs::rename(&temporary, path)
+}
+
+/// Removes an own file if it is there.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes sure that a directory for own files exists and can be written to. A new one gets mode 0750.
+pub fn usable_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if !path.is_dir() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path)?;
+    }
+    let probe = path.join(".writable");
+    replace(&probe, b"", 0o600)?;
+    remove(&probe)
+}
+
+/// Opens a file to append to (the log), mode 0640.
+pub fn append_to(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+/// Reads a text file the user named (the configuration). Not UTF-8 is an error.
+pub fn read_user_file(path: &Path) -> io::Result<String> {
+    const MAX_USER_FILE: u64 = 4 << 20;
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    let read = file.take(MAX_USER_FILE + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_USER_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_reads_and_removes() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("deep/state");
+        assert!(replace(&path, b"x", 0o600).is_err(), "no directory yet");
+        usable_dir(&dir.path().join("deep")).expect("made");
+        assert_eq!(read(&path).expect("readable"), None);
+        replace(&path, b"one", 0o600).expect("written");
+        replace(&path, b"two", 0o600).expect("written");
+        assert_eq!(read(&path).expect("readable").as_deref(), Some(&b"two"[..]));
+        remove(&path).expect("removed");
+        remove(&path).expect("removing nothing is fine");
+        assert_eq!(std::fs::read_dir(dir.path().join("deep")).expect("a directory").count(), 0);
+    }
+}
