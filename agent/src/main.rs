@@ -1,2 +1,11 @@
-//! `sysops-agent`.
-fn main() {}
+//! `sysops-agent`: arguments, configuration, run, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sysops_agent::cli::Cli;
+use sysops_agent::command;
+
+fn main() -> ExitCode {
+    command::run(Cli::parse())
+}

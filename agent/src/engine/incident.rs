@@ -154,6 +154,17 @@ impl Incidents {
         reports
     }
 
+    /// Tells what still waits for a witness: the agent is ending.
+    pub fn finish(&mut self) -> Vec<Report> {
+        let untold = self.open.iter_mut().filter(|i| !i.told);
+        untold
+            .map(|incident| {
+                incident.told = true;
+                Report { incident: incident.clone(), update: false }
+            })
+            .collect()
+    }
+
     fn make_room(&mut self) -> Option<Report> {
         if self.open.len() < MAX_OPEN {
             return None;

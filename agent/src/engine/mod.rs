@@ -165,6 +165,24 @@ impl Engine {
             self.speaker.say(now, draft, &mut told);
         }
         self.speaker.due(now, &mut told);
+        self.emit(now, told, out);
+    }
+
+    /// The last step: whatever is held back comes out, because the agent is ending.
+    pub fn finish(&mut self, now: Now, out: &mut Vec<Output>) {
+        let mut drafts = Vec::new();
+        for report in self.incidents.finish() {
+            self.tell(report, &mut drafts);
+        }
+        let mut told = Vec::new();
+        for draft in drafts {
+            self.speaker.say(now, draft, &mut told);
+        }
+        self.speaker.finish(now, &mut told);
+        self.emit(now, told, out);
+    }
+
+    fn emit(&mut self, now: Now, told: Vec<Draft>, out: &mut Vec<Output>) {
         out.extend(told.into_iter().map(|d| Output::Alert(Box::new(d.alert(&self.settings.identity, now)))));
         self.pass_mark(out);
     }

@@ -288,6 +288,27 @@ impl Speaker {
         repeat.told_ns + self.window_ns(waiting.severity)
     }
 
+    /// Tells everything held back at once: the agent is ending.
+    pub fn finish(&mut self, now: Now, out: &mut Vec<Draft>) {
+        for group in std::mem::take(&mut self.groups).into_values() {
+            if let Some(draft) = self.gather(group) {
+                self.emit(draft, out);
+            }
+        }
+        let waiting: Vec<Draft> = self
+            .repeats
+            .values_mut()
+            .filter_map(|repeat| {
+                let mut draft = repeat.waiting.take()?;
+                mention(&mut draft, repeat.held, repeat.told_ns, now);
+                Some(draft)
+            })
+            .collect();
+        for draft in waiting {
+            self.emit(draft, out);
+        }
+    }
+
     /// When something held back is due, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
         let groups = self.groups.values().map(|g| g.ends_ns);

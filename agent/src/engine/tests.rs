@@ -257,6 +257,20 @@ fn the_mark_waits_for_what_is_held_back() {
 }
 
 #[test]
+fn the_end_tells_what_is_held_back() {
+    let mut r = run(30);
+    r.event(Source::Kmsg, oom(1)).wait_ms(100).event(Source::Kmsg, oom(2)).wait_ms(100);
+    r.event(Source::Ebpf, slow("sda")).event(Source::Ebpf, slow("sda"));
+    r.event(Source::Kmsg, oom(3)).event(Source::Kmsg, What::KmsgMark(KmsgMark { seq: 9 }));
+    let before = r.told().len();
+    r.engine.finish(r.now, &mut r.out);
+    let told = r.told();
+    assert_eq!(told.len(), before + 2, "{told:#?}");
+    assert!(told[before].contains("2 more OOM kills"), "{told:#?}");
+    assert!(matches!(r.out.last(), Some(Output::Mark(KmsgMark { seq: 9 }))));
+}
+
+#[test]
 fn what_was_told_before_a_restart_is_not_told_again() {
     let mut first = run(30);
     for pid in 1..4 {

@@ -19,6 +19,11 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// Whether there is such a file, readable or not.
+pub fn is_there(path: &Path) -> bool {
+    !matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Replaces an own file: temporary file, sync, rename. Mode `mode`.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let temporary = path.with_extension("tmp");

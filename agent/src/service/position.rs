@@ -15,7 +15,7 @@ const FILE: &str = "kmsg-position";
 const LAZY_NS: u64 = 60 * SECOND;
 
 /// The stored position.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Position {
     path: Option<PathBuf>,
     boot_id: String,

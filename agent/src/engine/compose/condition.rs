@@ -92,7 +92,9 @@ fn sentence(finding: &Finding<'_>, subject: &str, value: &str, limit: Option<f64
     let span = span(held);
     if let Style::State(bad, good) = rule.style {
         return match (finding.status, finding.gone) {
-            (Status::Resolved, true) => format!("{subject} is no longer reported; the alert stood for {span}"),
+            (Status::Resolved, true) => {
+                format!("{subject} is no longer reported; the alert stood for {span}")
+            }
             (Status::Resolved, false) => format!("{subject} {good} after {span}"),
             (Status::Firing | Status::Updated, _) => format!("{subject} {bad}"),
         };
@@ -106,7 +108,9 @@ fn sentence(finding: &Finding<'_>, subject: &str, value: &str, limit: Option<f64
         (Status::Resolved, true) => format!("{subject} is no longer reported; the alert stood for {span}"),
         (Status::Resolved, false) => format!("{subject} is back to {value} after {span}"),
         (Status::Firing, _) => format!("{subject} is {value}, {side} {limit} for {span}"),
-        (Status::Updated, _) => format!("{subject} is {value}, now {side} {limit}; the alert stands for {span}"),
+        (Status::Updated, _) => {
+            format!("{subject} is {value}, now {side} {limit}; the alert stands for {span}")
+        }
     }
 }
 

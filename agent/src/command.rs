@@ -1,0 +1,154 @@
+//! What each command line does, and its exit code.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tracing::level_filters::LevelFilter;
+
+use crate::cli::{Cli, Command, DEFAULT_CONFIG, Document, LogLevel};
+use crate::config::{self, Config, Switch, Warning};
+use crate::host::{clock, state};
+use crate::service::{self, Start, doctor, features};
+use crate::{collect, edge, inventory, notify};
+
+/// Failed at run time.
+const FAILED: u8 = 1;
+/// Bad configuration.
+const BAD_CONFIG: u8 = 64;
+
+/// Runs the command line.
+pub fn run(cli: Cli) -> ExitCode {
+    if let Some(Command::Docs { document }) = cli.command {
+        return print(&docs(document));
+    }
+    let (config, file, warnings) = match configuration(cli.config.as_deref()) {
+        Ok(loaded) => loaded,
+        Err(problem) => {
+            eprintln!("{}", problem.trim_end());
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    if cli.validate {
+        warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+        let name = file.map_or("the built-in configuration".to_owned(), |f| f.display().to_string());
+        return print(&format!("{name} is valid\n"));
+    }
+    if let Err(problem) = logging(&config, cli.log_level) {
+        eprintln!("{problem}");
+        return ExitCode::from(FAILED);
+    }
+    warnings.iter().for_each(|w| tracing::warn!("{w}"));
+    match cli.command {
+        Some(Command::Doctor { json }) => {
+            let found = doctor::examine(&config, &service::host(&config));
+            print(&if json { features::json(&found) + "\n" } else { features::table(&found) })
+        }
+        Some(Command::TestAlert) => test_alert(&config),
+        Some(Command::Docs { .. }) => ExitCode::SUCCESS,
+        None if cli.inventory_dump => dump_inventory(&config),
+        None => match service::run(Start { config, file }) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                tracing::error!("{problem}");
+                ExitCode::from(FAILED)
+            }
+        },
+    }
+}
+
+type Loaded = (Config, Option<PathBuf>, Vec<Warning>);
+
+/// The named file; without one the default file; where that is missing, the built-in defaults, with
+/// alerts on the terminal whatever the output is.
+fn configuration(named: Option<&Path>) -> Result<Loaded, String> {
+    let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
+    if named.is_none() && !state::is_there(path) {
+        let mut config = Config::default();
+        config.alerting.terminal.enabled = Switch::On;
+        return Ok((config, None, Vec::new()));
+    }
+    let (config, warnings) = edge::load(path)?;
+    Ok((config, Some(path.to_owned()), warnings))
+}
+
+fn logging(config: &Config, asked: Option<LogLevel>) -> Result<(), String> {
+    let level = match (asked, config.agent.log_level) {
+        (Some(LogLevel::Trace), _) | (None, config::LogLevel::Trace) => LevelFilter::TRACE,
+        (Some(LogLevel::Debug), _) | (None, config::LogLevel::Debug) => LevelFilter::DEBUG,
+        (Some(LogLevel::Info), _) | (None, config::LogLevel::Info) => LevelFilter::INFO,
+        (Some(LogLevel::Warn), _) | (None, config::LogLevel::Warn) => LevelFilter::WARN,
+        (Some(LogLevel::Error), _) | (None, config::LogLevel::Error) => LevelFilter::ERROR,
+    };
+    let base = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    let file = &config.agent.log_file;
+    if file.as_os_str().is_empty() {
+        base.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
+        return Ok(());
+    }
+    let out = state::append_to(file)
+        .map_err(|e| format!("agent.log_file {} cannot be written: {e}", file.display()))?;
+    base.with_ansi(false).with_writer(std::sync::Arc::new(out)).init();
+    Ok(())
+}
+
+fn docs(document: Document) -> String {
+    match document {
+        Document::Metrics => collect::metrics_doc(&edge::metrics()),
+        Document::Configuration => config::docs(),
+    }
+}
+
+fn test_alert(config: &Config) -> ExitCode {
+    let (routes, problems) = notify::routes(config);
+    let templates = match notify::Templates::of(config) {
+        Ok(templates) => templates,
+        Err(problem) => return fail(&problem),
+    };
+    let name = service::hostname(config, service::host(config).as_ref());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let results = match runtime {
+        Ok(runtime) => runtime.block_on(notify::test_alert(&routes, &templates, &name, clock::now())),
+        Err(error) => return fail(&format!("the runtime cannot be started: {error}")),
+    };
+    let mut failed = !problems.is_empty() || results.is_empty();
+    for (channel, result) in &results {
+        match result {
+            Ok(took) => println!("{channel:<12} delivered in {} ms", took.as_millis()),
+            Err(why) => {
+                failed = true;
+                println!("{channel:<12} FAILED: {why}");
+            }
+        }
+    }
+    for problem in &problems {
+        println!("{:<12} FAILED: {problem}", "");
+    }
+    if results.is_empty() {
+        println!("no channel is enabled: nobody would hear of an alert. See docs/CONFIGURATION.md, [alerting.…]");
+    }
+    ExitCode::from(if failed { FAILED } else { 0 })
+}
+
+fn dump_inventory(config: &Config) -> ExitCode {
+    let host = service::host(config);
+    let inventory = inventory::collect(host.as_ref(), &inventory::Options::of(config), clock::now());
+    match serde_json::to_string_pretty(&inventory) {
+        Ok(text) => print(&(text + "\n")),
+        Err(error) => fail(&format!("the inventory cannot be printed: {error}")),
+    }
+}
+
+fn fail(problem: &str) -> ExitCode {
+    eprintln!("{problem}");
+    ExitCode::from(FAILED)
+}
+
+/// Prints to standard output; a reader that went away (`| head`) is not an error.
+fn print(text: &str) -> ExitCode {
+    use std::io::{ErrorKind, Write};
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(&format!("standard output: {error}")),
+        _ => ExitCode::SUCCESS,
+    }
+}

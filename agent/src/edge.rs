@@ -1,0 +1,37 @@
+//! The one edge where the configuration meets the file system and the environment.
+
+use std::path::Path;
+
+use crate::config::{Config, Known, Warning, load as judge};
+use crate::engine::formulas;
+use crate::host::state;
+use crate::{collect, metric::Metric};
+
+/// Reads and judges a configuration file. The error is ready to print.
+pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
+    let text = state::read_user_file(path).map_err(|error| {
+        format!(
+            "The configuration {} cannot be read: {error}.\n\
+             Name the right file with --config, or give the agent's user the right to read it.",
+            path.display()
+        )
+    })?;
+    let metrics: Vec<&str> = metrics().iter().map(|m| m.name).collect();
+    let collectors: Vec<&str> = collect::COLLECTORS.iter().map(|c| c.name).chain(["ebpf"]).collect();
+    let known = Known { metrics: &metrics, collectors: &collectors };
+    judge(&text, &path.display().to_string(), &environment, known).map_err(|problems| problems.to_string())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment, for ${NAME}")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Every metric of this build.
+pub fn metrics() -> Vec<&'static Metric> {
+    let mut all = collect::metrics();
+    all.extend(formulas::METRICS);
+    #[cfg(feature = "ebpf")]
+    all.extend(crate::ebpf::hist::METRICS);
+    all
+}

@@ -1,0 +1,133 @@
+//! The rates and ratios the engine computes from what collectors read raw.
+//!
+//! The only place of the engine that knows collectors, and only their metric tables.
+
+use super::derive::{Formula, Per};
+use crate::collect::{cpu, diskstats, network, pressure, process, vmstat};
+use crate::metric::{Metric, metrics};
+
+metrics! {
+    CPU_USAGE: Gauge Percent "cpu_usage_percent" [] "CPU time in use, of all CPUs.", "computed: cpu_busy_seconds_total over cpu_all_seconds_total";
+    CPU_MODE: Gauge Percent "cpu_mode_percent" ["mode"] "Share of CPU time in a mode, of all CPUs.", "computed: cpu_mode_seconds_total over cpu_all_seconds_total";
+    CPU_CORE: Gauge Percent "cpu_core_usage_percent" ["cpu"] "CPU time in use, of one CPU.", "computed: cpu_core_busy_seconds_total over cpu_core_all_seconds_total";
+    CONTEXT_SWITCHES: Gauge PerSecond "context_switches_per_second" [] "Switches between tasks a second.", "computed: context_switches_total";
+    INTERRUPTS: Gauge PerSecond "interrupts_per_second" [] "Interrupts a second.", "computed: interrupts_total";
+    FORKS: Gauge PerSecond "forks_per_second" [] "Processes and threads created a second.", "computed: forks_total";
+    DISK_READ: Gauge BytesPerSecond "disk_read_bytes_per_second" ["device"] "Bytes read a second.", "computed: disk_read_bytes_total";
+    DISK_WRITTEN: Gauge BytesPerSecond "disk_written_bytes_per_second" ["device"] "Bytes written a second.", "computed: disk_written_bytes_total";
+    DISK_READS: Gauge PerSecond "disk_reads_per_second" ["device"] "Read requests completed a second.", "computed: disk_reads_completed_total";
+    DISK_WRITES: Gauge PerSecond "disk_writes_per_second" ["device"] "Write requests completed a second.", "computed: disk_writes_completed_total";
+    DISK_AWAIT: Gauge Milliseconds "disk_await_ms" ["device"] "Mean time of a read or write, queue included.", "computed: time over requests completed";
+    DISK_READ_AWAIT: Gauge Milliseconds "disk_read_await_ms" ["device"] "Mean time of a read, queue included.", "computed: disk_read_time_seconds_total over disk_reads_completed_total";
+    DISK_WRITE_AWAIT: Gauge Milliseconds "disk_write_await_ms" ["device"] "Mean time of a write, queue included.", "computed: disk_write_time_seconds_total over disk_writes_completed_total";
+    DISK_BUSY: Gauge Percent "disk_busy_percent" ["device"] "Time with at least one request under way.", "computed: disk_io_time_seconds_total";
+    NET_RX: Gauge BytesPerSecond "network_receive_bytes_per_second" ["interface"] "Bytes received a second.", "computed: network_receive_bytes_total";
+    NET_TX: Gauge BytesPerSecond "network_transmit_bytes_per_second" ["interface"] "Bytes sent a second.", "computed: network_transmit_bytes_total";
+    NET_RX_PACKETS: Gauge PerSecond "network_receive_packets_per_second" ["interface"] "Packets received a second.", "computed: network_receive_packets_total";
+    NET_TX_PACKETS: Gauge PerSecond "network_transmit_packets_per_second" ["interface"] "Packets sent a second.", "computed: network_transmit_packets_total";
+    NET_DROPS: Gauge PerSecond "network_drops_per_second" ["interface"] "Packets dropped a second, both ways.", "computed: network_receive_drops_total, network_transmit_drops_total";
+    NET_ERRORS: Gauge Ratio "network_error_ratio" ["interface"] "Errors per packet, both ways; fewer than 100 packets count as 100.", "computed: errors over packets";
+    PRESSURE_SOME: Gauge Percent "pressure_some_percent" ["resource"] "Time in which some tasks waited for a resource.", "computed: pressure_some_seconds_total";
+    PRESSURE_FULL: Gauge Percent "pressure_full_percent" ["resource"] "Time in which all tasks waited for a resource.", "computed: pressure_full_seconds_total";
+    PROCESS_CPU: Gauge Percent "process_cpu_percent" ["pid", "comm"] "CPU use of a process, percent of one CPU.", "computed: process_cpu_seconds_total";
+    SWAP_IN: Gauge BytesPerSecond "swap_in_bytes_per_second" [] "Read from swap a second.", "computed: swap_in_bytes_total";
+    SWAP_OUT: Gauge BytesPerSecond "swap_out_bytes_per_second" [] "Written to swap a second.", "computed: swap_out_bytes_total";
+    FAULTS: Gauge PerSecond "page_faults_per_second" [] "Page faults a second.", "computed: page_faults_total";
+    MAJOR_FAULTS: Gauge PerSecond "page_faults_major_per_second" [] "Page faults that read from disk, a second.", "computed: page_faults_major_total";
+}
+
+/// Errors of so few packets make no ratio.
+const LEAST_PACKETS: f64 = 100.0;
+
+type List = &'static [&'static Metric];
+
+const fn rate(out: &'static Metric, above: List) -> Formula {
+    Formula { out, above, per: Per::Second, scale: 1.0, max: f64::MAX }
+}
+
+/// Seconds of something a second, as percent.
+const fn share_of_time(out: &'static Metric, above: List, max: f64) -> Formula {
+    Formula { out, above, per: Per::Second, scale: 100.0, max }
+}
+
+const fn percent(out: &'static Metric, above: List, of: List) -> Formula {
+    Formula { out, above, per: Per::Growth { of, min: 0.0 }, scale: 100.0, max: 100.0 }
+}
+
+const fn mean_ms(out: &'static Metric, above: List, of: List) -> Formula {
+    Formula { out, above, per: Per::Growth { of, min: 0.0 }, scale: 1000.0, max: f64::MAX }
+}
+
+/// All formulas.
+pub static FORMULAS: &[Formula] = &[
+    percent(&CPU_USAGE, &[&cpu::BUSY], &[&cpu::ALL]),
+    percent(&CPU_MODE, &[&cpu::MODE], &[&cpu::ALL]),
+    percent(&CPU_CORE, &[&cpu::CORE_BUSY], &[&cpu::CORE_ALL]),
+    rate(&CONTEXT_SWITCHES, &[&cpu::CONTEXT_SWITCHES]),
+    rate(&INTERRUPTS, &[&cpu::INTERRUPTS]),
+    rate(&FORKS, &[&cpu::FORKS]),
+    rate(&DISK_READ, &[&diskstats::READ_BYTES]),
+    rate(&DISK_WRITTEN, &[&diskstats::WRITTEN_BYTES]),
+    rate(&DISK_READS, &[&diskstats::READS]),
+    rate(&DISK_WRITES, &[&diskstats::WRITES]),
+    mean_ms(
+        &DISK_AWAIT,
+        &[&diskstats::READ_TIME, &diskstats::WRITE_TIME],
+        &[&diskstats::READS, &diskstats::WRITES],
+    ),
+    mean_ms(&DISK_READ_AWAIT, &[&diskstats::READ_TIME], &[&diskstats::READS]),
+    mean_ms(&DISK_WRITE_AWAIT, &[&diskstats::WRITE_TIME], &[&diskstats::WRITES]),
+    share_of_time(&DISK_BUSY, &[&diskstats::IO_TIME], 100.0),
+    rate(&NET_RX, &[&network::RX_BYTES]),
+    rate(&NET_TX, &[&network::TX_BYTES]),
+    rate(&NET_RX_PACKETS, &[&network::RX_PACKETS]),
+    rate(&NET_TX_PACKETS, &[&network::TX_PACKETS]),
+    rate(&NET_DROPS, &[&network::RX_DROPS, &network::TX_DROPS]),
+    Formula {
+        out: &NET_ERRORS,
+        above: &[&network::RX_ERRORS, &network::TX_ERRORS],
+        per: Per::Growth { of: &[&network::RX_PACKETS, &network::TX_PACKETS], min: LEAST_PACKETS },
+        scale: 1.0,
+        max: 1.0,
+    },
+    share_of_time(&PRESSURE_SOME, &[&pressure::SOME], 100.0),
+    share_of_time(&PRESSURE_FULL, &[&pressure::FULL], 100.0),
+    share_of_time(&PROCESS_CPU, &[&process::CPU], f64::MAX),
+    rate(&SWAP_IN, &[&vmstat::SWAP_IN]),
+    rate(&SWAP_OUT, &[&vmstat::SWAP_OUT]),
+    rate(&FAULTS, &[&vmstat::FAULTS]),
+    rate(&MAJOR_FAULTS, &[&vmstat::MAJOR_FAULTS]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::builtin;
+
+    #[test]
+    fn labels_of_a_formula_fit() {
+        for formula in FORMULAS {
+            let above = formula.above;
+            assert!(above.iter().all(|m| m.labels == formula.out.labels), "{}", formula.out.name);
+            if let Per::Growth { of, .. } = formula.per {
+                let known = |l: &&str| formula.out.labels.contains(l);
+                assert!(of.iter().all(|m| m.labels.iter().all(known)), "{}", formula.out.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_computed_metric_has_its_formula() {
+        for metric in METRICS {
+            assert_eq!(FORMULAS.iter().filter(|f| f.out == *metric).count(), 1, "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn the_built_in_rules_judge_metrics_that_exist() {
+        let collected = crate::collect::metrics();
+        for name in builtin::judged() {
+            assert!(METRICS.iter().chain(&collected).any(|m| m.name == name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `sysops-agent doctor`: tries every feature on this host and says how it stands.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::features::Feature;
+use super::kernel::Kernel;
+use crate::collect::CollectError;
+use crate::collect::runner::{Health, Runner, Sink};
+use crate::config::Config;
+use crate::host::{Host, clock, read_text, state};
+use crate::notify;
+use crate::sample::Batch;
+
+/// Every feature, tried now. Needs a tokio runtime to be entered.
+pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
+    let mut features = vec![privileges(host.as_ref())];
+    match Kernel::open(config, host, None) {
+        Ok(kernel) => features.extend_from_slice(kernel.features()),
+        Err(problem) => features.push(Feature::broken("kernel_events", problem, "mend the configuration")),
+    }
+    features.extend(collectors(config, host));
+    features.extend(channels(config));
+    features.push(data_dir(&config.agent.data_dir));
+    features
+}
+
+fn privileges(host: &dyn Host) -> Feature {
+    let status = read_text(host, "/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        status.lines().find_map(|l| l.strip_prefix(name)).and_then(|v| v.split_whitespace().next()).unwrap_or("")
+    };
+    let (uid, caps) = (field("Uid:"), u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0));
+    let has: Vec<&str> = CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 1).map(|(_, name)| *name).collect();
+    let lacks: Vec<&str> = CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 0).map(|(_, name)| *name).collect();
+    let has = if has.is_empty() { "none".into() } else { has.join(" ") };
+    let reason = format!("uid {uid}; capabilities: {has}");
+    if lacks.is_empty() {
+        Feature::on("privileges", reason)
+    } else {
+        let remedy = format!("install deploy/sysops-agent.service, or give: {}", lacks.join(" "));
+        Feature::degraded("privileges", reason, remedy)
+    }
+}
+
+/// Capabilities that open features (`include/uapi/linux/capability.h`).
+const CAPABILITIES: &[(u32, &str)] = &[
+    (2, "CAP_DAC_READ_SEARCH"),
+    (19, "CAP_SYS_PTRACE"),
+    (34, "CAP_SYSLOG"),
+    (38, "CAP_PERFMON"),
+    (39, "CAP_BPF"),
+];
+
+#[derive(Default)]
+struct Heard(Vec<Health>);
+
+impl Sink for Heard {
+    fn batch(&mut self, batch: Batch) -> Option<Batch> {
+        Some(batch)
+    }
+
+    fn health(&mut self, health: Health) {
+        self.0.push(health);
+    }
+}
+
+fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
+    let mut heard = Heard::default();
+    Runner::new(config, Arc::clone(host), Vec::new(), clock::now()).pass(&mut clock::now, &mut heard);
+    let told = heard.0.into_iter().map(|health| {
+        let name = format!("collector.{}", health.collector);
+        match health.result {
+            Ok(()) => Feature::on(name, "reads everything"),
+            Err(error @ CollectError::Absent { .. }) => Feature::off(name, error.to_string()),
+            Err(error @ CollectError::Denied { needs, .. }) => {
+                Feature::degraded(name, error.to_string(), format!("give the agent {needs}"))
+            }
+            Err(error @ (CollectError::Read { .. } | CollectError::Parse { .. })) => {
+                Feature::degraded(name, error.to_string(), "look at the file; if the kernel is fine, report it as a bug")
+            }
+        }
+    });
+    let switched_off = crate::collect::COLLECTORS
+        .iter()
+        .filter(|entry| !crate::collect::enabled(config).any(|e| e.name == entry.name))
+        .map(|entry| Feature::off(format!("collector.{}", entry.name), "switched off in [collector]"));
+    told.chain(switched_off).collect()
+}
+
+fn channels(config: &Config) -> Vec<Feature> {
+    let (routes, problems) = notify::routes(config);
+    let mut features: Vec<Feature> = routes
+        .iter()
+        .map(|r| Feature::on(format!("channel.{}", r.channel.name()), "configured; try it with: sysops-agent test-alert"))
+        .collect();
+    features.extend(problems.into_iter().map(|p| Feature::broken("channel", p, "mend the configuration")));
+    if features.is_empty() {
+        let remedy = "enable one in [alerting.…]; see docs/CONFIGURATION.md";
+        features.push(Feature::broken("channel", "no channel is enabled: nobody would hear of an alert", remedy));
+    }
+    features
+}
+
+fn data_dir(path: &str) -> Feature {
+    match state::usable_dir(Path::new(path)) {
+        Ok(()) => Feature::on("outbox", format!("{path} keeps alerts until they are delivered")),
+        Err(error) => Feature::degraded(
+            "outbox",
+            format!("{path} cannot be written: {error}; alerts wait in memory only"),
+            "create it for the agent's user, or set agent.data_dir",
+        ),
+    }
+}

@@ -1,0 +1,179 @@
+//! The two ways kernel events come in, and which stands in for which.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::features::Feature;
+use super::pipeline::Message;
+use crate::collect::runner::Item;
+use crate::config::Config;
+use crate::engine::incident::Witnesses;
+use crate::event::Source;
+use crate::host::{Host, clock};
+use crate::watch::kmsg::KmsgWatch;
+use crate::watch::rules::{Custom, RuleSet};
+use crate::watch::scan::{Resume, Scanner};
+
+/// Kernel-event sources, opened but not yet read.
+pub struct Kernel {
+    #[cfg(feature = "ebpf")]
+    ebpf: Option<crate::ebpf::Ebpf>,
+    kmsg: Option<KmsgWatch>,
+    witnesses: Witnesses,
+    features: Vec<Feature>,
+}
+
+impl Kernel {
+    /// Opens what can be opened. An error only where the configuration insists (`ebpf.enabled = "on"`) or
+    /// a pattern cannot be used.
+    pub fn open(config: &Config, host: &Arc<dyn Host>, resume: Option<u64>) -> Result<Self, String> {
+        let mut kernel = Self {
+            #[cfg(feature = "ebpf")]
+            ebpf: None,
+            kmsg: None,
+            witnesses: Witnesses::default(),
+            features: Vec::new(),
+        };
+        kernel.open_kmsg(config, host, resume)?;
+        kernel.open_ebpf(config, host)?;
+        Ok(kernel)
+    }
+
+    fn open_kmsg(&mut self, config: &Config, host: &Arc<dyn Host>, resume: Option<u64>) -> Result<(), String> {
+        const NAME: &str = "kernel_log";
+        let section = &config.log_analyzer;
+        if !section.enabled || !section.reads_dmesg() {
+            self.features.push(Feature::off(NAME, "switched off in [log_analyzer]"));
+            return Ok(());
+        }
+        let custom: Vec<Custom<'_>> = section
+            .custom_patterns
+            .iter()
+            .map(|c| Custom { name: &c.name, pattern: &c.pattern, severity: c.severity })
+            .collect();
+        let rules = RuleSet::new(&custom, section.gpu_xid_monitoring)?;
+        let resume = resume.map_or(Resume::Fresh, |seq| Resume::After { seq });
+        let path = format!("{}/dev/kmsg", config.agent.host_root.trim_end_matches('/'));
+        match KmsgWatch::open(&path, Scanner::new(rules, resume), clock::now) {
+            Ok(watch) => {
+                self.kmsg = Some(watch.enriched_by(Arc::clone(host)));
+                self.witnesses.oom.push(Source::Kmsg);
+                self.witnesses.hang.push(Source::Kmsg);
+                self.features.push(Feature::on(NAME, format!("{path}: OOM kills, hung tasks and all kernel-log rules")));
+            }
+            Err(error) => {
+                let (why, remedy) = error.explain();
+                tracing::warn!("kernel log: {why}; {remedy}");
+                self.features.push(Feature::broken(NAME, why, remedy));
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "ebpf"))]
+    fn open_ebpf(&mut self, config: &Config, _: &Arc<dyn Host>) -> Result<(), String> {
+        if config.ebpf.enabled == crate::config::EbpfSwitch::On {
+            return Err("ebpf.enabled = \"on\", but this build has no eBPF; use a build with the feature ebpf".into());
+        }
+        self.features.push(Feature::off("ebpf", "not in this build; the kernel log stands in"));
+        Ok(())
+    }
+
+    #[cfg(feature = "ebpf")]
+    fn open_ebpf(&mut self, config: &Config, host: &Arc<dyn Host>) -> Result<(), String> {
+        use crate::config::EbpfSwitch;
+        use crate::ebpf::probes::ProbeState;
+        let section = &config.ebpf;
+        if section.enabled == EbpfSwitch::Off {
+            self.features.push(Feature::off("ebpf", "switched off by ebpf.enabled = \"off\""));
+            return Ok(());
+        }
+        let options = crate::ebpf::Options {
+            oom: section.oom,
+            hung_task: section.hung_task,
+            block_io: section.block_io,
+            io_latency_threshold_ms: section.io_latency_threshold_ms,
+            max_io_events_per_sec: section.max_io_events_per_sec,
+            perf_buffer_pages: section.perf_buffer_pages,
+        };
+        let (ebpf, reports) = crate::ebpf::Ebpf::load(host.as_ref(), &options);
+        self.ebpf = ebpf;
+        let log = self.kmsg.is_some();
+        let mut refused = Vec::new();
+        for report in reports {
+            let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
+            match report.state {
+                ProbeState::On { mode } => {
+                    match probe.name {
+                        "oom" => self.witnesses.oom.push(Source::Ebpf),
+                        "hung_task" => self.witnesses.hang.push(Source::Ebpf),
+                        _ => {}
+                    }
+                    self.features.push(Feature::on(name, mode));
+                }
+                ProbeState::Off { reason } => self.features.push(Feature::off(name, reason)),
+                ProbeState::Failed { why, remedy } => {
+                    let stand_in = if log { probe.fallback } else { "the kernel log cannot be read either" };
+                    tracing::warn!("eBPF probe {}: {why}; {stand_in}. {remedy}", probe.name);
+                    refused.push(format!("{}: {why}. {remedy}", probe.name));
+                    self.features.push(Feature::degraded(name, format!("{why}; {stand_in}"), remedy));
+                }
+            }
+        }
+        if section.enabled == EbpfSwitch::On && !refused.is_empty() {
+            return Err(format!("ebpf.enabled = \"on\", but {}", refused.join("; ")));
+        }
+        Ok(())
+    }
+
+    /// Sources that are up.
+    pub fn witnesses(&self) -> Witnesses {
+        self.witnesses.clone()
+    }
+
+    /// How each source stands.
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+
+    /// Collectors that the sources bring along.
+    pub fn collectors(&mut self, config: &Config) -> Vec<Item> {
+        #[cfg(feature = "ebpf")]
+        {
+            let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
+            let skip = crate::collect::glob::Globs::new(&config.collector.exclude_devices);
+            let collector = self.ebpf.as_mut().map(|e| e.collector(Box::new(move |device| skip.matches(device))));
+            collector.into_iter().map(|c| ("ebpf", pace, Box::new(c) as Box<dyn crate::collect::Collector>)).collect()
+        }
+        #[cfg(not(feature = "ebpf"))]
+        {
+            let _ = config;
+            Vec::new()
+        }
+    }
+
+    /// Starts the tasks that read them.
+    pub fn start(self, host: &Arc<dyn Host>, inbox: &Sender<Message>, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
+        let mut tasks = JoinSet::new();
+        if let Some(kmsg) = self.kmsg {
+            let (inbox, stop) = (inbox.clone(), stop.clone());
+            tasks.spawn(async move {
+                if let Err(error) = kmsg.run(inbox, stop).await {
+                    tracing::error!("the kernel log is no longer followed: {error}");
+                }
+            });
+        }
+        #[cfg(feature = "ebpf")]
+        if let Some(ebpf) = self.ebpf {
+            tasks.spawn(super::sources::ebpf::run(ebpf, Arc::clone(host), inbox.clone(), stop.clone()));
+        }
+        #[cfg(not(feature = "ebpf"))]
+        let _ = host;
+        tokio::spawn(async move {
+            tasks.join_all().await;
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! The service: channels, tasks, threads, and the order in which they start and stop.
+//!
+//! ```text
+//! collect thread ┐            engine task                delivery task
+//! ebpf task      ├─ inbox ──► step(now, input) ─ outbound ─► outbox ─► one lane per channel
+//! kmsg task      ┘                                          └► kernel-log position
+//! ```
+//!
+//! Stopping goes the same way: sources end, the engine tells what it holds back, delivery writes it to
+//! the outbox, and the channels get what is left of [`STOP_WITHIN`].
+
+pub mod delivery;
+pub mod doctor;
+pub mod features;
+mod kernel;
+pub mod pidfile;
+pub mod pipeline;
+pub mod position;
+mod signals;
+mod sources;
+mod summary;
+pub mod systemd;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::engine::compose::Identity;
+use crate::engine::speak::Manners;
+use crate::engine::{Engine, Settings, builtin, formulas};
+use crate::host::live::LiveHost;
+use crate::host::{Host, clock, read_text, state};
+use crate::notify::{self, Notifier, Outbox, Recovered, Templates};
+use crate::text::clean;
+use delivery::Delivery;
+use kernel::Kernel;
+use pipeline::{FirstRound, INBOX, OUTBOUND, Pipeline};
+use position::Position;
+use signals::{Signal, Signals};
+
+/// Longest time between SIGTERM and the end.
+pub const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// Of that, what channels get to send what is left.
+const LAST_SENDING: Duration = Duration::from_millis(3500);
+/// Threads that may wait for a disk at once.
+const BLOCKING_THREADS: usize = 4;
+
+/// What the agent was started with.
+#[derive(Debug)]
+pub struct Start {
+    /// The configuration.
+    pub config: Config,
+    /// The file it came from; built-in defaults without one.
+    pub file: Option<PathBuf>,
+}
+
+/// Runs the agent until it is told to stop. An error is a sentence.
+pub fn run(start: Start) -> Result<(), String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .map_err(|e| format!("the runtime cannot be started: {e}"))?
+        .block_on(serve(start))
+}
+
+/// The host as the configuration wants it seen.
+pub fn host(config: &Config) -> Arc<dyn Host> {
+    let agent = &config.agent;
+    Arc::new(LiveHost::new(&agent.host_root, &agent.proc_root, &agent.sys_root))
+}
+
+/// Name the host is known by: the configured one, else the system's.
+pub fn hostname(config: &Config, host: &dyn Host) -> String {
+    if config.agent.hostname.is_empty() { clean(&host.uname().nodename, 255) } else { config.agent.hostname.clone() }
+}
+
+async fn serve(start: Start) -> Result<(), String> {
+    let mut signals = Signals::install().map_err(|e| format!("signals cannot be handled: {e}"))?;
+    let config = &start.config;
+    let host = host(config);
+    let now = clock::now();
+    let identity = identity(config, host.as_ref());
+    let data_dir = data_dir(&config.agent.data_dir);
+    let _pid_file = pid_file(&config.agent.pid_file);
+
+    let (outbox, found) = Outbox::open(data_dir.as_deref(), now);
+    let (position, resume) = Position::open(data_dir.as_deref(), &identity.boot_id);
+    let mut kernel = Kernel::open(config, &host, resume)?;
+    let mut engine = Engine::new(settings(config, identity.clone(), kernel.witnesses()), now);
+    engine.remember(&found.recent, now);
+
+    let (notifier, worker) = notifier(config, &identity, (outbox, &found))?;
+    let stop = CancellationToken::new();
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let (outbound, outputs) = mpsc::channel(OUTBOUND);
+    let extra = kernel.collectors(config);
+    let features = kernel.features().to_vec();
+    let sources = kernel.start(&host, &inbox, &stop);
+    let collectors = sources::Collectors::start(config, Arc::clone(&host), extra, inbox)
+        .map_err(|e| format!("the collector thread cannot be started: {e}"))?;
+
+    let first_round = summary::first_round(&start, &host, features, collectors.count);
+    let spares = collectors.spares.clone();
+    let pipeline = Pipeline { engine, inbox: messages, outbound, spares, first_round: Some(first_round) };
+    let pipeline = tokio::spawn(pipeline.run());
+    let delivery = tokio::spawn(Delivery { notifier, position }.run(outputs));
+
+    while signals.next().await == Signal::Reload {
+        reload(start.file.as_deref());
+    }
+    systemd::stopping();
+    tracing::info!("stopping");
+    stop.cancel();
+    let thread = collectors.stop();
+    let ended = timeout(STOP_WITHIN, async {
+        let _ = tokio::join!(sources, pipeline);
+        if let Ok(notifier) = delivery.await {
+            let left = notifier.drain(LAST_SENDING).await;
+            if left > 0 {
+                tracing::warn!("{left} alerts are not delivered yet; they stay in the outbox for the next start");
+            }
+        }
+        let _ = worker.await;
+    });
+    if ended.await.is_err() {
+        tracing::warn!("not everything ended within {} s; what was accepted is in the outbox", STOP_WITHIN.as_secs());
+    }
+    if thread.is_finished() && thread.join().is_err() {
+        tracing::error!("the collector thread had panicked");
+    }
+    Ok(())
+}
+
+/// A reload checks the file; new values take effect with a restart.
+fn reload(file: Option<&Path>) {
+    let Some(file) = file else {
+        tracing::info!("SIGHUP: there is no configuration file to read again");
+        return;
+    };
+    match crate::config::edge::load(file) {
+        Ok(_) => tracing::info!("SIGHUP: {} is valid; restart the agent to apply it", file.display()),
+        Err(problem) => tracing::error!("SIGHUP: nothing changed. {problem}"),
+    }
+}
+
+fn identity(config: &Config, host: &dyn Host) -> Identity {
+    let boot_id = read_text(host, "/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+    let labels: BTreeMap<String, String> = config.agent.labels.clone();
+    Identity { hostname: hostname(config, host), zone: TimeZone::system(), boot_id, labels }
+}
+
+fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incident::Witnesses) -> Settings {
+    let alerting = &config.alerting;
+    Settings {
+        identity,
+        rules: builtin::rules(&config.thresholds),
+        manners: Manners {
+            min_interval_secs: alerting.min_interval_secs,
+            dedup_secs: crate::alert::Severity::ALL.map(|s| alerting.dedup_window_secs.of(s)),
+            group_secs: if alerting.grouping.enabled { alerting.grouping.window_secs } else { 0 },
+            recovery: alerting.recovery.enabled,
+        },
+        witnesses,
+        warmup_secs: alerting.state_warmup_secs,
+        history_capacity: config.storage.ring_buffer_capacity as usize,
+        formulas: formulas::FORMULAS,
+        oom_counter: crate::collect::vmstat::OOM_KILLS.name,
+    }
+}
+
+/// The data directory, if it can be written to.
+fn data_dir(path: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(path);
+    match state::usable_dir(&path) {
+        Ok(()) => Some(path),
+        Err(error) => {
+            tracing::warn!(
+                "{} cannot be written ({error}): alerts wait in memory only and are lost if the agent is \
+                 killed. Create it for this user, or set agent.data_dir",
+                path.display()
+            );
+            None
+        }
+    }
+}
+
+fn pid_file(path: &str) -> Option<pidfile::PidFile> {
+    if path.is_empty() {
+        return None;
+    }
+    pidfile::PidFile::write(Path::new(path)).map_err(|problem| tracing::warn!("{problem}")).ok()
+}
+
+fn notifier(
+    config: &Config,
+    identity: &Identity,
+    outbox: (Outbox, &Recovered),
+) -> Result<(Notifier, tokio::task::JoinHandle<()>), String> {
+    let (routes, problems) = notify::routes(config);
+    for problem in problems {
+        tracing::error!("{problem}");
+    }
+    let options = notify::Options {
+        hostname: identity.hostname.clone(),
+        limits: notify::Limits::of(config),
+        templates: Arc::new(Templates::of(config)?),
+        seed: clock::now().mono_ns,
+    };
+    Ok(Notifier::start(options, outbox, routes, clock::now))
+}

@@ -1,0 +1,112 @@
+//! The one task that owns the engine: inputs in, outputs to the delivery task.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::time::sleep;
+
+use super::systemd;
+use crate::engine::{Engine, Input, Output};
+use crate::event::Event;
+use crate::host::clock;
+use crate::sample::Batch;
+use crate::time::SECOND;
+
+/// What sources send.
+#[derive(Debug)]
+pub enum Message {
+    /// One pass of a collector.
+    Batch(Batch),
+    /// Something happened.
+    Event(Event),
+}
+
+/// Messages that may wait for the engine; a source that finds the queue full waits, and what it
+/// reads from (perf buffer, kernel log) counts what it loses meanwhile.
+pub const INBOX: usize = 1024;
+/// Outputs of steps that may wait for delivery; the engine waits when it is full.
+pub const OUTBOUND: usize = 256;
+/// Longest sleep of the engine: conditions of silent series are looked for then.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+/// The task.
+pub struct Pipeline {
+    /// The engine.
+    pub engine: Engine,
+    /// From the sources; the task ends when all of them are gone.
+    pub inbox: Receiver<Message>,
+    /// To the delivery task.
+    pub outbound: Sender<Vec<Output>>,
+    /// Used batches back to the collector thread, for their buffers.
+    pub spares: std::sync::mpsc::SyncSender<Batch>,
+    /// Called once, after every collector's first pass went through.
+    pub first_round: Option<FirstRound>,
+}
+
+/// What happens when the first round is through.
+pub struct FirstRound {
+    /// Batches that make a round.
+    pub batches: u64,
+    /// What to do; gets the engine to look into.
+    pub then: Box<dyn FnOnce(&Engine) + Send>,
+}
+
+impl Pipeline {
+    /// Runs until all sources are gone; then whatever is held back comes out.
+    pub async fn run(mut self) {
+        let watchdog = systemd::watchdog_pace().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
+        let mut ready = false;
+        loop {
+            let message = tokio::select! {
+                message = self.inbox.recv() => message.map(Some),
+                () = sleep(self.pause().min(watchdog)) => Some(None),
+            };
+            let Some(message) = message else { break };
+            let batch = matches!(message, Some(Message::Batch(_)));
+            self.step(message).await;
+            if batch && !ready {
+                ready = true;
+                systemd::ready("collecting");
+            }
+            systemd::alive();
+            self.announce();
+        }
+        let mut out = Vec::new();
+        self.engine.finish(clock::now(), &mut out);
+        self.pass_on(out).await;
+    }
+
+    fn pause(&self) -> Duration {
+        let now = clock::now().mono_ns;
+        let wake = self.engine.next_deadline().unwrap_or(now + LONGEST_SLEEP.as_secs() * SECOND);
+        Duration::from_nanos(wake.saturating_sub(now))
+    }
+
+    async fn step(&mut self, message: Option<Message>) {
+        let mut out = Vec::new();
+        let now = clock::now();
+        match message {
+            None => self.engine.step(now, Input::Tick, &mut out),
+            Some(Message::Event(event)) => self.engine.step(now, Input::Event(event), &mut out),
+            Some(Message::Batch(mut batch)) => {
+                self.engine.step(now, Input::Batch(&mut batch), &mut out);
+                // A full return queue drops the buffers: they are only a saving.
+                let _ = self.spares.try_send(batch);
+            }
+        }
+        self.pass_on(out).await;
+    }
+
+    async fn pass_on(&self, out: Vec<Output>) {
+        if !out.is_empty() && self.outbound.send(out).await.is_err() {
+            tracing::error!("the delivery task is gone; alerts cannot be told any more");
+        }
+    }
+
+    fn announce(&mut self) {
+        let due = self.first_round.as_ref().is_some_and(|f| self.engine.tally().batches >= f.batches);
+        if due && let Some(first) = self.first_round.take() {
+            (first.then)(&self.engine);
+        }
+    }
+}

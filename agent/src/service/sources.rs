@@ -1,0 +1,174 @@
+//! The tasks and the thread that feed the engine.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc::Sender;
+
+use super::pipeline::Message;
+use crate::collect::runner::{Health, Item, Runner, Sink};
+use crate::config::Config;
+use crate::event::Event;
+use crate::host::{Host, clock};
+use crate::sample::Batch;
+
+impl From<Event> for Message {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+/// Used batches on their way back; more are dropped.
+const SPARES: usize = 4;
+
+/// The collector thread.
+pub struct Collectors {
+    stop: SyncSender<()>,
+    thread: JoinHandle<()>,
+    /// For the engine: used batches go back here.
+    pub spares: SyncSender<Batch>,
+    /// Batches that make one round.
+    pub count: u64,
+}
+
+impl Collectors {
+    /// Starts the thread with the configured collectors and `extra` ones.
+    pub fn start(
+        config: &Config,
+        host: Arc<dyn Host>,
+        extra: Vec<Item>,
+        inbox: Sender<Message>,
+    ) -> std::io::Result<Self> {
+        let count = (crate::collect::enabled(config).count() + extra.len()) as u64;
+        let runner = Runner::new(config, host, extra, clock::now());
+        let (stop, stopped) = sync_channel(1);
+        let (spares, returned) = sync_channel(SPARES);
+        let mut sink = ToEngine { inbox, returned };
+        let thread = std::thread::Builder::new()
+            .name("collect".into())
+            .spawn(move || runner.run(&stopped, &mut sink))?;
+        Ok(Self { stop, thread, spares, count })
+    }
+
+    /// Asks the thread to end. It ends after the pass it is in.
+    pub fn stop(self) -> JoinHandle<()> {
+        // The thread may have ended by itself.
+        let _ = self.stop.try_send(());
+        self.thread
+    }
+}
+
+struct ToEngine {
+    inbox: Sender<Message>,
+    returned: Receiver<Batch>,
+}
+
+impl Sink for ToEngine {
+    fn batch(&mut self, batch: Batch) -> Option<Batch> {
+        if self.inbox.blocking_send(Message::Batch(batch)).is_err() {
+            tracing::debug!("the engine has ended before the collectors");
+        }
+        self.returned.try_recv().ok()
+    }
+
+    fn health(&mut self, health: Health) {
+        use crate::collect::CollectError::{Absent, Denied, Parse, Read};
+        let name = health.collector;
+        match health.result {
+            Ok(()) => tracing::debug!("collector {name} reads everything"),
+            Err(error @ Absent { .. }) => tracing::debug!("collector {name}: {error}"),
+            Err(error @ (Denied { .. } | Read { .. } | Parse { .. })) => {
+                tracing::warn!("collector {name}: {error}. See: sysops-agent doctor");
+            }
+        }
+    }
+}
+
+/// Feeds the engine from the eBPF programs.
+#[cfg(feature = "ebpf")]
+pub mod ebpf {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::unix::AsyncFd;
+    use tokio::sync::mpsc::Sender;
+    use tokio::time::{MissedTickBehavior, interval};
+    use tokio_util::sync::CancellationToken;
+
+    use super::Message;
+    use crate::ebpf::Ebpf;
+    use crate::ebpf::devices::Devices;
+    use crate::event::Event;
+    use crate::host::{Host, clock};
+    use crate::watch::enrich;
+
+    /// How often losses are asked for.
+    const LOSSES: Duration = Duration::from_secs(10);
+
+    /// Runs until `stop`, or until the engine is gone.
+    pub async fn run(ebpf: Ebpf, host: Arc<dyn Host>, inbox: Sender<Message>, stop: CancellationToken) {
+        let fd = match AsyncFd::new(ebpf) {
+            Ok(fd) => fd,
+            Err(error) => {
+                tracing::error!("the eBPF buffers cannot be waited for: {error}; the kernel log stands in");
+                return;
+            }
+        };
+        let mut reader = Reader { fd, host, devices: Devices::default(), events: Vec::new(), inbox };
+        let mut losses = interval(LOSSES);
+        losses.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let alive = tokio::select! {
+                biased;
+                () = stop.cancelled() => false,
+                ready = reader.read() => ready,
+                _ = losses.tick() => reader.losses(),
+            };
+            if !reader.send().await || !alive {
+                return;
+            }
+        }
+    }
+
+    struct Reader {
+        fd: AsyncFd<Ebpf>,
+        host: Arc<dyn Host>,
+        devices: Devices,
+        events: Vec<Event>,
+        inbox: Sender<Message>,
+    }
+
+    impl Reader {
+        /// Waits for records and takes them; asks `/proc` at once, while a victim still stands.
+        async fn read(&mut self) -> bool {
+            let Self { fd, host, devices, events, .. } = self;
+            let Ok(mut ready) = fd.readable_mut().await else { return false };
+            let host = host.as_ref();
+            let mut name = |dev| devices.name(host, dev).map(str::to_owned);
+            ready.get_inner_mut().drain(clock::now(), &mut name, &mut |mut event| {
+                enrich::enrich(host, &mut event);
+                events.push(event);
+            });
+            ready.clear_ready();
+            true
+        }
+
+        fn losses(&mut self) -> bool {
+            let Self { fd, events, .. } = self;
+            if let Err(error) = fd.get_mut().losses(clock::now(), &mut |event| events.push(event)) {
+                tracing::warn!("the counters of the eBPF programs cannot be read: {error}");
+            }
+            true
+        }
+
+        async fn send(&mut self) -> bool {
+            for event in self.events.drain(..) {
+                if self.inbox.send(event.into()).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        }
+    }
+}
