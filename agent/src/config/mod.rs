@@ -149,18 +149,24 @@ fn paced(mut config: Config, reader: &Reader<'_>) -> Config {
 /// One warning for each feature whose keys are in the file in vain.
 fn warnings(text: &str, file: &str, reader: &Reader<'_>) -> Vec<Warning> {
     let lines = Lines::new(text);
-    let warning = |idle: &Idle, why: String| {
-        let verb = if idle.keys.len() == 1 { "has" } else { "have" };
-        let text = format!("{} {verb} no effect: {why}.", names(idle));
-        (idle.at, Warning { file: crate::text::clean(file, 200), line: lines.number(idle.at), text })
+    let warning = |at: usize, text: String| {
+        let file = crate::text::clean(file, 200);
+        Warning { file, line: lines.number(at), text }
     };
-    let later = reader.later.iter().map(|(feature, idle)| warning(idle, format!("{feature} is not built yet")));
-    let absent = reader.absent.iter().map(|(feature, idle)| {
-        warning(idle, format!("this program was built without the cargo feature `{feature}`"))
+    let later = reader.later.iter().map(|(feature, idle)| {
+        let text = format!("{} no effect: this version does not have {feature} yet.", names(idle));
+        warning(idle.at, text)
     });
-    let mut all: Vec<_> = later.chain(absent).collect();
-    all.sort_by_key(|(at, _)| *at);
-    all.into_iter().map(|(_, warning)| warning).collect()
+    let absent = reader.absent.iter().map(|(feature, idle)| {
+        let text = format!("{} no effect: this is a build without the cargo feature {feature}.", names(idle));
+        warning(idle.at, text)
+    });
+    let both = cfg!(all(feature = "tls-rustls", feature = "tls-native")).then(|| {
+        warning(0, "This is a build with both tls-rustls and tls-native; one of them is meant.".to_owned())
+    });
+    let mut all: Vec<_> = later.chain(absent).chain(both).collect();
+    all.sort_by_key(|warning| warning.line);
+    all
 }
 
 /// Most keys named in one warning.
@@ -168,8 +174,24 @@ const MOST_NAMED: usize = 6;
 
 fn names(idle: &Idle) -> String {
     let named: Vec<_> = idle.keys.iter().take(MOST_NAMED).map(|key| format!("`{key}`")).collect();
-    match idle.keys.len().saturating_sub(MOST_NAMED) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
+    match (idle.keys.len(), idle.keys.len().saturating_sub(MOST_NAMED)) {
+        (1, _) => format!("{} has", named.join(", ")),
+        (_, 0) => format!("{} have", named.join(", ")),
+        (_, more) => format!("{} and {more} more have", named.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_a_missing_cargo_feature_warn_once() {
+        let text = "[ebpf]\noom = false\nblock_io = false\n";
+        let (_, warnings) = load(text, "c.toml", &|_| None, Known::default()).unwrap();
+        let shown: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        let expect = "c.toml:2: `ebpf.block_io`, `ebpf.oom` have no effect: \
+                      this is a build without the cargo feature ebpf.";
+        assert_eq!(shown, if cfg!(feature = "ebpf") { vec![] } else { vec![expect] });
     }
 }

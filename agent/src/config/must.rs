@@ -67,7 +67,8 @@ fn flaw(what: impl Into<String>, fix: impl Into<String>) -> Flaw {
     Flaw { what: what.into(), fix: fix.into() }
 }
 
-const TIMES: &str = "Write days and hours like \"Sun 02:00-04:00\", \"Mon-Fri 22:00-06:00\" or \"daily 03:00-03:30\".";
+const TIMES: &str =
+    "Write days and hours like \"Sun 02:00-04:00\", \"Mon-Fri 22:00-06:00\" or \"daily 03:00-03:30\".";
 
 /// Names the text is compared with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -137,14 +138,18 @@ impl Must {
             Self::Regex => pattern(text),
             Self::Template(variables) => template::check(text, variables),
             Self::Metric => name_of("a metric", text, known.metrics, "docs/METRICS.md lists all metrics"),
-            Self::Collector => name_of("a collector", text, known.collectors, "`sysops-agent doctor` lists them"),
+            Self::Collector => {
+                name_of("a collector", text, known.collectors, "`sysops-agent doctor` lists them")
+            }
             Self::Schedule => Schedule::parse(text).map(drop).map_err(|why| flaw(why, TIMES)),
             Self::Word | Self::Host => word(text),
             Self::Mail => mail(text),
             Self::Headers if text.chars().any(char::is_control) => {
                 Err(flaw("holds a control character.", "Write headers as one line of plain text."))
             }
-            Self::HttpPath if !text.starts_with('/') => Err(flaw("does not begin with `/`.", "Write a path like \"/metrics\".")),
+            Self::HttpPath if !text.starts_with('/') => {
+                Err(flaw("does not begin with `/`.", "Write a path like \"/metrics\"."))
+            }
             _ => Ok(()),
         }
     }
@@ -193,6 +198,9 @@ fn host_port(text: &str) -> Result<(), Flaw> {
 }
 
 fn pattern(text: &str) -> Result<(), Flaw> {
+    if text.is_empty() {
+        return Err(flaw("is empty and would match everything.", "Write a pattern, or remove it."));
+    }
     let compiled = RegexBuilder::new(text).size_limit(PATTERN_SIZE_LIMIT).build();
     compiled.map(drop).map_err(|why| match why {
         regex::Error::CompiledTooBig(_) => flaw(
@@ -235,5 +243,52 @@ fn mail(text: &str) -> Result<(), Flaw> {
             "is not a mail address.",
             "Write one like \"ops@example.com\" or \"Operations <ops@example.com>\".",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_hold_or_say_why_not() {
+        fn check(must: Must, text: &str, expect: &str) {
+            let known = Known { metrics: &["cpu_usage_percent"], collectors: &[] };
+            let got = must.judge(text, known).map_or_else(|flaw| flaw.what, |()| String::new());
+            assert_eq!(got, expect, "{text:?}");
+        }
+        let web = Must::Url(&["http", "https"]);
+        check(web, "http://host", "");
+        check(web, "http://[::1]:8080/a?b#c", "");
+        check(web, "http:///path", "");
+        check(web, "http://", "is not a URL: empty host.");
+        check(web, "http://host:99999", "is not a URL: invalid port number.");
+        check(web, "file:///etc/passwd", "has a scheme that cannot be used here.");
+        check(web, "", "is not a URL: relative URL without a base.");
+        check(Must::Url(&["udp"]), "udp://log:514", "");
+        check(Must::Url(&["udp"]), "udp:log", "is a URL without a host.");
+        check(Must::Socket, "[::1]:80", "");
+        check(Must::Socket, "127.0.0.1", "is not an IP address and port.");
+        check(Must::HostPort, "[::1]:6379", "");
+        check(Must::HostPort, "host:0", "is not a host and port.");
+        check(Must::HostPort, ":6379", "is not a host and port.");
+        check(Must::HostPort, "host:65536", "is not a host and port.");
+        check(Must::Regex, "FATAL.*(database|disk)", "");
+        check(Must::Regex, "", "is empty and would match everything.");
+        check(Must::Regex, "*", "is not a regular expression: repetition operator missing expression.");
+        check(Must::Metric, "cpu_usage_percent", "");
+        check(Must::Metric, "cpu", "is not the name of a metric.");
+        check(Must::Collector, "anything", "");
+        check(Must::Word, "a\u{7}b", "is not one word.");
+        check(Must::Mail, "Ops <ops@example.com>", "");
+        check(Must::Mail, "ops@@example.com", "is not a mail address.");
+        check(Must::Headers, "a\r\nb", "holds a control character.");
+    }
+
+    #[test]
+    fn tls_is_needed_where_the_url_asks_for_it() {
+        let got = Must::Url(&["https"]).judge("https://host", Known::default());
+        assert_eq!(got.is_ok(), HAS_TLS);
+        assert!(needs_tls("wss") && needs_tls("tls") && !needs_tls("nats"));
     }
 }

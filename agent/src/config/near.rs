@@ -1,5 +1,7 @@
 //! The nearest known name, for «did you mean».
 
+use std::cmp::Reverse;
+
 /// Longest word that is compared, characters; comparing costs the product of both lengths.
 const LONGEST: usize = 64;
 
@@ -10,10 +12,15 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
         return None;
     }
     candidates
-        .map(|name| (strsim::damerau_levenshtein(word, name), name))
-        .filter(|&(slips, name)| slips <= length.max(name.len()).div_ceil(3).max(1))
+        .map(|name| (strsim::damerau_levenshtein(word, name), Reverse(common_start(word, name)), name))
+        .filter(|&(slips, _, name)| slips <= length.max(name.len()).div_ceil(3).max(1))
         .min()
-        .map(|(_, name)| name)
+        .map(|(.., name)| name)
+}
+
+/// How many letters two words begin alike with; decides between equal numbers of slips.
+fn common_start(a: &str, b: &str) -> usize {
+    a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]

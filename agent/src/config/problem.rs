@@ -42,7 +42,12 @@ pub struct Problems {
 }
 
 impl Problems {
-    pub(super) fn new(file: &str, text: &str, mut findings: Vec<Finding>, mut secrets: Vec<Range<usize>>) -> Self {
+    pub(super) fn new(
+        file: &str,
+        text: &str,
+        mut findings: Vec<Finding>,
+        mut secrets: Vec<Range<usize>>,
+    ) -> Self {
         findings.sort_by_key(|finding| finding.at.start);
         secrets.sort_by_key(|secret| secret.start);
         let more = findings.len().saturating_sub(MOST_SHOWN);
@@ -67,7 +72,9 @@ impl fmt::Display for Problems {
         }
         match self.list.len() + self.more {
             1 => write!(f, "1 problem in {}.", self.file),
-            all if self.more > 0 => write!(f, "{all} problems in {}; the first {} are shown.", self.file, self.list.len()),
+            all if self.more > 0 => {
+                write!(f, "{all} problems in {}; the first {} are shown.", self.file, self.list.len())
+            }
             all => write!(f, "{all} problems in {}.", self.file),
         }
     }
@@ -113,7 +120,12 @@ impl<'t> Lines<'t> {
     }
 
     /// The part of a line around a place, harmless and without secrets, and where in it the place is.
-    fn excerpt(&self, line: &Range<usize>, at: Range<usize>, secrets: &[Range<usize>]) -> (String, Range<usize>) {
+    fn excerpt(
+        &self,
+        line: &Range<usize>,
+        at: Range<usize>,
+        secrets: &[Range<usize>],
+    ) -> (String, Range<usize>) {
         let left = self.text[line.start..at.start].char_indices().rev().nth(BEFORE - 1);
         let from = left.map_or(line.start, |(i, _)| line.start + i);
         let right = self.text[at.start..line.end].char_indices().nth(AFTER);
@@ -123,6 +135,7 @@ impl<'t> Lines<'t> {
         let mut caret = Range { start: None, end: None };
         let mut length = out.chars().count();
         let mut masked = None;
+        let mut comment = Comment::default();
         for (i, c) in self.text[from..to].char_indices().map(|(i, c)| (from + i, c)) {
             let secret = secret_at(secrets, i);
             if secret.is_none() || secret != masked {
@@ -133,8 +146,7 @@ impl<'t> Lines<'t> {
                     caret.end.get_or_insert(length);
                 }
             }
-            // What a comment says beside a secret may be the secret of yesterday.
-            if masked.is_some() && secret.is_none() && c == '#' && i >= at.end {
+            if i >= at.end && comment.begins(c) {
                 break;
             }
             let shown = match secret {
@@ -151,6 +163,28 @@ impl<'t> Lines<'t> {
         out.truncate(out.trim_end().len());
         out.push_str(if to < line.end { "…" } else { "" });
         (out, start..end)
+    }
+}
+
+/// Finds the comment at the end of a line; it is not shown, for it may hold the secret of yesterday.
+#[derive(Default)]
+struct Comment {
+    quote: Option<char>,
+    escaped: bool,
+}
+
+impl Comment {
+    /// Whether a comment begins with this character, the next one of the line.
+    fn begins(&mut self, c: char) -> bool {
+        match self.quote {
+            None if c == '#' => return true,
+            None if c == '"' || c == '\'' => self.quote = Some(c),
+            Some('"') if self.escaped => self.escaped = false,
+            Some('"') if c == '\\' => self.escaped = true,
+            Some(quote) if c == quote => self.quote = None,
+            _ => {}
+        }
+        false
     }
 }
 

@@ -49,7 +49,8 @@ impl Spec {
     pub(super) fn walk(&'static self, path: &str, visit: &mut dyn FnMut(&str, &'static Key, &'static Self)) {
         for key in self.keys {
             if let Some(section) = key.section {
-                let below = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
+                let below =
+                    if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
                 visit(&below, key, section);
                 section.walk(&below, visit);
             }

@@ -37,34 +37,61 @@ fn finding(error: &Error, at: Range<usize>, end: usize) -> Finding {
     let what = format!("This is not TOML: {message}.");
     let fix = match error.message() {
         text if text.contains("duplicate key") => "Keep one of them; a section stands only once in a file.",
-        text if text.contains("recursion limit") => "Nothing here is nested that deep; look for brackets that do not close.",
-        text if text.contains("string") || text.contains("quote") => "Put text between \" and \", on one line; write `\\\\` for a `\\` in it.",
+        text if text.contains("recursion limit") => {
+            "Nothing here is nested that deep; look for brackets that do not close."
+        }
+        text if text.contains("must be quoted") => {
+            "Write a value after the `=`; text stands between \" and \"."
+        }
+        text if text.contains("string") || text.contains("quote") => {
+            "Put text between \" and \", on one line; write `\\\\` for a `\\` in it."
+        }
         _ if at.start >= end => "The file ends too early; look for a bracket or quote that does not close.",
         _ => "A line is [section], `key = value` or # comment; text stands between quotes.",
     };
     Finding { at, what, fix: fix.to_owned() }
 }
 
-/// How many bytes of a line may be shown.
+/// How many bytes of a line may be shown. Comments may hold secrets too.
 fn harmless(line: &str) -> usize {
+    let line = line.split('#').next().unwrap_or_default();
     let is_header = |c: char| c.is_ascii_alphanumeric() || "_-.[] \t".contains(c);
     if line.trim().is_empty() {
         return line.len();
     }
     if line.trim_start().starts_with('[') && !line.contains('=') {
-        return line.find(|c| !is_header(c)).unwrap_or(line.len());
+        let header = &line[..line.find(|c| !is_header(c)).unwrap_or(line.len())];
+        let path = header.trim_matches(['[', ']', ' ', '\t']);
+        return if all_known(path) { header.len() } else { 0 };
     }
-    let mut end = None;
+    let mut shown = 0;
     for (at, _) in line.match_indices('=') {
-        let before = line[..at].trim_end_matches([' ', '\t', '"', '\'']);
-        let name = before.rsplit(|c: char| c != '_' && !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let (name_at, name, path) = key_before(&line[..at]);
+        // Before the first key stands nothing but brackets, or this is the inside of some text.
+        if shown == 0 && !all_known(path) {
+            return 0;
+        }
         match Exposure::of(name) {
-            Exposure::Harmless => end = Some(line.len()),
-            Exposure::Secret => return at + 1,
-            Exposure::Unknown => return before.len() - name.len(),
+            // A second `=` of a harmless key.
+            _ if name.is_empty() && shown > 0 => {}
+            Exposure::Harmless => shown = line.len(),
+            Exposure::Secret => return at + 1 + line[at + 1..].len() - line[at + 1..].trim_start().len(),
+            Exposure::Unknown => return name_at,
         }
     }
-    end.unwrap_or(0)
+    shown
+}
+
+/// Whether a dotted path consists of names of keys and sections.
+fn all_known(path: &str) -> bool {
+    path.split('.').all(|part| Exposure::of(part) != Exposure::Unknown)
+}
+
+/// Where the name that ends a text begins, the name, and the dotted path it ends.
+fn key_before(text: &str) -> (usize, &str, &str) {
+    let end = text.trim_end_matches([' ', '\t', '"', '\'']);
+    let name = end.rsplit(|c: char| c != '_' && !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    (end.len() - name.len(), name, end.trim_start_matches([' ', '\t', '"', '\'', '{', '[', ',']))
 }
 
 /// What a value may give away, by the name of its key.
@@ -106,17 +133,23 @@ mod tests {
         check("", "");
         check("  ", "  ");
         check("[alerting.discord", "[alerting.discord");
-        check("[ \"nats://u:p@host\" ]", "[ ");
+        check("[alerting.hunter2", "");
+        check("[ \"nats://u:p@host\" ]", "");
+        check("cpu_percent = # hunter2", "cpu_percent = ");
         check("cpu_percent = = 90", "cpu_percent = = 90");
-        check("password = hunter2", "password =");
-        check("alerting.webhook.url = \"https://", "alerting.webhook.url =");
-        check("\"password\" = hunter2", "\"password\" =");
+        check("password = hunter2", "password = ");
+        check("alerting.webhook.url = \"https://", "alerting.webhook.url = ");
+        check("\"password\" = hunter2", "\"password\" = ");
         check("docker = { enabled = maybe }", "docker = { enabled = maybe }");
-        check("discord = { enabled = true, webhook_url = x", "discord =");
-        check("{ timeout_secs = 5, password = hunter2", "{ timeout_secs = 5, password =");
+        check("discord = { enabled = true, webhook_url = x", "discord = ");
+        check("{ timeout_secs = 5, password = hunter2", "{ timeout_secs = 5, password = ");
+        check("{ timeout_secs = 5, passwrd = hunter2", "{ timeout_secs = 5, ");
         check("passwrd = hunter2", "");
         check("hunter2", "");
-        check("\"hunter2==\",", "\"");
+        check("\"hunter2==\",", "");
+        check("//host/hunter2?level=1\"", "");
+        check("hunter2.url = 5", "");
+        check("hunter2 url = 5", "");
         check("hunter2=", "");
         check("log_level = info", "log_level = info");
     }

@@ -8,9 +8,8 @@ use super::must::Flaw;
 use super::near;
 
 /// What a template may use.
-pub const TEMPLATE_VARIABLES: &[&str] = &[
-    "hostname", "severity", "metric", "value", "threshold", "message", "timestamp", "labels", "trend",
-];
+pub const TEMPLATE_VARIABLES: &[&str] =
+    &["hostname", "severity", "metric", "value", "threshold", "message", "timestamp", "labels", "trend"];
 
 /// The same for `message` of a rule, which makes the message.
 pub(super) const RULE_VARIABLES: &[&str] =
@@ -34,7 +33,10 @@ pub(super) fn check(text: &str, variables: &[&str]) -> Result<(), Flaw> {
         return Err(Flaw { what: "is a template too long for a message.".to_owned(), fix });
     }
     let env = template_environment();
-    let broken = |why: &minijinja::Error| Flaw { what: format!("is not a template: {}.", reason(why)), fix: fix() };
+    let broken = |why: &minijinja::Error| Flaw {
+        what: format!("is not a template: {}.", reason(why)),
+        fix: format!("Write a variable as `{{{{message}}}}`. {}", fix()),
+    };
     let template = env.template_from_str(text).map_err(|why| broken(&why))?;
     let mut used: Vec<_> = template.undeclared_variables(false).into_iter().collect();
     used.sort();

@@ -86,7 +86,7 @@ impl<T: Choice> Value for T {
             return None;
         };
         if let Some(feature) = later {
-            cx.waits(feature, node);
+            cx.waits(feature, &word, node);
         }
         Some(*value)
     }

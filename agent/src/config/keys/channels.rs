@@ -30,7 +30,7 @@ pub fn passes(
 section! {
     /// Messages on the terminal the agent was started from.
     pub struct Terminal {
-        /// auto: when there is no configuration file, or the output is a terminal.
+        /// auto: when there is no configuration file, or the output is a terminal; on: always; off: never.
         enabled: Switch = Switch::Auto;
         /// Least severity it shows. Without it: info.
         min_severity: Option<Severity>;
@@ -279,9 +279,13 @@ mod tests {
 
     #[test]
     fn facilities_have_their_numbers() {
-        for (facility, code) in
-            [(Facility::Kern, 0), (Facility::Daemon, 3), (Facility::Ftp, 11), (Facility::Local0, 16), (Facility::Local7, 23)]
-        {
+        for (facility, code) in [
+            (Facility::Kern, 0),
+            (Facility::Daemon, 3),
+            (Facility::Ftp, 11),
+            (Facility::Local0, 16),
+            (Facility::Local7, 23),
+        ] {
             assert_eq!(facility.code(), code, "{facility:?}");
         }
     }

@@ -24,7 +24,7 @@ section! {
         url: SecretString = "" => Url(NATS);
         /// Several servers of one cluster, instead of `url`.
         urls: Vec<SecretString> = &[] => Url(NATS);
-        /// Credentials file with an NKey. Empty: none.
+        /// Credentials file with an `NKey`. Empty: none.
         credential_file: PathBuf = "";
         /// Token. Empty: none.
         token: SecretString = "";
@@ -56,7 +56,7 @@ section! {
         max_reconnect_attempts: i64 = -1 => Whole(-1, 1_000_000);
         /// Seconds between two attempts.
         reconnect_delay_secs: u64 = 5 => Whole(1, DAY);
-        /// Whether the server must acknowledge each message (JetStream).
+        /// Whether the server must acknowledge each message (`JetStream`).
         jetstream: bool = false;
         /// Most disk space for messages that wait for the server, in MiB.
         spool_max_mb: u64 = 64 => Whole(0, 100_000);
@@ -78,7 +78,7 @@ section! {
         bind: String = "127.0.0.1:9100" => Socket;
         /// Path of the page.
         path: String = "/metrics" => HttpPath;
-        /// Whether metrics that node_exporter has too carry its names.
+        /// Whether metrics that `node_exporter` has too carry its names.
         node_exporter_names: bool = false;
     }
 }

@@ -14,8 +14,7 @@ pub use alerting::{
 };
 pub use analysis::{Analyzer, Cpu, CustomPattern, LogAnalyzer, LogSource, Storage};
 pub use channels::{
-    Discord, Email, Facility, Method, ParseMode, Slack, SmtpTls, Syslog, Telegram, Terminal, Webhook,
-    passes,
+    Discord, Email, Facility, Method, ParseMode, Slack, SmtpTls, Syslog, Telegram, Terminal, Webhook, passes,
 };
 pub use collector::{Collector, Docker, Redis};
 pub use export::{Http, LogShipper, Nats, Prometheus, Push};

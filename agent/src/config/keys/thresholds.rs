@@ -190,7 +190,7 @@ pub(super) fn in_order(
     } else if let (Some(first), Some(clear), Some(node)) = (warn.or(critical), clear, table.get("clear"))
         && beyond(clear, first)
     {
-        let what = format!("`{}` is over {worse} its own limit.", cx.place());
+        let what = format!("`clear` of `{}` lies {worse} its limit.", cx.place());
         let side = if order == Order::Rising { "below" } else { "above" };
         cx.finding(node.span(), what, format!("Put `clear` {side} {first:?}, or leave it out."));
     }
