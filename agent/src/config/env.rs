@@ -1,0 +1,89 @@
+//! `${NAME}` in string values.
+
+use std::borrow::Cow;
+
+use super::must::Flaw;
+
+/// Looks a variable up; the caller decides where.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Replaces each `${NAME}`; `$${` stands for `${` itself. What was put in is not looked at again.
+pub(super) fn expand<'t>(text: &'t str, env: Lookup<'_>) -> Result<Cow<'t, str>, Flaw> {
+    if !text.contains("${") {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        if let Some(before) = rest[..at].strip_suffix('$') {
+            out.extend([before, "${"]);
+            rest = &rest[at + 2..];
+            continue;
+        }
+        out.push_str(&rest[..at]);
+        let (name, after) = rest[at + 2..].split_once('}').ok_or_else(unclosed)?;
+        out.push_str(&value(name, env)?);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(Cow::Owned(out))
+}
+
+fn value(name: &str, env: Lookup<'_>) -> Result<String, Flaw> {
+    let letter = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    if name.is_empty() || !name.chars().all(letter) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(Flaw {
+            what: "has a `${…}` that does not hold the name of a variable.".to_owned(),
+            fix: "Use letters, digits and `_`; to write `${` itself, write `$${`.".to_owned(),
+        });
+    }
+    env(name).ok_or_else(|| {
+        let name = crate::text::clean(name, 60);
+        Flaw {
+            what: format!("needs the environment variable {name}, which is not set."),
+            fix: format!(
+                "Set {name} where the agent is started, for example in a file named by EnvironmentFile= of its unit."
+            ),
+        }
+    })
+}
+
+fn unclosed() -> Flaw {
+    Flaw {
+        what: "has a `${` without its `}`.".to_owned(),
+        fix: "Close it; to write `${` itself, write `$${`.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_replaced_once() {
+        fn check(text: &str, expect: Result<&str, &str>) {
+            let env = |name: &str| match name {
+                "A" => Some("alpha".to_owned()),
+                "_B2" => Some("${A}".to_owned()),
+                "EMPTY" => Some(String::new()),
+                _ => None,
+            };
+            let got = expand(text, &env);
+            assert_eq!(got.as_deref().map_err(|flaw| flaw.what.as_str()), expect, "{text:?}");
+        }
+        check("", Ok(""));
+        check("plain $A {A}", Ok("plain $A {A}"));
+        check("${A}", Ok("alpha"));
+        check("<${A}${A}>", Ok("<alphaalpha>"));
+        check("${_B2}", Ok("${A}"));
+        check("[${EMPTY}]", Ok("[]"));
+        check("$${A} ${A}", Ok("${A} alpha"));
+        check("a${", Err("has a `${` without its `}`."));
+        check("${A", Err("has a `${` without its `}`."));
+        check("${}", Err("has a `${…}` that does not hold the name of a variable."));
+        check("${1A}", Err("has a `${…}` that does not hold the name of a variable."));
+        check("${A B}", Err("has a `${…}` that does not hold the name of a variable."));
+        check("${${A}}", Err("has a `${…}` that does not hold the name of a variable."));
+        check("é${GONE}", Err("needs the environment variable GONE, which is not set."));
+    }
+}

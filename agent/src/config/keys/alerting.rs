@@ -1,0 +1,251 @@
+//! When alerts are made, held back, joined and put into words.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeTable, DeValue};
+
+use super::channels::{Discord, Email, Slack, Syslog, Telegram, Terminal, Webhook};
+use super::thresholds::{Order, in_order};
+use super::{DAY, WEEK};
+use crate::alert::Severity;
+use crate::config::must::Must::{self, Labels, Metric, Schedule, Template, Url, Whole, Word};
+use crate::config::reader::Reader;
+use crate::config::section::{choice, section};
+use crate::config::template::{RULE_VARIABLES, TEMPLATE_VARIABLES};
+use crate::config::value::{Node, Value};
+
+section! {
+    /// Alerts: how often, how many, and where to. Emergencies pass every limit.
+    pub struct Alerting, check distinct_names {
+        /// Seconds between two messages about the same condition.
+        min_interval_secs: u64 = 300 => Whole(0, WEEK);
+        /// Most messages per minute of one channel.
+        rate_limit_per_minute: u32 = 10 => Whole(1, 10_000);
+        /// Most messages per hour of one channel.
+        max_alerts_per_hour: u32 = 60 => Whole(1, 100_000);
+        /// Most messages per hour of all channels together.
+        max_alerts_per_hour_total: u32 = 100 => Whole(1, 100_000);
+        /// Seconds for which a like alert is not repeated: one number, or a table by severity.
+        dedup_window_secs: DedupWindows => Whole(0, WEEK);
+        /// Whether emergencies pass the limits above.
+        emergency_bypass_rate_limit: bool = true;
+        /// Seconds after the start in which levels are learned: only events and emergencies speak.
+        state_warmup_secs: u64 = 60 => Whole(0, DAY);
+        /// Joining alerts that come together.
+        grouping: Grouping;
+        /// Messages about the end of an alert.
+        recovery: Recovery;
+        /// Raising the severity of what nobody mends.
+        escalation: Escalation;
+        /// Words of the messages.
+        templates: Templates;
+        /// Alerts of your own, on any metric.
+        rules: Vec<Rule>;
+        /// Times in which alerts are held back.
+        maintenance: Vec<Maintenance>;
+        /// Messages on the terminal the agent was started from.
+        terminal: Terminal;
+        /// Discord.
+        discord: Discord;
+        /// Slack.
+        slack: Slack;
+        /// Telegram.
+        telegram: Telegram;
+        /// Mail.
+        email: Email;
+        /// Any HTTP endpoint.
+        webhook: Webhook;
+        /// The system log.
+        syslog: Syslog;
+    }
+}
+
+fn distinct_names(_: &Alerting, _: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>) {
+    cx.distinct(table, "rules", "name");
+    cx.distinct(table, "maintenance", "name");
+}
+
+section! {
+    /// The table form of `dedup_window_secs`. A severity that is left out keeps its default.
+    pub(super) struct DedupTable {
+        /// Seconds for info.
+        info: u64 = 600 => Whole(0, WEEK);
+        /// Seconds for warnings.
+        warn: u64 = 600 => Whole(0, WEEK);
+        /// Seconds for critical alerts.
+        critical: u64 = 600 => Whole(0, WEEK);
+        /// Seconds for emergencies.
+        emergency: u64 = 0 => Whole(0, WEEK);
+    }
+}
+
+/// Seconds for which a like alert is not repeated, by severity.
+#[derive(Clone, Debug, Default)]
+pub struct DedupWindows(DedupTable);
+
+impl DedupWindows {
+    /// The window of one severity, seconds.
+    pub const fn of(&self, severity: Severity) -> u64 {
+        match severity {
+            Severity::Info => self.0.info,
+            Severity::Warn => self.0.warn,
+            Severity::Critical => self.0.critical,
+            Severity::Emergency => self.0.emergency,
+        }
+    }
+}
+
+impl Value for DedupWindows {
+    type Literal = ();
+
+    fn form(must: &Must) -> String {
+        format!("{}, or a table {{ info, warn, critical, emergency }}", must.number("a whole number"))
+    }
+
+    fn preset((): ()) -> Self {
+        Self::default()
+    }
+
+    fn show(&self) -> String {
+        let windows = Severity::ALL.map(|severity| format!("{} = {}", severity.name(), self.of(severity)));
+        format!("{{ {} }}", windows.join(", "))
+    }
+
+    fn read(node: &Node<'_>, cx: &mut Reader<'_>) -> Option<Self> {
+        match node.get_ref() {
+            DeValue::Table(_) => DedupTable::read(node, cx).map(Self),
+            DeValue::Integer(_) => u64::read(node, cx)
+                .map(|all| Self(DedupTable { info: all, warn: all, critical: all, emergency: all })),
+            _ => cx.wrong_type(node),
+        }
+    }
+}
+
+section! {
+    /// Alerts that come together become one message: the first goes at once, what follows is joined.
+    pub struct Grouping {
+        /// Whether they are joined.
+        enabled: bool = true;
+        /// Seconds for which followers are collected.
+        window_secs: u64 = 30 => Whole(1, DAY);
+    }
+}
+
+section! {
+    /// Messages about the end of an alert.
+    pub struct Recovery {
+        /// Whether they are sent.
+        enabled: bool = true;
+        /// Whether only one is sent for each incident.
+        notify_once: bool = true;
+    }
+}
+
+section! {
+    /// Raising the severity of what nobody mends.
+    pub struct Escalation, later "escalation" {
+        /// Repeats in a row after which a warning is critical. 0: never; 5 is usual.
+        warn_to_critical_after: u32 = 0 => Whole(0, 10_000);
+        /// Minutes after which a critical alert is an emergency. 0: never; 30 is usual.
+        critical_to_emergency_after_mins: u64 = 0 => Whole(0, 10_080);
+    }
+}
+
+section! {
+    /// Words of the messages, for all channels or for one.
+    /// Variables: `hostname`, `severity`, `metric`, `value`, `threshold`, `message`, `timestamp`, `labels`, `trend`.
+    pub struct Templates {
+        /// For every channel without its own.
+        default: String = "[{{severity}}] {{hostname}}: {{message}} ({{metric}}={{value}})" => ANY;
+        /// For the terminal.
+        terminal: Option<String> => ANY;
+        /// For Discord.
+        discord: Option<String> => ANY, later "Discord";
+        /// For Slack.
+        slack: Option<String> => ANY, later "Slack";
+        /// For Telegram.
+        telegram: Option<String> => ANY, later "Telegram";
+        /// For mail.
+        email: Option<String> => ANY, later "mail";
+        /// For webhooks.
+        webhook: Option<String> => ANY;
+        /// For syslog.
+        syslog: Option<String> => ANY;
+        /// For NATS.
+        nats: Option<String> => ANY, later "NATS";
+    }
+}
+
+const ANY: Must = Template(TEMPLATE_VARIABLES);
+
+choice! {
+    /// How a value is compared with the limits of a rule.
+    pub enum Op = Above {
+        /// Greater than.
+        Above = ">";
+        /// Greater than or equal to.
+        AtLeast = ">=";
+        /// Less than.
+        Below = "<";
+        /// Less than or equal to.
+        AtMost = "<=";
+        /// Equal to.
+        Equal = "==";
+        /// Not equal to.
+        NotEqual = "!=";
+        /// There is no value at all.
+        Absent = "absent";
+    }
+}
+
+section! {
+    /// An alert of your own, on any metric. docs/METRICS.md lists them.
+    pub struct Rule, later "alert rules", needs ["name", "metric"], check limits {
+        /// Name of the rule in alerts.
+        name: String = "" => Word;
+        /// The metric it watches.
+        metric: String = "" => Metric;
+        /// Labels a series must have. Empty: every series of the metric.
+        labels: BTreeMap<String, String> => Labels;
+        /// How the value is compared with the limits.
+        op: Op = Op::Above;
+        /// Limit of a warning.
+        warn: Option<f64>;
+        /// Limit of a critical alert.
+        critical: Option<f64>;
+        /// Seconds for which it must hold.
+        for_secs: u64 = 30 => Whole(0, WEEK);
+        /// Value at which the alert is over. Without it: 5 % before the limit.
+        clear: Option<f64>;
+        /// Message, a template. Empty: made from the metric.
+        message: String = "" => Template(RULE_VARIABLES);
+        /// Page to read when it fires.
+        runbook_url: String = "" => Url(&["http", "https"]);
+    }
+}
+
+fn limits(rule: &Rule, node: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>) {
+    let given = table.contains_key("warn") || table.contains_key("critical");
+    if !given && rule.op != Op::Absent {
+        let what = format!("`{}` has no limit.", cx.place());
+        cx.finding(node.span(), what, "Add `warn`, `critical` or both.");
+    }
+    let order = match rule.op {
+        Op::Above | Op::AtLeast => Order::Rising,
+        Op::Below | Op::AtMost => Order::Falling,
+        Op::Equal | Op::NotEqual | Op::Absent => return,
+    };
+    in_order(order, (rule.warn, rule.critical, rule.clear), table, cx);
+}
+
+section! {
+    /// Times in which alerts are held back, in the host's local time.
+    pub struct Maintenance, later "maintenance windows", needs ["name", "schedule"] {
+        /// Name of the window.
+        name: String = "" => Word;
+        /// Days and hours: `Sun 02:00-04:00`, `Mon-Fri 22:00-06:00`, `daily 03:00-03:30`.
+        schedule: String = "" => Schedule;
+        /// Labels an alert must have. Empty: every alert.
+        labels: BTreeMap<String, String> => Labels;
+    }
+}

@@ -1,0 +1,70 @@
+//! Message templates: their variables, and the check before the first alert.
+
+use std::collections::BTreeMap;
+
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+
+use super::must::Flaw;
+use super::near;
+
+/// What a template may use.
+pub const TEMPLATE_VARIABLES: &[&str] =
+    &["hostname", "severity", "metric", "value", "threshold", "message", "timestamp", "labels", "trend"];
+
+/// The same for `message` of a rule, which makes the message.
+pub(super) const RULE_VARIABLES: &[&str] =
+    &["hostname", "severity", "metric", "value", "threshold", "timestamp", "labels", "trend"];
+
+/// Longest template, characters.
+const LONGEST: usize = 4096;
+
+/// Where templates are checked and rendered: no escaping, no files, an unknown name is an error.
+pub fn template_environment() -> Environment<'static> {
+    let mut env = Environment::empty();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    env
+}
+
+/// Parses the template and renders it once with sample values.
+pub(super) fn check(text: &str, variables: &[&str]) -> Result<(), Flaw> {
+    let fix = || format!("Variables are {}.", variables.join(", "));
+    if text.chars().count() > LONGEST {
+        let fix = format!("Shorten it to at most {LONGEST} characters.");
+        return Err(Flaw { what: "is a template too long for a message.".to_owned(), fix });
+    }
+    let env = template_environment();
+    let broken = |why: &minijinja::Error| Flaw {
+        what: format!("is not a template: {}.", reason(why)),
+        fix: format!("Write a variable as `{{{{message}}}}`. {}", fix()),
+    };
+    let template = env.template_from_str(text).map_err(|why| broken(&why))?;
+    let mut used: Vec<_> = template.undeclared_variables(false).into_iter().collect();
+    used.sort();
+    if let Some(name) = used.iter().find(|name| !variables.contains(&name.as_str())) {
+        let fix = match near::nearest(name, variables.iter().copied()) {
+            Some(known) => format!("Did you mean `{{{{{known}}}}}`? {}", fix()),
+            None => fix(),
+        };
+        let name = crate::text::clean(name, 40);
+        return Err(Flaw { what: format!("uses `{{{{{name}}}}}`, which is not a variable."), fix });
+    }
+    match template.render(samples()) {
+        // A label that this sample does not have may be there in the alert.
+        Err(why) if why.kind() != ErrorKind::UndefinedError => Err(broken(&why)),
+        _ => Ok(()),
+    }
+}
+
+fn reason(why: &minijinja::Error) -> String {
+    let text = why.detail().map_or_else(|| why.kind().to_string(), str::to_owned);
+    crate::text::clean(&text, 120)
+}
+
+fn samples() -> BTreeMap<&'static str, Value> {
+    let sample = |&name: &&'static str| match name {
+        "value" | "threshold" => (name, Value::from(1.5)),
+        "labels" => (name, Value::from(BTreeMap::from([("mount", "/")]))),
+        _ => (name, Value::from(name)),
+    };
+    TEMPLATE_VARIABLES.iter().map(sample).collect()
+}
