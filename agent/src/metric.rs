@@ -80,7 +80,7 @@ macro_rules! metrics {
     ($($name:ident: $kind:ident $unit:ident $wire:literal $(as $prometheus:literal)?
        [$($label:literal),*] $help:literal, $source:literal;)*) => {
         $(
-            #[doc = $help]
+            #[doc = concat!("`", $wire, "`")]
             pub static $name: $crate::metric::Metric = $crate::metric::Metric {
                 name: $wire,
                 prometheus: $crate::metric::metrics!(@prometheus $wire $($prometheus)?),

@@ -98,7 +98,7 @@ impl Times {
 impl Collector for Cpu {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
         let hertz = host.ticks_per_second() as f64;
-        let mut cores = 0;
+        let mut cores = 0u32;
         let mut whole = false;
         let text = self.stat.read(host)?;
         let with_modes = lines(text).skip(1).take_while(|l| l.starts_with(b"cpu")).count() <= MAX_MODE_CORES;
@@ -123,7 +123,7 @@ impl Collector for Cpu {
             }
         }
         if cores > 0 {
-            out.put(&ONLINE, &[], cores as f64);
+            out.put(&ONLINE, &[], f64::from(cores));
         }
         if whole { Ok(()) } else { Err(self.stat.parse_error("it has no line `cpu` with times")) }
     }

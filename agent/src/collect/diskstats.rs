@@ -78,7 +78,7 @@ const MAX_KNOWN: usize = 4096;
 /// Reads `/proc/diskstats`.
 pub struct Diskstats {
     exclude: Globs,
-    diskstats: Kept,
+    stats: Kept,
     /// The devices in the file's order, and whether they are wanted.
     known: Vec<(Box<[u8]>, bool)>,
 }
@@ -86,14 +86,14 @@ pub struct Diskstats {
 impl Diskstats {
     /// Leaves out devices whose names `exclude` fits, and partitions.
     pub fn new(exclude: Globs) -> Self {
-        Self { exclude, diskstats: Kept::new("/proc/diskstats"), known: Vec::new() }
+        Self { exclude, stats: Kept::new("/proc/diskstats"), known: Vec::new() }
     }
 }
 
 impl Collector for Diskstats {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
         let mut bad = 0;
-        let text = self.diskstats.read(host)?;
+        let text = self.stats.read(host)?;
         for (at, line) in lines(text).enumerate() {
             let Some((name, columns)) = Columns::parse(line) else {
                 bad += 1;
@@ -115,9 +115,7 @@ impl Collector for Diskstats {
             }
         }
         if bad > 0 {
-            return Err(self
-                .diskstats
-                .parse_error(&format!("{bad} of its lines have fewer than 14 numbers")));
+            return Err(self.stats.parse_error(&format!("{bad} of its lines have fewer than 14 numbers")));
         }
         Ok(())
     }

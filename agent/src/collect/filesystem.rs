@@ -42,7 +42,7 @@ metrics! {
         "1 where statvfs fails, for want of rights excepted.", "statvfs";
 }
 
-/// Types left out by default: those of node_exporter, and memory.
+/// Types left out by default: those of `node_exporter`, and memory.
 pub const EXCLUDE_FSTYPES: &[&str] = &[
     "autofs",
     "binfmt_misc",
@@ -279,16 +279,14 @@ fn unescape(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.as_bytes();
     while let [first, rest @ ..] = bytes {
-        match bytes {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..] => {
-                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-                bytes = rest;
+        let (byte, after) = match bytes {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
+                ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), after)
             }
-            _ => {
-                out.push(*first);
-                bytes = rest;
-            }
-        }
+            _ => (*first, rest),
+        };
+        out.push(byte);
+        bytes = after;
     }
     String::from_utf8_lossy(&out).into_owned()
 }

@@ -241,7 +241,7 @@ HugePages_Total:       7
 Hugepagesize:    2048 kB
 ";
 
-    /// 3.10 has neither MemAvailable nor the newer lines.
+    /// 3.10 has neither `MemAvailable` nor the newer lines.
     const OLD: &str = "\
 //- /proc/meminfo
 MemTotal:       10000 kB

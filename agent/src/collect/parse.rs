@@ -132,6 +132,8 @@ mod tests {
         assert_eq!(key(b"ctxt"), (&b"ctxt"[..], &b""[..]));
     }
 
+    static NONE: [u8; 0] = [];
+
     #[test]
     fn the_cursor_finds_rows_in_any_order() {
         static TABLE: [u8; 4] = [1, 2, 3, 4];
@@ -140,7 +142,6 @@ mod tests {
             let expect = (wanted <= 4).then_some(wanted);
             assert_eq!(cursor.find(&TABLE, |row| *row == wanted).copied(), expect);
         }
-        static NONE: [u8; 0] = [];
         assert_eq!(cursor.find(&NONE, |_| true), None);
     }
 }

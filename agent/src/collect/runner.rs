@@ -247,9 +247,9 @@ mod tests {
                 seen.batches.len()
             });
             if drop_it {
-                drop(stop)
+                drop(stop);
             } else {
-                stop.send(()).unwrap()
+                stop.send(()).unwrap();
             }
             assert_eq!(thread.join().unwrap(), 1);
         }

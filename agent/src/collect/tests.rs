@@ -90,7 +90,7 @@ fn all_collectors_read_this_machine() {
                 "load" => assert!(bench.value("tasks_count") > 1.0),
                 "vmstat" => assert!(bench.value("page_faults_total") > 1000.0),
                 "filesystem" => {
-                    assert!(bench.readings.keys().any(|name| name.starts_with("disk_used_percent{/,")))
+                    assert!(bench.readings.keys().any(|name| name.starts_with("disk_used_percent{/,")));
                 }
                 "uptime" => assert!(bench.value("host_uptime_seconds") > 1.0),
                 "fd" => assert!(bench.value("fd_used_count") > 1.0),

@@ -68,7 +68,7 @@ impl FixtureHost {
         let mut file: Option<String> = None;
         for line in text.split_inclusive('\n') {
             if let Some(header) = line.strip_prefix("//-") {
-                file = tree.header(header.trim()).ok_or_else(|| format!("fixture: {line}"))?;
+                tree.header(header.trim(), &mut file).ok_or_else(|| format!("fixture: {line}"))?;
             } else if let Some(Node::File(content)) = file.as_ref().and_then(|f| tree.nodes.get_mut(f)) {
                 content.extend_from_slice(line.as_bytes());
             } else if !line.trim().is_empty() {
@@ -97,8 +97,9 @@ impl FixtureHost {
 }
 
 impl Tree {
-    /// Acts on one header; the inner `Some` is the file whose content follows.
-    fn header(&mut self, header: &str) -> Option<Option<String>> {
+    /// Acts on one header; `file` becomes the one whose content follows. `None`: not understood.
+    fn header(&mut self, header: &str, file: &mut Option<String>) -> Option<()> {
+        *file = None;
         let words: Vec<&str> = header.split_whitespace().collect();
         match words[..] {
             ["denied", path] => drop(self.nodes.insert(path.into(), Node::Error(DENIED))),
@@ -117,18 +118,21 @@ impl Tree {
             [path, "->", target] => drop(self.nodes.insert(path.into(), Node::Link(target.into()))),
             [path] if path.starts_with('/') => {
                 self.nodes.insert(path.into(), Node::File(Vec::new()));
-                return Some(Some(path.into()));
+                *file = Some(path.into());
             }
             _ => return None,
         }
-        Some(None)
+        Some(())
     }
 
     fn file(&self, path: &str) -> io::Result<&[u8]> {
-        match self.nodes.get(path) {
+        let node = match self.nodes.get(path) {
+            Some(Node::Link(target)) => self.nodes.get(target),
+            node => node,
+        };
+        match node {
             Some(Node::File(content)) => Ok(&content[..content.len().min(MAX_FILE)]),
             Some(Node::Error(errno)) => Err(io::Error::from_raw_os_error(*errno)),
-            Some(Node::Link(target)) if target.starts_with('/') => self.file(target),
             Some(Node::Link(_)) | None => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -177,7 +181,9 @@ impl Host for FixtureHost {
         if names.is_empty() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        names.iter().for_each(|name| each(name));
+        for name in &names {
+            each(name);
+        }
         Ok(())
     }
 
