@@ -70,3 +70,29 @@ impl Unit {
         }
     }
 }
+
+/// Declares the metrics of a file, one row each, and their list `METRICS`:
+/// `NAME: Kind Unit "wire_name" as "prometheus_name" ["label"] "Help.", "source";`
+/// Without `as` both names are the same.
+macro_rules! metrics {
+    (@prometheus $wire:literal) => { $wire };
+    (@prometheus $wire:literal $prometheus:literal) => { $prometheus };
+    ($($name:ident: $kind:ident $unit:ident $wire:literal $(as $prometheus:literal)?
+       [$($label:literal),*] $help:literal, $source:literal;)*) => {
+        $(
+            #[doc = concat!("`", $wire, "`")]
+            pub static $name: $crate::metric::Metric = $crate::metric::Metric {
+                name: $wire,
+                prometheus: $crate::metric::metrics!(@prometheus $wire $($prometheus)?),
+                kind: $crate::metric::Kind::$kind,
+                unit: $crate::metric::Unit::$unit,
+                labels: &[$($label),*],
+                help: $help,
+                source: $source,
+            };
+        )*
+        /// All metrics of this file.
+        pub static METRICS: &[&$crate::metric::Metric] = &[$(&$name),*];
+    };
+}
+pub(crate) use metrics;

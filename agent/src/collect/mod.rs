@@ -8,6 +8,32 @@ use crate::host::Host;
 use crate::metric::Metric;
 use crate::sample::Samples;
 
+pub mod agent;
+pub mod cpu;
+pub mod diskstats;
+mod docs;
+pub mod fd;
+pub mod filesystem;
+pub mod glob;
+pub mod kept;
+pub mod load;
+pub mod memory;
+pub mod network;
+pub mod parse;
+pub mod pressure;
+pub mod process;
+pub mod runner;
+pub mod schedule;
+pub mod stat_line;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod uptime;
+pub mod vmstat;
+
+pub use docs::metrics_doc;
+
+use glob::Globs;
+
 /// Why a collector has nothing to give.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CollectError {
@@ -62,4 +88,107 @@ pub struct Entry {
 }
 
 /// All collectors.
-pub const COLLECTORS: &[Entry] = &[];
+pub const COLLECTORS: &[Entry] = &[
+    Entry {
+        name: "cpu",
+        pace: |config| secs(config.collector.cpu_interval_secs),
+        metrics: cpu::METRICS,
+        make: |config| Box::new(cpu::Cpu::new(cpu::Options { per_core: config.collector.per_core })),
+    },
+    Entry {
+        name: "load",
+        pace: |config| secs(config.collector.cpu_interval_secs),
+        metrics: load::METRICS,
+        make: |_| Box::new(load::Load::new()),
+    },
+    Entry {
+        name: "memory",
+        pace: |config| secs(config.collector.memory_interval_secs),
+        metrics: memory::METRICS,
+        make: |_| Box::new(memory::Memory::new()),
+    },
+    Entry {
+        name: "vmstat",
+        pace: |config| secs(config.collector.memory_interval_secs),
+        metrics: vmstat::METRICS,
+        make: |_| Box::new(vmstat::Vmstat::new()),
+    },
+    Entry {
+        name: "filesystem",
+        pace: |config| secs(config.collector.disk_interval_secs),
+        metrics: filesystem::METRICS,
+        make: |config| {
+            Box::new(filesystem::Filesystem::new(filesystem::Options {
+                exclude_fstypes: Globs::new(&config.collector.exclude_fstypes),
+                exclude_mountpoints: Globs::new(&config.collector.exclude_mountpoints),
+                exclude_devices: Globs::new(&config.collector.exclude_devices),
+            }))
+        },
+    },
+    Entry {
+        name: "diskstats",
+        pace: |config| secs(config.collector.disk_io_interval_secs),
+        metrics: diskstats::METRICS,
+        make: |config| Box::new(diskstats::Diskstats::new(Globs::new(&config.collector.exclude_devices))),
+    },
+    Entry {
+        name: "network",
+        pace: |config| secs(config.collector.network_interval_secs),
+        metrics: network::METRICS,
+        make: |config| Box::new(network::Network::new(Globs::new(&config.collector.exclude_interfaces))),
+    },
+    Entry {
+        name: "fd",
+        pace: |config| secs(config.collector.fd_interval_secs),
+        metrics: fd::METRICS,
+        make: |_| Box::new(fd::Fd::new()),
+    },
+    Entry {
+        name: "process",
+        pace: |config| secs(config.collector.process_interval_secs),
+        metrics: process::METRICS,
+        make: |config| {
+            Box::new(process::Process::new(process::Options { top_n: config.collector.track_top_n }))
+        },
+    },
+    Entry {
+        name: "pressure",
+        pace: |config| secs(config.collector.cpu_interval_secs),
+        metrics: pressure::METRICS,
+        make: |_| Box::new(pressure::Pressure::new()),
+    },
+    Entry {
+        name: "uptime",
+        pace: |config| secs(config.collector.cpu_interval_secs),
+        metrics: uptime::METRICS,
+        make: |_| Box::new(uptime::Uptime::new()),
+    },
+    Entry {
+        name: "agent",
+        pace: |config| secs(config.collector.cpu_interval_secs),
+        metrics: agent::METRICS,
+        make: |_| Box::new(agent::Agent::new()),
+    },
+];
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// The collectors of the table that the configuration wants.
+pub fn enabled(config: &Config) -> impl Iterator<Item = &'static Entry> {
+    let section = &config.collector;
+    let named = |names: &[String], entry: &Entry| names.iter().any(|name| name == entry.name);
+    COLLECTORS.iter().filter(move |entry| {
+        (section.enabled.is_empty() || named(&section.enabled, entry)) && !named(&section.disabled, entry)
+    })
+}
+
+/// All metrics of the collectors and of the thread that runs them.
+pub fn metrics() -> Vec<&'static Metric> {
+    let own = runner::METRICS.iter();
+    COLLECTORS.iter().flat_map(|entry| entry.metrics).chain(own).copied().collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,308 @@
 //! A host written as text.
+//!
+//! ```text
+//! //- /proc/loadavg
+//! 0.54 0.35 0.27 1/92 9127
+//! //- /sys/block/vda -> ../devices/pci0000:00/virtio1/block/vda
+//! //- statvfs / total=1000 free=500 avail=400 inodes=100 ifree=50 ro
+//! //- statvfs /mnt/nfs hang
+//! //- nic eth0 virtio_net 1.0
+//! //- uname web-1 5.15.0-91-generic x86_64
+//! //- denied /sys/class/dmi/id/product_serial
+//! //- error /proc/pressure/cpu 95
+//! ```
+//!
+//! A file's content runs to the next header line. Directories follow from the paths of files and
+//! links. `error` and `statvfs … error=` take an errno. What is not there is `NotFound`.
+//! A test may change the host between two passes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Uname};
+
+/// A host written as text; clones show the same host.
+#[derive(Clone, Debug, Default)]
+pub struct FixtureHost {
+    tree: Arc<Mutex<Tree>>,
+}
+
+#[derive(Debug, Default)]
+struct Tree {
+    nodes: BTreeMap<String, Node>,
+    filesystems: BTreeMap<String, Statvfs>,
+    nics: BTreeMap<String, NicDriver>,
+    uname: Uname,
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    File(Vec<u8>),
+    Link(String),
+    Error(i32),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Statvfs {
+    Stat(FsStat),
+    Error(i32),
+    Hang,
+}
+
+/// `EACCES`.
+const DENIED: i32 = 13;
+
+impl FixtureHost {
+    /// Reads the notation above; the error names the line that is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let host = Self::default();
+        host.apply(text)?;
+        Ok(host)
+    }
+
+    /// Adds to the host, or replaces, what the text says.
+    pub fn apply(&self, text: &str) -> Result<(), String> {
+        let mut tree = self.tree();
+        let mut file: Option<String> = None;
+        for line in text.split_inclusive('\n') {
+            if let Some(header) = line.strip_prefix("//-") {
+                tree.header(header.trim(), &mut file).ok_or_else(|| format!("fixture: {line}"))?;
+            } else if let Some(Node::File(content)) = file.as_ref().and_then(|f| tree.nodes.get_mut(f)) {
+                content.extend_from_slice(line.as_bytes());
+            } else if !line.trim().is_empty() {
+                return Err(format!("fixture: content without a file: {line}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the content of one file.
+    pub fn set(&self, path: &str, content: impl AsRef<[u8]>) {
+        self.tree().nodes.insert(path.to_owned(), Node::File(content.as_ref().to_owned()));
+    }
+
+    /// Removes everything at and below a path, and its `statvfs` row.
+    pub fn remove(&self, path: &str) {
+        let mut tree = self.tree();
+        let below = format!("{path}/");
+        tree.nodes.retain(|name, _| name != path && !name.starts_with(&below));
+        tree.filesystems.remove(path);
+    }
+
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tree {
+    /// Acts on one header; `file` becomes the one whose content follows. `None`: not understood.
+    fn header(&mut self, header: &str, file: &mut Option<String>) -> Option<()> {
+        *file = None;
+        let words: Vec<&str> = header.split_whitespace().collect();
+        match words[..] {
+            ["denied", path] => drop(self.nodes.insert(path.into(), Node::Error(DENIED))),
+            ["error", path, errno] => drop(self.nodes.insert(path.into(), Node::Error(errno.parse().ok()?))),
+            ["uname", nodename, release, machine] => {
+                let [nodename, release, machine] = [nodename, release, machine].map(str::to_owned);
+                self.uname = Uname { nodename, release, machine };
+            }
+            ["nic", name, driver, ref firmware @ ..] => {
+                let nic = NicDriver { driver: driver.into(), firmware: firmware.join(" ") };
+                self.nics.insert(name.into(), nic);
+            }
+            ["statvfs", path, ref rest @ ..] => {
+                self.filesystems.insert(path.into(), statvfs(rest)?);
+            }
+            [path, "->", target] => drop(self.nodes.insert(path.into(), Node::Link(target.into()))),
+            [path] if path.starts_with('/') => {
+                self.nodes.insert(path.into(), Node::File(Vec::new()));
+                *file = Some(path.into());
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn file(&self, path: &str) -> io::Result<&[u8]> {
+        let node = match self.nodes.get(path) {
+            Some(Node::Link(target)) => self.nodes.get(target),
+            node => node,
+        };
+        match node {
+            Some(Node::File(content)) => Ok(&content[..content.len().min(MAX_FILE)]),
+            Some(Node::Error(errno)) => Err(io::Error::from_raw_os_error(*errno)),
+            Some(Node::Link(_)) | None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+fn statvfs(words: &[&str]) -> Option<Statvfs> {
+    let mut stat = FsStat::default();
+    for word in words {
+        match word.split_once('=') {
+            None if *word == "ro" => stat.read_only = true,
+            None if *word == "hang" => return Some(Statvfs::Hang),
+            Some(("total", value)) => stat.total_bytes = value.parse().ok()?,
+            Some(("free", value)) => stat.free_bytes = value.parse().ok()?,
+            Some(("avail", value)) => stat.available_bytes = value.parse().ok()?,
+            Some(("inodes", value)) => stat.inodes = value.parse().ok()?,
+            Some(("ifree", value)) => stat.inodes_free = value.parse().ok()?,
+            Some(("error", value)) => return Some(Statvfs::Error(value.parse().ok()?)),
+            _ => return None,
+        }
+    }
+    Some(Statvfs::Stat(stat))
+}
+
+impl Host for FixtureHost {
+    fn open(&self, path: &str) -> io::Result<Box<dyn HostFile>> {
+        self.tree().file(path)?;
+        Ok(Box::new(FixtureFile { host: self.clone(), path: path.to_owned() }))
+    }
+
+    fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {
+        buf.clear();
+        buf.extend_from_slice(self.tree().file(path)?);
+        Ok(())
+    }
+
+    fn list(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
+        let names: BTreeSet<String> = {
+            let tree = self.tree();
+            if let Some(Node::Error(errno)) = tree.nodes.get(path) {
+                return Err(io::Error::from_raw_os_error(*errno));
+            }
+            let below = format!("{}/", path.trim_end_matches('/'));
+            let first = |name: &String| name.strip_prefix(&below)?.split('/').next().map(str::to_owned);
+            tree.nodes.keys().filter_map(first).collect()
+        };
+        if names.is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        for name in &names {
+            each(name);
+        }
+        Ok(())
+    }
+
+    fn read_link(&self, path: &str) -> io::Result<String> {
+        match self.tree().nodes.get(path) {
+            Some(Node::Link(target)) => Ok(target.clone()),
+            Some(Node::File(_)) => Err(io::ErrorKind::InvalidInput.into()),
+            Some(Node::Error(errno)) => Err(io::Error::from_raw_os_error(*errno)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Hangs, where the text says so, until the text is changed.
+    fn statvfs(&self, path: &str) -> io::Result<FsStat> {
+        loop {
+            let row = self.tree().filesystems.get(path).copied();
+            match row {
+                Some(Statvfs::Stat(stat)) => return Ok(stat),
+                Some(Statvfs::Error(errno)) => return Err(io::Error::from_raw_os_error(errno)),
+                Some(Statvfs::Hang) => std::thread::sleep(Duration::from_millis(1)),
+                None => return Err(io::ErrorKind::NotFound.into()),
+            }
+        }
+    }
+
+    fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
+        self.tree().nics.get(interface).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn uname(&self) -> Uname {
+        self.tree().uname.clone()
+    }
+
+    fn shared(&self) -> Arc<dyn Host> {
+        Arc::new(self.clone())
+    }
+}
+
+struct FixtureFile {
+    host: FixtureHost,
+    path: String,
+}
+
+impl HostFile for FixtureFile {
+    fn read(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
+        self.host.read(&self.path, buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::read_text;
+
+    const HOST: &str = "\
+//- /proc/loadavg
+0.54 0.35
+//- /proc/1/stat
+1 (init) S
+second line
+//- /sys/block/vda -> ../devices/vda
+//- statvfs / total=1000 free=500 avail=400 inodes=100 ifree=50 ro
+//- statvfs /dead hang
+//- statvfs /bad error=5
+//- nic eth0 virtio_net 1.0 beta
+//- uname web-1 5.15.0 x86_64
+//- denied /secret
+//- error /proc/pressure/cpu 95
+";
+
+    fn names(host: &FixtureHost, path: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        host.list(path, &mut |name| names.push(name.to_owned())).unwrap();
+        names
+    }
+
+    #[test]
+    fn the_notation_is_understood() {
+        let host = FixtureHost::parse(HOST).unwrap();
+        assert_eq!(read_text(&host, "/proc/loadavg").unwrap(), "0.54 0.35\n");
+        assert_eq!(read_text(&host, "/proc/1/stat").unwrap(), "1 (init) S\nsecond line\n");
+        assert_eq!(names(&host, "/proc"), ["1", "loadavg", "pressure"]);
+        assert_eq!(names(&host, "/"), ["proc", "secret", "sys"]);
+        assert_eq!(host.read_link("/sys/block/vda").unwrap(), "../devices/vda");
+        let root = host.statvfs("/").unwrap();
+        assert_eq!((root.total_bytes, root.inodes_free, root.read_only), (1000, 50, true));
+        assert_eq!(host.statvfs("/bad").unwrap_err().raw_os_error(), Some(5));
+        assert_eq!(host.nic_driver("eth0").unwrap().firmware, "1.0 beta");
+        assert_eq!(host.uname().nodename, "web-1");
+        assert_eq!(read_text(&host, "/secret").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(read_text(&host, "/proc/pressure/cpu").unwrap_err().raw_os_error(), Some(95));
+        assert_eq!(read_text(&host, "/none").unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn it_changes_between_passes() {
+        let host = FixtureHost::parse(HOST).unwrap();
+        let mut kept = host.open("/proc/loadavg").unwrap();
+        let mut buf = Vec::new();
+        host.set("/proc/loadavg", b"\xff 1.0");
+        kept.read(&mut buf).unwrap();
+        assert_eq!(buf, b"\xff 1.0");
+        host.remove("/proc");
+        assert_eq!(kept.read(&mut buf).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let dead = {
+            let host = host.clone();
+            std::thread::spawn(move || host.statvfs("/dead"))
+        };
+        host.apply("//- statvfs /dead total=5").unwrap();
+        assert_eq!(dead.join().unwrap().unwrap().total_bytes, 5);
+    }
+
+    #[test]
+    fn wrong_notation_is_named() {
+        for text in
+            ["content", "//- what is this", "//- statvfs / total=x", "//- error /a b", "//- statvfs / tot=1"]
+        {
+            let error = FixtureHost::parse(text).unwrap_err();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+}

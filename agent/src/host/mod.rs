@@ -5,8 +5,11 @@
 //! `agent.host_root`, `agent.proc_root` and `agent.sys_root`.
 
 use std::io;
+use std::sync::Arc;
 
+pub mod aside;
 pub mod clock;
+mod ethtool;
 pub mod fixture;
 pub mod live;
 
@@ -81,6 +84,8 @@ pub trait Host: Send + Sync {
     fn page_size(&self) -> u64 {
         4096
     }
+    /// A handle that another thread may keep, for what is done [`aside`].
+    fn shared(&self) -> Arc<dyn Host>;
 }
 
 /// Content of a text file, cut at [`MAX_FILE`]; bytes that are not UTF-8 are replaced.

@@ -1,0 +1,93 @@
+//! A file of the host that a collector reads at every pass.
+
+use std::io;
+
+use super::CollectError;
+use crate::host::{Host, HostFile};
+
+/// Path, open file and reused buffer.
+pub struct Kept {
+    path: &'static str,
+    file: Option<Box<dyn HostFile>>,
+    buf: Vec<u8>,
+}
+
+impl Kept {
+    /// Opened at the first read.
+    pub const fn new(path: &'static str) -> Self {
+        Self { path, file: None, buf: Vec::new() }
+    }
+
+    /// The content now. After an error the file is opened anew.
+    pub fn read(&mut self, host: &dyn Host) -> Result<&[u8], CollectError> {
+        match self.try_read(host) {
+            Ok(()) => Ok(&self.buf),
+            Err(error) => {
+                self.file = None;
+                Err(failure(self.path, &error))
+            }
+        }
+    }
+
+    fn try_read(&mut self, host: &dyn Host) -> io::Result<()> {
+        if self.file.is_none() {
+            self.file = Some(host.open(self.path)?);
+        }
+        let Self { file, buf, .. } = self;
+        file.as_mut().map_or(Ok(()), |file| file.read(buf))
+    }
+
+    /// Its path on the host.
+    pub const fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// The content is not what it should be.
+    pub fn parse_error(&self, why: &str) -> CollectError {
+        CollectError::Parse { path: self.path.to_owned(), why: why.to_owned() }
+    }
+}
+
+/// What an error of the system means to a collector.
+pub fn failure(path: &str, error: &io::Error) -> CollectError {
+    use rustix::io::Errno;
+    let path = path.to_owned();
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    match (error.kind(), errno) {
+        (io::ErrorKind::PermissionDenied, _) => {
+            CollectError::Denied { path, needs: "CAP_DAC_READ_SEARCH or root" }
+        }
+        // Switched off at boot (pressure), or a device that went away.
+        (io::ErrorKind::NotFound, _) | (_, Some(Errno::OPNOTSUPP | Errno::NODEV | Errno::NOTDIR)) => {
+            CollectError::Absent { path }
+        }
+        _ => CollectError::Read { path, error: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fixture::FixtureHost;
+
+    #[test]
+    fn errors_are_told_apart_and_got_over() {
+        let host = FixtureHost::parse(
+            "//- denied /a\n//- error /b 95\n//- error /c 5\n//- error /d 1\n//- /e\nfine\n",
+        )
+        .unwrap();
+        let words = |path| Kept::new(path).read(&host).unwrap_err().to_string();
+        assert_eq!(words("/a"), "/a may not be read: it needs CAP_DAC_READ_SEARCH or root");
+        assert_eq!(words("/b"), "/b does not exist on this host");
+        assert_eq!(words("/none"), "/none does not exist on this host");
+        assert_eq!(words("/c"), "/c cannot be read: Input/output error (os error 5)");
+        assert!(matches!(Kept::new("/d").read(&host), Err(CollectError::Denied { .. })));
+
+        let mut kept = Kept::new("/e");
+        assert_eq!(kept.read(&host).unwrap(), b"fine\n");
+        host.remove("/e");
+        assert!(kept.read(&host).is_err());
+        host.set("/e", "again");
+        assert_eq!(kept.read(&host).unwrap(), b"again");
+    }
+}

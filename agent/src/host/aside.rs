@@ -1,0 +1,221 @@
+//! Work that may hang, aside on threads of its own.
+//!
+//! A question (`statvfs` of a dead NFS mount, say) is asked under a key and waited for a while. If
+//! no answer comes, the thread is left alone with it: the question is never asked twice, the answer
+//! is taken when it comes, and other questions go to another thread. In the normal case one
+//! idle thread serves all.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::time::Now;
+
+/// What became of a question.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// It was answered, maybe late: then to the question of an earlier pass.
+    Done(T),
+    /// It has been running since then.
+    Stuck {
+        /// When it was asked.
+        since: Now,
+    },
+    /// It was not asked: every thread is held by a stuck question, or none could be started.
+    NotAsked,
+}
+
+/// Threads for questions whose answers are `T`.
+#[derive(Debug)]
+pub struct Aside<T> {
+    name: &'static str,
+    max_threads: usize,
+    idle: Vec<Worker<T>>,
+    stuck: HashMap<Box<str>, Question<T>>,
+}
+
+#[derive(Debug)]
+struct Question<T> {
+    since: Now,
+    worker: Worker<T>,
+}
+
+type Job<T> = Box<dyn FnOnce() -> T + Send>;
+
+#[derive(Debug)]
+struct Worker<T> {
+    jobs: SyncSender<Job<T>>,
+    answers: Receiver<T>,
+}
+
+/// Stack of a thread, bytes: the questions are single system calls.
+const STACK: usize = 128 << 10;
+
+impl<T: Send + 'static> Aside<T> {
+    /// At most `max_threads` threads, named `name`; they are started when needed.
+    pub fn new(name: &'static str, max_threads: usize) -> Self {
+        Self { name, max_threads, idle: Vec::new(), stuck: HashMap::new() }
+    }
+
+    /// Asks, and waits at most `wait`. While an earlier question with the same `key` runs, `work`
+    /// is dropped and that one is looked after.
+    pub fn ask(
+        &mut self,
+        key: &str,
+        now: Now,
+        wait: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Answer<T> {
+        if let Some(question) = self.stuck.remove(key) {
+            match question.worker.answers.try_recv() {
+                Ok(answer) => {
+                    self.idle.push(question.worker);
+                    return Answer::Done(answer);
+                }
+                Err(TryRecvError::Empty) => {
+                    let since = question.since;
+                    self.stuck.insert(key.into(), question);
+                    return Answer::Stuck { since };
+                }
+                // The thread ended without an answer: ask anew.
+                Err(TryRecvError::Disconnected) => {}
+            }
+        }
+        self.ask_new(key, now, wait, Box::new(work))
+    }
+
+    fn ask_new(&mut self, key: &str, now: Now, wait: Duration, work: Job<T>) -> Answer<T> {
+        let Some(worker) = self.idle.pop().or_else(|| self.start()) else { return Answer::NotAsked };
+        if worker.jobs.send(work).is_err() {
+            return Answer::NotAsked;
+        }
+        match worker.answers.recv_timeout(wait) {
+            Ok(answer) => {
+                self.idle.push(worker);
+                Answer::Done(answer)
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.stuck.insert(key.into(), Question { since: now, worker });
+                Answer::Stuck { since: now }
+            }
+            Err(RecvTimeoutError::Disconnected) => Answer::NotAsked,
+        }
+    }
+
+    /// Questions that wait for an answer.
+    pub fn stuck(&self) -> usize {
+        self.stuck.len()
+    }
+
+    fn start(&mut self) -> Option<Worker<T>> {
+        if self.stuck.len() >= self.max_threads {
+            self.take_back();
+        }
+        if let Some(worker) = self.idle.pop() {
+            return Some(worker);
+        }
+        if self.stuck.len() >= self.max_threads {
+            return None;
+        }
+        let (jobs, todo) = sync_channel::<Job<T>>(1);
+        let (done, answers) = sync_channel(1);
+        let work = move || {
+            while let Ok(job) = todo.recv() {
+                if done.send(job()).is_err() {
+                    break;
+                }
+            }
+        };
+        thread::Builder::new().name(self.name.into()).stack_size(STACK).spawn(work).ok()?;
+        Some(Worker { jobs, answers })
+    }
+
+    /// Frees threads whose late answer nobody asks for any more (the mount is gone).
+    fn take_back(&mut self) {
+        let ended =
+            |question: &Question<T>| !matches!(question.worker.answers.try_recv(), Err(TryRecvError::Empty));
+        self.idle.extend(self.stuck.extract_if(|_, question| ended(question)).map(|(_, q)| q.worker));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, mpsc};
+
+    const SOON: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn at(secs: u64) -> Now {
+        Now::default().plus_secs(secs)
+    }
+
+    /// A question that hangs until the returned sender is dropped or used.
+    fn gate() -> (mpsc::Sender<()>, impl FnOnce() -> u32 + Send + 'static) {
+        let (open, closed) = mpsc::channel();
+        (open, move || {
+            let _ = closed.recv();
+            7
+        })
+    }
+
+    #[test]
+    fn answers_come_from_one_thread() {
+        let mut aside = Aside::new("test", 4);
+        let names: Vec<_> =
+            (0..5).map(|i| aside.ask(&format!("{i}"), at(i), LONG, || thread::current().id())).collect();
+        assert!(names.iter().all(|name| matches!(name, Answer::Done(_)) && *name == names[0]), "{names:?}");
+    }
+
+    #[test]
+    fn a_stuck_question_is_asked_once_and_its_late_answer_taken() {
+        let mut aside = Aside::new("test", 2);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (open, work) = gate();
+        assert_eq!(aside.ask("/nfs", at(1), SOON, work), Answer::Stuck { since: at(1) });
+        for pass in 2..5 {
+            let asked = Arc::clone(&asked);
+            let again = move || asked.fetch_add(1, Ordering::Relaxed) as u32;
+            assert_eq!(aside.ask("/nfs", at(pass), LONG, again), Answer::Stuck { since: at(1) });
+            assert_eq!(aside.ask("/", at(pass), LONG, || 1), Answer::Done(1), "others go on");
+        }
+        assert_eq!((asked.load(Ordering::Relaxed), aside.stuck()), (0, 1));
+        drop(open);
+        let answer = loop {
+            match aside.ask("/nfs", at(9), LONG, || 8) {
+                Answer::Stuck { .. } => thread::yield_now(),
+                answer => break answer,
+            }
+        };
+        assert_eq!((answer, aside.stuck()), (Answer::Done(7), 0));
+        assert_eq!(aside.ask("/nfs", at(9), LONG, || 8), Answer::Done(8));
+    }
+
+    #[test]
+    fn threads_are_bounded_and_come_back() {
+        let mut aside = Aside::new("test", 2);
+        let (one, work_one) = gate();
+        let (two, work_two) = gate();
+        aside.ask("1", at(1), SOON, work_one);
+        aside.ask("2", at(1), SOON, work_two);
+        assert_eq!(aside.ask("3", at(1), LONG, || 3), Answer::NotAsked);
+        drop((one, two));
+        // Nobody asks for 1 and 2 any more: their threads serve others.
+        let answer = loop {
+            match aside.ask("3", at(2), LONG, || 3) {
+                Answer::NotAsked => thread::yield_now(),
+                answer => break answer,
+            }
+        };
+        assert_eq!(answer, Answer::Done(3));
+    }
+
+    #[test]
+    fn a_question_that_panics_is_asked_again() {
+        let mut aside = Aside::new("test", 1);
+        assert_eq!(aside.ask("1", at(1), LONG, || -> u32 { panic!("as the test wants") }), Answer::NotAsked);
+        assert_eq!(aside.ask("1", at(2), LONG, || 2), Answer::Done(2));
+    }
+}

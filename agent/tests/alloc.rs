@@ -1,0 +1,77 @@
+//! The second and later passes of the collectors that run most often allocate nothing.
+//!
+//! A test binary of its own, because of its allocator, which counts per thread: the test harness
+//! allocates meanwhile on another one.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use sysops_agent::collect::COLLECTORS;
+use sysops_agent::config::Config;
+use sysops_agent::host::live::LiveHost;
+use sysops_agent::sample::Samples;
+use sysops_agent::time::Now;
+
+struct Counting;
+
+thread_local! {
+    // Made at compile time and without a destructor: looking at it allocates nothing.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    ALLOCATIONS.with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes to `System` as it came; counting touches no memory of the caller.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the promises of `GlobalAlloc::alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: `ptr` came from `System` with this layout.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: `ptr` came from `System` with this layout.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Those that run every ten seconds; `filesystem` and `process` run less often and keep what they found.
+const HOT: [&str; 9] = ["cpu", "load", "memory", "vmstat", "diskstats", "network", "fd", "uptime", "agent"];
+/// The first pass opens files and meets every series; after it nothing grows.
+const FIRST: u64 = 1;
+
+#[test]
+fn later_passes_allocate_nothing() {
+    let host = LiveHost::default();
+    let mut config = Config::default();
+    // All that this machine has.
+    config.collector.exclude_interfaces.clear();
+    config.collector.exclude_devices.clear();
+    for name in HOT {
+        let entry = COLLECTORS.iter().find(|entry| entry.name == name).expect("it is in the table");
+        let mut collector = (entry.make)(&config);
+        let mut samples = Samples::new(4000);
+        let mut spare = None;
+        for pass in 0..6 {
+            let before = ALLOCATIONS.get();
+            samples.begin(entry.name, Now::default().plus_secs(pass), spare.take());
+            let result = collector.collect(&host, &mut samples);
+            let batch = samples.finish();
+            let made = ALLOCATIONS.get() - before;
+            assert!(result.is_ok() && !batch.samples.is_empty(), "{name}: {result:?}");
+            assert_eq!(made == 0, pass >= FIRST, "{name}, pass {pass}: {made} allocations");
+            spare = Some(batch);
+        }
+    }
+}
