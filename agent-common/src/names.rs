@@ -6,6 +6,10 @@ pub const EVENTS: &str = "EVENTS";
 pub const STATS: &str = "STATS";
 /// Hash map of histograms.
 pub const HIST: &str = "HIST";
+/// One empty histogram to copy from.
+pub const EMPTY: &str = "EMPTY";
+/// The current second of the limit on slow-request records.
+pub const WINDOW: &str = "WINDOW";
 /// LRU map of requests in flight.
 pub const STARTS: &str = "STARTS";
 

@@ -18,7 +18,7 @@ const TARGET: &str = "bpfel-unknown-none";
 const OBJECT: &str = "agent/src/ebpf/sysops.bpf.o";
 
 /// Builds the object and puts it in its place, or with `check` compares it with the one there.
-pub fn run(check: bool) -> Result<(), String> {
+pub(crate) fn run(check: bool) -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask lies in no folder")?;
     let sysroot = toolchain()?;
     let linker = linker(root)?;
