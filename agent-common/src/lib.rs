@@ -4,7 +4,9 @@
 //! (`bytemuck::Pod` refuses it at compile time) and sizes asserted below.
 #![no_std]
 
+pub mod hist;
 pub mod limits;
+pub mod names;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -128,6 +130,39 @@ pub struct IoRecord {
     pub issuer_comm: [u8; COMM_LEN],
 }
 
+/// Place of a counter in the statistics map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stat {
+    /// Records that found no room in the perf buffer, or no buffer on their processor.
+    OutputLost = 0,
+    /// Slow requests not reported because of the limit per second.
+    IoRateLimited = 1,
+    /// Completions whose issue was not seen.
+    IoUnmatched = 2,
+    /// Requests not counted because the histogram map is full.
+    HistFull = 3,
+    /// Issues that could not be remembered.
+    StartsFull = 4,
+}
+
+impl Stat {
+    /// All counters, in the order of their places.
+    pub const ALL: [Self; 5] =
+        [Self::OutputLost, Self::IoRateLimited, Self::IoUnmatched, Self::HistFull, Self::StartsFull];
+
+    /// Label value on metrics, and the reason in reports of loss.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OutputLost => "perf_buffer_full",
+            Self::IoRateLimited => "kernel_rate_limit",
+            Self::IoUnmatched => "io_unmatched",
+            Self::HistFull => "histogram_map_full",
+            Self::StartsFull => "in_flight_map_full",
+        }
+    }
+}
+
 /// Kind of block request, from the first letters of the tracepoint's `rwbs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
@@ -145,6 +180,19 @@ pub enum IoOp {
 impl IoOp {
     /// All kinds, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Discard, Self::Other];
+
+    /// The kind that the first two letters of `rwbs` tell (`blk_fill_rwbs`, `block/blk-core.c` and
+    /// `kernel/trace/blktrace.c`): a write with a flush before it is `FW…`, a bare flush `FF`.
+    #[inline(always)]
+    pub const fn from_rwbs(first: u8, second: u8) -> Self {
+        let letter = if first == b'F' { second } else { first };
+        match letter {
+            b'R' => Self::Read,
+            b'W' => Self::Write,
+            b'D' => Self::Discard,
+            _ => Self::Other,
+        }
+    }
 
     /// The kind with this number; an unknown number is [`IoOp::Other`].
     pub const fn from_number(number: u32) -> Self {

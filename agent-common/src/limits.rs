@@ -8,3 +8,14 @@ pub const HIST_OCTAVES: u32 = 26;
 pub const HIST_SUB_BITS: u32 = 4;
 /// Buckets per histogram: one below the range, the octaves, one above.
 pub const HIST_BUCKETS: usize = ((HIST_OCTAVES << HIST_SUB_BITS) + 2) as usize;
+
+/// Histograms of one device and operation are spread over at most so many shards by processor.
+pub const MAX_SHARDS: u32 = 8;
+/// Entries of the histogram map at most, 1.8 KB each; user space asks for less on small machines.
+pub const MAX_HIST_ENTRIES: u32 = 1024;
+/// Requests in flight that are remembered: so many per processor …
+pub const STARTS_PER_CPU: u32 = 256;
+/// … but at least so many (an LRU map keeps free lists per processor and evicts early when small) …
+pub const MIN_STARTS: u32 = 4096;
+/// … and at most so many, 112 bytes each.
+pub const MAX_STARTS: u32 = 16_384;

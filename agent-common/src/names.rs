@@ -1,0 +1,23 @@
+//! Names of programs, maps and constants in the eBPF object.
+
+/// Perf event array all records go through.
+pub const EVENTS: &str = "EVENTS";
+/// Array of `u64` counters, one a [`Stat`](crate::Stat).
+pub const STATS: &str = "STATS";
+/// Hash map of histograms.
+pub const HIST: &str = "HIST";
+/// One empty histogram to copy from.
+pub const EMPTY: &str = "EMPTY";
+/// The current second of the limit on slow-request records.
+pub const WINDOW: &str = "WINDOW";
+/// LRU map of requests in flight.
+pub const STARTS: &str = "STARTS";
+
+/// Program on `oom:mark_victim`.
+pub const OOM_KILL: &str = "oom_kill";
+/// Program on `sched:sched_process_hang`.
+pub const HUNG_TASK: &str = "hung_task";
+/// Program on `block:block_rq_issue`.
+pub const IO_ISSUE: &str = "io_issue";
+/// Program on `block:block_rq_complete`.
+pub const IO_COMPLETE: &str = "io_complete";

@@ -1,0 +1,64 @@
+//! The way out: records through one perf event array, counters in one array.
+
+use core::ffi::c_void;
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use agent_common::{Header, RecordKind, Stat};
+use aya_ebpf::bindings::BPF_F_CURRENT_CPU;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_perf_event_output};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, PerfEventArray};
+
+#[map]
+static EVENTS: PerfEventArray<()> = PerfEventArray::new(0);
+
+#[map]
+static STATS: Array<u64> = Array::with_max_entries(Stat::ALL.len() as u32, 0);
+
+/// The header of a record of type `T`.
+#[inline(always)]
+pub fn header<T>(kind: RecordKind, at_ns: u64) -> Header {
+    Header { kind: kind as u32, size: size_of::<T>() as u32, at_ns }
+}
+
+/// `CLOCK_MONOTONIC`, nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// Sends a record. This is the only place that knows the transport.
+#[inline(always)]
+pub fn send<T: bytemuck::Pod>(ctx: *mut c_void, record: &T) {
+    // SAFETY: `ctx` is the program's context, the map is a perf event array, and the record has
+    // no padding (`Pod`), so every byte of it is set.
+    let result = unsafe {
+        bpf_perf_event_output(
+            ctx,
+            (&raw const EVENTS).cast_mut().cast(),
+            BPF_F_CURRENT_CPU,
+            (&raw const *record).cast_mut().cast(),
+            size_of::<T>() as u64,
+        )
+    };
+    if result != 0 {
+        count(Stat::OutputLost);
+    }
+}
+
+/// Counts one.
+#[inline(always)]
+pub fn count(stat: Stat) {
+    if let Some(counter) = STATS.get_ptr_mut(stat as u32) {
+        add(counter, 1);
+    }
+}
+
+/// Adds atomically. The result is not used, so that it becomes the old `XADD`: atomic
+/// instructions that return a value need 5.12.
+#[inline(always)]
+pub fn add<T: Copy>(counter: *mut T, amount: T) {
+    // SAFETY: `counter` points into a map's value, which the verifier proves.
+    unsafe { atomic_xadd::<T, T, { AtomicOrdering::Relaxed }>(counter, amount) };
+}

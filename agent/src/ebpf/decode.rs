@@ -1,0 +1,114 @@
+//! From bytes of the kernel to events. Pure.
+
+use agent_common::{
+    ABSENT_SCORE, ABSENT_U32, ABSENT_U64, HangRecord, Header, IoOp, IoRecord, OomRecord, RecordKind,
+};
+use bytemuck::AnyBitPattern;
+
+use crate::event::{Event, Hang, Oom, SlowIo, Source, Task, What};
+use crate::time::{MILLI, Now};
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Shorter than its header or than its kind demands.
+    #[error("a record of {0} bytes is too short")]
+    Short(usize),
+    /// A kind number this agent does not know.
+    #[error("a record of unknown kind {0}")]
+    UnknownKind(u32),
+    /// The header tells another size than the kind has: agent and object do not fit together.
+    #[error("a record of kind {kind} says it has {size} bytes")]
+    WrongSize {
+        /// Kind number.
+        kind: u32,
+        /// Size it tells.
+        size: u32,
+    },
+}
+
+/// Finds the name of a device (`major << 20 | minor`).
+pub type DeviceName<'a> = dyn FnMut(u32) -> Option<String> + 'a;
+
+/// One record as an event.
+pub fn decode(
+    bytes: &[u8],
+    now: Now,
+    threshold_ms: f64,
+    device: &mut DeviceName<'_>,
+) -> Result<Event, DecodeError> {
+    let header: Header = prefix(bytes)?;
+    let kind = RecordKind::from_number(header.kind).ok_or(DecodeError::UnknownKind(header.kind))?;
+    let what = match kind {
+        RecordKind::Oom => What::Oom(Box::new(oom(&record(bytes, header)?))),
+        RecordKind::Hang => What::Hang(Box::new(hang(&record(bytes, header)?))),
+        RecordKind::Io => What::SlowIo(Box::new(slow_io(&record(bytes, header)?, threshold_ms, device))),
+    };
+    Ok(Event { at: now.at_mono(header.at_ns), source: Source::Ebpf, historic: false, what })
+}
+
+fn record<T: AnyBitPattern>(bytes: &[u8], header: Header) -> Result<T, DecodeError> {
+    if header.size as usize != size_of::<T>() {
+        return Err(DecodeError::WrongSize { kind: header.kind, size: header.size });
+    }
+    prefix(bytes)
+}
+
+fn prefix<T: AnyBitPattern>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let bytes = bytes.get(..size_of::<T>()).ok_or(DecodeError::Short(bytes.len()))?;
+    Ok(bytemuck::pod_read_unaligned(bytes))
+}
+
+fn oom(record: &OomRecord) -> Oom {
+    Oom {
+        victim: task(record.pid, &record.comm, known_u32(record.uid)),
+        trigger: task(record.trigger_pid, &record.trigger_comm, Some(record.trigger_uid)),
+        total_vm_kb: known_u64(record.total_vm_kb),
+        anon_rss_kb: known_u64(record.anon_rss_kb),
+        file_rss_kb: known_u64(record.file_rss_kb),
+        shmem_rss_kb: known_u64(record.shmem_rss_kb),
+        pgtables_kb: known_u64(record.pgtables_kb),
+        oom_score_adj: (record.oom_score_adj != ABSENT_SCORE).then_some(record.oom_score_adj),
+        count: 1,
+        ..Oom::default()
+    }
+}
+
+fn hang(record: &HangRecord) -> Hang {
+    Hang { task: task(record.pid, &record.comm, None), ..Hang::default() }
+}
+
+fn slow_io(record: &IoRecord, threshold_ms: f64, device: &mut DeviceName<'_>) -> SlowIo {
+    SlowIo {
+        device: device(record.dev).unwrap_or_else(|| super::devices::number(record.dev)),
+        op: IoOp::from_number(record.op).name(),
+        latency_ms: record.latency_ns as f64 / MILLI as f64,
+        threshold_ms,
+        sector: record.sector,
+        bytes: u64::from(record.bytes),
+        error: record.error,
+        issuer: task(record.issuer_pid, &record.issuer_comm, None),
+    }
+}
+
+fn task(pid: u32, comm: &[u8], uid: Option<u32>) -> Task {
+    Task { pid: (pid != 0).then_some(pid), comm: name(comm), uid, ..Task::default() }
+}
+
+/// The bytes before the first NUL; any byte is allowed in a task name.
+fn name(comm: &[u8]) -> Option<String> {
+    let length = comm.iter().position(|&b| b == 0).unwrap_or(comm.len());
+    (length > 0).then(|| String::from_utf8_lossy(&comm[..length]).into_owned())
+}
+
+fn known_u64(value: u64) -> Option<u64> {
+    (value != ABSENT_U64).then_some(value)
+}
+
+fn known_u32(value: u32) -> Option<u32> {
+    (value != ABSENT_U32).then_some(value)
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

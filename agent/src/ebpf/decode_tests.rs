@@ -1,0 +1,156 @@
+use super::*;
+use bytemuck::{Zeroable, bytes_of};
+
+const NOW: Now = Now { mono_ns: 5_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
+
+fn header<T>(kind: u32) -> Header {
+    Header { kind, size: size_of::<T>() as u32, at_ns: 4_000_000_000 }
+}
+
+fn comm(text: &[u8]) -> [u8; 16] {
+    let mut comm = [0; 16];
+    comm[..text.len()].copy_from_slice(text);
+    comm
+}
+
+fn oom_record() -> OomRecord {
+    OomRecord {
+        header: header::<OomRecord>(1),
+        total_vm_kb: 221_368,
+        anon_rss_kb: 32_512,
+        file_rss_kb: 6540,
+        shmem_rss_kb: 0,
+        pgtables_kb: 136,
+        pid: 12_085,
+        uid: 0,
+        oom_score_adj: -7,
+        trigger_tid: 12_086,
+        trigger_pid: 12_085,
+        trigger_uid: 1000,
+        comm: comm(b"python3"),
+        trigger_comm: comm(b"python3"),
+    }
+}
+
+fn io_record() -> IoRecord {
+    IoRecord {
+        header: header::<IoRecord>(3),
+        latency_ns: 696_500_000,
+        sector: 80,
+        dev: 7 << 20 | 1,
+        bytes: 4096,
+        op: 1,
+        error: -5,
+        issuer_pid: 0,
+        reserved: 0,
+        issuer_comm: comm(b"kworker/u4:1"),
+    }
+}
+
+fn decoded(bytes: &[u8]) -> Result<Event, DecodeError> {
+    decode(bytes, NOW, 500.0, &mut |dev| (dev == 8 << 20).then(|| "sda".to_owned()))
+}
+
+#[test]
+fn an_oom_kill_keeps_all_its_numbers() {
+    let event = decoded(bytes_of(&oom_record())).expect("valid");
+    assert_eq!(event.at, Now { mono_ns: 4_000_000_000, wall_ns: 1_699_999_999_000_000_000 });
+    assert_eq!((event.source, event.historic), (Source::Ebpf, false));
+    let What::Oom(oom) = event.what else { panic!("{:?}", event.what) };
+    assert_eq!(oom.victim.pid, Some(12_085));
+    assert_eq!(oom.victim.comm.as_deref(), Some("python3"));
+    assert_eq!((oom.victim.uid, oom.trigger.uid), (Some(0), Some(1000)));
+    assert_eq!(oom.rss_kb(), Some(39_052));
+    assert_eq!((oom.pgtables_kb, oom.oom_score_adj, oom.count), (Some(136), Some(-7), 1));
+}
+
+#[test]
+fn what_an_old_kernel_does_not_tell_is_unknown() {
+    let record = OomRecord {
+        total_vm_kb: ABSENT_U64,
+        anon_rss_kb: ABSENT_U64,
+        file_rss_kb: ABSENT_U64,
+        shmem_rss_kb: ABSENT_U64,
+        pgtables_kb: ABSENT_U64,
+        uid: ABSENT_U32,
+        oom_score_adj: ABSENT_SCORE,
+        comm: [0; 16],
+        ..oom_record()
+    };
+    let What::Oom(oom) = decoded(bytes_of(&record)).expect("valid").what else { panic!("kind") };
+    assert_eq!(oom.victim, Task { pid: Some(12_085), ..Task::default() });
+    assert_eq!((oom.total_vm_kb, oom.rss_kb(), oom.pgtables_kb, oom.oom_score_adj), (None, None, None, None));
+}
+
+#[test]
+fn a_slow_request_names_its_device() {
+    let What::SlowIo(io) = decoded(bytes_of(&io_record())).expect("valid").what else { panic!("kind") };
+    assert_eq!((io.device.as_str(), io.op, io.error), ("7:1", "write", -5));
+    assert!((io.latency_ms - 696.5).abs() < 1e-9 && (io.threshold_ms - 500.0).abs() < 1e-9);
+    assert_eq!((io.issuer.pid, io.issuer.comm.as_deref()), (None, Some("kworker/u4:1")));
+    let known = IoRecord { dev: 8 << 20, op: 99, ..io_record() };
+    let What::SlowIo(io) = decoded(bytes_of(&known)).expect("valid").what else { panic!("kind") };
+    assert_eq!((io.device.as_str(), io.op), ("sda", "other"));
+}
+
+#[test]
+fn a_hang_is_a_thread_and_a_name() {
+    let record = HangRecord { header: header::<HangRecord>(2), pid: 14_415, reserved: 0, comm: comm(b"dd") };
+    let What::Hang(hang) = decoded(bytes_of(&record)).expect("valid").what else { panic!("kind") };
+    assert_eq!(hang.task, Task { pid: Some(14_415), comm: Some("dd".into()), ..Task::default() });
+}
+
+#[test]
+fn names_of_any_bytes_become_text() {
+    for (bytes, expect) in [
+        (&b""[..], None),
+        (b"a", Some("a")),
+        (b"sixteen-bytes-ab", Some("sixteen-bytes-ab")),
+        (b"a\0b", Some("a")),
+        (b"\xff\xfe", Some("\u{fffd}\u{fffd}")),
+        (b"\x1b[31m", Some("\u{1b}[31m")),
+    ] {
+        assert_eq!(name(&comm(bytes)).as_deref(), expect, "{bytes:?}");
+    }
+}
+
+#[test]
+fn records_cut_anywhere_are_errors() {
+    let record = oom_record();
+    let bytes = bytes_of(&record);
+    for end in 0..bytes.len() {
+        assert_eq!(decoded(&bytes[..end]), Err(DecodeError::Short(end)));
+    }
+    let mut padded = bytes.to_vec();
+    padded.extend_from_slice(&[0xff; 7]);
+    assert_eq!(decoded(&padded), decoded(bytes), "padding behind a record is not read");
+}
+
+#[test]
+fn strange_headers_are_errors() {
+    let with = |kind, size| {
+        let mut record = io_record();
+        (record.header.kind, record.header.size) = (kind, size);
+        decoded(bytes_of(&record))
+    };
+    for kind in [0, 4, 255, u32::MAX] {
+        assert_eq!(with(kind, 72), Err(DecodeError::UnknownKind(kind)));
+    }
+    for size in [0, 16, 71, 73, u32::MAX] {
+        assert_eq!(with(3, size), Err(DecodeError::WrongSize { kind: 3, size }));
+    }
+    assert_eq!(with(1, 112), Err(DecodeError::Short(72)));
+}
+
+#[test]
+fn no_bytes_make_it_panic() {
+    for seed in 0..=255u8 {
+        let bytes: Vec<u8> = (0..128u32).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect();
+        assert!(decoded(&bytes).is_err());
+    }
+    let mut wild =
+        IoRecord { header: Header { at_ns: u64::MAX, ..header::<IoRecord>(3) }, ..IoRecord::zeroed() };
+    wild.latency_ns = u64::MAX;
+    wild.dev = u32::MAX;
+    assert!(decoded(bytes_of(&wild)).is_ok());
+}

@@ -1,0 +1,176 @@
+//! The eBPF object: constants, maps, programs.
+//!
+//! aya-obj parses and relocates it; the maps are aya's. Its `EbpfLoader` is not used: it reads the
+//! whole of `/sys/kernel/btf/vmlinux` when it is made, wanted or not.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use agent_common::names;
+use aya::maps::{MapData, MapError};
+use aya_obj::{EbpfSectionKind, Object};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::probes::{Constant, Probe};
+use super::remedy::{Failure, Step};
+use super::sys;
+
+/// Made by `cargo xtask build-ebpf` from `agent-ebpf/`.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("sysops.bpf.o");
+
+/// Room for the verifier's words, bytes.
+const VERIFIER_LOG: usize = 64 << 10;
+
+/// The section constants live in.
+const CONSTANTS: &str = ".rodata";
+
+/// Entries of maps whose size depends on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// Requests in flight that are remembered.
+    pub(super) starts: u32,
+    /// Histograms.
+    pub(super) histograms: u32,
+    /// Shards of one histogram, a power of two.
+    pub(super) shards: u32,
+}
+
+impl Sizes {
+    /// For so many processors and disks: room for three operations of each disk and of eight to
+    /// come, in as many shards as there are processors and as the limit leaves.
+    pub(super) fn of(cpus: u32, disks: u32) -> Self {
+        use agent_common::limits::{MAX_HIST_ENTRIES, MAX_SHARDS, MAX_STARTS, MIN_STARTS, STARTS_PER_CPU};
+        let single = disks.saturating_add(8).saturating_mul(3).min(MAX_HIST_ENTRIES);
+        let mut shards = cpus.clamp(1, MAX_SHARDS).next_power_of_two();
+        while shards > 1 && single * shards > MAX_HIST_ENTRIES {
+            shards /= 2;
+        }
+        let starts = cpus.saturating_mul(STARTS_PER_CPU).clamp(MIN_STARTS, MAX_STARTS);
+        Self { starts, histograms: single * shards, shards }
+    }
+}
+
+/// The object on its way into the kernel.
+pub(super) struct Loader {
+    object: Object,
+    maps: BTreeMap<&'static str, MapData>,
+    sizes: Sizes,
+}
+
+impl Loader {
+    /// Parses the object and sets its constants.
+    pub(super) fn new(constants: &[Constant], sizes: Sizes) -> Result<Self, Failure> {
+        let own_fault = |error: &dyn ToString| Failure::at(Step::Object)(io::Error::other(error.to_string()));
+        let mut object = Object::parse(OBJECT).map_err(|e| own_fault(&e))?;
+        let values: HashMap<&str, (&[u8], bool)> =
+            constants.iter().map(|c| (c.name, (&*c.bytes, true))).collect();
+        object.patch_map_data(values).map_err(|e| own_fault(&e))?;
+        Ok(Self { object, maps: BTreeMap::new(), sizes })
+    }
+
+    /// Makes the maps all probes share.
+    pub(super) fn make_shared_maps(&mut self) -> Result<(), Failure> {
+        for name in [names::EVENTS, names::STATS, CONSTANTS] {
+            self.make_map(name)?;
+        }
+        let constants = &self.maps[CONSTANTS];
+        let value = self.object.maps.get(CONSTANTS).map_or(&[][..], |map| map.data());
+        sys::fill_constants(constants.fd().as_fd(), value).map_err(Failure::at(Step::Map("of constants")))
+    }
+
+    /// Makes the maps of one probe, all or none.
+    pub(super) fn make_maps(&mut self, probe: &Probe) -> Result<(), Failure> {
+        for name in probe.maps {
+            self.make_map(name).inspect_err(|_| self.drop_maps(probe))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the maps of one probe back.
+    pub(super) fn drop_maps(&mut self, probe: &Probe) {
+        self.maps.retain(|made, _| !probe.maps.contains(made));
+    }
+
+    fn make_map(&mut self, name: &'static str) -> Result<(), Failure> {
+        let step = Step::Map(name);
+        let mut map =
+            self.object.maps.get(name).cloned().ok_or_else(|| {
+                Failure::at(Step::Object)(io::Error::other(format!("it has no map {name}")))
+            })?;
+        match name {
+            names::STARTS => map.set_max_entries(self.sizes.starts),
+            names::HIST => map.set_max_entries(self.sizes.histograms),
+            _ => {}
+        }
+        let kernel_name = if map.section_kind() == EbpfSectionKind::Rodata { "constants" } else { name };
+        let made = MapData::create(map, kernel_name, None).map_err(|error| match error {
+            MapError::CreateError { io_error, .. } => Failure::at(step)(io_error),
+            other => Failure::at(step)(io::Error::other(other)),
+        })?;
+        self.maps.insert(name, made);
+        Ok(())
+    }
+
+    /// Ties programs to maps. Programs of probes that are not in `alive` are forgotten.
+    pub(super) fn relocate(&mut self, alive: &[&Probe]) -> Result<(), Failure> {
+        let wanted = |name: &str| alive.iter().flat_map(|p| p.hooks).any(|hook| hook.program == name);
+        self.object.programs.retain(|name, _| wanted(name));
+        let keys: HashSet<_> = self.object.programs.values().map(aya_obj::Program::function_key).collect();
+        let text = self.object.functions.keys().map(|&(section, _)| section).collect();
+        self.object.functions.retain(|key, _| keys.contains(key));
+        let originals = self.object.maps.clone();
+        let maps =
+            self.maps.iter().map(|(name, data)| (*name, data.fd().as_fd().as_raw_fd(), &originals[*name]));
+        self.object
+            .relocate_maps(maps, &text)
+            .map_err(|e| Failure::at(Step::Object)(io::Error::other(e.to_string())))?;
+        // Puts `bpf_probe_read` for `bpf_probe_read_kernel`, which came with 5.5.
+        self.object.sanitize_functions(aya::features());
+        Ok(())
+    }
+
+    /// Loads a program.
+    pub(super) fn load(&self, program: &'static str) -> Result<OwnedFd, Failure> {
+        let missing = || Failure::at(Step::Object)(io::Error::other(format!("it has no program {program}")));
+        let entry = self.object.programs.get(program).ok_or_else(missing)?;
+        let function = self.object.functions.get(&entry.function_key()).ok_or_else(missing)?;
+        let name = aya::features().bpf_name().then_some(program);
+        let load = |log: &mut [u8]| sys::load_tracepoint(name, &function.instructions, &entry.license, log);
+        let result = load(&mut []).or_else(|error| match error.raw_os_error() {
+            Some(libc::EPERM) if raise_memlock() => load(&mut []),
+            _ => Err(error),
+        });
+        result.map_err(|error| {
+            let mut log = vec![0; VERIFIER_LOG];
+            let _ = load(&mut log);
+            Failure { verifier: last_line(&log), ..Failure::at(Step::Program(program))(error) }
+        })
+    }
+
+    /// A map, for whoever reads it.
+    pub(super) fn take_map(&mut self, name: &str) -> Option<MapData> {
+        self.maps.remove(name)
+    }
+
+    /// The maps made so far.
+    pub(super) fn maps(&self) -> impl Iterator<Item = &MapData> {
+        self.maps.values()
+    }
+}
+
+/// Kernels before 5.11 count programs as locked memory. Works for those who may.
+fn raise_memlock() -> bool {
+    setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).is_ok()
+}
+
+/// The verifier ends with a line of statistics; the one before says what it did not like.
+fn last_line(log: &[u8]) -> String {
+    let text = String::from_utf8_lossy(log);
+    let lines = text.trim_end_matches('\0').lines().filter(|l| !l.is_empty() && !l.starts_with("processed "));
+    lines.last().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+#[path = "object_tests.rs"]
+mod tests;

@@ -1,0 +1,80 @@
+use super::*;
+
+fn format(kernel: &str, hook: &Hook) -> Format {
+    let path = format!(
+        "{}/src/ebpf/testdata/{kernel}/{}/{}/format",
+        env!("CARGO_MANIFEST_DIR"),
+        hook.category,
+        hook.event
+    );
+    Format::parse(&std::fs::read_to_string(&path).expect(&path)).expect(&path)
+}
+
+fn number(constants: &[Constant], name: &str) -> Option<u16> {
+    let bytes = &constants.iter().find(|c| c.name == name)?.bytes;
+    Some(match bytes[..] {
+        [one] => u16::from(one),
+        [low, high] => u16::from_ne_bytes([low, high]),
+        _ => panic!("{name}: {bytes:?}"),
+    })
+}
+
+fn check(kernel: &str, hook: &Hook, expect: &[(&str, Option<u16>)]) {
+    let constants = hook.constants(&format(kernel, hook)).expect(kernel);
+    for &(name, value) in expect {
+        assert_eq!(number(&constants, name), value, "{kernel} {name}");
+    }
+}
+
+#[test]
+fn every_kernel_gives_each_probe_what_it_needs() {
+    for kernel in ["5.10", "6.1", "6.12", "6.18", "7.2", "7.3"] {
+        for probe in PROBES {
+            for hook in probe.hooks {
+                let constants = hook.constants(&format(kernel, hook)).expect(kernel);
+                assert!(constants.len() >= hook.fields.iter().filter(|f| f.required).count());
+            }
+        }
+    }
+}
+
+#[test]
+fn offsets_follow_the_kernel() {
+    let [oom] = OOM.hooks else { panic!("one hook") };
+    check("5.10", oom, &[("OOM_PID", Some(8)), ("OOM_COMM", None), ("OOM_COMM_BY_REF", None)]);
+    check("6.18", oom, &[("OOM_PID", Some(8)), ("OOM_COMM", Some(12)), ("OOM_COMM_BY_REF", Some(1))]);
+    check("6.18", oom, &[("OOM_SCORE_ADJ", Some(64)), ("OOM_PGTABLES", Some(56))]);
+    let [hang] = HUNG_TASK.hooks else { panic!("one hook") };
+    check("6.12", hang, &[("HANG_PID", Some(24)), ("HANG_COMM", Some(8)), ("HANG_COMM_BY_REF", Some(0))]);
+    check("6.18", hang, &[("HANG_PID", Some(12)), ("HANG_COMM", Some(8)), ("HANG_COMM_BY_REF", Some(1))]);
+    let [_, complete] = BLOCK_IO.hooks else { panic!("two hooks") };
+    check("6.1", complete, &[("COMPLETE_RWBS", Some(32)), ("COMPLETE_ERROR", Some(28))]);
+    check("7.3", complete, &[("COMPLETE_RWBS", Some(34)), ("COMPLETE_SECTOR", Some(16))]);
+}
+
+fn fields(lines: &[&str]) -> Format {
+    let text: Vec<String> = lines.iter().map(|l| format!("field:{l}")).collect();
+    Format::parse(&format!("ID: 1\n{}", text.join("\n"))).expect("valid")
+}
+
+#[test]
+fn a_strange_format_fails_the_probe_only_where_it_must() {
+    let [hang] = HUNG_TASK.hooks else { panic!("one hook") };
+    let pid = "pid_t pid; offset:24; size:4; signed:1;";
+    for (lines, expect) in [
+        (vec![], Err("it has no field `pid`")),
+        (vec!["pid_t pid; offset:24; size:8; signed:1;"], Err("another type than known (number of 8 bytes)")),
+        (vec!["pid_t pid[4]; offset:24; size:4; signed:1;"], Err("(array of 4 bytes)")),
+        (vec![pid], Ok(1)),
+        (vec![pid, "char comm[8]; offset:8; size:8; signed:0;"], Ok(1)),
+        (vec![pid, "int comm; offset:8; size:4; signed:0;"], Ok(1)),
+        (vec![pid, "__data_loc char[] comm; offset:8; size:8; signed:0;"], Ok(1)),
+        (vec![pid, "char comm[16]; offset:8; size:16; signed:0;"], Ok(3)),
+    ] {
+        match (hang.constants(&fields(&lines)), expect) {
+            (Ok(constants), Ok(count)) => assert_eq!(constants.len(), count, "{lines:?}"),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{lines:?}: {error}"),
+            (got, _) => panic!("{lines:?}: {got:?}"),
+        }
+    }
+}

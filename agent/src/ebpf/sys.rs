@@ -1,0 +1,159 @@
+//! The system calls no crate offers: `perf_event_open`, and `bpf` for programs and constants.
+//!
+//! aya has them inside its loader and its tracepoint type; the first parses `/sys/kernel/btf/vmlinux`
+//! whenever it is made (20 MB for nothing here), the second insists on a mounted tracefs.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use aya_obj::generated::{bpf_cmd, bpf_insn, bpf_prog_type};
+
+/// `PERF_TYPE_TRACEPOINT`, `include/uapi/linux/perf_event.h`.
+const PERF_TYPE_TRACEPOINT: u32 = 2;
+const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
+/// `_IO('$', 0)` and `_IOW('$', 8, __u32)`.
+const PERF_EVENT_IOC_ENABLE: u64 = 0x2400;
+const PERF_EVENT_IOC_SET_BPF: u64 = 0x4004_2408;
+
+/// First version of `struct perf_event_attr`; every kernel takes it.
+#[repr(C)]
+#[derive(Default)]
+struct PerfEventAttr {
+    kind: u32,
+    size: u32,
+    config: u64,
+    sample_period: u64,
+    sample_type: u64,
+    read_format: u64,
+    flags: u64,
+    wakeup_events: u32,
+    bp_type: u32,
+    bp_addr: u64,
+}
+
+/// `BPF_PROG_LOAD`'s part of `union bpf_attr`, up to the name.
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+}
+
+/// `BPF_MAP_*_ELEM`'s part; `BPF_MAP_FREEZE` reads its first field.
+#[repr(C)]
+#[derive(Default)]
+struct MapElem {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Opens a tracepoint as a perf event of one processor. BPF programs on it run on all of them:
+/// they hang on the tracepoint, not on the event (`perf_event_attach_bpf_prog`).
+pub(super) fn open_tracepoint(id: u32, cpu: u32) -> io::Result<OwnedFd> {
+    let attr = PerfEventAttr {
+        kind: PERF_TYPE_TRACEPOINT,
+        size: size_of::<PerfEventAttr>() as u32,
+        config: u64::from(id),
+        ..PerfEventAttr::default()
+    };
+    let (pid, group) = (-1, -1);
+    // SAFETY: `attr` outlives the call and says its own size.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attr,
+            pid,
+            cpu as libc::c_int,
+            group,
+            PERF_FLAG_FD_CLOEXEC,
+        )
+    };
+    owned(fd)
+}
+
+/// Puts a program on a perf event.
+pub(super) fn set_bpf(event: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    ioctl(event, PERF_EVENT_IOC_SET_BPF, program.as_raw_fd())
+}
+
+/// Starts a perf event.
+pub(super) fn enable(event: BorrowedFd<'_>) -> io::Result<()> {
+    ioctl(event, PERF_EVENT_IOC_ENABLE, 0)
+}
+
+/// Loads a tracepoint program; `log` takes the verifier's words if it is not empty.
+pub(super) fn load_tracepoint(
+    name: Option<&str>,
+    instructions: &[bpf_insn],
+    license: &CStr,
+    log: &mut [u8],
+) -> io::Result<OwnedFd> {
+    let mut prog_name = [0; 16];
+    let name = name.unwrap_or_default().as_bytes();
+    let length = name.len().min(prog_name.len() - 1);
+    prog_name[..length].copy_from_slice(&name[..length]);
+    let attr = ProgLoad {
+        prog_type: bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT as u32,
+        insn_cnt: instructions.len() as u32,
+        insns: instructions.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        log_level: u32::from(!log.is_empty()),
+        log_size: log.len() as u32,
+        log_buf: if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 },
+        prog_name,
+        ..ProgLoad::default()
+    };
+    // SAFETY: all pointers in `attr` live until the call returns; a length goes with each of them.
+    owned(unsafe { bpf(bpf_cmd::BPF_PROG_LOAD, &attr) })
+}
+
+/// Writes the only element of a constants map and makes it read-only.
+pub(super) fn fill_constants(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
+    let key = 0u32;
+    let attr = MapElem {
+        map_fd: map.as_raw_fd() as u32,
+        key: &raw const key as u64,
+        value: value.as_ptr() as u64,
+        ..MapElem::default()
+    };
+    // SAFETY: `key` and `value` live until the call returns; the map's value size is `value.len()`,
+    // since both come from the same section of the object.
+    done(unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &attr) })?;
+    let attr = MapElem { map_fd: map.as_raw_fd() as u32, ..MapElem::default() };
+    // SAFETY: the command reads a descriptor only; the kernel wants the rest of it zero.
+    done(unsafe { bpf(bpf_cmd::BPF_MAP_FREEZE, &attr) })
+}
+
+/// # Safety
+/// `attr` must be what `command` expects, and its pointers valid.
+unsafe fn bpf<T>(command: bpf_cmd, attr: &T) -> libc::c_long {
+    // SAFETY: the caller's duty.
+    unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, &raw const *attr, size_of::<T>()) }
+}
+
+fn ioctl(fd: BorrowedFd<'_>, request: u64, argument: i32) -> io::Result<()> {
+    // SAFETY: both requests take a plain number.
+    done(libc::c_long::from(unsafe { libc::ioctl(fd.as_raw_fd(), request as _, argument) }))
+}
+
+fn owned(result: libc::c_long) -> io::Result<OwnedFd> {
+    done(result)?;
+    // SAFETY: the call succeeded, so this is a fresh descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(result as i32) })
+}
+
+fn done(result: libc::c_long) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,128 @@
+//! How records come from the kernel. One transport now: perf buffers, which every kernel with
+//! eBPF has; a ring buffer (5.8) implements the same trait.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use aya::maps::perf::PerfBufferError;
+use aya::maps::perf::{PerfEvent, PerfEventArrayBuffer};
+use aya::maps::{MapData, PerfEventArray};
+use rustix::event::epoll;
+
+/// User memory all buffers may take together; pages per processor are halved until it fits.
+pub const MAX_BUFFER_BYTES: u64 = 8 << 20;
+
+/// What a drained buffer held.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A record, perhaps with up to 7 bytes of padding behind it.
+    Bytes(&'a [u8]),
+    /// So many did not fit.
+    Lost(u64),
+}
+
+/// A stream of records. Its descriptor becomes readable when there is something to drain.
+pub trait Transport: AsFd + Send {
+    /// Hands over everything that has arrived.
+    fn drain(&mut self, each: &mut dyn FnMut(Record<'_>));
+    /// User memory it holds, bytes.
+    fn bytes(&self) -> u64;
+    /// Name in reports.
+    fn name(&self) -> &'static str;
+}
+
+/// One buffer a processor, and one epoll descriptor over all of them.
+pub struct PerfBuffers {
+    epoll: OwnedFd,
+    buffers: Vec<PerfEventArrayBuffer<MapData>>,
+    /// For records that lie across the end of a buffer.
+    joined: Vec<u8>,
+    bytes: u64,
+}
+
+impl PerfBuffers {
+    /// Opens a buffer of `pages` pages (rounded to a power of two) on each of `cpus`.
+    pub fn open(
+        mut array: PerfEventArray<MapData>,
+        cpus: &[u32],
+        pages: u32,
+        page_size: u64,
+    ) -> Result<Self, PerfBufferError> {
+        let pages = fitting_pages(cpus.len() as u64, pages, page_size);
+        let io = |errno: rustix::io::Errno| PerfBufferError::IOError(errno.into());
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io)?;
+        let mut buffers = Vec::with_capacity(cpus.len());
+        for &cpu in cpus {
+            let buffer = array.open(cpu, Some(pages as usize))?;
+            let data = epoll::EventData::new_u64(u64::from(cpu));
+            epoll::add(&epoll, buffer.as_fd(), data, epoll::EventFlags::IN).map_err(io)?;
+            buffers.push(buffer);
+        }
+        let bytes = (u64::from(pages) + 1) * page_size * buffers.len() as u64;
+        Ok(Self { epoll, buffers, joined: Vec::new(), bytes })
+    }
+}
+
+/// Pages per processor: a power of two, one page more for the kernel's own use within the limit.
+fn fitting_pages(cpus: u64, wanted: u32, page_size: u64) -> u32 {
+    let mut pages = wanted.clamp(1, 1 << 12).next_power_of_two();
+    while pages > 1 && cpus * (u64::from(pages) + 1) * page_size > MAX_BUFFER_BYTES {
+        pages /= 2;
+    }
+    pages
+}
+
+impl Transport for PerfBuffers {
+    /// Looks into every buffer: a perf event reports being readable once (`perf_poll` clears it),
+    /// and asking our epoll descriptor from an outer one has used that up.
+    fn drain(&mut self, each: &mut dyn FnMut(Record<'_>)) {
+        let joined = &mut self.joined;
+        for buffer in self.buffers.iter_mut().filter(|b| b.readable()) {
+            buffer.for_each(|event| match event {
+                PerfEvent::Sample { head, tail: [] } => each(Record::Bytes(head)),
+                PerfEvent::Sample { head, tail } => {
+                    joined.clear();
+                    joined.extend_from_slice(head);
+                    joined.extend_from_slice(tail);
+                    each(Record::Bytes(joined));
+                }
+                PerfEvent::Lost { count } => each(Record::Lost(count)),
+            });
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn name(&self) -> &'static str {
+        "perf buffer"
+    }
+}
+
+impl AsFd for PerfBuffers {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_a_power_of_two_within_the_limit() {
+        for (cpus, wanted, expect) in [
+            (2, 16, 16),
+            (2, 0, 1),
+            (2, 5, 8),
+            (2, 4096, 512),
+            (64, 16, 16),
+            (128, 16, 8),
+            (512, 16, 2),
+            (8192, 16, 1),
+            (1, u32::MAX, 1024),
+        ] {
+            assert_eq!(fitting_pages(cpus, wanted, 4096), expect, "{cpus} processors, {wanted} pages");
+        }
+    }
+}
