@@ -51,7 +51,7 @@ fn format() -> Result<(), String> {
 }
 
 fn clippy(what: &[&str]) -> Result<(), String> {
-    sh::run(sh::cargo(&["clippy", "--all-targets"]).args(what).args(["--", "--deny", "warnings"]))
+    sh::run(sh::cargo(&["clippy", "--locked", "--all-targets"]).args(what).args(["--", "--deny", "warnings"]))
 }
 
 fn rustdoc() -> Result<(), String> {
@@ -79,8 +79,9 @@ fn clippy_ebpf() -> Result<(), String> {
     if !has_ebpf() {
         return Ok(());
     }
-    let mut command = sh::cargo(&["clippy", "-Z", "build-std=core", "--target", "bpfel-unknown-none"]);
-    command.args(["--release", "--", "--deny", "warnings"]);
-    // A pinned stable compiler with the bootstrap switch instead of a nightly: `-Z build-std` needs one of the two.
-    sh::run(command.env("RUSTC_BOOTSTRAP", "1").current_dir(sh::root().join("agent-ebpf")))
+    let mut command = sh::cargo(&["clippy", "--locked", "--release", "-Z", "build-std=core"]);
+    command.args(["--target", "bpfel-unknown-none", "--", "--deny", "warnings"]);
+    // The pinned stable compiler with the bootstrap switch: `-Z build-std` wants that or a nightly.
+    command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", sh::target_dir().join("ebpf-lints"));
+    sh::run(command.current_dir(sh::root().join("agent-ebpf")))
 }
