@@ -1,6 +1,10 @@
 //! `sysops-agent`: from the kernel's events and counters to alerts that arrive.
 //!
 //! The data flow, and the order in which modules may know each other, is in `docs/DESIGN.md`.
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests read files and clocks")
+)]
 
 pub mod alert;
 pub mod analyze;

@@ -1,21 +1,93 @@
-//! The project's chores.
-
-mod build_ebpf;
+//! The project's chores: `cargo xtask help` lists them.
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
+pub mod build_ebpf;
+pub mod ci;
+pub mod deps;
+pub mod dist;
+pub mod docs;
+pub mod measure;
+pub mod packages;
+pub mod run;
+pub mod sh;
+pub mod test;
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Builds the release agent with everything on and runs it; arguments after `--` go to the agent.
+    Run {
+        /// Arguments of `sysops-agent`; without any it runs on built-in defaults.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Runs every test this machine can run and says what it could not.
+    Test {
+        /// Only the tests that need no second build and no root.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Builds the eBPF object that is committed.
+    BuildEbpf {
+        /// Fails if the committed object is not the byte-exact result of the source.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Writes docs/METRICS.md and docs/CONFIGURATION.md out of the agent's own tables.
+    Docs {
+        /// Fails if the committed files are not what the agent says.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Every gate a change must pass: format, lints, dependencies, generated files, static build, tests.
+    Ci {
+        /// Leaves the tests out, for callers that run `cargo xtask test` themselves.
+        #[arg(long)]
+        skip_tests: bool,
+    },
+    /// Checks licences, banned crates and sources of all dependencies against deny.toml.
+    Deps,
+    /// Builds the static binary for any Linux of this architecture into dist/.
+    Dist,
+    /// Measures what the release agent costs on this machine.
+    Measure {
+        /// Length of one run, minutes.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        /// How many runs.
+        #[arg(long, default_value_t = 3)]
+        runs: u32,
+        /// Arguments of `sysops-agent`; without any it runs on built-in defaults.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+}
+
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let result = match args[..] {
-        ["build-ebpf"] => build_ebpf::run(false),
-        ["build-ebpf", "--check"] => build_ebpf::run(true),
-        _ => Err("usage: cargo xtask build-ebpf [--check]".to_owned()),
+    let done = match Cli::parse().chore {
+        Chore::Run { args } => run::run(&args),
+        Chore::Test { quick } => test::run(quick),
+        Chore::BuildEbpf { check } => build_ebpf::run(check),
+        Chore::Docs { check } => docs::run(check),
+        Chore::Ci { skip_tests } => ci::run(skip_tests),
+        Chore::Deps => deps::run(),
+        Chore::Dist => dist::run(),
+        Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };
-    match result {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("xtask: {why}");
+            eprintln!("error: {why}");
             ExitCode::FAILURE
         }
     }

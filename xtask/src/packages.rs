@@ -1,0 +1,48 @@
+//! Programs that tests need and a small system may lack.
+
+use crate::sh;
+
+/// Programs used by the tests, and the Debian package each comes in.
+pub const FOR_TESTS: &[(&str, &str)] = &[
+    ("mke2fs", "e2fsprogs"),
+    ("mount", "mount"),
+    ("losetup", "mount"),
+    ("fsfreeze", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("capsh", "libcap2-bin"),
+    ("systemd-analyze", "systemd"),
+];
+
+/// What the static build needs.
+pub const FOR_MUSL: &[(&str, &str)] = &[("musl-gcc", "musl-tools")];
+
+/// Installs what is missing where that is possible (root, apt-get), and tells what is still missing then.
+pub fn ensure(wanted: &[(&str, &str)]) -> Vec<String> {
+    let missing = missing(wanted);
+    if missing.is_empty() || !sh::is_root() || !sh::has("apt-get") {
+        return describe(&missing);
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|&(_, package)| package).collect();
+    packages.dedup();
+    if let Err(why) = install(&packages) {
+        eprintln!("{why}");
+    }
+    describe(&self::missing(wanted))
+}
+
+fn missing<'a>(wanted: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    wanted.iter().copied().filter(|(program, _)| !sh::has(program)).collect()
+}
+
+fn install(packages: &[&str]) -> Result<(), String> {
+    sh::run(&mut sh::command("apt-get", &["update", "--quiet"]))?;
+    let mut command = sh::command("apt-get", &["install", "--quiet", "--yes", "--no-install-recommends"]);
+    sh::run(command.args(packages).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn describe(missing: &[(&str, &str)]) -> Vec<String> {
+    missing
+        .iter()
+        .map(|(program, package)| format!("{program} is missing: apt-get install {package}"))
+        .collect()
+}

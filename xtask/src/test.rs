@@ -1,0 +1,53 @@
+//! `cargo xtask test`: every test this machine can run, and a word about the others.
+
+use crate::{packages, sh};
+
+/// How a live test says that it could not run: a line of its output that starts so.
+const SKIPPED: &str = "SKIPPED: ";
+
+/// Runs the tests. `quick` leaves out the second build and the tests that need root.
+pub fn run(quick: bool) -> Result<(), String> {
+    let mut skipped = packages::ensure(packages::FOR_TESTS);
+    sh::run(&mut sh::cargo(&["test", "--workspace", "--features", sh::ALL_FEATURES]))?;
+    if quick {
+        skipped.push("--quick: the build without features and the live tests".into());
+    } else {
+        sh::run(&mut sh::cargo(&["test", "--package", "sysops-agent", "--no-default-features"]))?;
+        live(&mut skipped)?;
+    }
+    report(&skipped)
+}
+
+/// Tests marked `#[ignore = "live: …"]` cause real kernel events. They change sysctls, mounts and control
+/// groups of the machine, so they run one after the other.
+fn live(skipped: &mut Vec<String>) -> Result<(), String> {
+    if !sh::is_root() {
+        skipped.push(
+            "live tests (real OOM kill, hung task, slow disk) need root: sudo -E cargo xtask test".into(),
+        );
+        return Ok(());
+    }
+    let mut command = sh::cargo(&["test", "--package", "sysops-agent", "--features", sh::ALL_FEATURES]);
+    command.args(["--tests", "--", "--ignored", "--test-threads=1", "--nocapture"]);
+    sh::run_watched(&mut command, |line| {
+        // `--nocapture` may put the marker behind the `test name ... ` the harness has begun.
+        if let Some((_, why)) = line.split_once(SKIPPED) {
+            skipped.push(why.to_owned());
+        }
+    })
+}
+
+fn report(skipped: &[String]) -> Result<(), String> {
+    if skipped.is_empty() {
+        println!("\nAll tests ran; nothing was skipped.");
+        return Ok(());
+    }
+    println!("\nNot tested here:");
+    for why in skipped {
+        println!("  - {why}");
+    }
+    if sh::in_ci() {
+        return Err("CI is set: a skipped test counts as a failed one (see the list above)".into());
+    }
+    Ok(())
+}
