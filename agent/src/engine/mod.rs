@@ -7,10 +7,12 @@
 //! event  -> incidents (one out of several witnesses) ┘
 //! ```
 
+pub mod builtin;
 pub mod compose;
 pub mod condition;
 pub mod counter;
 pub mod derive;
+pub mod formulas;
 pub mod incident;
 pub mod judge;
 pub mod limits;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Draft, Identity, fingerprint};
 use crate::alert::{Severity, Status};
-use crate::cgroup::Owner;
+use crate::cgroup::owner;
 use crate::engine::incident::Report;
 use crate::event::{Event, Hang, LogMatch, SlowIo};
 use crate::text::{clean, number};
@@ -22,7 +22,7 @@ pub const IO_RULE: &str = "block_io_latency";
 /// The alert of a hung task.
 pub fn hang(report: &Report, hang: &Hang, id: String, identity: &Identity) -> Draft {
     let incident = &report.incident;
-    let owner = hang.task.cgroup.as_deref().map(Owner::of).unwrap_or_default();
+    let owner = hang.task.cgroup.as_deref().map(owner).unwrap_or_default();
     let comm = hang.task.comm.as_deref().map_or_else(|| "unknown task".into(), |c| clean(c, MAX_NAME));
     let pid = hang.task.pid.unwrap_or_default();
     let blocked = hang
@@ -32,7 +32,7 @@ pub fn hang(report: &Report, hang: &Hang, id: String, identity: &Identity) -> Dr
         hang.wchan.as_deref().map(|w| format!(", waiting in {}", clean(w, MAX_NAME))).unwrap_or_default();
     let mut labels = BTreeMap::from([("process".to_owned(), comm.clone())]);
     labels.extend(owner.unit.as_ref().map(|u| ("unit".to_owned(), clean(u, MAX_TEXT))));
-    labels.extend(owner.container.as_ref().map(|c| ("container".to_owned(), c.short().to_owned())));
+    labels.extend(owner.container.as_ref().map(|c| ("container".to_owned(), c.short_id().to_owned())));
     let mut c = Context::default();
     c.put("task_pid", hang.task.pid)
         .put("task_comm", hang.task.comm.as_deref())

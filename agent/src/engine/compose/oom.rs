@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Context, Draft, Identity, fingerprint};
 use crate::alert::{Severity, Status};
-use crate::cgroup::Owner;
+use crate::cgroup::{Owner, owner};
 use crate::engine::incident::Report;
 use crate::event::{Constraint, Oom, Task};
 use crate::sample::ProcTable;
@@ -51,7 +51,7 @@ pub fn draft(
     identity: &Identity,
 ) -> Draft {
     let incident = &report.incident;
-    let owner = oom.victim.cgroup.as_deref().map(Owner::of).unwrap_or_default();
+    let owner = oom.victim.cgroup.as_deref().map(owner).unwrap_or_default();
     let comm = name(&oom.victim);
     let labels = labels(oom, &owner, &comm);
     let group = oom.victim.cgroup.as_deref().or(oom.oom_memcg.as_deref()).unwrap_or("");
@@ -89,7 +89,7 @@ fn labels(oom: &Oom, owner: &Owner, comm: &str) -> BTreeMap<String, String> {
         labels.insert("unit".into(), clean(unit, MAX_PATH));
     }
     if let Some(container) = &owner.container {
-        labels.insert("container".into(), container.short().to_owned());
+        labels.insert("container".into(), container.short_id().to_owned());
         labels.insert("runtime".into(), container.runtime.to_owned());
     }
     if let Some(pod) = &owner.pod_uid {
@@ -127,7 +127,7 @@ fn sentence(oom: &Oom, owner: &Owner) -> String {
 
 fn place(owner: &Owner) -> Option<String> {
     match (&owner.container, &owner.unit) {
-        (Some(container), _) => Some(format!("container {} ({})", container.short(), container.runtime)),
+        (Some(container), _) => Some(format!("container {} ({})", container.short_id(), container.runtime)),
         (None, Some(unit)) => Some(clean(unit, MAX_PATH)),
         (None, None) => None,
     }
