@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::{FreezableFs, LoopDevice, Machine, MemoryCgroup, Sysctl, alone, ready, skip, wait_for};
+use lab::{FreezableFs, LoopDevice, MemoryCgroup, Sysctl, alone, ready, skip, wait_for};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sysops_agent::collect::Collector;
 use sysops_agent::ebpf::devices::Devices;
@@ -17,6 +17,7 @@ use sysops_agent::ebpf::probes::ProbeState;
 use sysops_agent::ebpf::{Ebpf, Options};
 use sysops_agent::event::{Event, Lost, Oom, SlowIo, Source, What};
 use sysops_agent::host::clock::now;
+use sysops_agent::host::live::LiveHost;
 use sysops_agent::sample::Samples;
 use sysops_agent::time::SECOND;
 
@@ -35,7 +36,7 @@ fn load(options: &Options) -> Option<Ebpf> {
     if !ready() {
         return None;
     }
-    let (ebpf, reports) = Ebpf::load(&Machine, options);
+    let (ebpf, reports) = Ebpf::load(&LiveHost::default(), options);
     for report in &reports {
         if let ProbeState::Failed { why, remedy } = &report.state {
             skip(&format!("{}: {why}; {remedy}", report.probe.name));
@@ -48,7 +49,7 @@ fn load(options: &Options) -> Option<Ebpf> {
 fn drain(ebpf: &mut Ebpf) -> Vec<Event> {
     let (mut devices, mut events) = (Devices::default(), Vec::new());
     devices.begin();
-    ebpf.drain(now(), &mut |dev| devices.name(&Machine, dev).map(str::to_owned), &mut |e| events.push(e));
+    ebpf.drain(now(), &mut |dev| devices.name(&LiveHost::default(), dev).map(str::to_owned), &mut |e| events.push(e));
     events
 }
 
@@ -97,7 +98,7 @@ fn what_is_switched_off_is_not_loaded() {
     if !ready() {
         return;
     }
-    let (ebpf, reports) = Ebpf::load(&Machine, &only("nothing"));
+    let (ebpf, reports) = Ebpf::load(&LiveHost::default(), &only("nothing"));
     assert!(ebpf.is_none());
     assert_eq!(reports.len(), 3);
     assert!(
@@ -201,7 +202,7 @@ fn histograms_count_every_request() {
     let mut defs = Vec::new();
     let mut read = |metric: &str, op: &str| -> Option<f64> {
         samples.begin("ebpf", now(), None);
-        collector.collect(&Machine, &mut samples).expect("collected");
+        collector.collect(&LiveHost::default(), &mut samples).expect("collected");
         let batch = samples.finish();
         defs.extend(batch.defs);
         assert!(!defs.iter().any(|d| d.labels.first().is_some_and(|l| &**l == "vda")), "skipped");
@@ -271,7 +272,7 @@ fn a_full_buffer_is_counted() {
 #[test]
 #[ignore = "run by a_missing_right_degrades_with_a_remedy"]
 fn without_capabilities() {
-    let (ebpf, reports) = Ebpf::load(&Machine, &Options::default());
+    let (ebpf, reports) = Ebpf::load(&LiveHost::default(), &Options::default());
     assert!(ebpf.is_none());
     for report in reports {
         let ProbeState::Failed { why, remedy } = report.state else { panic!("{:?}", report.state) };

@@ -2,6 +2,7 @@ use super::*;
 use crate::host::{FsStat, HostFile, NicDriver, Uname};
 
 /// A host whose every path answers the same, but for those that exist.
+#[derive(Clone)]
 struct Answers {
     files: Vec<(&'static str, &'static str)>,
     otherwise: io::ErrorKind,
@@ -32,6 +33,9 @@ impl Host for Answers {
     }
     fn uname(&self) -> Uname {
         Uname::default()
+    }
+    fn shared(&self) -> std::sync::Arc<dyn Host> {
+        std::sync::Arc::new(self.clone())
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use sysops_agent::host::{FsStat, Host, HostFile, NicDriver, Uname};
 
 /// One test of this sort at a time: they change the whole machine.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
@@ -249,36 +248,5 @@ impl Drop for FreezableFs {
         let mount = self.path();
         let mount = mount.to_string_lossy();
         wait_for(Duration::from_secs(5), || run("umount", &[&mount]).ok());
-    }
-}
-
-/// The machine itself, by `std::fs`.
-pub(crate) struct Machine;
-
-impl Host for Machine {
-    fn open(&self, path: &str) -> io::Result<Box<dyn HostFile>> {
-        Err(io::Error::other(format!("{path}: not kept open in these tests")))
-    }
-    fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {
-        *buf = fs::read(path)?;
-        Ok(())
-    }
-    fn list(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
-        fs::read_dir(path)?.try_for_each(|entry| {
-            each(&entry?.file_name().to_string_lossy());
-            Ok(())
-        })
-    }
-    fn read_link(&self, path: &str) -> io::Result<String> {
-        Ok(fs::read_link(path)?.to_string_lossy().into_owned())
-    }
-    fn statvfs(&self, path: &str) -> io::Result<FsStat> {
-        Err(io::Error::other(format!("{path}: not asked for in these tests")))
-    }
-    fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
-        Err(io::Error::other(format!("{interface}: not asked for in these tests")))
-    }
-    fn uname(&self) -> Uname {
-        Uname::default()
     }
 }
