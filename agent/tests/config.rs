@@ -41,7 +41,9 @@ fn good(text: &str) -> Config {
 fn outcome(text: &str) -> String {
     match load(text) {
         Err(problems) => problems.to_string(),
-        Ok((_, warnings)) => warnings.iter().map(|warning| format!("{warning}\n")).collect(),
+        Ok((_, warnings)) => {
+            warnings.iter().fold(String::new(), |text, warning| text + &format!("{warning}\n"))
+        }
     }
 }
 
@@ -109,14 +111,14 @@ fn documented_defaults_are_the_defaults() {
     for line in config::docs().lines() {
         if let Some(title) = line.strip_prefix("## `[").and_then(|rest| rest.strip_suffix('`')) {
             skip = title.starts_with('[');
-            file += &format!("[{title}\n");
+            file.extend(["[", title, "\n"]);
         } else if let Some(row) =
             line.strip_prefix("| `").filter(|_| !skip && line.matches(" | ").count() == 3)
         {
             let cells: Vec<_> = row.trim_end_matches(" |").split(" | ").collect();
             let (key, default) = (cells[0].trim_end_matches('`'), cells[2].trim_matches('`'));
             if !default.is_empty() && default != "*needed*" {
-                file += &format!("{key} = {default}\n");
+                file.extend([key, " = ", default, "\n"]);
                 rows += 1;
             }
         }

@@ -1,6 +1,6 @@
 //! The configuration: one TOML file, judged as a whole before anything starts.
 //!
-//! Each section is one declaration in [`keys`]; [`load`] walks a file along them and reports all problems
+//! Each section is one declaration in `keys`; [`load`] walks a file along them and reports all problems
 //! at once, [`docs()`] prints them as a manual page. Reading files and the environment is the caller's.
 
 mod docs;
@@ -32,7 +32,7 @@ use reader::{Finding, Idle, Reader};
 use value::Value;
 
 /// Largest file that is read, bytes.
-pub const LARGEST_FILE: usize = 1 << 20;
+pub const LARGEST_FILE: usize = 256 << 10;
 
 section::section! {
     /// The whole configuration. Field names are the file's keys.
@@ -110,7 +110,7 @@ pub fn load(
     let mut reader = Reader::new(env, known, Config::KEYS);
     let config = Config::read(&node, &mut reader).unwrap_or_default();
     if !reader.findings.is_empty() {
-        return Err(Problems::new(file, text, reader.findings, reader.secrets));
+        return Err(Problems::new(file, text, reader.findings, reader.secrets, reader.dropped));
     }
     let warnings = warnings(text, file, &reader);
     Ok((paced(config, &reader), warnings))
@@ -119,7 +119,7 @@ pub fn load(
 fn too_large(text: &str, file: &str) -> Problems {
     let what = format!("The file has {} bytes; a configuration has at most {LARGEST_FILE}.", text.len());
     let fix = "Give the name of the configuration file after --config.".to_owned();
-    Problems::new(file, "", vec![Finding { at: 0..0, what, fix }], Vec::new())
+    Problems::new(file, "", vec![Finding { at: 0..0, what, fix }], Vec::new(), 0)
 }
 
 /// `agent.collect_interval_secs`, where the file has it, is the pace of every collector without its own.
@@ -188,8 +188,9 @@ mod tests {
     #[test]
     fn keys_of_a_missing_cargo_feature_warn_once() {
         let text = "[ebpf]\noom = false\nblock_io = false\n";
-        let (_, warnings) = load(text, "c.toml", &|_| None, Known::default()).unwrap();
-        let shown: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        let loaded = load(text, "c.toml", &|_| None, Known::default());
+        let shown: Vec<_> =
+            loaded.iter().flat_map(|(_, warnings)| warnings).map(ToString::to_string).collect();
         let expect = "c.toml:2: `ebpf.block_io`, `ebpf.oom` have no effect: \
                       this is a build without the cargo feature ebpf.";
         assert_eq!(shown, if cfg!(feature = "ebpf") { vec![] } else { vec![expect] });

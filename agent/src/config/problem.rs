@@ -6,6 +6,9 @@ use std::ops::Range;
 use super::reader::Finding;
 use crate::text::clean;
 
+/// Most problems that are looked at closely; the others are counted.
+pub(super) const MOST_KEPT: usize = 1000;
+
 /// Most problems that are shown; the others are counted.
 const MOST_SHOWN: usize = 100;
 
@@ -42,15 +45,17 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// `dropped` problems were counted only.
     pub(super) fn new(
         file: &str,
         text: &str,
         mut findings: Vec<Finding>,
         mut secrets: Vec<Range<usize>>,
+        dropped: usize,
     ) -> Self {
         findings.sort_by_key(|finding| finding.at.start);
         secrets.sort_by_key(|secret| secret.start);
-        let more = findings.len().saturating_sub(MOST_SHOWN);
+        let more = findings.len().saturating_sub(MOST_SHOWN) + dropped;
         findings.truncate(MOST_SHOWN);
         let lines = Lines::new(text);
         let list = findings.into_iter().map(|finding| lines.problem(finding, &secrets)).collect();
@@ -73,7 +78,7 @@ impl fmt::Display for Problems {
         match self.list.len() + self.more {
             1 => write!(f, "1 problem in {}.", self.file),
             all if self.more > 0 => {
-                write!(f, "{all} problems in {}; the first {} are shown.", self.file, self.list.len())
+                write!(f, "{all} problems in {}; {} are shown.", self.file, self.list.len())
             }
             all => write!(f, "{all} problems in {}.", self.file),
         }

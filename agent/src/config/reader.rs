@@ -10,6 +10,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::env::{Lookup, expand};
 use super::must::{Flaw, Known, Must};
+use super::problem::MOST_KEPT;
 use super::section::{Key, Spec};
 use super::value::{Node, Value};
 use crate::text::clean;
@@ -47,6 +48,8 @@ pub(super) struct Reader<'a> {
     here: Here,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// How many more problems there are.
+    pub dropped: usize,
     /// Places in the text that must not be shown.
     pub secrets: Vec<Range<usize>>,
     /// Keys of features not built yet, by feature.
@@ -75,6 +78,7 @@ impl<'a> Reader<'a> {
             path: String::new(),
             here: Here::default(),
             findings: Vec::new(),
+            dropped: 0,
             secrets: Vec::new(),
             later: BTreeMap::new(),
             absent: BTreeMap::new(),
@@ -177,8 +181,17 @@ impl<'a> Reader<'a> {
         self.here.key.map_or(Must::Anything, |key| key.must)
     }
 
+    /// Whether further problems are only counted.
+    fn is_full(&self) -> bool {
+        self.findings.len() >= MOST_KEPT
+    }
+
     /// Adds a problem.
     pub(super) fn finding(&mut self, at: Range<usize>, what: impl Into<String>, fix: impl Into<String>) {
+        if self.is_full() {
+            self.dropped += 1;
+            return;
+        }
         self.findings.push(Finding { at, what: what.into(), fix: fix.into() });
     }
 
@@ -255,14 +268,13 @@ fn list_name(path: &str) -> &str {
     path.split_once('[').map_or(path, |(list, _)| list)
 }
 
-/// Whether a cargo feature is in this build.
+/// The cargo features sections belong to, and whether each is in this build.
+const FEATURES: &[(&str, bool)] = &[
+    ("ebpf", cfg!(feature = "ebpf")),
+    ("nats", cfg!(feature = "nats")),
+    ("prometheus", cfg!(feature = "prometheus")),
+];
+
 fn compiled(feature: &str) -> bool {
-    match feature {
-        "ebpf" => cfg!(feature = "ebpf"),
-        "gpu" => cfg!(feature = "gpu"),
-        "nats" => cfg!(feature = "nats"),
-        "prometheus" => cfg!(feature = "prometheus"),
-        "sqlite" => cfg!(feature = "sqlite"),
-        _ => true,
-    }
+    FEATURES.contains(&(feature, true))
 }

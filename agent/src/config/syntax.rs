@@ -7,7 +7,7 @@ use std::ops::Range;
 use toml::de::Error;
 
 use super::Config;
-use super::problem::{Lines, Problems};
+use super::problem::{Lines, MOST_KEPT, Problems};
 use super::reader::Finding;
 use super::section::{Key, Spec};
 use crate::text::clean;
@@ -22,14 +22,15 @@ pub(super) fn problems(text: &str, file: &str, errors: &[Error]) -> Problems {
         let at = error.span().unwrap_or(0..0);
         let start = text.floor_char_boundary(at.start);
         let line = lines.number(start);
-        if !seen.insert(line) {
+        if !seen.insert(line) || findings.len() >= MOST_KEPT {
             continue;
         }
         let line = lines.range(line);
         secrets.push(line.start + harmless(&text[line.clone()])..line.end);
         findings.push(finding(error, at, text.len()));
     }
-    Problems::new(file, text, findings, secrets)
+    let dropped = seen.len() - findings.len();
+    Problems::new(file, text, findings, secrets, dropped)
 }
 
 fn finding(error: &Error, at: Range<usize>, end: usize) -> Finding {

@@ -65,14 +65,15 @@ broken! {
     syntax_ends_early: "[collector]\nexclude_devices = [\"loop*\",";
     windows_line_ends: "[agent]\r\nhostname = 5\r\n";
     wide_and_tabs: "[agent]\n\t\"hôst\" = 5 # ← \u{202e}\n";
-    long_line: &format!("[agent]\nlabels = {{ {}bad-name = 'x', {} }}\n", many("a"), many("b"));
+    long_line: &format!("[agent]\nlabels = {{ {}, bad-name = 'x', {} }}\n", many("a"), many("b"));
     several_at_once: "[agent]\nhostnme = \"web\"\ncollect_interval_secs = \"10\"\n\n[thresholds]\ncpu_percent = 900\n\n\
                       [alerting.webhook]\nenabled = true\nurl = \"ftp://example.com/s3cret\" # was s3cret\n\n\
                       [[alerting.rules]]\nname = \"data\"\nmetric = \"disk_usage_percent\"\nwarn = 95\n";
 }
 
 fn many(prefix: &str) -> String {
-    (0..60).map(|i| format!("{prefix}{i} = 'x', ")).collect()
+    let entries: Vec<_> = (0..60).map(|i| format!("{prefix}{i} = 'x'")).collect();
+    entries.join(", ")
 }
 
 /// Hostile files: no panic, no endless work, and an answer that stays short.
@@ -93,11 +94,11 @@ fn hostile_files_get_a_short_answer() {
     check(&fill("é"), "This is not TOML");
     check(&fill("\""), "This is not TOML");
     check(
-        &(0..60_000).map(|i| format!("k{i} = 1\n")).collect::<String>(),
-        "60000 problems in config.toml; the first 100",
+        &(0..20_000).fold(String::new(), |text, i| text + &format!("k{i} = 1\n")),
+        "20000 problems in config.toml; 100 are shown",
     );
-    check(&format!("[agent]\n{} = 1", "k".repeat(1_000_000)), "1 problem");
-    check(&format!("[agent]\nhostname = [{}]", "1,".repeat(500_000)), "cannot be a list");
+    check(&format!("[agent]\n{} = 1", "k".repeat(200_000)), "1 problem");
+    check(&format!("[agent]\nhostname = [{}]", "1,".repeat(120_000)), "cannot be a list");
     check(&format!("[collector]\ndisabled = [{}]", "'cpu',".repeat(2000)), "has 2000 entries");
     check(&format!("[alerting.templates]\ndefault = '{}'", "{{value}}".repeat(1000)), "too long");
 }

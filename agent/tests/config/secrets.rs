@@ -68,12 +68,11 @@ fn any_damage_keeps_secrets() {
     let damage = (0..SECRETS.len(), 0usize..6, "[a-z=\"'\\[\\]{}\n .#$]{0,8}");
     // Cuts stay short, and cases the same: a damage that gives a secret to another key would be no failure of the agent.
     let mut runner = TestRunner::deterministic();
-    runner
-        .run(&damage, |(at, cut, put)| {
-            check(&damaged(at, cut, &put));
-            Ok(())
-        })
-        .unwrap();
+    let result = runner.run(&damage, |(at, cut, put)| {
+        check(&damaged(at, cut, &put));
+        Ok(())
+    });
+    assert!(result.is_ok(), "{result:?}");
 }
 
 proptest! {

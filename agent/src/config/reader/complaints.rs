@@ -157,6 +157,10 @@ impl Reader<'_> {
         name: &Spanned<DeString<'_>>,
         node: &Node<'_>,
     ) {
+        if self.is_full() {
+            self.hide(node, true);
+            return self.finding(name.span(), "", "");
+        }
         let word = name.get_ref();
         let near = near::nearest(word, spec.keys.iter().map(|key| key.name));
         let like_secret = near.and_then(|near| spec.key(near)).is_some_and(|key| key.secret)
