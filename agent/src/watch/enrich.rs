@@ -77,15 +77,20 @@ fn process(host: &dyn Host, task: &mut Task) {
 /// Start and control group of a task, if it still is the one that is meant; its pid and state.
 fn look(host: &dyn Host, task: &mut Task) -> Option<(u32, u8)> {
     let pid = task.pid.filter(|&pid| pid != 0)?;
+    let path = match task.cgroup {
+        None => read_text(host, &format!("/proc/{pid}/cgroup")).ok().and_then(|text| cgroup_of(&text)),
+        Some(_) => None,
+    };
     let stat = Stat::parse(&read_text(host, &format!("/proc/{pid}/stat")).ok()?)?;
     if task.comm.as_deref().is_some_and(|comm| !same_name(comm, &stat.comm))
         || task.start_ticks.is_some_and(|start| start != stat.start_ticks)
     {
         return None;
     }
-    if task.cgroup.is_none() {
-        task.cgroup = read_text(host, &format!("/proc/{pid}/cgroup")).ok().and_then(|text| cgroup_of(&text));
-    }
+    // A v1 hierarchy shows exiting tasks in its root (`proc_cgroup_show`, `kernel/cgroup/cgroup.c`). The
+    // flag is read after the path, so without it the path is true.
+    let path = path.filter(|path| path != "/" || stat.flags & PF_EXITING == 0);
+    task.cgroup = task.cgroup.take().or(path);
     task.comm.get_or_insert(stat.comm);
     task.start_ticks = Some(stat.start_ticks);
     Some((pid, stat.state))
@@ -96,9 +101,13 @@ fn same_name(event: &str, proc: &str) -> bool {
     event == proc || proc.starts_with(event) && (event.len() >= 15 || event.starts_with("kworker/"))
 }
 
+/// The task is on its way out (`include/linux/sched.h`).
+const PF_EXITING: u64 = 4;
+
 struct Stat {
     comm: String,
     state: u8,
+    flags: u64,
     start_ticks: u64,
 }
 
@@ -108,8 +117,8 @@ impl Stat {
         // The name may hold anything, also ") ": what follows its last bracket is the kernel's.
         let (comm, rest) = rest.rsplit_once(") ")?;
         let state = *rest.as_bytes().first()?;
-        let start_ticks = rest.split(' ').nth(19)?.parse().ok()?;
-        Some(Self { comm: comm.to_owned(), state, start_ticks })
+        let field = |number: usize| rest.split(' ').nth(number - 3)?.parse().ok();
+        Some(Self { comm: comm.to_owned(), state, flags: field(9)?, start_ticks: field(22)? })
     }
 }
 

@@ -148,9 +148,10 @@ impl Context {
             self.around.constraint = constraint.or(self.around.constraint.take());
             self.around.oom_memcg = oom_memcg.or(self.around.oom_memcg.take());
         }
-        let cgroup = match named {
-            true => task_memcg,
-            false => self.task_path.take().filter(|_| self.announced == Some(pid) && !self.mixed),
+        let cgroup = if named {
+            task_memcg
+        } else {
+            self.task_path.take().filter(|_| self.announced == Some(pid) && !self.mixed)
         };
         oom.victim.absorb(Task { uid: uid.filter(|_| named), cgroup, ..Task::default() });
         oom.absorb(self.around.clone());

@@ -62,10 +62,10 @@ impl Owner {
         if let Some(container) = container(part, parent) {
             self.container = Some(container);
             self.unit = None;
-            if let Some(slice) = part.split(':').next().filter(|name| name.ends_with(".slice")) {
+            if let Some(slice) = part.split(':').next().filter(|name| is_slice(name)) {
                 self.slice(slice);
             }
-        } else if part.ends_with(".slice") {
+        } else if is_slice(part) {
             self.slice(part);
         } else if UNITS.iter().any(|unit| part.ends_with(unit)) {
             self.unit = Some(part.to_owned());
@@ -126,6 +126,10 @@ fn machine(part: &str, parent: &str) -> Option<(&'static str, String)> {
     }
     let name = part.strip_prefix("machine-")?.strip_suffix(".scope")?;
     Some(("machine", unescape(name)))
+}
+
+fn is_slice(name: &str) -> bool {
+    name.strip_suffix(".slice").is_some()
 }
 
 fn pod_uid(part: &str) -> Option<String> {

@@ -1,11 +1,13 @@
 //! From records of the kernel log to events. Pure: bytes and the time in, events out.
 
+use std::sync::Arc;
+
 use super::hang_text::HangText;
 use super::oom_text::OomText;
 use super::record::{Part, Record};
 use super::rules::{RuleSet, cut};
 use crate::event::{Event, Hang, KmsgMark, LogMatch, Lost, MAX_LINE, Source, What};
-use crate::time::Now;
+use crate::time::{Now, SECOND};
 
 /// Where reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +22,23 @@ pub enum Resume {
     },
 }
 
+/// A log that is written faster than it is read never comes to an end. What carries a time this long
+/// after the beginning is news all the same; the two clocks may be some seconds apart.
+const STORM_NS: u64 = 10 * SECOND;
+
 /// Longest line put together from fragments, bytes.
 const MAX_JOINED: usize = 4 * MAX_LINE;
 
 /// Judges records one after the other.
 #[derive(Debug)]
 pub struct Scanner {
-    rules: RuleSet,
+    rules: Arc<RuleSet>,
     oom: OomText,
     hang: HangText,
     /// Up to here events are not told.
     skip: Option<u64>,
     historic: bool,
+    began_ns: Option<u64>,
     any_facility: bool,
     last_seq: Option<u64>,
     marked: Option<u64>,
@@ -53,7 +60,7 @@ const DICTIONARY: [(&str, &str); 2] = [("SUBSYSTEM", "subsystem"), ("DEVICE", "k
 
 impl Scanner {
     /// A scanner that begins at `resume`.
-    pub fn new(rules: RuleSet, resume: Resume) -> Self {
+    pub fn new(rules: Arc<RuleSet>, resume: Resume) -> Self {
         let skip = match resume {
             Resume::Fresh => None,
             Resume::After { seq } => Some(seq),
@@ -64,6 +71,7 @@ impl Scanner {
             hang: HangText::default(),
             skip,
             historic: skip.is_none(),
+            began_ns: None,
             any_facility: false,
             last_seq: skip,
             marked: None,
@@ -166,7 +174,8 @@ impl Scanner {
         now: Now,
         out: &mut Vec<Event>,
     ) {
-        let historic = self.historic;
+        let began_ns = *self.began_ns.get_or_insert(now.mono_ns);
+        let historic = self.historic && ns(time_us) < began_ns.saturating_add(STORM_NS);
         // What was told before is still read: a kill may have its first lines there.
         let told = self.skip.is_some_and(|skip| seq <= skip);
         if let Some(oom) = self.oom.line(time_us, text)
@@ -191,10 +200,14 @@ impl Scanner {
     }
 }
 
+fn ns(time_us: u64) -> u64 {
+    time_us.saturating_mul(1000)
+}
+
 /// The moment of a record. Its time is of `local_clock`, which starts with `CLOCK_MONOTONIC` but is not
 /// disciplined by NTP: over weeks the two drift apart by seconds. Never later than now.
 fn moment(time_us: u64, now: Now) -> Now {
-    now.at_mono(time_us.saturating_mul(1000).min(now.mono_ns))
+    now.at_mono(ns(time_us).min(now.mono_ns))
 }
 
 fn event(at: Now, historic: bool, what: What) -> Event {

@@ -51,7 +51,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "gpu_driver",
         severity: Critical,
         meaning: "the GPU driver cannot use a GPU",
-        kind: Kind::Gpu,
+        kind: Kind::Plain,
         literals: &["nvrm:", "amdgpu"],
         pattern: r"NVRM: .*(?:RmInitAdapter failed|rm_init_adapter failed)|NVRM: .*API mismatch|amdgpu(?: (?P<device>[0-9a-f:.]+))?: .*(?:GPU reset begin|ring \S+ timeout|GPU reset\(\d+\) failed)",
         hits: &[

@@ -12,7 +12,7 @@ fn clock() -> Now {
 }
 
 fn scanner() -> Scanner {
-    Scanner::new(RuleSet::new(&[], true).unwrap(), Resume::Fresh)
+    Scanner::new(Arc::new(RuleSet::new(&[], true).unwrap()), Resume::Fresh)
 }
 
 /// A socket gives one record a read, as the device does.
@@ -123,13 +123,14 @@ async fn the_real_log() {
     let mark = format!("sysops-agent-test-{}", std::process::id());
     let pattern = format!("{mark} (?P<word>\\w+)");
     let custom = [Custom { name: "mark", pattern: &pattern, severity: Severity::Info }];
-    let scanner = Scanner::new(RuleSet::new(&custom, true).unwrap(), Resume::Fresh).trust_any_facility();
-    let write = || std::fs::OpenOptions::new().write(true).open("/dev/kmsg");
+    let scanner =
+        Scanner::new(Arc::new(RuleSet::new(&custom, true).unwrap()), Resume::Fresh).trust_any_facility();
+    let write = || rustix::fs::open("/dev/kmsg", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
     let (watch, log) = match (KmsgWatch::open("/dev/kmsg", scanner, crate::host::clock::now), write()) {
         (Ok(watch), Ok(log)) => (watch, log),
         (watch, log) => {
             let (watch, log) = (watch.err(), log.err());
-            assert!(std::env::var_os("CI").is_none(), "no kernel log in CI: {watch:?} {log:?}");
+            assert!(option_env!("CI").is_none(), "no kernel log in CI: {watch:?} {log:?}");
             println!("skipped: no kernel log to read and write here: {watch:?} {log:?}");
             return;
         }
@@ -142,8 +143,10 @@ async fn the_real_log() {
             break mark.seq;
         }
     };
-    std::io::Write::write_all(&mut &log, format!("<4>{mark} \u{1b}red").as_bytes()).unwrap();
-    std::io::Write::write_all(&mut &log, format!("<4>{mark} green").as_bytes()).unwrap();
+    // Without its line break a record stays open and nobody gets to see it.
+    for word in ["\u{1b}red", "green"] {
+        rustix::io::write(&log, format!("<4>{mark} {word}\n").as_bytes()).unwrap();
+    }
     let event = loop {
         let event = next(&mut rx).await;
         if matches!(&event.what, What::Log(found) if found.rule == "mark") {

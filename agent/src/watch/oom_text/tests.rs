@@ -48,7 +48,7 @@ fn a_kill_of_today() {
     assert_eq!(oom, expect);
 }
 
-/// CentOS 7; the announced pid is a thread of the victim.
+/// RHEL 7; the announced pid is a thread of the victim.
 #[test]
 fn a_kill_of_3_10() {
     let oom = one("java invoked oom-killer: gfp_mask=0xd0, order=0, oom_score_adj=-998\n\

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use super::*;
 use crate::alert::Severity;
 use crate::event::{Constraint, Oom};
@@ -7,7 +9,8 @@ use proptest::prelude::*;
 const NOW: Now = Now { mono_ns: 100_000_000_000, wall_ns: 1_000_000_000_000 };
 
 fn scanner(resume: Resume) -> Scanner {
-    Scanner::new(RuleSet::new(&[], true).unwrap(), resume)
+    static RULES: LazyLock<Arc<RuleSet>> = LazyLock::new(|| Arc::new(RuleSet::new(&[], true).unwrap()));
+    Scanner::new(RULES.clone(), resume)
 }
 
 /// Reads records; the first `old` of them are in the buffer at the start.
@@ -173,6 +176,17 @@ fn what_was_there_at_the_start_is_historic() {
 }
 
 #[test]
+fn a_storm_at_the_start_does_not_make_everything_historic() {
+    let events = read(
+        scanner(Resume::Fresh),
+        &[record(99, &kill(1)), record(105, &kill(2)), record(111, &kill(3))],
+        3,
+    );
+    let kills = events.iter().filter(|event| matches!(event.what, What::Oom(_)));
+    assert_eq!(kills.map(|e| e.historic).collect::<Vec<_>>(), [true, true, false]);
+}
+
+#[test]
 fn after_an_absence_the_rest_is_news_and_begun_kills_are_completed() {
     let memory = "memory: usage 5kB, limit 6kB, failcnt 7";
     let records =
@@ -261,7 +275,7 @@ fn the_dictionary_becomes_fields() {
 #[test]
 fn user_patterns_apply_to_every_kernel_record() {
     let custom = [Custom { name: "mine", pattern: "Killed process", severity: Severity::Warn }];
-    let scanner = Scanner::new(RuleSet::new(&custom, true).unwrap(), Resume::Fresh);
+    let scanner = Scanner::new(Arc::new(RuleSet::new(&custom, true).unwrap()), Resume::Fresh);
     assert_eq!(words(&read(scanner, &[record(1, &kill(1))], 0)), ["oom x 1", "mine"]);
 }
 
