@@ -31,8 +31,14 @@ pub fn enrich(host: &dyn Host, event: &mut Event) {
 }
 
 fn fill_oom(host: &dyn Host, oom: &mut Oom) {
-    process(host, &mut oom.victim);
-    process(host, &mut oom.trigger);
+    let Oom { victim, trigger, .. } = oom;
+    process(host, victim);
+    if trigger.pid.is_some() && trigger.pid == victim.pid {
+        // It ran into its own limit.
+        trigger.absorb(victim.clone());
+    } else {
+        process(host, trigger);
+    }
     fill_group(host, oom);
 }
 

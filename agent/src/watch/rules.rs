@@ -304,6 +304,28 @@ mod tests {
             ("XFS (dm-0): Corruption detected. Unmount and run xfs_repair", "device=dm-0"),
             ("nvme nvme0: I/O 12 QID 3 timeout, aborting", "device=nvme0"),
             ("e1000: eth0 NIC Link is Down", "interface=eth0"),
+            ("ixgbe 0000:01:00.0 eth0: NIC Link is Down", "interface=eth0"),
+            ("mlx5_core 0000:3b:00.0 ens1f0: Link down", "interface=ens1f0"),
+            ("bond0: (slave eth0): link status definitely down, disabling slave", "interface=eth0"),
+            ("bond0: link status definitely down for interface eth1, disabling it", "interface=eth1"),
+            ("pcieport 0000:00:1c.0: AER: Corrected error received: 0000:03:00.0", "device=0000:00:1c.0"),
+            (
+                "pcieport 0000:00:1c.0: PCIe Bus Error: severity=Corrected, type=Physical Layer, (Receiver ID)",
+                "device=0000:00:1c.0 severity=Corrected",
+            ),
+            (
+                "blk_update_request: critical medium error, dev nvme0n1, sector 7 op",
+                "device=nvme0n1 sector=7",
+            ),
+            ("Aborting journal on device sda1-8.", "device=sda1-8"),
+            ("md/raid1:md0: Disk failure on sdb1, disabling device.", "array=md0 device=sdb1"),
+            ("NVRM: GPU 0000:3b:00.0: GPU has fallen off the bus.", "bus=0000:3b:00.0"),
+            ("NVRM: GPU 0000:86:00.0: ECC DBE (double bit error) detected", "bus=0000:86:00.0"),
+            ("EDAC MC0: 1 CE memory read error on DIMM", "controller=MC0 class=CE"),
+            (
+                "watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [a:b:1234]",
+                "cpu=3 seconds=22 task=a:b pid=1234",
+            ),
             (
                 "I/O error, dev vdc, sector 16 op 0x1:(WRITE) flags 0x8800 phys_seg 1 prio class 2",
                 "device=vdc sector=16",

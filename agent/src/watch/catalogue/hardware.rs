@@ -10,7 +10,7 @@ pub(super) const RULES: &[Rule] = &[
         meaning: "the NVIDIA driver reports a GPU error (Xid)",
         kind: Kind::Gpu,
         literals: &["nvrm:"],
-        pattern: r"NVRM: (?:Xid \((?:PCI:)?(?P<bus>[0-9A-Fa-f:.]+)\): (?P<xid>\d+)(?:, pid=(?P<pid>\d+))?(?:, pid='<unknown>')?(?:, name=(?P<process>[^,]*))?|.*(?:GPU|GPU (?P<bus2>[0-9A-Fa-f:.]+).*) has fallen off the bus)",
+        pattern: r"NVRM: (?:Xid \((?:PCI:)?(?P<bus>[0-9A-Fa-f:.]+)\): (?P<xid>\d+)(?:, pid=(?P<pid>\d+))?(?:, pid='<unknown>')?(?:, name=(?P<process>[^,]*))?|(?:.*?(?P<bus2>[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}(?:\.[0-7])?))?.* has fallen off the bus)",
         hits: &[
             "NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, GPU has fallen off the bus.",
             "NVRM: Xid (PCI:0000:cb:00): 13, pid='<unknown>', name=<unknown>, Graphics SM Warp Exception on (GPC 7, TPC 7, SM 0): Illegal Instruction Parameter",

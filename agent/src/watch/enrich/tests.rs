@@ -10,7 +10,7 @@ use crate::time::Now;
 /// Files as text, and what was read of them.
 #[derive(Default)]
 struct Files {
-    files: HashMap<&'static str, &'static str>,
+    texts: HashMap<&'static str, &'static str>,
     reads: AtomicUsize,
     cmdline: AtomicBool,
     astray: AtomicBool,
@@ -18,7 +18,7 @@ struct Files {
 
 impl Files {
     fn new(files: &[(&'static str, &'static str)]) -> Self {
-        Self { files: files.iter().copied().collect(), ..Self::default() }
+        Self { texts: files.iter().copied().collect(), ..Self::default() }
     }
 }
 
@@ -31,7 +31,7 @@ impl Host for Files {
         self.cmdline.fetch_or(path.ends_with("/cmdline"), Relaxed);
         self.astray.fetch_or(path.contains("..") || path.contains("relative"), Relaxed);
         buf.clear();
-        buf.extend_from_slice(self.files.get(path).ok_or(io::ErrorKind::NotFound)?.as_bytes());
+        buf.extend_from_slice(self.texts.get(path).ok_or(io::ErrorKind::NotFound)?.as_bytes());
         Ok(())
     }
     fn list(&self, _: &str, _: &mut dyn FnMut(&str)) -> io::Result<()> {
@@ -177,6 +177,27 @@ fn a_thread_stands_for_its_process() {
     ]);
     let oom = oom(&host, Oom { trigger: task(8, Some("pool-1")), ..Oom::default() });
     assert_eq!((oom.trigger.pid, oom.trigger.start_ticks, oom.trigger.uid), (Some(7), None, Some(33)));
+}
+
+#[test]
+fn a_victim_that_ran_into_its_own_limit_is_asked_once() {
+    let host = Files::new(&[
+        ("/proc/7/stat", STAT),
+        ("/proc/7/status", STATUS),
+        ("/proc/7/cgroup", "0::/\n"),
+        ("/proc/7/cmdline", "j"),
+    ]);
+    let oom = oom(
+        &host,
+        Oom {
+            victim: task(7, Some("java")),
+            trigger: task(7, Some("java")),
+            limit_kb: Some(1),
+            ..Oom::default()
+        },
+    );
+    assert_eq!(oom.trigger, oom.victim);
+    assert_eq!(host.reads.into_inner(), 4);
 }
 
 #[test]
