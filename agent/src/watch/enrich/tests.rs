@@ -1,0 +1,345 @@
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use super::*;
+use crate::event::Source;
+use crate::host::{FsStat, HostFile, NicDriver, Uname};
+use crate::time::Now;
+
+/// Files as text, and what was read of them.
+#[derive(Default)]
+struct Files {
+    texts: HashMap<&'static str, &'static str>,
+    reads: AtomicUsize,
+    cmdline: AtomicBool,
+    astray: AtomicBool,
+}
+
+impl Files {
+    fn new(files: &[(&'static str, &'static str)]) -> Self {
+        Self { texts: files.iter().copied().collect(), ..Self::default() }
+    }
+}
+
+impl Host for Files {
+    fn open(&self, _: &str) -> io::Result<Box<dyn HostFile>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {
+        self.reads.fetch_add(1, Relaxed);
+        self.cmdline.fetch_or(path.ends_with("/cmdline"), Relaxed);
+        self.astray.fetch_or(path.contains("..") || path.contains("relative"), Relaxed);
+        buf.clear();
+        buf.extend_from_slice(self.texts.get(path).ok_or(io::ErrorKind::NotFound)?.as_bytes());
+        Ok(())
+    }
+    fn list(&self, _: &str, _: &mut dyn FnMut(&str)) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn read_link(&self, _: &str) -> io::Result<String> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn statvfs(&self, _: &str) -> io::Result<FsStat> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn nic_driver(&self, _: &str) -> io::Result<NicDriver> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn uname(&self) -> Uname {
+        Uname::default()
+    }
+}
+
+const STAT: &str =
+    "7 (java) R 1 7 7 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 4711 1000 200 18446744073709551615 1 1\n";
+const STATUS: &str =
+    "Name:\tjava\nUmask:\t0022\nState:\tR (running)\nTgid:\t7\nPid:\t7\nUid:\t33\t33\t33\t33\n";
+
+fn task(pid: u32, comm: Option<&str>) -> Task {
+    Task { pid: Some(pid), comm: comm.map(str::to_owned), ..Task::default() }
+}
+
+fn oom(host: &Files, oom: Oom) -> Oom {
+    let mut event =
+        Event { at: Now::default(), source: Source::Ebpf, historic: false, what: What::Oom(Box::new(oom)) };
+    enrich(host, &mut event);
+    let What::Oom(oom) = event.what else { panic!() };
+    *oom
+}
+
+fn hang(host: &Files, hang: Hang) -> Hang {
+    let mut event =
+        Event { at: Now::default(), source: Source::Kmsg, historic: false, what: What::Hang(Box::new(hang)) };
+    enrich(host, &mut event);
+    let What::Hang(hang) = event.what else { panic!() };
+    *hang
+}
+
+#[test]
+fn a_victim_that_still_stands() {
+    let host = Files::new(&[
+        ("/proc/7/stat", STAT),
+        ("/proc/7/status", STATUS),
+        ("/proc/7/cgroup", "0::/system.slice/app.service\n"),
+        ("/proc/7/cmdline", "java\0-jar\0app.jar\0\0"),
+        ("/sys/fs/cgroup/system.slice/app.service/memory.max", "33554432\n"),
+        ("/sys/fs/cgroup/system.slice/app.service/memory.current", "33550336\n"),
+        (
+            "/sys/fs/cgroup/system.slice/app.service/memory.events",
+            "low 0\nhigh 0\nmax 35\noom 1\noom_kill 1\n",
+        ),
+    ]);
+    let oom = oom(&host, Oom { victim: task(7, None), ..Oom::default() });
+    let expect = Task {
+        pid: Some(7),
+        comm: Some("java".into()),
+        cmdline: Some("java -jar app.jar".into()),
+        uid: Some(33),
+        start_ticks: Some(4711),
+        cgroup: Some("/system.slice/app.service".into()),
+    };
+    assert_eq!(oom.victim, expect);
+    assert_eq!((oom.limit_kb, oom.usage_kb, oom.failcnt), (Some(32_768), Some(32_764), Some(35)));
+    assert_eq!((oom.constraint, oom.oom_memcg.as_deref()), (None, Some("/system.slice/app.service")));
+}
+
+#[test]
+fn what_is_known_stays() {
+    let host =
+        Files::new(&[("/proc/7/stat", STAT), ("/proc/7/status", STATUS), ("/proc/7/cgroup", "0::/other\n")]);
+    let known =
+        Task { uid: Some(1), cgroup: Some("/a".into()), cmdline: Some("j".into()), ..task(7, Some("java")) };
+    let oom = oom(&host, Oom { victim: known.clone(), limit_kb: Some(5), ..Oom::default() });
+    assert_eq!(oom.victim, Task { start_ticks: Some(4711), ..known });
+    assert_eq!((oom.limit_kb, oom.usage_kb), (Some(5), None));
+}
+
+#[test]
+fn another_process_with_that_pid_gives_nothing() {
+    let host = Files::new(&[
+        ("/proc/7/stat", STAT),
+        ("/proc/7/status", STATUS),
+        ("/proc/7/cgroup", "0::/x\n"),
+        ("/proc/7/cmdline", "x"),
+    ]);
+    for other in [task(7, Some("mysqld")), Task { start_ticks: Some(1), ..task(7, Some("java")) }] {
+        assert_eq!(oom(&host, Oom { victim: other.clone(), ..Oom::default() }).victim, other);
+    }
+    assert!(!host.cmdline.into_inner());
+}
+
+#[test]
+fn a_process_that_is_gone_or_a_broken_file_gives_nothing() {
+    for stat in [None, Some(""), Some("7"), Some("7 (java"), Some("7 (java) "), Some("7 (java) R 1 2 3")] {
+        let files: Vec<_> = stat.map(|stat| ("/proc/7/stat", stat)).into_iter().collect();
+        let victim = task(7, Some("java"));
+        assert_eq!(oom(&Files::new(&files), Oom { victim: victim.clone(), ..Oom::default() }).victim, victim);
+    }
+}
+
+#[test]
+fn historic_events_and_pid_0_are_left_alone() {
+    let host = Files::new(&[("/proc/0/stat", STAT)]);
+    let what = What::Oom(Box::new(Oom { victim: task(7, None), ..Oom::default() }));
+    let mut event = Event { at: Now::default(), source: Source::Kmsg, historic: true, what };
+    enrich(&host, &mut event);
+    oom(&host, Oom { victim: task(0, None), ..Oom::default() });
+    assert_eq!(host.reads.into_inner(), 0);
+}
+
+#[test]
+fn names_with_brackets() {
+    for (text, comm) in [("1 (a) b) S", "a) b"), ("1 ()) S", ")"), ("1 (() S", "("), ("1 ( (x) S", " (x")] {
+        let stat = Stat::parse(&format!("{text} {}", "1 ".repeat(30))).unwrap();
+        assert_eq!((stat.comm.as_str(), stat.state, stat.start_ticks), (comm, b'S', 1));
+    }
+}
+
+#[test]
+fn names_of_kernel_threads() {
+    for (event, proc, expect) in [
+        ("java", "java", true),
+        ("java", "javac", false),
+        ("kworker/0:1H", "kworker/0:1H-kblockd", true),
+        ("a_very_long_nam", "a_very_long_name_of_a_kernel_thread", true),
+        ("", "x", false),
+    ] {
+        assert_eq!(same_name(event, proc), expect, "{event} {proc}");
+    }
+}
+
+#[test]
+fn a_thread_stands_for_its_process() {
+    let host = Files::new(&[
+        ("/proc/8/stat", "8 (pool-1) S 1 7 7 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 4799 1 1\n"),
+        ("/proc/8/status", STATUS),
+    ]);
+    let oom = oom(&host, Oom { trigger: task(8, Some("pool-1")), ..Oom::default() });
+    assert_eq!((oom.trigger.pid, oom.trigger.start_ticks, oom.trigger.uid), (Some(7), None, Some(33)));
+}
+
+#[test]
+fn a_victim_that_ran_into_its_own_limit_is_asked_once() {
+    let host = Files::new(&[
+        ("/proc/7/stat", STAT),
+        ("/proc/7/status", STATUS),
+        ("/proc/7/cgroup", "0::/\n"),
+        ("/proc/7/cmdline", "j"),
+    ]);
+    let oom = oom(
+        &host,
+        Oom {
+            victim: task(7, Some("java")),
+            trigger: task(7, Some("java")),
+            limit_kb: Some(1),
+            ..Oom::default()
+        },
+    );
+    assert_eq!(oom.trigger, oom.victim);
+    assert_eq!(host.reads.into_inner(), 4);
+}
+
+#[test]
+fn a_hang_keeps_its_thread_and_never_asks_for_the_command_line() {
+    let host = Files::new(&[
+        ("/proc/8/stat", "8 (dd) D 1 7 7 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 4799 1 1\n"),
+        ("/proc/8/status", STATUS),
+        ("/proc/8/cgroup", "0::/\n"),
+        ("/proc/8/wchan", "percpu_rwsem_wait"),
+        ("/proc/8/stack", "[<0>] percpu_rwsem_wait+0x15f/0x1d0\n[<0>] mnt_want_write+0x96/0xc0\n"),
+        ("/proc/8/cmdline", "dd"),
+    ]);
+    let hang = hang(&host, Hang { task: task(8, Some("dd")), ..Hang::default() });
+    assert_eq!(
+        (hang.task.pid, hang.task.start_ticks, hang.task.cgroup.as_deref()),
+        (Some(8), Some(4799), Some("/"))
+    );
+    assert_eq!(hang.wchan.as_deref(), Some("percpu_rwsem_wait"));
+    assert_eq!(hang.stack, ["percpu_rwsem_wait+0x15f/0x1d0", "mnt_want_write+0x96/0xc0"]);
+    assert!(!host.cmdline.into_inner());
+    let hidden = Files::new(&[
+        ("/proc/8/stat", "8 (dd) D 1 7 7 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 4799 1 1\n"),
+        ("/proc/8/wchan", "0"),
+    ]);
+    assert_eq!(self::hang(&hidden, Hang { task: task(8, Some("dd")), ..Hang::default() }).wchan, None);
+}
+
+#[test]
+fn the_command_line_of_a_blocked_or_dead_process_is_not_asked_for() {
+    for state in ["D", "Z", "X"] {
+        let stat: &'static str = Box::leak(STAT.replace(" R ", &format!(" {state} ")).into_boxed_str());
+        let host = Files::new(&[("/proc/7/stat", stat), ("/proc/7/cmdline", "x")]);
+        assert_eq!(oom(&host, Oom { victim: task(7, None), ..Oom::default() }).victim.cmdline, None);
+        assert!(!host.cmdline.into_inner());
+    }
+}
+
+#[test]
+fn an_exiting_task_is_not_believed_to_be_in_the_root() {
+    let exiting: &'static str = Box::leak(STAT.replace("4194560", "4194564").into_boxed_str());
+    for (stat, path, expect) in
+        [(STAT, "4:memory:/\n", Some("/")), (exiting, "4:memory:/\n", None), (exiting, "0::/a\n", Some("/a"))]
+    {
+        let host = Files::new(&[("/proc/7/stat", stat), ("/proc/7/cgroup", path)]);
+        let victim = oom(&host, Oom { victim: task(7, None), ..Oom::default() }).victim;
+        assert_eq!(victim.cgroup.as_deref(), expect, "{stat} {path}");
+    }
+}
+
+#[test]
+fn paths_of_all_hierarchies() {
+    for (text, expect) in [
+        ("0::/system.slice/a.service\n", Some("/system.slice/a.service")),
+        ("12:pids:/p\n4:memory:/docker/x\n1:name=systemd:/s\n0::/u\n", Some("/docker/x")),
+        ("4:cpu,memory:/both\n", Some("/both")),
+        ("1:name=systemd:/s\n0::/u\n", Some("/u")),
+        ("0::/a:b (deleted)\n", Some("/a:b")),
+        ("1:name=systemd:/s\n", None),
+        ("nonsense\n::\n", Some("")),
+        ("", None),
+    ] {
+        assert_eq!(cgroup_of(text).as_deref(), expect, "{text:?}");
+    }
+}
+
+fn group_of(
+    files: &[(&'static str, &'static str)],
+    constraint: Option<Constraint>,
+    memcg: Option<&str>,
+) -> Oom {
+    let victim = Task { cgroup: Some("/a/b/c".into()), ..Task::default() };
+    oom(&Files::new(files), Oom { victim, constraint, oom_memcg: memcg.map(str::to_owned), ..Oom::default() })
+}
+
+/// `/a` is full, `/a/b` has room, `/a/b/c` has no limit.
+const V2: &[(&str, &str)] = &[
+    ("/sys/fs/cgroup/a/memory.max", "1048576"),
+    ("/sys/fs/cgroup/a/memory.current", "1040384"),
+    ("/sys/fs/cgroup/a/memory.events", "max 3\noom_kill 1\n"),
+    ("/sys/fs/cgroup/a/b/memory.max", "9048576"),
+    ("/sys/fs/cgroup/a/b/memory.current", "1040384"),
+    ("/sys/fs/cgroup/a/b/memory.events", "max 0\n"),
+    ("/sys/fs/cgroup/a/b/c/memory.max", "max"),
+    ("/sys/fs/cgroup/a/b/c/memory.current", "1036288"),
+];
+
+#[test]
+fn the_group_whose_limit_was_hit() {
+    let oom = group_of(V2, None, None);
+    assert_eq!((oom.oom_memcg.as_deref(), oom.limit_kb, oom.failcnt), (Some("/a"), Some(1024), Some(3)));
+    assert_eq!(oom.constraint, None, "a full group is no proof");
+    let oom = group_of(V2, Some(Constraint::Memcg), Some("/a/b"));
+    assert_eq!((oom.oom_memcg.as_deref(), oom.limit_kb), (Some("/a/b"), Some(8836)));
+}
+
+#[test]
+fn a_kill_of_the_whole_machine_has_no_group() {
+    for constraint in [Constraint::None, Constraint::Cpuset, Constraint::MemoryPolicy] {
+        let oom = group_of(V2, Some(constraint), None);
+        assert_eq!((oom.oom_memcg, oom.limit_kb, oom.usage_kb), (None, None, None));
+    }
+}
+
+#[test]
+fn a_limit_that_was_not_hit_is_shown_but_not_blamed() {
+    let files =
+        [("/sys/fs/cgroup/a/b/c/memory.max", "1048576"), ("/sys/fs/cgroup/a/b/c/memory.current", "4096")];
+    let oom = group_of(&files, None, None);
+    assert_eq!((oom.oom_memcg, oom.limit_kb, oom.usage_kb), (None, Some(1024), Some(4)));
+}
+
+#[test]
+fn v1_groups() {
+    let files = [
+        ("/sys/fs/cgroup/memory/a/b/c/memory.limit_in_bytes", "33554432\n"),
+        ("/sys/fs/cgroup/memory/a/b/c/memory.usage_in_bytes", "33554432\n"),
+        ("/sys/fs/cgroup/memory/a/b/c/memory.failcnt", "173\n"),
+        ("/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n"),
+    ];
+    let oom = group_of(&files, None, None);
+    assert_eq!(
+        (oom.oom_memcg.as_deref(), oom.limit_kb, oom.failcnt),
+        (Some("/a/b/c"), Some(32_768), Some(173))
+    );
+    let oom = group_of(&files, Some(Constraint::Memcg), Some("/a"));
+    assert_eq!((oom.limit_kb, oom.failcnt), (None, None));
+}
+
+#[test]
+fn paths_out_of_sight_are_not_followed() {
+    for path in ["/../secret", "/a/../b", "relative", ""] {
+        let host = Files::default();
+        let victim = Task { cgroup: Some(path.into()), ..Task::default() };
+        oom(&host, Oom { victim, ..Oom::default() });
+        assert!(!host.astray.into_inner(), "{path}");
+    }
+}
+
+#[test]
+fn long_command_lines_are_cut() {
+    let long: &'static str = Box::leak("é\0".repeat(9000).into_boxed_str());
+    let host = Files::new(&[("/proc/7/stat", STAT), ("/proc/7/cmdline", long)]);
+    let cmdline = oom(&host, Oom { victim: task(7, None), ..Oom::default() }).victim.cmdline.unwrap();
+    assert!(cmdline.len() <= MAX_CMDLINE + 3 && cmdline.starts_with("é é é"));
+}

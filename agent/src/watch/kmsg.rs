@@ -1,0 +1,205 @@
+//! `/dev/kmsg` as a stream of events: the file descriptor around [`Scanner`].
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
+
+use super::enrich;
+use super::scan::Scanner;
+use crate::event::Event;
+use crate::host::Host;
+use crate::time::Now;
+
+/// The largest record the kernel gives (`CONSOLE_EXT_LOG_MAX`); with a smaller buffer `read` fails.
+const MAX_RECORD: usize = 8192;
+/// Records read before other tasks get a turn.
+const BURST: usize = 256;
+/// Quiet time after which an unfinished stack is taken for complete.
+const QUIET: Duration = Duration::from_millis(25);
+/// Refused reads in a row after which the device is given up.
+const MAX_REFUSED: u32 = 64;
+
+/// Why the kernel log cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KmsgError {
+    /// The right is missing.
+    #[error(
+        "{path} may not be read ({error}): give the agent CAP_SYSLOG (in its unit: AmbientCapabilities=CAP_SYSLOG, \
+         without ProtectKernelLogs=), or set `sysctl kernel.dmesg_restrict=0`"
+    )]
+    Denied {
+        /// Which file.
+        path: String,
+        /// The system's words.
+        error: Errno,
+    },
+    /// The device is not there.
+    #[error(
+        "{path} does not exist here: a unit with PrivateDevices=yes hides it, and a container needs it passed \
+         in (docker run --device /dev/kmsg)"
+    )]
+    Absent {
+        /// Which file.
+        path: String,
+    },
+    /// Anything else.
+    #[error("{path} cannot be followed: {error}")]
+    Broken {
+        /// Which file.
+        path: String,
+        /// The system's words.
+        error: String,
+    },
+}
+
+/// The kernel log, opened.
+pub struct KmsgWatch {
+    path: String,
+    fd: OwnedFd,
+    scanner: Scanner,
+    clock: fn() -> Now,
+    host: Option<Arc<dyn Host>>,
+}
+
+impl KmsgWatch {
+    /// Opens the log at `path` (`/dev/kmsg`, below `agent.host_root`).
+    pub fn open(path: &str, scanner: Scanner, clock: fn() -> Now) -> Result<Self, KmsgError> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| refused(path, error))?;
+        Ok(Self::from_fd(path, fd, scanner, clock))
+    }
+
+    /// The same over an open descriptor that does not block and gives one record a read.
+    pub fn from_fd(path: &str, fd: OwnedFd, scanner: Scanner, clock: fn() -> Now) -> Self {
+        Self { path: path.to_owned(), fd, scanner, clock, host: None }
+    }
+
+    /// Asks `/proc` about the task of a fresh event at once, while it still stands.
+    #[must_use]
+    pub fn enriched_by(mut self, host: Arc<dyn Host>) -> Self {
+        self.host = Some(host);
+        self
+    }
+
+    /// Sends events until `stop`. A full channel is waited for: meanwhile the kernel's own buffer holds
+    /// the records, and what it has to overwrite is told as lost.
+    pub async fn run(self, tx: Sender<Event>, stop: CancellationToken) -> Result<(), KmsgError> {
+        let Self { path, fd, scanner, clock, host } = self;
+        let broken =
+            |error: std::io::Error| KmsgError::Broken { path: path.clone(), error: error.to_string() };
+        // SAFETY: an `OwnedFd` is open and the same until it is dropped, and the `AsyncFd` owns it.
+        let fd = unsafe { AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) };
+        let fd = fd.map_err(|error| broken(error.into()))?;
+        let mut stream = Stream { scanner, clock, host, caught_up: false, out: Vec::new(), tx };
+        let follow = stream.follow(&fd);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            done = follow => done.map_err(broken),
+        }
+    }
+}
+
+/// What [`KmsgWatch::run`] works with.
+struct Stream {
+    scanner: Scanner,
+    clock: fn() -> Now,
+    host: Option<Arc<dyn Host>>,
+    /// Everything from before the start was read: from now on events are fresh.
+    caught_up: bool,
+    out: Vec<Event>,
+    tx: Sender<Event>,
+}
+
+impl Stream {
+    /// Reads until the receiver is gone.
+    async fn follow(&mut self, fd: &AsyncFd<OwnedFd>) -> std::io::Result<()> {
+        let mut buf = vec![0; MAX_RECORD];
+        let mut refused = 0;
+        let mut burst = 0;
+        loop {
+            match rustix::io::read(fd.get_ref(), &mut buf) {
+                Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => {
+                    refused = 0;
+                    self.scanner.record(&buf[..n], (self.clock)(), &mut self.out);
+                }
+                Err(Errno::AGAIN) => {
+                    if !self.wait(fd).await? {
+                        return Ok(());
+                    }
+                    burst = 0;
+                    continue;
+                }
+                // The record was overwritten, or is larger than the buffer; the next read goes on behind
+                // it, and the gap in the sequence tells how much was lost.
+                Err(Errno::PIPE | Errno::INVAL | Errno::INTR) if refused < MAX_REFUSED => refused += 1,
+                Err(error) => return Err(error.into()),
+            }
+            if !self.send().await {
+                return Ok(());
+            }
+            burst += 1;
+            if burst % BURST == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Ends a burst and waits for the next record.
+    async fn wait(&mut self, fd: &AsyncFd<OwnedFd>) -> std::io::Result<bool> {
+        // What was there at the start has long been complete.
+        self.scanner.drained(!self.caught_up, (self.clock)(), &mut self.out);
+        if !self.send().await {
+            return Ok(false);
+        }
+        self.caught_up = true;
+        if self.scanner.pending() {
+            match tokio::time::timeout(QUIET, fd.readable()).await {
+                Ok(ready) => {
+                    ready?.clear_ready();
+                    return Ok(true);
+                }
+                Err(_) => self.scanner.drained(true, (self.clock)(), &mut self.out),
+            }
+            if !self.send().await {
+                return Ok(false);
+            }
+        }
+        tokio::select! {
+            ready = fd.readable() => ready?.clear_ready(),
+            () = self.tx.closed() => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    async fn send(&mut self) -> bool {
+        for mut event in self.out.drain(..) {
+            if let Some(host) = self.host.as_deref().filter(|_| self.caught_up) {
+                enrich::enrich(host, &mut event);
+            }
+            if self.tx.send(event).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn refused(path: &str, error: Errno) -> KmsgError {
+    let path = path.to_owned();
+    match error {
+        Errno::PERM | Errno::ACCESS => KmsgError::Denied { path, error },
+        Errno::NOENT | Errno::NODEV | Errno::NXIO => KmsgError::Absent { path },
+        error => KmsgError::Broken { path, error: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests;
