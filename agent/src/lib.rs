@@ -9,10 +9,13 @@
 pub mod alert;
 pub mod analyze;
 pub mod cgroup;
+pub mod cli;
 pub mod collect;
+pub mod command;
 pub mod config;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
+pub mod edge;
 pub mod engine;
 pub mod event;
 pub mod host;
@@ -20,6 +23,7 @@ pub mod inventory;
 pub mod metric;
 pub mod notify;
 pub mod sample;
+pub mod service;
 pub mod text;
 pub mod time;
 pub mod watch;

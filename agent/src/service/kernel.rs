@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::features::Feature;
 use super::pipeline::Message;
 use crate::collect::runner::Item;
-use crate::config::Config;
+use crate::config::{Config, LogSource, Switch};
 use crate::engine::incident::Witnesses;
 use crate::event::Source;
 use crate::host::{Host, clock};
@@ -45,7 +45,7 @@ impl Kernel {
     fn open_kmsg(&mut self, config: &Config, host: &Arc<dyn Host>, resume: Option<u64>) -> Result<(), String> {
         const NAME: &str = "kernel_log";
         let section = &config.log_analyzer;
-        if !section.enabled || !section.reads_dmesg() {
+        if !section.enabled || !section.sources.contains(&LogSource::Dmesg) {
             self.features.push(Feature::off(NAME, "switched off in [log_analyzer]"));
             return Ok(());
         }
@@ -56,8 +56,8 @@ impl Kernel {
             .collect();
         let rules = RuleSet::new(&custom, section.gpu_xid_monitoring)?;
         let resume = resume.map_or(Resume::Fresh, |seq| Resume::After { seq });
-        let path = format!("{}/dev/kmsg", config.agent.host_root.trim_end_matches('/'));
-        match KmsgWatch::open(&path, Scanner::new(rules, resume), clock::now) {
+        let path = config.agent.host_root.join("dev/kmsg").display().to_string();
+        match KmsgWatch::open(&path, Scanner::new(Arc::new(rules), resume), clock::now) {
             Ok(watch) => {
                 self.kmsg = Some(watch.enriched_by(Arc::clone(host)));
                 self.witnesses.oom.push(Source::Kmsg);
@@ -65,9 +65,8 @@ impl Kernel {
                 self.features.push(Feature::on(NAME, format!("{path}: OOM kills, hung tasks and all kernel-log rules")));
             }
             Err(error) => {
-                let (why, remedy) = error.explain();
-                tracing::warn!("kernel log: {why}; {remedy}");
-                self.features.push(Feature::broken(NAME, why, remedy));
+                tracing::warn!("kernel log: {error}; {}", error.remedy());
+                self.features.push(Feature::broken(NAME, error.to_string(), error.remedy()));
             }
         }
         Ok(())
@@ -75,7 +74,7 @@ impl Kernel {
 
     #[cfg(not(feature = "ebpf"))]
     fn open_ebpf(&mut self, config: &Config, _: &Arc<dyn Host>) -> Result<(), String> {
-        if config.ebpf.enabled == crate::config::EbpfSwitch::On {
+        if config.ebpf.enabled == Switch::On {
             return Err("ebpf.enabled = \"on\", but this build has no eBPF; use a build with the feature ebpf".into());
         }
         self.features.push(Feature::off("ebpf", "not in this build; the kernel log stands in"));
@@ -84,10 +83,9 @@ impl Kernel {
 
     #[cfg(feature = "ebpf")]
     fn open_ebpf(&mut self, config: &Config, host: &Arc<dyn Host>) -> Result<(), String> {
-        use crate::config::EbpfSwitch;
         use crate::ebpf::probes::ProbeState;
         let section = &config.ebpf;
-        if section.enabled == EbpfSwitch::Off {
+        if section.enabled == Switch::Off {
             self.features.push(Feature::off("ebpf", "switched off by ebpf.enabled = \"off\""));
             return Ok(());
         }
@@ -123,7 +121,7 @@ impl Kernel {
                 }
             }
         }
-        if section.enabled == EbpfSwitch::On && !refused.is_empty() {
+        if section.enabled == Switch::On && !refused.is_empty() {
             return Err(format!("ebpf.enabled = \"on\", but {}", refused.join("; ")));
         }
         Ok(())

@@ -29,10 +29,7 @@ const MAX_REFUSED: u32 = 64;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KmsgError {
     /// The right is missing.
-    #[error(
-        "{path} may not be read ({error}): give the agent CAP_SYSLOG (in its unit: AmbientCapabilities=CAP_SYSLOG, \
-         without ProtectKernelLogs=), or set `sysctl kernel.dmesg_restrict=0`"
-    )]
+    #[error("{path} may not be read ({error})")]
     Denied {
         /// Which file.
         path: String,
@@ -40,10 +37,7 @@ pub enum KmsgError {
         error: Errno,
     },
     /// The device is not there.
-    #[error(
-        "{path} does not exist here: a unit with PrivateDevices=yes hides it, and a container needs it passed \
-         in (docker run --device /dev/kmsg)"
-    )]
+    #[error("{path} does not exist here")]
     Absent {
         /// Which file.
         path: String,
@@ -56,6 +50,23 @@ pub enum KmsgError {
         /// The system's words.
         error: String,
     },
+}
+
+impl KmsgError {
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => {
+                "give the agent CAP_SYSLOG (in its unit: AmbientCapabilities=CAP_SYSLOG, without \
+                 ProtectKernelLogs=), or set: sysctl kernel.dmesg_restrict=0"
+            }
+            Self::Absent { .. } => {
+                "a unit with PrivateDevices=yes hides it; a container needs it passed in \
+                 (docker run --device /dev/kmsg)"
+            }
+            Self::Broken { .. } => "restart the agent; if it stays so, report it as a bug",
+        }
+    }
 }
 
 /// The kernel log, opened.
@@ -89,7 +100,7 @@ impl KmsgWatch {
 
     /// Sends events until `stop`. A full channel is waited for: meanwhile the kernel's own buffer holds
     /// the records, and what it has to overwrite is told as lost.
-    pub async fn run(self, tx: Sender<Event>, stop: CancellationToken) -> Result<(), KmsgError> {
+    pub async fn run<T: From<Event>>(self, tx: Sender<T>, stop: CancellationToken) -> Result<(), KmsgError> {
         let Self { path, fd, scanner, clock, host } = self;
         let broken =
             |error: std::io::Error| KmsgError::Broken { path: path.clone(), error: error.to_string() };
@@ -107,17 +118,17 @@ impl KmsgWatch {
 }
 
 /// What [`KmsgWatch::run`] works with.
-struct Stream {
+struct Stream<T> {
     scanner: Scanner,
     clock: fn() -> Now,
     host: Option<Arc<dyn Host>>,
     /// Everything from before the start was read: from now on events are fresh.
     caught_up: bool,
     out: Vec<Event>,
-    tx: Sender<Event>,
+    tx: Sender<T>,
 }
 
-impl Stream {
+impl<T: From<Event>> Stream<T> {
     /// Reads until the receiver is gone.
     async fn follow(&mut self, fd: &AsyncFd<OwnedFd>) -> std::io::Result<()> {
         let mut buf = vec![0; MAX_RECORD];
