@@ -138,7 +138,8 @@ fn stop(child: &mut Child) -> Result<(), String> {
         return Ok(());
     }
     // The shell's own `kill`: the standard library sends SIGKILL only.
-    sh::run(&mut sh::command("sh", &["-c", &format!("kill -TERM {}", child.id())]))?;
+    let ask = sh::command("sh", &["-c", &format!("kill -TERM {}", child.id())]).status();
+    ask.map_err(|e| format!("no shell to stop the agent with: {e}"))?;
     let clock = Instant::now();
     while clock.elapsed() < STOP_LIMIT {
         if matches!(child.try_wait(), Ok(Some(_))) {
