@@ -45,7 +45,7 @@ pub fn span(secs: u64) -> String {
 /// A number without needless digits: `87`, `91.4`, `0.013`.
 pub fn number(value: f64) -> String {
     let digits = match value.abs() {
-        v if v >= 100.0 || v == v.trunc() => 0,
+        v if v >= 100.0 || v.fract() == 0.0 => 0,
         v if v >= 1.0 => 1,
         v if v >= 0.01 => 3,
         _ => return format!("{value:.2e}"),

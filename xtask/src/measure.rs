@@ -134,20 +134,21 @@ fn map_memory(fdinfo: &str) -> Option<(u64, u64)> {
 }
 
 fn stop(child: &mut Child) -> Result<(), String> {
-    let asked = sh::command("sh", &["-c", &format!("kill -TERM {}", child.id())]).status();
+    if matches!(child.try_wait(), Ok(Some(_))) {
+        return Ok(());
+    }
+    // The shell's own `kill`: the standard library sends SIGKILL only.
+    let ask = sh::command("sh", &["-c", &format!("kill -TERM {}", child.id())]).status();
+    ask.map_err(|e| format!("no shell to stop the agent with: {e}"))?;
     let clock = Instant::now();
-    while clock.elapsed() < STOP_LIMIT && asked.as_ref().is_ok_and(std::process::ExitStatus::success) {
+    while clock.elapsed() < STOP_LIMIT {
         if matches!(child.try_wait(), Ok(Some(_))) {
             return Ok(());
         }
         sleep(Duration::from_millis(50));
     }
-    let killed = child.kill().and_then(|()| child.wait());
-    match (asked, killed) {
-        // It had ended before it was asked to.
-        (Ok(status), Ok(_)) if !status.success() => Ok(()),
-        _ => Err(format!("the agent did not stop within {} s of SIGTERM", STOP_LIMIT.as_secs())),
-    }
+    child.kill().and_then(|()| child.wait()).map_err(|e| format!("the agent cannot be stopped: {e}"))?;
+    Err(format!("the agent did not stop within {} s of SIGTERM", STOP_LIMIT.as_secs()))
 }
 
 #[cfg(test)]
