@@ -1,1 +1,208 @@
 //! Notify: from an alert to a person.
+//!
+//! ```text
+//! accept ─► journal (on disk before accept returns)
+//!    └────► ledger ─► one lane per channel: order, limits, retries ─► channel ─► mark in the journal
+//! ```
+//!
+//! Delivery is at least once: what was accepted is told, over crashes and days without network, and may in rare
+//! cases be told twice (a crash between the other side's answer and the mark). What we refuse: a second queue
+//! beside the journal, limits or retries inside channels, silence about what was held back or lost.
+
+use crate::alert::{Alert, Severity, Status};
+use crate::time::Now;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+pub mod backoff;
+pub mod channel;
+mod disk;
+pub mod http;
+pub mod journal;
+pub mod lane;
+pub mod ledger;
+pub mod limit;
+pub mod record;
+pub mod stats;
+pub mod syslog;
+pub mod template;
+pub mod terminal;
+pub mod webhook;
+mod worker;
+
+pub use channel::{CHANNELS, Channel, Route, SendError, routes};
+pub use journal::{Outbox, Recovered};
+pub use limit::Limits;
+pub use stats::Stats;
+pub use template::Templates;
+
+/// Reads both clocks: [`crate::host::clock::now`], or a test's own.
+pub type Clock = fn() -> Now;
+
+/// Commands that may wait for the worker. A full queue makes `accept` wait.
+const MAX_COMMANDS: usize = 64;
+/// Longest that `test-alert` waits for a channel.
+const TEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the worker needs besides outbox and channels.
+#[derive(Clone)]
+pub struct Options {
+    /// Host name for messages of its own.
+    pub hostname: String,
+    /// Rate limits.
+    pub limits: Limits,
+    /// Texts.
+    pub templates: Arc<Templates>,
+    /// For the jitter: anything that differs between hosts and starts.
+    pub seed: u64,
+}
+
+/// The handle. Clones share one worker.
+#[derive(Clone)]
+pub struct Notifier {
+    commands: mpsc::Sender<Command>,
+}
+
+use worker::{Command, Worker};
+
+impl Notifier {
+    /// Starts the worker on the present tokio runtime. What an earlier run left undelivered goes out at once.
+    pub fn start(
+        options: Options,
+        (outbox, found): (Outbox, &Recovered),
+        routes: Vec<Route>,
+        clock: Clock,
+    ) -> (Self, JoinHandle<()>) {
+        let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
+        let worker = Worker::new(options, outbox, found, routes, clock);
+        (Self { commands }, tokio::spawn(worker.run(inbox)))
+    }
+
+    /// Takes alerts in; returns when they are on disk. False if they are in memory only: the disk fails, or
+    /// has not answered for two seconds. They are delivered either way.
+    pub async fn accept(&self, alerts: Vec<Arc<Alert>>) -> bool {
+        let (done, durable) = oneshot::channel();
+        let asked = self.commands.send(Command::Accept(alerts, done)).await;
+        asked.is_ok() && durable.await.unwrap_or(false)
+    }
+
+    /// How things stand; empty once the worker has ended.
+    pub async fn stats(&self) -> Stats {
+        let (done, stats) = oneshot::channel();
+        // A send that fails drops `done`, and the answer is the default.
+        let _ = self.commands.send(Command::Stats(done)).await;
+        stats.await.unwrap_or_default()
+    }
+
+    /// Sends what can be sent within `patience`, writes the outbox and ends the worker. Returns how many alerts
+    /// are left in the outbox for the next start.
+    pub async fn drain(&self, patience: Duration) -> usize {
+        let (done, left) = oneshot::channel();
+        let _ = self.commands.send(Command::Drain(patience, done)).await;
+        left.await.unwrap_or(0)
+    }
+}
+
+/// Sends one marked alert through every channel at once, past all limits. Each result is the time it took, or
+/// the reason.
+pub async fn test_alert(
+    routes: &[Route],
+    templates: &Templates,
+    hostname: &str,
+    now: Now,
+) -> Vec<(&'static str, Result<Duration, String>)> {
+    let message = format!("Test alert from sysops-agent on {hostname}: nothing is wrong, this channel works");
+    let alert = Arc::new(own_alert(hostname, "test_alert", Severity::Info, message, now));
+    let mut tries = JoinSet::new();
+    for (index, route) in routes.iter().enumerate() {
+        let (channel, alert) = (Arc::clone(&route.channel), Arc::clone(&alert));
+        let (text, _) = templates.text(channel.name(), &alert);
+        tries.spawn(async move { (index, try_once(channel.as_ref(), &alert, &text).await) });
+    }
+    let mut results: BTreeMap<usize, _> = BTreeMap::new();
+    while let Some(done) = tries.join_next().await {
+        results.extend(done.ok());
+    }
+    let failed = || Err("the channel failed in an unforeseen way".to_owned());
+    let of = |(index, route): (usize, &Route)| {
+        (route.channel.name(), results.remove(&index).unwrap_or_else(failed))
+    };
+    routes.iter().enumerate().map(of).collect()
+}
+
+async fn try_once(channel: &dyn Channel, alert: &Alert, text: &str) -> Result<Duration, String> {
+    let begin = Instant::now();
+    match timeout(TEST_TIMEOUT, channel.send(alert, text)).await {
+        Ok(Ok(())) => Ok(begin.elapsed()),
+        Ok(Err(error)) => Err(crate::text::clean(error.why(), 300)),
+        Err(_) => Err(format!("no answer within {} s", TEST_TIMEOUT.as_secs())),
+    }
+}
+
+/// An alert that the agent makes about itself.
+fn own_alert(hostname: &str, metric: &str, severity: Severity, message: String, now: Now) -> Alert {
+    let timestamp = timestamp(now);
+    Alert {
+        hostname: hostname.to_owned(),
+        severity,
+        metric: metric.to_owned(),
+        value: 1.0,
+        threshold: None,
+        message,
+        labels: BTreeMap::new(),
+        status: Status::Firing,
+        id: format!("{metric}-{}", now.wall_ns),
+        fingerprint: metric.to_owned(),
+        started_at: timestamp.clone(),
+        timestamp,
+        ended_at: None,
+        duration_secs: 0,
+        rule: metric.to_owned(),
+        source: vec!["agent".to_owned()],
+        runbook_url: None,
+        context: serde_json::Map::new(),
+    }
+}
+
+fn timestamp(now: Now) -> String {
+    let at = Timestamp::from_nanosecond(i128::from(now.wall_ns)).unwrap_or_default();
+    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The example of the contract.
+    pub(crate) fn gpu() -> Alert {
+        let mut alert = own_alert(
+            "gpu-server-01",
+            "gpu_temperature_celsius",
+            Severity::Critical,
+            String::new(),
+            Now::default(),
+        );
+        alert.timestamp = "2026-02-22T16:30:00+09:00".into();
+        alert.started_at = "2026-02-22T16:29:20+09:00".into();
+        alert.value = 87.0;
+        alert.threshold = Some(85.0);
+        alert.message = "GPU 0 temperature 87°C exceeds threshold 85°C".into();
+        alert.labels = [("gpu", "0"), ("model", "A100")].map(|(k, v)| (k.into(), v.into())).into();
+        alert.duration_secs = 40;
+        alert.id = "gpu-1".into();
+        alert.source = vec!["nvml".into()];
+        alert.context.insert("trend".into(), "rising".into());
+        alert
+    }
+
+    /// A message about an incident.
+    pub(crate) fn alert(id: &str, severity: Severity, status: Status) -> Alert {
+        Alert { id: id.into(), severity, status, message: format!("about {id}"), ..gpu() }
+    }
+}

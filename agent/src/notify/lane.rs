@@ -1,0 +1,387 @@
+//! One channel's way through the waiting alerts, pure: what to tell next, what to hold back, when to try again.
+//!
+//! Rules, in this order: messages about one incident keep their order; recoveries only to who was told;
+//! an update that a newer message makes needless is left out; what has failed less often goes first, so that a
+//! message that keeps failing does not stop the others; then the more severe.
+
+use super::backoff::{Backoff, MAX_RETRY_AFTER};
+use super::channel::{Route, SendError, Severities};
+use super::ledger::{Entry, Incident, Ledger, Seq, Slot};
+use super::limit::{Limiter, Limits, Window};
+use super::record::Outcome;
+use super::stats::ChannelStats;
+use crate::alert::{Severity, Status};
+use crate::text;
+use crate::time::Now;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// Age at which a message that cannot be delivered is given up, seconds: three days, a dead week-end.
+pub const EXPIRE_SECS: u64 = 72 * 3600;
+/// After so long without a message that could carry it, the number held back is sent by itself, seconds.
+pub const SUMMARY_SECS: u64 = 60;
+/// Incidents whose last message is remembered, for the interval between updates. The oldest goes first.
+const MAX_SPOKEN: usize = 1024;
+/// Characters of an error kept for the status page.
+const MAX_ERROR: usize = 300;
+
+/// What a channel can do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Tell this alert, and how many were held back before it.
+    Tell(Seq, u64),
+    /// Tell how many were held back.
+    Summary(u64),
+    /// Nothing before this moment of the monotonic clock, nanoseconds.
+    Wait(u64),
+    /// Nothing.
+    Idle,
+}
+
+/// What became of alerts without being sent.
+pub type Settled = Vec<(Seq, Outcome)>;
+
+/// The state of one channel.
+#[derive(Debug)]
+pub struct Lane {
+    /// Its place in the ledger's sets.
+    pub slot: Slot,
+    /// Severities it gets.
+    pub severities: Severities,
+    backoff: Backoff,
+    limits: Limits,
+    limiter: Limiter,
+    /// The message under way.
+    flight: Option<Flight>,
+    /// Failures in a row.
+    failures: u32,
+    /// Nothing is sent before, nanoseconds of the monotonic clock.
+    ready_ns: u64,
+    /// Messages that failed.
+    tries: HashMap<Seq, Try>,
+    /// The last message about each incident.
+    spoken: BTreeMap<Incident, Spoken>,
+    /// Held back and not yet told of.
+    held_back: u64,
+    held_at: Now,
+    stats: ChannelStats,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    seq: Option<Seq>,
+    incident: Option<(Incident, Severity)>,
+    counted: Option<Now>,
+    held_back: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Try {
+    count: u32,
+    ready_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Spoken {
+    at: Now,
+    severity: Severity,
+}
+
+/// The oldest waiting message of an incident and what waits behind it.
+struct Head<'a> {
+    seq: Seq,
+    entry: &'a Entry,
+    /// Something newer says more.
+    outdone: bool,
+}
+
+impl Lane {
+    /// A fresh one.
+    pub fn new(slot: Slot, route: &Route, limits: Limits) -> Self {
+        Self {
+            slot,
+            severities: route.severities,
+            backoff: route.backoff,
+            limits,
+            limiter: Limiter::new(&limits),
+            flight: None,
+            failures: 0,
+            ready_ns: 0,
+            tries: HashMap::new(),
+            spoken: BTreeMap::new(),
+            held_back: 0,
+            held_at: Now::default(),
+            stats: ChannelStats { name: route.channel.name().to_owned(), ..ChannelStats::default() },
+        }
+    }
+
+    /// Whether a message is under way.
+    pub fn is_busy(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Decides what to do now. What is decided without sending lands in `settled`, and in the ledger.
+    pub fn next(&mut self, now: Now, ledger: &mut Ledger, total: &mut Window, settled: &mut Settled) -> Next {
+        if self.flight.is_some() {
+            return Next::Idle;
+        }
+        if now.mono_ns < self.ready_ns {
+            return Next::Wait(self.ready_ns);
+        }
+        loop {
+            let before = settled.len();
+            let next = self.pass(now, ledger, total, settled);
+            for (seq, outcome) in &settled[before..] {
+                ledger.settle(*seq, self.slot, false);
+                self.count(*seq, *outcome);
+            }
+            // What was settled may have stood before something that can go.
+            if settled.len() == before || self.flight.is_some() {
+                return next;
+            }
+        }
+    }
+
+    fn pass(&mut self, now: Now, ledger: &Ledger, total: &mut Window, settled: &mut Settled) -> Next {
+        let (mut ready, mut wake) = (Vec::new(), u64::MAX);
+        for head in self.heads(ledger) {
+            match self.judge(&head, now, ledger) {
+                Verdict::Settle(outcome) => settled.push((head.seq, outcome)),
+                Verdict::Wait(until) => wake = wake.min(until),
+                Verdict::Ready => {
+                    let failures = self.tries.get(&head.seq).map_or(0, |t| t.count);
+                    ready.push(((failures, Reverse(head.entry.severity), head.seq), head.entry));
+                }
+            }
+        }
+        ready.sort_unstable_by_key(|(rank, _)| *rank);
+        for ((_, _, seq), entry) in ready {
+            match self.admit(entry, now, total) {
+                Ok(counted) => {
+                    let incident = Some((entry.incident, entry.severity));
+                    let held_back = self.held_back;
+                    self.flight = Some(Flight { seq: Some(seq), incident, counted, held_back });
+                    return Next::Tell(seq, held_back);
+                }
+                Err(()) => {
+                    settled.push((seq, Outcome::Limited));
+                    self.held_back += 1;
+                    self.held_at = now;
+                }
+            }
+        }
+        self.summary(now, total, wake)
+    }
+
+    /// The first waiting message of each incident, oldest first.
+    fn heads<'a>(&self, ledger: &'a Ledger) -> Vec<Head<'a>> {
+        let mut heads: Vec<Head<'a>> = Vec::new();
+        let mut known: HashMap<Incident, usize> = HashMap::new();
+        for (seq, entry) in ledger.iter().filter(|(_, e)| e.due.has(self.slot)) {
+            if let Some(at) = known.get(&entry.incident) {
+                let head = &mut heads[*at];
+                head.outdone |= entry.status == Status::Resolved || entry.severity >= head.entry.severity;
+            } else {
+                known.insert(entry.incident, heads.len());
+                heads.push(Head { seq, entry, outdone: false });
+            }
+        }
+        heads
+    }
+
+    fn judge(&self, head: &Head<'_>, now: Now, ledger: &Ledger) -> Verdict {
+        let Head { seq, entry, outdone } = head;
+        if entry.age_secs(now) > EXPIRE_SECS {
+            return Verdict::Settle(Outcome::Expired);
+        }
+        let told = || ledger.was_told(entry.incident, self.slot);
+        match entry.status {
+            Status::Resolved if !told() => return Verdict::Settle(Outcome::Untold),
+            Status::Updated if *outdone && told() => return Verdict::Settle(Outcome::Superseded),
+            Status::Firing | Status::Updated | Status::Resolved => {}
+        }
+        let failed = self.tries.get(seq).map_or(0, |t| t.ready_ns);
+        let until = failed.max(self.quiet_until(entry));
+        if until > now.mono_ns { Verdict::Wait(until) } else { Verdict::Ready }
+    }
+
+    /// An update that is no worse than what was said waits for `min_interval_secs`.
+    fn quiet_until(&self, entry: &Entry) -> u64 {
+        match (entry.status, self.spoken.get(&entry.incident)) {
+            (Status::Updated, Some(last)) if entry.severity <= last.severity => {
+                last.at.plus_secs(self.limits.min_interval_secs).mono_ns
+            }
+            _ => 0,
+        }
+    }
+
+    /// Asks the limits: the moment at which the message was counted, none for one that need not be.
+    fn admit(&mut self, entry: &Entry, now: Now, total: &mut Window) -> Result<Option<Now>, ()> {
+        let free = entry.status == Status::Resolved
+            || entry.severity == Severity::Emergency && self.limits.emergency_bypass;
+        if free {
+            return Ok(None);
+        }
+        self.limiter.take(now, total).map(|()| Some(now)).map_err(drop)
+    }
+
+    fn summary(&mut self, now: Now, total: &mut Window, wake: u64) -> Next {
+        let wait = if wake == u64::MAX { Next::Idle } else { Next::Wait(wake) };
+        if self.held_back == 0 {
+            return wait;
+        }
+        let due = self.held_at.plus_secs(SUMMARY_SECS).mono_ns;
+        if due > now.mono_ns {
+            return Next::Wait(due.min(wake));
+        }
+        if self.limiter.take(now, total).is_err() {
+            self.held_at = now;
+            return Next::Wait(now.plus_secs(SUMMARY_SECS).mono_ns.min(wake));
+        }
+        let held_back = self.held_back;
+        self.flight = Some(Flight { seq: None, incident: None, counted: Some(now), held_back });
+        Next::Summary(held_back)
+    }
+
+    /// Takes in how the message under way fared; returns its fate if that is now decided. `random` is from 0
+    /// to 1.
+    pub fn finished(
+        &mut self,
+        now: Now,
+        result: Result<(), SendError>,
+        random: f64,
+        ledger: &mut Ledger,
+        total: &mut Window,
+    ) -> Option<(Seq, Outcome)> {
+        let flight = self.flight.take()?;
+        let outcome = match result {
+            Ok(()) => {
+                self.succeeded(now, flight);
+                Outcome::Delivered
+            }
+            Err(SendError::Refused { why }) => {
+                self.give_back(flight, total);
+                self.failures = 0;
+                self.note(&why);
+                tracing::error!(channel = %self.stats.name, why = %self.error(), "an alert was refused for good");
+                Outcome::Refused
+            }
+            Err(SendError::Retry { after, why }) => {
+                self.give_back(flight, total);
+                self.note(&why);
+                self.failed(now, flight.seq, after, random);
+                return None;
+            }
+        };
+        let seq = flight.seq?;
+        ledger.settle(seq, self.slot, outcome == Outcome::Delivered);
+        self.count(seq, outcome);
+        Some((seq, outcome))
+    }
+
+    /// The text of the message under way could not be read back.
+    pub fn unreadable(&mut self, ledger: &mut Ledger, total: &mut Window) -> Option<(Seq, Outcome)> {
+        let flight = self.flight.take()?;
+        self.give_back(flight, total);
+        let seq = flight.seq?;
+        ledger.settle(seq, self.slot, false);
+        self.count(seq, Outcome::Unreadable);
+        Some((seq, Outcome::Unreadable))
+    }
+
+    fn succeeded(&mut self, now: Now, flight: Flight) {
+        if self.failures > 0 {
+            tracing::info!(channel = %self.stats.name, failures = self.failures, "alerts are delivered again");
+        }
+        if self.tries.len() > 1 {
+            // It was the channel, not one message: now severity decides again.
+            self.tries.clear();
+        }
+        self.failures = 0;
+        self.held_back = self.held_back.saturating_sub(flight.held_back);
+        let Some((incident, severity)) = flight.incident else { return };
+        if self.spoken.len() >= MAX_SPOKEN {
+            let oldest = self.spoken.iter().min_by_key(|(_, s)| s.at).map(|(i, _)| *i);
+            oldest.map(|incident| self.spoken.remove(&incident));
+        }
+        self.spoken.insert(incident, Spoken { at: now, severity });
+    }
+
+    fn failed(&mut self, now: Now, seq: Option<Seq>, after: Option<Duration>, random: f64) {
+        self.stats.retries += 1;
+        self.failures = self.failures.saturating_add(1);
+        let wait =
+            self.backoff.delay(self.failures, random).max(after.unwrap_or_default().min(MAX_RETRY_AFTER));
+        self.ready_ns = later(now, wait);
+        if let Some(seq) = seq {
+            let attempt = self.tries.entry(seq).or_default();
+            attempt.count = attempt.count.saturating_add(1);
+            attempt.ready_ns = later(now, self.backoff.delay(attempt.count, random).max(wait));
+        }
+        // Once at the first failure, and once when it turns out to last.
+        if self.failures == 1 || self.failures == self.backoff.quick.saturating_add(1) {
+            tracing::warn!(
+                channel = %self.stats.name, failures = self.failures, why = %self.error(),
+                "an alert could not be delivered; it is kept and tried again for {} h", EXPIRE_SECS / 3600
+            );
+        }
+    }
+
+    fn give_back(&mut self, flight: Flight, total: &mut Window) {
+        if let Some(at) = flight.counted {
+            self.limiter.give_back(at, total);
+        }
+    }
+
+    fn note(&mut self, why: &str) {
+        self.stats.last_error = Some(text::clean(why, MAX_ERROR));
+    }
+
+    fn error(&self) -> &str {
+        self.stats.last_error.as_deref().unwrap_or_default()
+    }
+
+    fn count(&mut self, seq: Seq, outcome: Outcome) {
+        self.tries.remove(&seq);
+        let stats = &mut self.stats;
+        match outcome {
+            Outcome::Delivered => stats.delivered += 1,
+            Outcome::Refused => stats.refused += 1,
+            Outcome::Expired => stats.expired += 1,
+            Outcome::Limited => stats.limited += 1,
+            Outcome::Superseded => stats.superseded += 1,
+            Outcome::Unreadable => stats.lost += 1,
+            Outcome::Untold | Outcome::Gone => {}
+        }
+        if outcome == Outcome::Expired {
+            tracing::error!(channel = %stats.name, "an alert was given up after {} h", EXPIRE_SECS / 3600);
+        }
+    }
+
+    /// An alert that was waiting here fell to a limit of the outbox.
+    pub fn lost(&mut self, seq: Seq) {
+        self.tries.remove(&seq);
+        self.stats.lost += 1;
+    }
+
+    /// What the status page shows.
+    pub fn stats(&self, ledger: &Ledger) -> ChannelStats {
+        let queued = ledger.iter().filter(|(_, e)| e.due.has(self.slot)).count() as u64;
+        ChannelStats { queued, failing: self.failures, ..self.stats.clone() }
+    }
+}
+
+enum Verdict {
+    Ready,
+    Wait(u64),
+    Settle(Outcome),
+}
+
+fn later(now: Now, wait: Duration) -> u64 {
+    now.mono_ns.saturating_add(wait.as_nanos() as u64)
+}
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

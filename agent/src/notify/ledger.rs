@@ -1,0 +1,375 @@
+//! What the outbox knows of each alert, in memory and without I/O: who still has to tell it, who has, and where
+//! its text lies in the file. The texts themselves stay on disk, so ten thousand waiting alerts cost a megabyte.
+
+use super::record::Place;
+use crate::alert::{Alert, Severity, Status};
+use crate::time::Now;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+/// Most alerts kept, told ones included. At the limit the oldest told one goes, else the oldest of the least
+/// severity.
+pub const MAX_ALERTS: usize = 10_000;
+/// Most bytes of alerts kept; half of the largest file, the other half is for what is dead until compaction.
+pub const MAX_BYTES: u64 = 8 << 20;
+/// Most alerts kept in memory while the disk does not take them. Same policy at the limit.
+pub const MAX_UNSTORED: usize = 1000;
+/// Stored alerts whose text also stays in memory, so that telling them needs no disk. The oldest goes first.
+pub const MAX_HOT: usize = 128;
+/// Told alerts that are remembered.
+pub const MAX_RECENT: usize = 1000;
+/// How long a told alert whose incident is over is remembered, seconds.
+pub const RECENT_SECS: u64 = 3600;
+/// Most channels, over all configurations that one file has seen.
+pub const MAX_CHANNELS: usize = 32;
+/// No clock that was set shows an earlier time, Unix seconds (September 2020).
+const CLOCK_UNSET: i64 = 1_600_000_000;
+
+/// Number of an accepted alert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+/// A channel's place in a [`Set`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(u8);
+
+impl Slot {
+    /// Its name in a list as [`Ledger::all_names`] gives it.
+    pub fn of(self, names: &[String]) -> Option<&str> {
+        names.get(usize::from(self.0)).map(String::as_str)
+    }
+}
+
+/// A set of channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Set(u32);
+
+impl Set {
+    /// Whether nobody is in it.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+    /// Whether `slot` is in it.
+    pub fn has(self, slot: Slot) -> bool {
+        self.0 & 1 << slot.0 != 0
+    }
+    /// Adds `slot`.
+    pub fn add(&mut self, slot: Slot) {
+        self.0 |= 1 << slot.0;
+    }
+    /// Takes `slot` out.
+    pub fn remove(&mut self, slot: Slot) {
+        self.0 &= !(1 << slot.0);
+    }
+    /// Both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+    /// What is only in `self`.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+    /// All members.
+    pub fn slots(self) -> impl Iterator<Item = Slot> {
+        (0..MAX_CHANNELS as u8).map(Slot).filter(move |s| self.has(*s))
+    }
+}
+
+/// Which incident, as a hash of the alert's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incident(u64);
+
+impl Incident {
+    /// The incident an alert is about.
+    pub fn of(alert: &Alert) -> Self {
+        let mut hasher = DefaultHasher::new();
+        alert.id.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// One alert.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where its text lies; nowhere while the disk has not taken it.
+    pub place: Option<Place>,
+    /// Its text, while it is in memory.
+    pub held: Option<Arc<Alert>>,
+    /// When it was accepted, Unix seconds; for the file.
+    pub at: i64,
+    /// When it was accepted, nanoseconds of the monotonic clock, before the boot if negative; for ages, so that
+    /// a clock that is set does not make it old.
+    pub born_ns: i64,
+    /// How bad.
+    pub severity: Severity,
+    /// Where the incident stands.
+    pub status: Status,
+    /// Which incident.
+    pub incident: Incident,
+    /// Channels that still have to tell it.
+    pub due: Set,
+    /// Channels that have told it.
+    pub told: Set,
+}
+
+impl Entry {
+    /// An alert accepted now.
+    pub fn new(alert: Arc<Alert>, now: Now, due: Set) -> Self {
+        Self {
+            place: None,
+            at: now.wall_ns.div_euclid(1_000_000_000),
+            born_ns: now.mono_ns as i64,
+            severity: alert.severity,
+            status: alert.status,
+            incident: Incident::of(&alert),
+            held: Some(alert),
+            due,
+            told: Set::default(),
+        }
+    }
+
+    /// An alert found in the file, accepted `at` Unix seconds.
+    pub fn recovered(alert: &Alert, place: Place, at: i64, now: Now) -> Self {
+        let age = (now.wall_ns.div_euclid(1_000_000_000).saturating_sub(at)).max(0);
+        let age = if at < CLOCK_UNSET { 0 } else { age };
+        Self {
+            place: Some(place),
+            held: None,
+            at,
+            born_ns: (now.mono_ns as i64).saturating_sub(age.saturating_mul(1_000_000_000)),
+            severity: alert.severity,
+            status: alert.status,
+            incident: Incident::of(alert),
+            due: Set::default(),
+            told: Set::default(),
+        }
+    }
+
+    /// Bytes it takes in the file.
+    fn bytes(&self) -> u64 {
+        self.place.map_or(0, |p| u64::from(p.len) + 1)
+    }
+
+    /// Seconds since it was accepted.
+    pub fn age_secs(&self, now: Now) -> u64 {
+        (now.mono_ns as i64).saturating_sub(self.born_ns).max(0) as u64 / 1_000_000_000
+    }
+}
+
+/// All alerts of the outbox.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    entries: BTreeMap<Seq, Entry>,
+    names: Vec<String>,
+    next: u64,
+}
+
+impl Ledger {
+    /// The slot of a channel; none when too many names were seen.
+    pub fn slot(&mut self, name: &str) -> Option<Slot> {
+        if let Some(at) = self.names.iter().position(|n| n == name) {
+            return Some(Slot(at as u8));
+        }
+        (self.names.len() < MAX_CHANNELS).then(|| {
+            self.names.push(name.to_owned());
+            Slot(self.names.len() as u8 - 1)
+        })
+    }
+
+    /// Name of a slot.
+    pub fn name(&self, slot: Slot) -> &str {
+        slot.of(&self.names).unwrap_or("?")
+    }
+
+    /// Names of all slots, in their order.
+    pub fn all_names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Names of a set.
+    pub fn names(&self, set: Set) -> impl Iterator<Item = &str> {
+        set.slots().map(|slot| self.name(slot))
+    }
+
+    /// Slots of names; unknown ones beyond [`MAX_CHANNELS`] are left out.
+    pub fn set<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Set {
+        let mut set = Set::default();
+        for slot in names.filter_map(|name| self.slot(name)) {
+            set.add(slot);
+        }
+        set
+    }
+
+    /// Takes in a new alert.
+    pub fn push(&mut self, entry: Entry) -> Seq {
+        let seq = Seq(self.next);
+        self.insert(seq, entry);
+        seq
+    }
+
+    /// Takes in an alert from the file.
+    pub fn insert(&mut self, seq: Seq, entry: Entry) {
+        self.next = self.next.max(seq.0.saturating_add(1));
+        self.entries.insert(seq, entry);
+    }
+
+    /// One alert.
+    pub fn get(&self, seq: Seq) -> Option<&Entry> {
+        self.entries.get(&seq)
+    }
+
+    /// One alert, to be changed.
+    pub fn get_mut(&mut self, seq: Seq) -> Option<&mut Entry> {
+        self.entries.get_mut(&seq)
+    }
+
+    /// All alerts, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Seq, &Entry)> {
+        self.entries.iter().map(|(seq, entry)| (*seq, entry))
+    }
+
+    /// Number of alerts.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of the file that are still of use.
+    pub fn live_bytes(&self) -> u64 {
+        self.entries.values().map(Entry::bytes).sum()
+    }
+
+    /// Whether `slot` was told anything of the incident.
+    pub fn was_told(&self, incident: Incident, slot: Slot) -> bool {
+        self.entries.values().any(|e| e.incident == incident && e.told.has(slot))
+    }
+
+    /// Channels that were told of the incident or still have to be: those its recovery is meant for.
+    pub fn audience(&self, incident: Incident) -> Set {
+        let of_it = self.entries.values().filter(|e| e.incident == incident);
+        of_it.fold(Set::default(), |set, e| set.union(e.due).union(e.told))
+    }
+
+    /// Notes what became of an alert on one channel.
+    pub fn settle(&mut self, seq: Seq, slot: Slot, told: bool) {
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            entry.due.remove(slot);
+            if told {
+                entry.told.add(slot);
+            }
+        }
+    }
+
+    /// After a rewrite: takes over the new places. Alerts that could not be copied are dropped and returned,
+    /// since their old places mean nothing in the new file.
+    pub fn moved(&mut self, places: &[(Seq, Place)]) -> Vec<(Seq, Entry)> {
+        self.entries.values_mut().for_each(|e| e.place = None);
+        self.stored(places);
+        self.entries.extract_if(.., |_, e| e.place.is_none() && e.held.is_none()).collect()
+    }
+
+    /// Takes over the places of alerts that were written.
+    pub fn stored(&mut self, places: &[(Seq, Place)]) {
+        for (seq, place) in places {
+            if let Some(entry) = self.entries.get_mut(seq) {
+                entry.place = Some(*place);
+            }
+        }
+    }
+
+    /// Takes everybody but `known` out of all due lists; returns how many alerts that concerns.
+    pub fn retain_channels(&mut self, known: Set) -> usize {
+        let lost = self.entries.values_mut().filter(|e| !e.due.minus(known).is_empty());
+        lost.map(|e| e.due = e.due.minus(e.due.minus(known))).count()
+    }
+
+    /// Forgets told alerts beyond the newest [`MAX_RECENT`], and those older than [`RECENT_SECS`] whose incident
+    /// is over. What was told of an incident is remembered while somebody still has to tell the rest of it.
+    pub fn forget_told(&mut self, now: Now) {
+        let incidents = |wanted: fn(&Entry) -> bool| -> HashSet<Incident> {
+            self.entries.values().filter(|e| wanted(e)).map(|e| e.incident).collect()
+        };
+        let over = incidents(|e| e.status == Status::Resolved);
+        let open = incidents(|e| !e.due.is_empty());
+        let done = |e: &Entry| !open.contains(&e.incident);
+        let mut surplus = self.entries.values().filter(|e| done(e)).count().saturating_sub(MAX_RECENT);
+        self.entries.retain(|_, entry| {
+            let old = over.contains(&entry.incident) && entry.age_secs(now) > RECENT_SECS;
+            let forget = done(entry) && (surplus > 0 || old);
+            surplus -= usize::from(forget && surplus > 0);
+            !forget
+        });
+    }
+
+    /// Drops alerts until all limits hold; returns those that somebody still had to tell.
+    pub fn enforce(&mut self) -> Vec<(Seq, Entry)> {
+        let mut use_ = Use::of(&self.entries);
+        if use_.fits() {
+            return Vec::new();
+        }
+        let rank = |e: &Entry| if e.due.is_empty() { None } else { Some(e.severity) };
+        let mut order: Vec<_> = self.entries.iter().map(|(seq, e)| (rank(e), *seq)).collect();
+        order.sort_unstable();
+        let mut lost = Vec::new();
+        for (rank, seq) in order {
+            let Some(entry) = self.entries.get(&seq).filter(|e| use_.gains_by(e)) else { continue };
+            use_.take(entry);
+            lost.extend(self.entries.remove_entry(&seq).filter(|_| rank.is_some()));
+        }
+        lost
+    }
+
+    /// Lets go of texts that the file has too: of told alerts, and of the oldest beyond [`MAX_HOT`].
+    pub fn cool(&mut self) {
+        let mut room = MAX_HOT;
+        for entry in self.entries.values_mut().rev().filter(|e| e.place.is_some() && e.held.is_some()) {
+            if entry.due.is_empty() || room == 0 {
+                entry.held = None;
+            } else {
+                room -= 1;
+            }
+        }
+    }
+}
+
+/// How much of the limits is used.
+#[derive(Debug)]
+struct Use {
+    alerts: usize,
+    unstored: usize,
+    bytes: u64,
+}
+
+impl Use {
+    fn of(entries: &BTreeMap<Seq, Entry>) -> Self {
+        let unstored = entries.values().filter(|e| e.place.is_none()).count();
+        Self { alerts: entries.len(), unstored, bytes: entries.values().map(Entry::bytes).sum() }
+    }
+    fn fits(&self) -> bool {
+        self.alerts <= MAX_ALERTS && self.unstored <= MAX_UNSTORED && self.bytes <= MAX_BYTES
+    }
+    /// Whether a limit is broken and dropping `entry` helps.
+    fn gains_by(&self, entry: &Entry) -> bool {
+        self.alerts > MAX_ALERTS
+            || self.bytes > MAX_BYTES && entry.place.is_some()
+            || self.unstored > MAX_UNSTORED && entry.place.is_none()
+    }
+    fn take(&mut self, entry: &Entry) {
+        self.alerts -= 1;
+        self.unstored -= usize::from(entry.place.is_none());
+        self.bytes -= entry.bytes();
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

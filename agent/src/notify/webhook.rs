@@ -1,0 +1,126 @@
+//! Alerts as JSON to any HTTP server.
+
+use super::backoff::Backoff;
+use super::channel::{Channel, Made, SendError, Sending};
+use super::http::{self, Http};
+use crate::alert::Alert;
+use crate::config::Config;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Its section below `[alerting]`.
+pub const NAME: &str = "webhook";
+
+/// Made as the configuration says.
+pub(super) fn make(config: &Config) -> Result<Option<Made>, String> {
+    let section = &config.alerting.webhook;
+    if !section.enabled {
+        return Ok(None);
+    }
+    let channel = Webhook::new(&Options {
+        url: section.url.clone(),
+        method: section.method.name(),
+        headers: section.headers.clone(),
+        timeout: Duration::from_secs(section.timeout_secs),
+    });
+    Ok(Some(Made {
+        channel: Arc::new(channel.map_err(|why| format!("alerting.webhook: {why}"))?),
+        backoff: Backoff { quick: section.retry_count, ..Backoff::default() },
+        min_severity: section.min_severity,
+        severity_filter: section.severity_filter.clone(),
+    }))
+}
+
+/// Where to and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The endpoint.
+    pub url: SecretString,
+    /// HTTP method.
+    pub method: &'static str,
+    /// Further headers.
+    pub headers: BTreeMap<String, SecretString>,
+    /// Longest time for a request.
+    pub timeout: Duration,
+}
+
+/// The channel.
+#[derive(Debug)]
+pub struct Webhook {
+    http: Http,
+}
+
+impl Webhook {
+    /// Checks the options; connects to nothing.
+    ///
+    /// # Errors
+    /// A sentence without secrets.
+    pub fn new(options: &Options) -> Result<Self, String> {
+        let Options { url, method, headers, timeout } = options;
+        let mut http = Http::new(url, method, *timeout)?;
+        http.header("content-type", &http::JSON.into())?;
+        for (name, value) in headers {
+            http.header(name, value)?;
+        }
+        Ok(Self { http })
+    }
+}
+
+impl Channel for Webhook {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn send<'a>(&'a self, alert: &'a Alert, _: &'a str) -> Sending<'a> {
+        Box::pin(async move {
+            let body = serde_json::to_vec(alert)
+                .map_err(|error| SendError::refused(format!("the alert is no JSON: {error}")))?;
+            self.http.send(body).await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, headers: &[(&str, &str)], expect: Result<(), &str>) {
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).into())).collect();
+        let options = Options { url: url.into(), method: "POST", headers, timeout: Duration::from_secs(1) };
+        let made = Webhook::new(&options).map(drop);
+        match (made, expect) {
+            (Ok(()), Ok(())) => {}
+            (Err(why), Err(part)) => {
+                assert!(why.contains(part), "{why}");
+                assert!(!why.contains("s3cret"), "{why}");
+            }
+            (made, expect) => panic!("{url}: {made:?}, expected {expect:?}"),
+        }
+    }
+
+    #[test]
+    fn options_are_judged_without_telling_secrets() {
+        check("http://collector/alerts", &[], Ok(()));
+        check("http://user:s3cret@[::1]:8080/x?token=s3cret", &[("X-Key", "s3cret")], Ok(()));
+        check("", &[], Err("url is empty"));
+        check("s3cret", &[], Err("is not an address"));
+        check("ftp://host/s3cret", &[], Err("must begin with http"));
+        check("http://", &[], Err("is not an address"));
+        check("http://host/", &[("bad name", "s3cret")], Err("`bad name` is not the name of an HTTP header"));
+        check("http://host/", &[("X-Key", "s3cret\r\nX: y")], Err("`X-Key` has a value that"));
+    }
+
+    #[test]
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+    fn https_is_taken_with_tls() {
+        check("https://collector/alerts", &[], Ok(()));
+    }
+
+    #[test]
+    #[cfg(not(any(feature = "tls-rustls", feature = "tls-native")))]
+    fn https_is_an_error_without_tls() {
+        check("https://collector/s3cret", &[], Err("this build has no TLS"));
+    }
+}
