@@ -33,6 +33,7 @@ pub struct HistValue {
 }
 
 /// Bucket of a latency, always below [`HIST_BUCKETS`].
+#[expect(clippy::inline_always, reason = "a BPF program must not call another function")]
 #[inline(always)]
 pub const fn bucket_of(ns: u64) -> usize {
     if ns < 1 << HIST_MIN_SHIFT {
@@ -41,7 +42,7 @@ pub const fn bucket_of(ns: u64) -> usize {
     if ns >= 1 << (HIST_MIN_SHIFT + HIST_OCTAVES) {
         return HIST_BUCKETS - 1;
     }
-    let octave = 63 - ns.leading_zeros();
+    let octave = ns.ilog2();
     let sub = (ns >> (octave - HIST_SUB_BITS)) as u32 & ((1 << HIST_SUB_BITS) - 1);
     (1 + ((octave - HIST_MIN_SHIFT) << HIST_SUB_BITS) + sub) as usize
 }

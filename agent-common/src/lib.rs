@@ -183,6 +183,7 @@ impl IoOp {
 
     /// The kind that the first two letters of `rwbs` tell (`blk_fill_rwbs`, `block/blk-core.c` and
     /// `kernel/trace/blktrace.c`): a write with a flush before it is `FW…`, a bare flush `FF`.
+    #[expect(clippy::inline_always, reason = "a BPF program must not call another function")]
     #[inline(always)]
     pub const fn from_rwbs(first: u8, second: u8) -> Self {
         let letter = if first == b'F' { second } else { first };

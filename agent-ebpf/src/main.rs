@@ -5,7 +5,10 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
-#![expect(internal_features, reason = "atomic add: the target has no compare-and-swap, so core hides fetch_add")]
+#![expect(
+    internal_features,
+    reason = "atomic add: the target has no compare-and-swap, so core hides fetch_add"
+)]
 
 mod block_io;
 mod ctx;

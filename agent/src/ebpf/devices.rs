@@ -71,7 +71,7 @@ mod tests {
         let sda = 8 << 20;
         for (line, expect) in [
             ("   8       0 sda 1 2 3", Some((sda, "sda"))),
-            (" 259 17 nvme1n1p17", Some((259 << 20 | 17, "nvme1n1p17"))),
+            (" 259 17 nvme1n1p17", Some(((259 << 20) + 17, "nvme1n1p17"))),
             ("4095 1048575 x", Some((u32::MAX, "x"))),
             ("4096 0 x", None),
             ("8 1048576 x", None),

@@ -20,7 +20,9 @@ fn shard(latencies_ms: &[u64], errors: u64) -> HistValue {
 
 fn pass(series: &mut Series, samples: &mut Samples, shards: &[HistValue]) -> Batch {
     series.begin();
-    shards.iter().for_each(|s| series.add(s));
+    for shard in shards {
+        series.add(shard);
+    }
     samples.begin("ebpf", Now::default(), None);
     series.put("sda", "read", samples);
     samples.finish()

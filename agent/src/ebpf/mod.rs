@@ -41,7 +41,6 @@ use crate::time::{MILLI, Now};
 
 /// The keys of `[ebpf]` that concern loading.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "one switch a probe, as in the configuration")]
 pub struct Options {
     /// Probe on OOM kills.
     pub oom: bool,
@@ -223,23 +222,23 @@ impl<'a> Loading<'a> {
         self.add_settings(sizes);
         let mut loader = Loader::new(&self.constants, sizes)?;
         loader.make_shared_maps()?;
+        let shared_bytes: u64 = loader.maps().map(|map| self.memory_of(map)).sum();
         self.keep_alive(|probe| loader.make_maps(probe));
         let probes: Vec<_> = self.alive.iter().map(|(probe, _)| *probe).collect();
         loader.relocate(&probes)?;
-        let mut map_bytes = loader.maps().map(|map| self.memory_of(map)).sum();
         let transport = self.open_transport(&mut loader, &cpus)?;
-        map_bytes += transport.bytes();
         let stats = take(&mut loader, names::STATS, Stats::new)?;
         let attached = self.attach(&mut loader, &*transport, cpus[0]);
         if attached.is_empty() {
             return Ok(None);
         }
+        let probe_bytes: u64 = loader.probe_maps().map(|map| self.memory_of(map)).sum();
         Ok(Some(Ebpf {
+            map_bytes: shared_bytes + probe_bytes + transport.bytes(),
             transport,
             _attached: attached,
             stats: Arc::new(stats),
             histograms: take(&mut loader, names::HIST, HistMap::new).ok(),
-            map_bytes,
             threshold_ms: self.options.io_latency_threshold_ms as f64,
             lost: 0,
             reported: Counts::default(),
@@ -252,8 +251,8 @@ impl<'a> Loading<'a> {
         let mut attached = Vec::new();
         for (probe, found) in std::mem::take(&mut self.alive) {
             match attach_all(loader, &found, cpu) {
-                Ok(more) => {
-                    attached.extend(more);
+                Ok(attachments) => {
+                    attached.extend(attachments);
                     let mode = format!("{} and {}", attach::MODE, transport.name());
                     self.states.push((probe, ProbeState::On { mode }));
                 }
@@ -341,6 +340,6 @@ fn buffer_error(error: PerfBufferError) -> io::Error {
         | PerfBufferError::MMapError { io_error }
         | PerfBufferError::PerfEventEnableError { io_error }
         | PerfBufferError::IOError(io_error) => io_error,
-        other => io::Error::other(other),
+        other @ PerfBufferError::InvalidPageCount { .. } => io::Error::other(other),
     }
 }

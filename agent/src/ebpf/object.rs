@@ -12,7 +12,7 @@ use aya::maps::{MapData, MapError};
 use aya_obj::{EbpfSectionKind, Object};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::probes::{Constant, Probe};
+use super::probes::{Constant, PROBES, Probe};
 use super::remedy::{Failure, Step};
 use super::sys;
 
@@ -153,9 +153,15 @@ impl Loader {
         self.maps.remove(name)
     }
 
-    /// The maps made so far.
+    /// The maps it holds.
     pub(super) fn maps(&self) -> impl Iterator<Item = &MapData> {
         self.maps.values()
+    }
+
+    /// Those of them that belong to one probe each.
+    pub(super) fn probe_maps(&self) -> impl Iterator<Item = &MapData> {
+        let owned = |name: &str| PROBES.iter().any(|probe| probe.maps.contains(&name));
+        self.maps.iter().filter(move |(name, _)| owned(name)).map(|(_, map)| map)
     }
 }
 
@@ -167,8 +173,8 @@ fn raise_memlock() -> bool {
 /// The verifier ends with a line of statistics; the one before says what it did not like.
 fn last_line(log: &[u8]) -> String {
     let text = String::from_utf8_lossy(log);
-    let lines = text.trim_end_matches('\0').lines().filter(|l| !l.is_empty() && !l.starts_with("processed "));
-    lines.last().unwrap_or_default().to_owned()
+    let mut lines = text.trim_end_matches('\0').lines().rev();
+    lines.find(|l| !l.is_empty() && !l.starts_with("processed ")).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

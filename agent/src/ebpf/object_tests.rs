@@ -1,5 +1,4 @@
 use super::*;
-use crate::ebpf::probes::PROBES;
 
 /// What `include/uapi/linux/bpf_common.h` and `bpf.h` call the parts of an instruction.
 mod isa {

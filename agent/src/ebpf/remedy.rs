@@ -71,7 +71,7 @@ pub struct Circumstances {
 impl Circumstances {
     /// Looks around.
     pub fn of(host: &dyn Host) -> Self {
-        let held = rustix::thread::capabilities(None).map(|c| c.effective).unwrap_or(CapabilitySet::empty());
+        let held = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |c| c.effective);
         Self {
             paranoid: read_text(host, "/proc/sys/kernel/perf_event_paranoid")
                 .ok()
