@@ -5,7 +5,7 @@ fn main() {
     use sysops_agent::ebpf::{Ebpf, Options};
 
     println!("before: {}", memory());
-    let (ebpf, reports) = Ebpf::load(&lab::Machine, &Options::default());
+    let (ebpf, reports) = Ebpf::load(&sysops_agent::host::live::LiveHost::default(), &Options::default());
     println!("loaded: {}", memory());
     for report in reports {
         println!("{}: {:?}", report.probe.name, report.state);

@@ -125,7 +125,9 @@ fn test_alert(config: &Config) -> ExitCode {
         println!("{:<12} FAILED: {problem}", "");
     }
     if results.is_empty() {
-        println!("no channel is enabled: nobody would hear of an alert. See docs/CONFIGURATION.md, [alerting.…]");
+        println!(
+            "no channel is enabled: nobody would hear of an alert. See docs/CONFIGURATION.md, [alerting.…]"
+        );
     }
     ExitCode::from(if failed { FAILED } else { 0 })
 }

@@ -49,7 +49,9 @@ fn load(options: &Options) -> Option<Ebpf> {
 fn drain(ebpf: &mut Ebpf) -> Vec<Event> {
     let (mut devices, mut events) = (Devices::default(), Vec::new());
     devices.begin();
-    ebpf.drain(now(), &mut |dev| devices.name(&LiveHost::default(), dev).map(str::to_owned), &mut |e| events.push(e));
+    ebpf.drain(now(), &mut |dev| devices.name(&LiveHost::default(), dev).map(str::to_owned), &mut |e| {
+        events.push(e)
+    });
     events
 }
 

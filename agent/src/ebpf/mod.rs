@@ -18,7 +18,7 @@ pub mod tracefs;
 pub mod transport;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use agent_common::{Stat, names};
@@ -134,6 +134,12 @@ impl Ebpf {
     /// Records that could not be decoded, since the start; not 0 only if agent and object do not fit.
     pub fn undecodable(&self) -> u64 {
         self.undecodable
+    }
+}
+
+impl AsRawFd for Ebpf {
+    fn as_raw_fd(&self) -> RawFd {
+        self.transport.as_fd().as_raw_fd()
     }
 }
 

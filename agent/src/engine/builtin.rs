@@ -4,8 +4,8 @@ use super::compose::condition::Culprits::{self, Cpu, Memory, Nobody};
 use super::condition::Policy;
 use super::limits::{Rule, Style};
 use crate::analyze::threshold::{Limits, Op};
-use crate::config::Thresholds;
 use crate::config::Threshold;
+use crate::config::Thresholds;
 
 struct Line {
     metric: &'static str,

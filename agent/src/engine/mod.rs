@@ -139,7 +139,7 @@ impl Engine {
     }
 
     /// Remembers what an earlier run of the agent told, so that it is not told again.
-    pub fn remember(&mut self, told: &[Alert], now: Now) {
+    pub fn remember<'a>(&mut self, told: impl IntoIterator<Item = &'a Alert>, now: Now) {
         for alert in told {
             for (at, body) in compose::recall::incidents(alert, &self.settings.identity.boot_id, now) {
                 self.incidents.remember(now, at, body);

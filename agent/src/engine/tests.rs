@@ -38,7 +38,7 @@ fn settings(group_secs: u64) -> Settings {
             policy: Policy { limits, for_secs: 30 },
             subject: "Disk usage of",
             shown: &["mount"],
-            style: crate::engine::limits::Style::Number(" %"),
+            style: limits::Style::Number(" %"),
             noun: "disk alerts",
             culprits: Culprits::Nobody,
         }],

@@ -12,6 +12,7 @@ pub mod clock;
 mod ethtool;
 pub mod fixture;
 pub mod live;
+pub mod state;
 
 /// What `statvfs` tells of a filesystem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

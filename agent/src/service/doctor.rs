@@ -28,11 +28,17 @@ pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
 fn privileges(host: &dyn Host) -> Feature {
     let status = read_text(host, "/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
-        status.lines().find_map(|l| l.strip_prefix(name)).and_then(|v| v.split_whitespace().next()).unwrap_or("")
+        status
+            .lines()
+            .find_map(|l| l.strip_prefix(name))
+            .and_then(|v| v.split_whitespace().next())
+            .unwrap_or("")
     };
     let (uid, caps) = (field("Uid:"), u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0));
-    let has: Vec<&str> = CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 1).map(|(_, name)| *name).collect();
-    let lacks: Vec<&str> = CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 0).map(|(_, name)| *name).collect();
+    let has: Vec<&str> =
+        CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 1).map(|(_, name)| *name).collect();
+    let lacks: Vec<&str> =
+        CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 0).map(|(_, name)| *name).collect();
     let has = if has.is_empty() { "none".into() } else { has.join(" ") };
     let reason = format!("uid {uid}; capabilities: {has}");
     if lacks.is_empty() {
@@ -76,9 +82,11 @@ fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
             Err(error @ CollectError::Denied { needs, .. }) => {
                 Feature::degraded(name, error.to_string(), format!("give the agent {needs}"))
             }
-            Err(error @ (CollectError::Read { .. } | CollectError::Parse { .. })) => {
-                Feature::degraded(name, error.to_string(), "look at the file; if the kernel is fine, report it as a bug")
-            }
+            Err(error @ (CollectError::Read { .. } | CollectError::Parse { .. })) => Feature::degraded(
+                name,
+                error.to_string(),
+                "look at the file; if the kernel is fine, report it as a bug",
+            ),
         }
     });
     let switched_off = crate::collect::COLLECTORS
@@ -92,18 +100,29 @@ fn channels(config: &Config) -> Vec<Feature> {
     let (routes, problems) = notify::routes(config);
     let mut features: Vec<Feature> = routes
         .iter()
-        .map(|r| Feature::on(format!("channel.{}", r.channel.name()), "configured; try it with: sysops-agent test-alert"))
+        .map(|r| {
+            Feature::on(
+                format!("channel.{}", r.channel.name()),
+                "configured; try it with: sysops-agent test-alert",
+            )
+        })
         .collect();
     features.extend(problems.into_iter().map(|p| Feature::broken("channel", p, "mend the configuration")));
     if features.is_empty() {
         let remedy = "enable one in [alerting.…]; see docs/CONFIGURATION.md";
-        features.push(Feature::broken("channel", "no channel is enabled: nobody would hear of an alert", remedy));
+        features.push(Feature::broken(
+            "channel",
+            "no channel is enabled: nobody would hear of an alert",
+            remedy,
+        ));
     }
     features
 }
 
-fn data_dir(path: &str) -> Feature {
-    match state::usable_dir(Path::new(path)) {
+fn data_dir(path: &Path) -> Feature {
+    let usable = state::usable_dir(path);
+    let path = path.display();
+    match usable {
         Ok(()) => Feature::on("outbox", format!("{path} keeps alerts until they are delivered")),
         Err(error) => Feature::degraded(
             "outbox",

@@ -18,7 +18,7 @@ use crate::watch::rules::{Custom, RuleSet};
 use crate::watch::scan::{Resume, Scanner};
 
 /// Kernel-event sources, opened but not yet read.
-pub struct Kernel {
+pub(super) struct Kernel {
     #[cfg(feature = "ebpf")]
     ebpf: Option<crate::ebpf::Ebpf>,
     kmsg: Option<KmsgWatch>,
@@ -29,7 +29,7 @@ pub struct Kernel {
 impl Kernel {
     /// Opens what can be opened. An error only where the configuration insists (`ebpf.enabled = "on"`) or
     /// a pattern cannot be used.
-    pub fn open(config: &Config, host: &Arc<dyn Host>, resume: Option<u64>) -> Result<Self, String> {
+    pub(super) fn open(config: &Config, host: &Arc<dyn Host>, resume: Option<u64>) -> Result<Self, String> {
         let mut kernel = Self {
             #[cfg(feature = "ebpf")]
             ebpf: None,
@@ -42,7 +42,12 @@ impl Kernel {
         Ok(kernel)
     }
 
-    fn open_kmsg(&mut self, config: &Config, host: &Arc<dyn Host>, resume: Option<u64>) -> Result<(), String> {
+    fn open_kmsg(
+        &mut self,
+        config: &Config,
+        host: &Arc<dyn Host>,
+        resume: Option<u64>,
+    ) -> Result<(), String> {
         const NAME: &str = "kernel_log";
         let section = &config.log_analyzer;
         if !section.enabled || !section.sources.contains(&LogSource::Dmesg) {
@@ -62,7 +67,10 @@ impl Kernel {
                 self.kmsg = Some(watch.enriched_by(Arc::clone(host)));
                 self.witnesses.oom.push(Source::Kmsg);
                 self.witnesses.hang.push(Source::Kmsg);
-                self.features.push(Feature::on(NAME, format!("{path}: OOM kills, hung tasks and all kernel-log rules")));
+                self.features.push(Feature::on(
+                    NAME,
+                    format!("{path}: OOM kills, hung tasks and all kernel-log rules"),
+                ));
             }
             Err(error) => {
                 tracing::warn!("kernel log: {error}; {}", error.remedy());
@@ -75,7 +83,9 @@ impl Kernel {
     #[cfg(not(feature = "ebpf"))]
     fn open_ebpf(&mut self, config: &Config, _: &Arc<dyn Host>) -> Result<(), String> {
         if config.ebpf.enabled == Switch::On {
-            return Err("ebpf.enabled = \"on\", but this build has no eBPF; use a build with the feature ebpf".into());
+            return Err(
+                "ebpf.enabled = \"on\", but this build has no eBPF; use a build with the feature ebpf".into(),
+            );
         }
         self.features.push(Feature::off("ebpf", "not in this build; the kernel log stands in"));
         Ok(())
@@ -128,23 +138,27 @@ impl Kernel {
     }
 
     /// Sources that are up.
-    pub fn witnesses(&self) -> Witnesses {
+    pub(super) fn witnesses(&self) -> Witnesses {
         self.witnesses.clone()
     }
 
     /// How each source stands.
-    pub fn features(&self) -> &[Feature] {
+    pub(super) fn features(&self) -> &[Feature] {
         &self.features
     }
 
     /// Collectors that the sources bring along.
-    pub fn collectors(&mut self, config: &Config) -> Vec<Item> {
+    pub(super) fn collectors(&mut self, config: &Config) -> Vec<Item> {
         #[cfg(feature = "ebpf")]
         {
             let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
             let skip = crate::collect::glob::Globs::new(&config.collector.exclude_devices);
-            let collector = self.ebpf.as_mut().map(|e| e.collector(Box::new(move |device| skip.matches(device))));
-            collector.into_iter().map(|c| ("ebpf", pace, Box::new(c) as Box<dyn crate::collect::Collector>)).collect()
+            let collector =
+                self.ebpf.as_mut().map(|e| e.collector(Box::new(move |device| skip.matches(device))));
+            collector
+                .into_iter()
+                .map(|c| ("ebpf", pace, Box::new(c) as Box<dyn crate::collect::Collector>))
+                .collect()
         }
         #[cfg(not(feature = "ebpf"))]
         {
@@ -154,7 +168,12 @@ impl Kernel {
     }
 
     /// Starts the tasks that read them.
-    pub fn start(self, host: &Arc<dyn Host>, inbox: &Sender<Message>, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
+    pub(super) fn start(
+        self,
+        host: &Arc<dyn Host>,
+        inbox: &Sender<Message>,
+        stop: &CancellationToken,
+    ) -> tokio::task::JoinHandle<()> {
         let mut tasks = JoinSet::new();
         if let Some(kmsg) = self.kmsg {
             let (inbox, stop) = (inbox.clone(), stop.clone());

@@ -41,7 +41,7 @@ use crate::notify::{self, Notifier, Outbox, Recovered, Templates};
 use crate::text::clean;
 use delivery::Delivery;
 use kernel::Kernel;
-use pipeline::{FirstRound, INBOX, OUTBOUND, Pipeline};
+use pipeline::{INBOX, OUTBOUND, Pipeline};
 use position::Position;
 use signals::{Signal, Signals};
 
@@ -74,12 +74,17 @@ pub fn run(start: Start) -> Result<(), String> {
 /// The host as the configuration wants it seen.
 pub fn host(config: &Config) -> Arc<dyn Host> {
     let agent = &config.agent;
-    Arc::new(LiveHost::new(&agent.host_root, &agent.proc_root, &agent.sys_root))
+    let roots = [&agent.host_root, &agent.proc_root, &agent.sys_root].map(|p| p.to_string_lossy());
+    Arc::new(LiveHost::new(&roots[0], &roots[1], &roots[2]))
 }
 
 /// Name the host is known by: the configured one, else the system's.
 pub fn hostname(config: &Config, host: &dyn Host) -> String {
-    if config.agent.hostname.is_empty() { clean(&host.uname().nodename, 255) } else { config.agent.hostname.clone() }
+    if config.agent.hostname.is_empty() {
+        clean(&host.uname().nodename, 255)
+    } else {
+        config.agent.hostname.clone()
+    }
 }
 
 async fn serve(start: Start) -> Result<(), String> {
@@ -88,14 +93,14 @@ async fn serve(start: Start) -> Result<(), String> {
     let host = host(config);
     let now = clock::now();
     let identity = identity(config, host.as_ref());
-    let data_dir = data_dir(&config.agent.data_dir);
     let _pid_file = pid_file(&config.agent.pid_file);
 
-    let (outbox, found) = Outbox::open(data_dir.as_deref(), now);
-    let (position, resume) = Position::open(data_dir.as_deref(), &identity.boot_id);
+    let data_dir = &config.agent.data_dir;
+    let (outbox, found) = open_outbox(data_dir, now);
+    let (position, resume) = Position::open(data_dir, &identity.boot_id);
     let mut kernel = Kernel::open(config, &host, resume)?;
     let mut engine = Engine::new(settings(config, identity.clone(), kernel.witnesses()), now);
-    engine.remember(&found.recent, now);
+    engine.remember(found.recent.iter().map(AsRef::as_ref), now);
 
     let (notifier, worker) = notifier(config, &identity, (outbox, &found))?;
     let stop = CancellationToken::new();
@@ -125,13 +130,18 @@ async fn serve(start: Start) -> Result<(), String> {
         if let Ok(notifier) = delivery.await {
             let left = notifier.drain(LAST_SENDING).await;
             if left > 0 {
-                tracing::warn!("{left} alerts are not delivered yet; they stay in the outbox for the next start");
+                tracing::warn!(
+                    "{left} alerts are not delivered yet; they stay in the outbox for the next start"
+                );
             }
         }
         let _ = worker.await;
     });
     if ended.await.is_err() {
-        tracing::warn!("not everything ended within {} s; what was accepted is in the outbox", STOP_WITHIN.as_secs());
+        tracing::warn!(
+            "not everything ended within {} s; what was accepted is in the outbox",
+            STOP_WITHIN.as_secs()
+        );
     }
     if thread.is_finished() && thread.join().is_err() {
         tracing::error!("the collector thread had panicked");
@@ -145,7 +155,7 @@ fn reload(file: Option<&Path>) {
         tracing::info!("SIGHUP: there is no configuration file to read again");
         return;
     };
-    match crate::config::edge::load(file) {
+    match crate::edge::load(file) {
         Ok(_) => tracing::info!("SIGHUP: {} is valid; restart the agent to apply it", file.display()),
         Err(problem) => tracing::error!("SIGHUP: nothing changed. {problem}"),
     }
@@ -170,33 +180,34 @@ fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incid
         },
         witnesses,
         warmup_secs: alerting.state_warmup_secs,
-        history_capacity: config.storage.ring_buffer_capacity as usize,
+        history_capacity: usize::try_from(config.storage.ring_buffer_capacity).unwrap_or(usize::MAX),
         formulas: formulas::FORMULAS,
         oom_counter: crate::collect::vmstat::OOM_KILLS.name,
     }
 }
 
-/// The data directory, if it can be written to.
-fn data_dir(path: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(path);
-    match state::usable_dir(&path) {
-        Ok(()) => Some(path),
-        Err(error) => {
-            tracing::warn!(
-                "{} cannot be written ({error}): alerts wait in memory only and are lost if the agent is \
-                 killed. Create it for this user, or set agent.data_dir",
-                path.display()
-            );
-            None
-        }
+/// The outbox in `data_dir`; in memory where that cannot be written.
+fn open_outbox(data_dir: &Path, now: crate::time::Now) -> (Outbox, Recovered) {
+    // What is wrong with the directory is in the outbox's own warning.
+    let _ = state::usable_dir(data_dir);
+    let (outbox, found) = Outbox::open(data_dir, now);
+    if let Some(warning) = &found.warning {
+        tracing::warn!("{warning}. Create {} for this user, or set agent.data_dir", data_dir.display());
     }
+    if found.torn > 0 {
+        tracing::warn!("the outbox had {} damaged places; everything around them was kept", found.torn);
+    }
+    if found.undelivered > 0 {
+        tracing::info!("{} alerts of an earlier run are still to be delivered", found.undelivered);
+    }
+    (outbox, found)
 }
 
-fn pid_file(path: &str) -> Option<pidfile::PidFile> {
-    if path.is_empty() {
+fn pid_file(path: &Path) -> Option<pidfile::PidFile> {
+    if path.as_os_str().is_empty() {
         return None;
     }
-    pidfile::PidFile::write(Path::new(path)).map_err(|problem| tracing::warn!("{problem}")).ok()
+    pidfile::PidFile::write(path).map_err(|problem| tracing::warn!("{problem}")).ok()
 }
 
 fn notifier(
@@ -210,9 +221,20 @@ fn notifier(
     }
     let options = notify::Options {
         hostname: identity.hostname.clone(),
-        limits: notify::Limits::of(config),
+        limits: limits(config),
         templates: Arc::new(Templates::of(config)?),
         seed: clock::now().mono_ns,
     };
     Ok(Notifier::start(options, outbox, routes, clock::now))
+}
+
+fn limits(config: &Config) -> notify::Limits {
+    let alerting = &config.alerting;
+    notify::Limits {
+        per_minute: alerting.rate_limit_per_minute,
+        per_hour: alerting.max_alerts_per_hour,
+        total_per_hour: alerting.max_alerts_per_hour_total,
+        emergency_bypass: alerting.emergency_bypass_rate_limit,
+        min_interval_secs: alerting.min_interval_secs,
+    }
 }

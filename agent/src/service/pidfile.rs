@@ -22,7 +22,10 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let mine = state::read(&self.path).ok().flatten().is_some_and(|c| c.trim_ascii() == std::process::id().to_string().as_bytes());
+        let mine = state::read(&self.path)
+            .ok()
+            .flatten()
+            .is_some_and(|c| c.trim_ascii() == std::process::id().to_string().as_bytes());
         if mine && let Err(error) = state::remove(&self.path) {
             tracing::warn!("pid file {} cannot be removed: {error}", self.path.display());
         }

@@ -48,7 +48,7 @@ pub struct FirstRound {
     /// Batches that make a round.
     pub batches: u64,
     /// What to do; gets the engine to look into.
-    pub then: Box<dyn FnOnce(&Engine) + Send>,
+    pub then: Box<dyn FnOnce(&Engine) + Send + Sync>,
 }
 
 impl Pipeline {
@@ -57,9 +57,10 @@ impl Pipeline {
         let watchdog = systemd::watchdog_pace().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
         let mut ready = false;
         loop {
+            let pause = self.pause().min(watchdog);
             let message = tokio::select! {
                 message = self.inbox.recv() => message.map(Some),
-                () = sleep(self.pause().min(watchdog)) => Some(None),
+                () = sleep(pause) => Some(None),
             };
             let Some(message) = message else { break };
             let batch = matches!(message, Some(Message::Batch(_)));

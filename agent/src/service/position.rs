@@ -3,7 +3,7 @@
 //! The position is stored only after the alerts of everything before it are durable. After a kill
 //! the log is read on from it, and what had been told already is known again from the outbox.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::event::KmsgMark;
 use crate::host::state;
@@ -17,7 +17,7 @@ const LAZY_NS: u64 = 60 * SECOND;
 /// The stored position.
 #[derive(Debug, Default)]
 pub struct Position {
-    path: Option<PathBuf>,
+    path: PathBuf,
     boot_id: String,
     written: Option<(KmsgMark, u64)>,
     latest: Option<KmsgMark>,
@@ -26,11 +26,12 @@ pub struct Position {
 
 impl Position {
     /// The position in `data_dir`, and where to read on if it is of this boot.
-    pub fn open(data_dir: Option<&std::path::Path>, boot_id: &str) -> (Self, Option<u64>) {
-        let path = data_dir.map(|d| d.join(FILE));
-        let stored = path.as_deref().and_then(|p| state::read(p).ok().flatten());
+    pub fn open(data_dir: &Path, boot_id: &str) -> (Self, Option<u64>) {
+        let path = data_dir.join(FILE);
+        let stored = state::read(&path).ok().flatten();
         let seq = stored.as_deref().and_then(|bytes| parse(bytes, boot_id));
-        let position = Self { path, boot_id: boot_id.to_owned(), written: None, latest: None, failing: false };
+        let position =
+            Self { path, boot_id: boot_id.to_owned(), written: None, latest: None, failing: false };
         (position, seq)
     }
 
@@ -44,7 +45,7 @@ impl Position {
 
     /// Writes what is not written yet.
     pub fn write(&mut self, now: Now) -> Option<String> {
-        let (Some(path), Some(mark)) = (&self.path, self.latest) else { return None };
+        let (path, mark) = (&self.path, self.latest?);
         if self.written.is_some_and(|(written, _)| written == mark) {
             return None;
         }
@@ -57,7 +58,10 @@ impl Position {
                 None
             }
             Err(error) => first.then(|| {
-                format!("{} cannot be written: {error}; after a restart some kernel events may be told twice", path.display())
+                format!(
+                    "{} cannot be written: {error}; after a restart some kernel events may be told twice",
+                    path.display()
+                )
             }),
         }
     }
@@ -90,8 +94,8 @@ mod tests {
     #[test]
     fn written_at_once_behind_alerts_and_lazily_otherwise() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let read = || Position::open(Some(dir.path()), "b").1;
-        let (mut position, none) = Position::open(Some(dir.path()), "b");
+        let read = || Position::open(dir.path(), "b").1;
+        let (mut position, none) = Position::open(dir.path(), "b");
         assert_eq!(none, None);
         let at = |secs: u64| Now { mono_ns: secs * SECOND, wall_ns: 0 };
         position.reached(KmsgMark { seq: 1 }, false, at(1));

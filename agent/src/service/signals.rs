@@ -4,7 +4,7 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(super) enum Signal {
     /// SIGHUP.
     Reload,
     /// SIGTERM or SIGINT.
@@ -12,7 +12,7 @@ pub enum Signal {
 }
 
 /// The installed handlers.
-pub struct Signals {
+pub(super) struct Signals {
     hup: Stream,
     term: Stream,
     int: Stream,
@@ -20,7 +20,7 @@ pub struct Signals {
 
 impl Signals {
     /// Installs them.
-    pub fn install() -> std::io::Result<Self> {
+    pub(super) fn install() -> std::io::Result<Self> {
         Ok(Self {
             hup: signal(SignalKind::hangup())?,
             term: signal(SignalKind::terminate())?,
@@ -29,7 +29,7 @@ impl Signals {
     }
 
     /// The next one.
-    pub async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             biased;
             _ = self.term.recv() => Signal::Stop,

@@ -23,18 +23,18 @@ impl From<Event> for Message {
 const SPARES: usize = 4;
 
 /// The collector thread.
-pub struct Collectors {
+pub(super) struct Collectors {
     stop: SyncSender<()>,
     thread: JoinHandle<()>,
     /// For the engine: used batches go back here.
-    pub spares: SyncSender<Batch>,
+    pub(super) spares: SyncSender<Batch>,
     /// Batches that make one round.
-    pub count: u64,
+    pub(super) count: u64,
 }
 
 impl Collectors {
     /// Starts the thread with the configured collectors and `extra` ones.
-    pub fn start(
+    pub(super) fn start(
         config: &Config,
         host: Arc<dyn Host>,
         extra: Vec<Item>,
@@ -52,7 +52,7 @@ impl Collectors {
     }
 
     /// Asks the thread to end. It ends after the pass it is in.
-    pub fn stop(self) -> JoinHandle<()> {
+    pub(super) fn stop(self) -> JoinHandle<()> {
         // The thread may have ended by itself.
         let _ = self.stop.try_send(());
         self.thread
@@ -87,7 +87,7 @@ impl Sink for ToEngine {
 
 /// Feeds the engine from the eBPF programs.
 #[cfg(feature = "ebpf")]
-pub mod ebpf {
+pub(super) mod ebpf {
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -107,10 +107,18 @@ pub mod ebpf {
     const LOSSES: Duration = Duration::from_secs(10);
 
     /// Runs until `stop`, or until the engine is gone.
-    pub async fn run(ebpf: Ebpf, host: Arc<dyn Host>, inbox: Sender<Message>, stop: CancellationToken) {
-        let fd = match AsyncFd::new(ebpf) {
+    pub(in crate::service) async fn run(
+        ebpf: Ebpf,
+        host: Arc<dyn Host>,
+        inbox: Sender<Message>,
+        stop: CancellationToken,
+    ) {
+        // SAFETY: the descriptor belongs to `ebpf`, stays the same until it is dropped, and the
+        // `AsyncFd` owns `ebpf`.
+        let fd = match unsafe { AsyncFd::register_with_interest(ebpf, tokio::io::Interest::READABLE) } {
             Ok(fd) => fd,
             Err(error) => {
+                let error = std::io::Error::from(error);
                 tracing::error!("the eBPF buffers cannot be waited for: {error}; the kernel log stands in");
                 return;
             }
@@ -145,6 +153,7 @@ pub mod ebpf {
             let Self { fd, host, devices, events, .. } = self;
             let Ok(mut ready) = fd.readable_mut().await else { return false };
             let host = host.as_ref();
+            devices.begin();
             let mut name = |dev| devices.name(host, dev).map(str::to_owned);
             ready.get_inner_mut().drain(clock::now(), &mut name, &mut |mut event| {
                 enrich::enrich(host, &mut event);

@@ -15,7 +15,12 @@ use crate::text::{clean, kib, number, span};
 const MOUNTS: usize = 4;
 
 /// Prints the screen once every collector has read once.
-pub fn first_round(start: &Start, host: &Arc<dyn Host>, features: Vec<Feature>, batches: u64) -> FirstRound {
+pub(super) fn first_round(
+    start: &Start,
+    host: &Arc<dyn Host>,
+    features: Vec<Feature>,
+    batches: u64,
+) -> FirstRound {
     let (host, config) = (Arc::clone(host), start.config.clone());
     let from = start.file.as_ref().map_or("built-in defaults".to_owned(), |f| f.display().to_string());
     let print = move |engine: &Engine| {
@@ -48,12 +53,18 @@ fn screen(host: &dyn Host, engine: &Engine, features: &[Feature], channels: &[&s
         line(&feature.name, &clean(&feature.reason, 200));
     }
     for feature in features.iter().filter(|f| f.state != State::On) {
-        line(&feature.name, &format!("{}: {}", feature.state.name().to_uppercase(), clean(&feature.reason, 300)));
+        line(
+            &feature.name,
+            &format!("{}: {}", feature.state.name().to_uppercase(), clean(&feature.reason, 300)),
+        );
         if let Some(remedy) = &feature.remedy {
             line("", &format!("-> {}", clean(remedy, 300)));
         }
     }
-    line("alerts to", &if channels.is_empty() { "NOBODY: no channel is enabled".into() } else { channels.join(", ") });
+    line(
+        "alerts to",
+        &if channels.is_empty() { "NOBODY: no channel is enabled".into() } else { channels.join(", ") },
+    );
     out.push('\n');
     out
 }
@@ -91,7 +102,8 @@ fn disks(engine: &Engine) -> String {
         .collect();
     mounts.sort_by(|a, b| b.0.total_cmp(&a.0));
     let more = mounts.len().saturating_sub(MOUNTS);
-    let mut shown: Vec<String> = mounts.iter().take(MOUNTS).map(|(v, m)| format!("{m} {} %", number(*v))).collect();
+    let mut shown: Vec<String> =
+        mounts.iter().take(MOUNTS).map(|(v, m)| format!("{m} {} %", number(*v))).collect();
     if more > 0 {
         shown.push(format!("and {more} more"));
     }

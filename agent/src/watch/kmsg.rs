@@ -195,7 +195,7 @@ impl<T: From<Event>> Stream<T> {
             if let Some(host) = self.host.as_deref().filter(|_| self.caught_up) {
                 enrich::enrich(host, &mut event);
             }
-            if self.tx.send(event).await.is_err() {
+            if self.tx.send(event.into()).await.is_err() {
                 return false;
             }
         }

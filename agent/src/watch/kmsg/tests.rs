@@ -2,7 +2,7 @@ use std::os::unix::net::UnixDatagram;
 
 use super::*;
 use crate::alert::Severity;
-use crate::event::{KmsgMark, What};
+use crate::event::{Event, KmsgMark, What};
 use crate::watch::rules::{Custom, RuleSet};
 use crate::watch::scan::Resume;
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ async fn next(rx: &mut mpsc::Receiver<Event>) -> Event {
 async fn old_records_are_historic_and_new_ones_live() {
     let (write, fd) = device();
     write.send(b"3,1,1,-;nvme nvme0: I/O error").unwrap();
-    let (tx, mut rx) = mpsc::channel(1);
+    let (tx, mut rx) = mpsc::channel::<Event>(1);
     let stop = CancellationToken::new();
     let task = tokio::spawn(KmsgWatch::from_fd("test", fd, scanner(), clock).run(tx, stop.clone()));
     assert!(next(&mut rx).await.historic);
@@ -46,7 +46,7 @@ async fn old_records_are_historic_and_new_ones_live() {
 #[tokio::test]
 async fn a_stack_is_told_when_the_log_is_quiet() {
     let (write, fd) = device();
-    let (tx, mut rx) = mpsc::channel(8);
+    let (tx, mut rx) = mpsc::channel::<Event>(8);
     tokio::spawn(KmsgWatch::from_fd("test", fd, scanner(), clock).run(tx, CancellationToken::new()));
     tokio::task::yield_now().await;
     for line in [
@@ -69,7 +69,7 @@ async fn a_stack_is_told_when_the_log_is_quiet() {
 #[tokio::test]
 async fn a_receiver_that_is_gone_ends_it() {
     let (write, fd) = device();
-    let (tx, rx) = mpsc::channel(1);
+    let (tx, rx) = mpsc::channel::<Event>(1);
     let task =
         tokio::spawn(KmsgWatch::from_fd("test", fd, scanner(), clock).run(tx, CancellationToken::new()));
     tokio::task::yield_now().await;
@@ -81,7 +81,7 @@ async fn a_receiver_that_is_gone_ends_it() {
 #[tokio::test]
 async fn a_stop_is_heard_while_the_channel_is_full() {
     let (write, fd) = device();
-    let (tx, _rx) = mpsc::channel(1);
+    let (tx, _rx) = mpsc::channel::<Event>(1);
     for seq in 1..9 {
         write.send(format!("3,{seq},1,-;nvme nvme0: I/O error").as_bytes()).unwrap();
     }
@@ -96,7 +96,7 @@ async fn a_stop_is_heard_while_the_channel_is_full() {
 async fn the_end_of_the_device_is_an_error() {
     let (write, fd) = device();
     write.send(b"").unwrap();
-    let (tx, _rx) = mpsc::channel(1);
+    let (tx, _rx) = mpsc::channel::<Event>(1);
     let watch = KmsgWatch::from_fd("/dev/kmsg", fd, scanner(), clock);
     let error = watch.run(tx, CancellationToken::new()).await.unwrap_err();
     assert_eq!(error.to_string(), "/dev/kmsg cannot be followed: unexpected end of file");
@@ -135,7 +135,7 @@ async fn the_real_log() {
             return;
         }
     };
-    let (tx, mut rx) = mpsc::channel(64);
+    let (tx, mut rx) = mpsc::channel::<Event>(64);
     let stop = CancellationToken::new();
     let task = tokio::spawn(watch.run(tx, stop.clone()));
     let first = loop {
