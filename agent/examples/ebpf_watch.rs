@@ -1,0 +1,65 @@
+//! Loads the probes, says what they cost, and prints what they see for some seconds. Static enough
+//! for the initramfs of another kernel. As root:
+//! `cargo run -p sysops-agent --no-default-features --features ebpf --example ebpf_watch -- 10 100`
+//! (10 seconds, requests from 100 ms on).
+
+#[cfg(feature = "ebpf")]
+#[path = "../tests/lab/mod.rs"]
+mod lab;
+
+#[cfg(feature = "ebpf")]
+fn main() -> std::io::Result<()> {
+    use std::time::{Duration, Instant};
+
+    use sysops_agent::collect::Collector;
+    use sysops_agent::ebpf::devices::Devices;
+    use sysops_agent::ebpf::{Ebpf, Options};
+    use sysops_agent::host::clock::now;
+    use sysops_agent::sample::Samples;
+
+    let mut numbers = std::env::args().skip(1).map_while(|a| a.parse().ok());
+    let seconds = numbers.next().unwrap_or(0);
+    let io_latency_threshold_ms = numbers.next().unwrap_or(500);
+    println!("before: {}", memory());
+    let options = Options { io_latency_threshold_ms, ..Options::default() };
+    let (ebpf, reports) = Ebpf::load(&lab::Machine, &options);
+    println!("loaded: {}", memory());
+    for report in reports {
+        println!("{}: {:?}", report.probe.name, report.state);
+    }
+    let Some(mut ebpf) = ebpf else { return Ok(()) };
+    println!("maps and perf buffers: {} bytes", ebpf.map_bytes());
+
+    let start = Instant::now();
+    let mut devices = Devices::default();
+    while start.elapsed() < Duration::from_secs(seconds) {
+        std::thread::sleep(Duration::from_millis(100));
+        devices.begin();
+        let mut name = |dev| devices.name(&lab::Machine, dev).map(str::to_owned);
+        ebpf.drain(now(), &mut name, &mut |event| println!("{:?}", event.what));
+        ebpf.losses(now(), &mut |event| println!("{:?}", event.what))?;
+    }
+    let mut samples = Samples::new(1000);
+    samples.begin("ebpf", now(), None);
+    ebpf.collector(Box::new(|_| false))
+        .collect(&lab::Machine, &mut samples)
+        .map_err(std::io::Error::other)?;
+    let batch = samples.finish();
+    for (def, (_, value)) in batch.defs.iter().zip(&batch.samples) {
+        println!("{} {:?} {value}", def.metric.name, def.labels);
+    }
+    println!("at the end: {}", memory());
+    Ok(())
+}
+
+#[cfg(feature = "ebpf")]
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let lines = status.lines().filter(|l| ["VmRSS", "VmHWM", "RssAnon"].iter().any(|k| l.starts_with(k)));
+    lines.map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn main() {
+    println!("built without the feature `ebpf`");
+}
