@@ -11,7 +11,7 @@ pub const DEFAULT_CONFIG: &str = "/etc/sysops-agent/config.toml";
 #[derive(Debug, Parser)]
 #[command(name = "sysops-agent", version, about, args_conflicts_with_subcommands = false)]
 pub struct Cli {
-    /// Configuration file [default: /etc/sysops-agent/config.toml, or built-in defaults where that is missing]
+    /// Configuration file [default: /etc/sysops-agent/config.toml; built-in defaults where that is missing]
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// How much to log; overrides agent.log_level

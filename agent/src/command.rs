@@ -18,7 +18,7 @@ const FAILED: u8 = 1;
 const BAD_CONFIG: u8 = 64;
 
 /// Runs the command line.
-pub fn run(cli: Cli) -> ExitCode {
+pub fn run(cli: &Cli) -> ExitCode {
     if let Some(Command::Docs { document }) = cli.command {
         return print(&docs(document));
     }
@@ -30,7 +30,9 @@ pub fn run(cli: Cli) -> ExitCode {
         }
     };
     if cli.validate {
-        warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+        for warning in &warnings {
+            eprintln!("warning: {warning}");
+        }
         let name = file.map_or("the built-in configuration".to_owned(), |f| f.display().to_string());
         return print(&format!("{name} is valid\n"));
     }
@@ -38,7 +40,9 @@ pub fn run(cli: Cli) -> ExitCode {
         eprintln!("{problem}");
         return ExitCode::from(FAILED);
     }
-    warnings.iter().for_each(|w| tracing::warn!("{w}"));
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
     match cli.command {
         Some(Command::Doctor { json }) => {
             let found = doctor::examine(&config, &service::host(&config));

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::config::{Config, Known, Warning, load as judge};
-use crate::engine::formulas;
 use crate::host::state;
-use crate::{collect, metric::Metric};
+use crate::metric::Metric;
+use crate::{collect, formulas};
 
 /// Reads and judges a configuration file. The error is ready to print.
 pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {

@@ -18,6 +18,7 @@ pub mod ebpf;
 pub mod edge;
 pub mod engine;
 pub mod event;
+pub mod formulas;
 pub mod host;
 pub mod inventory;
 pub mod metric;

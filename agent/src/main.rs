@@ -7,5 +7,5 @@ use sysops_agent::cli::Cli;
 use sysops_agent::command;
 
 fn main() -> ExitCode {
-    command::run(Cli::parse())
+    command::run(&Cli::parse())
 }

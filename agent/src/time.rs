@@ -21,6 +21,7 @@ impl Now {
     }
 
     /// The wall-clock moment at which the monotonic clock showed `mono_ns`.
+    #[must_use]
     pub fn at_mono(self, mono_ns: u64) -> Self {
         let delta = mono_ns as i64 - self.mono_ns as i64;
         Self { mono_ns, wall_ns: self.wall_ns.saturating_add(delta) }

@@ -28,10 +28,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Gives histograms as an ordinary collector and records as ordinary events.
     ("ebpf", &["collect", "config", "host"]),
     ("notify", &["config", "host"]),
+    // The table of computed metrics: the engine's formulas over the collectors' metrics.
+    ("formulas", &["collect", "engine"]),
 ];
 
 /// Modules that tie the others together and may know everybody.
-const TOP: &[&str] = &["cli", "doctor", "lib", "main", "service"];
+const TOP: &[&str] = &["cli", "command", "edge", "lib", "main", "service"];
 
 /// File, module it may use against the table, and why. None is needed: what the engine has to know of
 /// single metrics (formulas, rules) is data that `service` hands in.

@@ -67,7 +67,6 @@ impl Condition {
 
     fn go_to(&mut self, level: Option<Severity>, at_ns: u64) -> Option<Change> {
         match (self.firing, level) {
-            (None, None) => None,
             (None, Some(level)) => {
                 let since_ns = self.earliest().unwrap_or(at_ns);
                 self.firing = Some(Firing { level, worst: level, since_ns });
@@ -77,13 +76,12 @@ impl Condition {
                 self.firing = None;
                 Some(Change::Resolved)
             }
-            (Some(_), None) => None,
-            (Some(firing), Some(level)) if firing.level == level => None,
-            (Some(firing), Some(level)) => {
+            (Some(firing), Some(level)) if firing.level != level => {
                 let worst = firing.worst.max(level);
                 self.firing = Some(Firing { level, worst, ..firing });
                 Some(Change::Moved(level))
             }
+            (_, _) => None,
         }
     }
 

@@ -12,7 +12,6 @@ pub mod compose;
 pub mod condition;
 pub mod counter;
 pub mod derive;
-pub mod formulas;
 pub mod incident;
 pub mod judge;
 pub mod limits;
@@ -155,11 +154,11 @@ impl Engine {
         let mut drafts = Vec::new();
         match input {
             Input::Batch(batch) => self.batch(now, batch, &mut drafts),
-            Input::Event(event) => self.event(now, event, &mut drafts, out),
+            Input::Event(event) => self.event(now, &event, &mut drafts, out),
             Input::Tick => {}
         }
         for report in self.incidents.due(now) {
-            self.tell(report, &mut drafts);
+            self.tell(&report, &mut drafts);
         }
         self.judge.stale(now, &self.settings.rules, &self.table, &mut drafts);
         let mut told = Vec::new();
@@ -174,7 +173,7 @@ impl Engine {
     pub fn finish(&mut self, now: Now, out: &mut Vec<Output>) {
         let mut drafts = Vec::new();
         for report in self.incidents.finish() {
-            self.tell(report, &mut drafts);
+            self.tell(&report, &mut drafts);
         }
         let mut told = Vec::new();
         for draft in drafts {
@@ -263,30 +262,30 @@ impl Engine {
         }
     }
 
-    fn event(&mut self, now: Now, event: Event, drafts: &mut Vec<Draft>, out: &mut Vec<Output>) {
+    fn event(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>, out: &mut Vec<Output>) {
         match &event.what {
             What::KmsgMark(mark) => self.mark = Some(*mark),
             What::Lost(lost) => self.lost(now, lost, out),
             _ if event.historic => self.tally.historic += 1,
             What::Oom(_) | What::Hang(_) => {
-                for report in self.incidents.take(now, &event) {
-                    self.tell(report, drafts);
+                for report in self.incidents.take(now, event) {
+                    self.tell(&report, drafts);
                 }
             }
             What::SlowIo(io) => {
                 self.count("block_io_slow_total", &io.device, 1);
                 let id = self.judge.next_id();
-                drafts.push(kernel::slow_io(&event, io, id));
+                drafts.push(kernel::slow_io(event, io, id));
             }
             What::Log(found) => {
                 self.count("kernel_log_events_total", &found.rule, 1);
                 let id = self.judge.next_id();
-                drafts.push(kernel::log(&event, found, id));
+                drafts.push(kernel::log(event, found, id));
             }
         }
     }
 
-    fn tell(&mut self, report: Report, drafts: &mut Vec<Draft>) {
+    fn tell(&mut self, report: &Report, drafts: &mut Vec<Draft>) {
         let id = format!("{}-k", incident_id(self.start.wall_ns, report.incident.number));
         let identity = &self.settings.identity;
         let draft = match &report.incident.body {
@@ -295,9 +294,9 @@ impl Engine {
                 if let Some(table) = &self.processes {
                     oom::fill_from_table(&mut oom, table);
                 }
-                oom::draft(&report, &oom, id, self.processes.as_ref(), identity)
+                oom::draft(report, &oom, id, self.processes.as_ref(), identity)
             }
-            Body::Hang(hang) => kernel::hang(&report, hang, id, identity),
+            Body::Hang(hang) => kernel::hang(report, hang, id, identity),
         };
         if !report.update {
             self.count(draft.metric, "", 1);

@@ -34,7 +34,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::engine::compose::Identity;
 use crate::engine::speak::Manners;
-use crate::engine::{Engine, Settings, builtin, formulas};
+use crate::engine::{Engine, Settings, builtin};
+use crate::formulas;
 use crate::host::live::LiveHost;
 use crate::host::{Host, clock, read_text, state};
 use crate::notify::{self, Notifier, Outbox, Recovered, Templates};
@@ -180,7 +181,7 @@ fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incid
         },
         witnesses,
         warmup_secs: alerting.state_warmup_secs,
-        history_capacity: usize::try_from(config.storage.ring_buffer_capacity).unwrap_or(usize::MAX),
+        history_capacity: config.storage.ring_buffer_capacity,
         formulas: formulas::FORMULAS,
         oom_counter: crate::collect::vmstat::OOM_KILLS.name,
     }

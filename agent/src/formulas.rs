@@ -1,9 +1,9 @@
 //! The rates and ratios the engine computes from what collectors read raw.
 //!
-//! The only place of the engine that knows collectors, and only their metric tables.
+//! Data for the engine, which knows no collector: this table is handed to it at the start.
 
-use super::derive::{Formula, Per};
 use crate::collect::{cpu, diskstats, network, pressure, process, vmstat};
+use crate::engine::derive::{Formula, Per};
 use crate::metric::{Metric, metrics};
 
 metrics! {
