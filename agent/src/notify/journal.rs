@@ -203,8 +203,13 @@ impl Journal {
         self.enter()?;
         let (path, new) = (self.path(), self.dir.join("alerts.new"));
         if self.unread && path.exists() {
-            fs::rename(&path, self.dir.join("alerts.unread"))
-                .map_err(|e| sentence("put aside", &path, &e))?;
+            let aside = self.dir.join("alerts.unread");
+            fs::rename(&path, &aside).map_err(|e| sentence("put aside", &path, &e))?;
+            tracing::warn!(
+                "{} could not be read and is now {}; to have its alerts sent, stop the agent and rename it back",
+                path.display(),
+                aside.display()
+            );
         }
         let Copied { file, end, places } = self.copy(&new, job).map_err(|e| {
             // Its bytes are needed elsewhere; if it cannot go, the next rewrite replaces it.
