@@ -2,6 +2,7 @@
 //! try, or never. When, how often and what to tell is the worker's.
 
 use super::backoff::Backoff;
+use super::terminal::Screen;
 use super::{syslog, terminal, webhook};
 use crate::alert::{Alert, Severity};
 use crate::config::{Config, passes};
@@ -105,7 +106,7 @@ impl FromIterator<Severity> for Severities {
 }
 
 /// How a kind of channel comes from the configuration: none if it is not enabled.
-pub type Make = fn(&Config) -> Result<Option<Made>, String>;
+pub type Make = fn(&Config, Screen) -> Result<Option<Made>, String>;
 
 /// A channel as its section of the configuration describes it.
 pub struct Made {
@@ -146,10 +147,10 @@ pub const CHANNELS: &[Kind] = &[
 ];
 
 /// All enabled channels, and all problems of the configuration.
-pub fn routes(config: &Config) -> (Vec<Route>, Vec<String>) {
+pub fn routes(config: &Config, screen: Screen) -> (Vec<Route>, Vec<String>) {
     let (mut routes, mut problems) = (Vec::new(), Vec::new());
     for kind in CHANNELS {
-        match (kind.make)(config) {
+        match (kind.make)(config, screen) {
             Ok(Some(made)) => routes.push(made.route(kind.least)),
             Ok(None) => {}
             Err(problem) => problems.push(problem),
@@ -183,21 +184,23 @@ mod tests {
     #[test]
     fn enabled_channels_are_made_with_their_severities() {
         let mut config = Config::default();
-        config.alerting.terminal.enabled = Switch::On;
         config.alerting.syslog.min_severity = Some(Severity::Critical);
         config.alerting.webhook.url = "http://collector/alerts".to_owned().into();
-        let names = |config: &Config| {
-            let (routes, problems) = routes(config);
+        let names = |config: &Config, tty| {
+            let (routes, problems) = routes(config, Screen::new(tty, &|_| None));
             assert_eq!(problems, Vec::<String>::new());
             routes.iter().map(|r| (r.channel.name(), r.severities)).collect::<Vec<_>>()
         };
         let (all, bad) = (Severities::from(Severity::Info), Severities::from(Severity::Critical));
-        assert_eq!(names(&config), [("terminal", all), ("syslog", bad)]);
+        assert_eq!(names(&config, true), [("terminal", all), ("syslog", bad)]);
+        assert_eq!(names(&config, false), [("syslog", bad)]);
+        config.alerting.terminal.enabled = Switch::On;
+        assert_eq!(names(&config, false), [("terminal", all), ("syslog", bad)]);
         config.alerting.webhook.enabled = true;
         config.alerting.webhook.severity_filter = vec![Severity::Info];
         config.alerting.terminal.enabled = Switch::Off;
         let info = [Severity::Info].into_iter().collect();
-        assert_eq!(names(&config), [("syslog", bad), ("webhook", info)]);
+        assert_eq!(names(&config, true), [("syslog", bad), ("webhook", info)]);
     }
 
     #[test]
@@ -205,7 +208,7 @@ mod tests {
         let mut config = Config::default();
         config.alerting.syslog.address = "http://logs".to_owned();
         config.alerting.webhook.enabled = true;
-        let (_, problems) = routes(&config);
+        let (_, problems) = routes(&config, Screen::new(false, &|_| None));
         assert_eq!(problems.len(), 2, "{problems:?}");
     }
 }

@@ -2,7 +2,7 @@
 //! that has gathered meanwhile. A disk that fails or hangs costs durability, never an alert's way out.
 
 use super::journal::{Job, Journal, Keep, rewrite_job};
-use super::ledger::{Entry, Ledger, Seq, Slot};
+use super::ledger::{Entry, Ledger, MAX_UNSTORED, Seq, Slot};
 use super::record::{Mark, Outcome, Place};
 use super::stats::OutboxStats;
 use crate::time::{Now, SECOND};
@@ -50,6 +50,9 @@ pub(super) struct Disk {
 impl Disk {
     /// With what [`super::journal::Outbox::open`] left.
     pub(super) fn new(journal: Journal, torn: u64, trouble: Option<String>, now: Now) -> Self {
+        if let Some(why) = &trouble {
+            say_trouble(why);
+        }
         let stats = OutboxStats {
             path: journal.path().display().to_string(),
             bytes: journal.len(),
@@ -189,11 +192,7 @@ impl Disk {
     /// Says once that alerts are in memory only.
     fn trouble(&mut self, why: String) {
         if self.stats.trouble.is_none() {
-            tracing::warn!(
-                %why,
-                "alerts are delivered, but kept in memory only (at most {}): a restart would lose those waiting",
-                super::ledger::MAX_UNSTORED
-            );
+            say_trouble(&why);
         }
         self.stats.trouble = Some(why);
     }
@@ -240,6 +239,13 @@ impl Disk {
     }
 }
 
+fn say_trouble(why: &str) {
+    tracing::warn!(
+        %why,
+        "alerts are delivered, but kept in memory only (at most {MAX_UNSTORED}): a restart would lose those waiting"
+    );
+}
+
 fn visit(mut journal: Journal, job: &Job) -> Visit {
     let result = journal.run(job);
     Visit { journal, rewrite: job.rewrite, alerts: job.alerts.len(), result }
@@ -251,3 +257,7 @@ fn answer(who: &mut Vec<oneshot::Sender<bool>>, durable: bool) {
         let _ = waiter.send(durable);
     }
 }
+
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+mod tests;

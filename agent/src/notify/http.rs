@@ -59,7 +59,9 @@ impl Http {
             .extend([url.query(), url.password(), Some(url.path())].into_iter().flatten().map(str::to_owned));
         let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(AGENT))]);
         let mut http = Self { url, method, headers, timeout, client: OnceLock::new(), secrets: Vec::new() };
-        secrets.into_iter().for_each(|secret| http.hide(secret));
+        for secret in secrets {
+            http.hide(secret);
+        }
         Ok(http)
     }
 

@@ -3,6 +3,8 @@
 //! `data_dir/outbox/alerts.log` only grows until it is compacted, which writes `alerts.new` and renames it. This
 //! file is the only part of `notify` that touches the disk; all of it blocks, so it runs aside.
 
+#![expect(clippy::disallowed_methods, reason = "the outbox has its one owner here")]
+
 use super::ledger::{Entry, Ledger, MAX_RECENT, Seq, Set};
 use super::record::{self, Mark, Outcome, Place, Record, Stored};
 use crate::alert::Alert;
@@ -201,10 +203,15 @@ impl Journal {
         self.enter()?;
         let (path, new) = (self.path(), self.dir.join("alerts.new"));
         if self.unread && path.exists() {
-            fs::rename(&path, self.dir.join("alerts.unread"))
-                .map_err(|e| sentence("put aside", &path, &e))?;
+            let aside = self.dir.join("alerts.unread");
+            fs::rename(&path, &aside).map_err(|e| sentence("put aside", &path, &e))?;
+            tracing::warn!(
+                "{} could not be read and is now {}; to have its alerts sent, stop the agent and rename it back",
+                path.display(),
+                aside.display()
+            );
         }
-        let (file, end, places) = self.copy(&new, job).map_err(|e| {
+        let Copied { file, end, places } = self.copy(&new, job).map_err(|e| {
             // Its bytes are needed elsewhere; if it cannot go, the next rewrite replaces it.
             let _ = fs::remove_file(&new);
             sentence("write", &new, &e)
@@ -216,7 +223,7 @@ impl Journal {
         Ok(places)
     }
 
-    fn copy(&self, new: &Path, job: &Job) -> io::Result<(File, u64, Vec<(Seq, Place)>)> {
+    fn copy(&self, new: &Path, job: &Job) -> io::Result<Copied> {
         let file = options().create(true).truncate(true).open(new)?;
         let mut out = BufWriter::new(&file);
         let (mut buf, mut end, mut places) = (Vec::new(), 0, Vec::with_capacity(job.alerts.len()));
@@ -230,7 +237,7 @@ impl Journal {
         out.flush()?;
         drop(out);
         file.sync_all()?;
-        Ok((file, end, places))
+        Ok(Copied { file, end, places })
     }
 
     /// Makes and locks the directory.
@@ -291,6 +298,13 @@ impl Journal {
         ledger.moved(&places);
         Ok(())
     }
+}
+
+/// A new file.
+struct Copied {
+    file: File,
+    end: u64,
+    places: Vec<(Seq, Place)>,
 }
 
 /// The job that writes everything into a new file.

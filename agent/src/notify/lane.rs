@@ -7,7 +7,7 @@
 use super::backoff::{Backoff, MAX_RETRY_AFTER};
 use super::channel::{Route, SendError, Severities};
 use super::ledger::{Entry, Incident, Ledger, Seq, Slot};
-use super::limit::{Limiter, Limits, Window};
+use super::limit::{Limiter, Limits, Stop, Window};
 use super::record::Outcome;
 use super::stats::ChannelStats;
 use crate::alert::{Severity, Status};
@@ -145,8 +145,9 @@ impl Lane {
 
     fn pass(&mut self, now: Now, ledger: &Ledger, total: &mut Window, settled: &mut Settled) -> Next {
         let (mut ready, mut wake) = (Vec::new(), u64::MAX);
+        let told = ledger.told_to(self.slot);
         for head in self.heads(ledger) {
-            match self.judge(&head, now, ledger) {
+            match self.judge(&head, now, told.contains(&head.entry.incident)) {
                 Verdict::Settle(outcome) => settled.push((head.seq, outcome)),
                 Verdict::Wait(until) => wake = wake.min(until),
                 Verdict::Ready => {
@@ -157,19 +158,15 @@ impl Lane {
         }
         ready.sort_unstable_by_key(|(rank, _)| *rank);
         for ((_, _, seq), entry) in ready {
-            match self.admit(entry, now, total) {
-                Ok(counted) => {
-                    let incident = Some((entry.incident, entry.severity));
-                    let held_back = self.held_back;
-                    self.flight = Some(Flight { seq: Some(seq), incident, counted, held_back });
-                    return Next::Tell(seq, held_back);
-                }
-                Err(()) => {
-                    settled.push((seq, Outcome::Limited));
-                    self.held_back += 1;
-                    self.held_at = now;
-                }
+            if let Ok(counted) = self.admit(entry, now, total) {
+                let incident = Some((entry.incident, entry.severity));
+                let held_back = self.held_back;
+                self.flight = Some(Flight { seq: Some(seq), incident, counted, held_back });
+                return Next::Tell(seq, held_back);
             }
+            settled.push((seq, Outcome::Limited));
+            self.held_back += 1;
+            self.held_at = now;
         }
         self.summary(now, total, wake)
     }
@@ -190,15 +187,14 @@ impl Lane {
         heads
     }
 
-    fn judge(&self, head: &Head<'_>, now: Now, ledger: &Ledger) -> Verdict {
+    fn judge(&self, head: &Head<'_>, now: Now, told: bool) -> Verdict {
         let Head { seq, entry, outdone } = head;
         if entry.age_secs(now) > EXPIRE_SECS {
             return Verdict::Settle(Outcome::Expired);
         }
-        let told = || ledger.was_told(entry.incident, self.slot);
         match entry.status {
-            Status::Resolved if !told() => return Verdict::Settle(Outcome::Untold),
-            Status::Updated if *outdone && told() => return Verdict::Settle(Outcome::Superseded),
+            Status::Resolved if !told => return Verdict::Settle(Outcome::Untold),
+            Status::Updated if *outdone && told => return Verdict::Settle(Outcome::Superseded),
             Status::Firing | Status::Updated | Status::Resolved => {}
         }
         let failed = self.tries.get(seq).map_or(0, |t| t.ready_ns);
@@ -217,13 +213,13 @@ impl Lane {
     }
 
     /// Asks the limits: the moment at which the message was counted, none for one that need not be.
-    fn admit(&mut self, entry: &Entry, now: Now, total: &mut Window) -> Result<Option<Now>, ()> {
+    fn admit(&mut self, entry: &Entry, now: Now, total: &mut Window) -> Result<Option<Now>, Stop> {
         let free = entry.status == Status::Resolved
             || entry.severity == Severity::Emergency && self.limits.emergency_bypass;
         if free {
             return Ok(None);
         }
-        self.limiter.take(now, total).map(|()| Some(now)).map_err(drop)
+        self.limiter.take(now, total).map(|()| Some(now))
     }
 
     fn summary(&mut self, now: Now, total: &mut Window, wake: u64) -> Next {

@@ -248,9 +248,9 @@ impl Ledger {
         self.entries.values().map(Entry::bytes).sum()
     }
 
-    /// Whether `slot` was told anything of the incident.
-    pub fn was_told(&self, incident: Incident, slot: Slot) -> bool {
-        self.entries.values().any(|e| e.incident == incident && e.told.has(slot))
+    /// Incidents that `slot` was told anything of.
+    pub fn told_to(&self, slot: Slot) -> HashSet<Incident> {
+        self.entries.values().filter(|e| e.told.has(slot)).map(|e| e.incident).collect()
     }
 
     /// Channels that were told of the incident or still have to be: those its recovery is meant for.

@@ -173,9 +173,9 @@ fn a_recovery_is_for_those_who_know_or_will_know() {
     assert_eq!(audience(&ledger, "x"), ["a", "b"]);
     assert_eq!(audience(&ledger, "z"), [] as [&str; 0]);
     let (a, x) = (ledger.slot("a").unwrap(), Incident::of(&alert("x", Info, Firing)));
-    assert!(!ledger.was_told(x, a));
+    assert!(!ledger.told_to(a).contains(&x));
     ledger.settle(Seq(0), a, true);
-    assert!(ledger.was_told(x, a));
+    assert!(ledger.told_to(a).contains(&x));
 }
 
 #[test]

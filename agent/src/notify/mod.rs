@@ -10,12 +10,13 @@
 //! beside the journal, limits or retries inside channels, silence about what was held back or lost.
 
 use crate::alert::{Alert, Severity, Status};
+use crate::config::Config;
 use crate::time::Now;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -61,6 +62,24 @@ pub struct Options {
     pub templates: Arc<Templates>,
     /// For the jitter: anything that differs between hosts and starts.
     pub seed: u64,
+}
+
+impl Options {
+    /// As the configuration says; `hostname` is the effective one.
+    ///
+    /// # Errors
+    /// A sentence about a template that is none.
+    pub fn of(config: &Config, hostname: &str, seed: u64) -> Result<Self, String> {
+        let alerting = &config.alerting;
+        let limits = Limits {
+            per_minute: alerting.rate_limit_per_minute,
+            per_hour: alerting.max_alerts_per_hour,
+            total_per_hour: alerting.max_alerts_per_hour_total,
+            emergency_bypass: alerting.emergency_bypass_rate_limit,
+            min_interval_secs: alerting.min_interval_secs,
+        };
+        Ok(Self { hostname: hostname.to_owned(), limits, templates: Arc::new(Templates::of(config)?), seed })
+    }
 }
 
 /// The handle. Clones share one worker.
@@ -115,15 +134,15 @@ pub async fn test_alert(
     routes: &[Route],
     templates: &Templates,
     hostname: &str,
-    now: Now,
+    clock: Clock,
 ) -> Vec<(&'static str, Result<Duration, String>)> {
     let message = format!("Test alert from sysops-agent on {hostname}: nothing is wrong, this channel works");
-    let alert = Arc::new(own_alert(hostname, "test_alert", Severity::Info, message, now));
+    let alert = Arc::new(own_alert(hostname, "test_alert", Severity::Info, message, clock()));
     let mut tries = JoinSet::new();
     for (index, route) in routes.iter().enumerate() {
         let (channel, alert) = (Arc::clone(&route.channel), Arc::clone(&alert));
         let (text, _) = templates.text(channel.name(), &alert);
-        tries.spawn(async move { (index, try_once(channel.as_ref(), &alert, &text).await) });
+        tries.spawn(async move { (index, try_once(channel.as_ref(), &alert, &text, clock).await) });
     }
     let mut results: BTreeMap<usize, _> = BTreeMap::new();
     while let Some(done) = tries.join_next().await {
@@ -136,10 +155,15 @@ pub async fn test_alert(
     routes.iter().enumerate().map(of).collect()
 }
 
-async fn try_once(channel: &dyn Channel, alert: &Alert, text: &str) -> Result<Duration, String> {
-    let begin = Instant::now();
+async fn try_once(
+    channel: &dyn Channel,
+    alert: &Alert,
+    text: &str,
+    clock: Clock,
+) -> Result<Duration, String> {
+    let begin = clock();
     match timeout(TEST_TIMEOUT, channel.send(alert, text)).await {
-        Ok(Ok(())) => Ok(begin.elapsed()),
+        Ok(Ok(())) => Ok(Duration::from_nanos(clock().since(begin))),
         Ok(Err(error)) => Err(crate::text::clean(error.why(), 300)),
         Err(_) => Err(format!("no answer within {} s", TEST_TIMEOUT.as_secs())),
     }

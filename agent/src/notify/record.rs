@@ -21,6 +21,7 @@ const CUT_MESSAGE: usize = 1000;
 const CUT_ITEMS: usize = 8;
 
 /// One line of the file.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and mostly alerts")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Record<'a> {
@@ -121,11 +122,12 @@ fn shorten(alert: &mut Alert, size: usize) {
     for text in [&mut alert.ended_at, &mut alert.runbook_url].into_iter().flatten() {
         cut(text, CUT_TEXT);
     }
-    *labels = std::mem::take(labels).into_iter().take(CUT_ITEMS).collect();
-    labels.values_mut().for_each(|value| cut(value, CUT_TEXT));
-    labels.retain(|name, _| name.len() <= CUT_TEXT);
     alert.source.truncate(CUT_ITEMS);
-    alert.source.iter_mut().for_each(|source| cut(source, CUT_TEXT));
+    *labels = std::mem::take(labels).into_iter().take(CUT_ITEMS).collect();
+    for value in labels.values_mut().chain(&mut alert.source) {
+        cut(value, CUT_TEXT);
+    }
+    labels.retain(|name, _| name.len() <= CUT_TEXT);
     alert.context.clear();
     alert.context.insert("shortened".into(), format!("the alert had {size} bytes").into());
 }

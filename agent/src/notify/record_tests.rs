@@ -15,7 +15,9 @@ fn mark(seq: u64) -> Record<'static> {
 
 fn file(records: &[Record<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
-    records.iter().for_each(|record| encode(record, &mut out));
+    for record in records {
+        encode(record, &mut out);
+    }
     out
 }
 
@@ -66,8 +68,9 @@ fn what_is_whole_is_read_and_the_rest_is_counted() {
     check(b"00000000 00000000 \n", &[], 1, true);
     check(b"ffffffff 00000000 {}\n", &[], 1, true);
     check(b"+000003c bbbe9c58 {}\n", &[], 1, true);
-    check(&[b'x'; 400_000], &[], 1, false);
-    check(&join(&[&[b'x'; 400_000], b"\n", &lb]), std::slice::from_ref(&b), 1, true);
+    let long = vec![b'x'; 400_000];
+    check(&long, &[], 1, false);
+    check(&join(&[&long, b"\n", &lb]), std::slice::from_ref(&b), 1, true);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::backoff::Backoff;
 use super::channel::{Channel, Made, SendError, Sending};
+use super::terminal::Screen;
 use crate::alert::{Alert, Severity};
 use crate::config::Config;
 use crate::text;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 /// Its section below `[alerting]`.
@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const SD_ID: &str = "alert@32473";
 
 /// Made as the configuration says.
-pub(super) fn make(config: &Config) -> Result<Option<Made>, String> {
+pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     let section = &config.alerting.syslog;
     if !section.enabled {
         return Ok(None);
@@ -118,15 +118,20 @@ pub struct Options {
 
 /// The channel.
 #[derive(Debug)]
+#[expect(
+    clippy::disallowed_types,
+    reason = "one message at a time is under way, so nobody waits for the lock"
+)]
 pub struct Syslog {
     options: Options,
-    link: Mutex<Option<Link>>,
+    link: tokio::sync::Mutex<Option<Link>>,
 }
 
 impl Syslog {
     /// Connects with the first message.
+    #[expect(clippy::disallowed_types, reason = "as above")]
     pub fn new(options: Options) -> Self {
-        Self { options, link: Mutex::new(None) }
+        Self { options, link: tokio::sync::Mutex::new(None) }
     }
 
     /// Two tries: the first may only find out that the other end was restarted.
@@ -254,7 +259,7 @@ fn rfc5424(alert: &Alert, text: &str, options: &Options) -> String {
     ];
     let mut data = format!("[{SD_ID}");
     for (key, value) in params.iter().filter(|(_, value)| !value.is_empty()) {
-        data.push_str(&format!(" {key}=\"{}\"", escape(&text::clean(value, MAX_PARAM))));
+        data.extend([" ", key, "=\"", &escape(&text::clean(value, MAX_PARAM)), "\""]);
     }
     data.push(']');
     format!(

@@ -6,7 +6,7 @@ use crate::alert::{Alert, Severity, Status};
 use crate::config::{Config, Switch};
 use crate::text;
 use serde_json::{Map, Value};
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::spawn_blocking;
@@ -65,19 +65,36 @@ pub struct Options {
     pub template: bool,
 }
 
+/// What standard output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// A terminal.
+    pub tty: bool,
+    /// A terminal that shows colours to somebody who likes them.
+    pub colour: bool,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Screen {
+    /// From whether it is a terminal, and the environment: `NO_COLOR`, `TERM`, `COLUMNS`.
+    pub fn new(tty: bool, env: &dyn Fn(&str) -> Option<String>) -> Self {
+        let env = |name| env(name).filter(|value| !value.is_empty());
+        let colour = tty && env("NO_COLOR").is_none() && env("TERM").is_none_or(|term| term != "dumb");
+        let width = env("COLUMNS").and_then(|columns| columns.parse().ok()).unwrap_or(WIDTH);
+        Self { tty, colour, width }
+    }
+}
+
 /// Made as the configuration says. Colours only where somebody can see them.
-pub(super) fn make(config: &Config) -> Result<Option<Made>, String> {
+#[expect(clippy::unnecessary_wraps, reason = "the form of every line of the table")]
+pub(super) fn make(config: &Config, screen: Screen) -> Result<Option<Made>, String> {
     let section = &config.alerting.terminal;
-    let tty = io::stdout().is_terminal();
-    if section.enabled == Switch::Off || section.enabled == Switch::Auto && !tty {
+    if section.enabled == Switch::Off || section.enabled == Switch::Auto && !screen.tty {
         return Ok(None);
     }
-    let env = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let options = Options {
-        colour: tty && env("NO_COLOR").is_none() && env("TERM").is_none_or(|term| term != "dumb"),
-        width: env("COLUMNS").and_then(|columns| columns.parse().ok()).unwrap_or(WIDTH),
-        template: config.alerting.templates.terminal.is_some(),
-    };
+    let Screen { colour, width, .. } = screen;
+    let options = Options { colour, width, template: config.alerting.templates.terminal.is_some() };
     Ok(Some(Made {
         channel: Arc::new(Terminal::new(options, || Box::new(io::stdout()))),
         backoff: Backoff::default(),

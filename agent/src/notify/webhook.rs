@@ -3,6 +3,7 @@
 use super::backoff::Backoff;
 use super::channel::{Channel, Made, SendError, Sending};
 use super::http::{self, Http};
+use super::terminal::Screen;
 use crate::alert::Alert;
 use crate::config::Config;
 use secrecy::SecretString;
@@ -14,7 +15,7 @@ use std::time::Duration;
 pub const NAME: &str = "webhook";
 
 /// Made as the configuration says.
-pub(super) fn make(config: &Config) -> Result<Option<Made>, String> {
+pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     let section = &config.alerting.webhook;
     if !section.enabled {
         return Ok(None);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 /// Longest that a channel may take for one message, whatever its own limits are.
 const SEND_TIMEOUT: Duration = Duration::from_secs(90);
@@ -59,7 +59,8 @@ pub(super) struct Worker {
     sends: JoinSet<Sent>,
     /// Which lane a sending task belongs to.
     tasks: HashMap<Id, usize>,
-    draining: Option<(Instant, oneshot::Sender<usize>)>,
+    /// Until when, nanoseconds of the monotonic clock, and who wants to know.
+    draining: Option<(u64, oneshot::Sender<usize>)>,
 }
 
 impl Worker {
@@ -115,16 +116,15 @@ impl Worker {
             self.disk.check_patience(now);
             let wake = self.send_what_can_go(now);
             self.disk.start(now, &mut self.ledger);
-            if self.is_drained() {
+            if self.is_drained(now) {
                 break;
             }
-            let nap = self.nap(wake);
-            let deadline = self.draining.as_ref().map(|(at, _)| *at);
+            let (nap, draining) = (self.nap(wake), self.draining.is_some());
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     // Nobody can ask for a drain any more: write what is known and end.
-                    None if deadline.is_none() => self.begin_drain(Duration::from_secs(1), oneshot::channel().0),
+                    None if !draining => self.begin_drain(Duration::from_secs(1), oneshot::channel().0),
                     None => sleep(Duration::from_millis(10)).await,
                 },
                 Some(sent) = self.sends.join_next_with_id() => self.sent(sent),
@@ -134,7 +134,6 @@ impl Worker {
                     self.ledger.cool();
                 }
                 () = sleep(nap) => {}
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => break,
             }
         }
         let left = self.ledger.iter().filter(|(_, e)| !e.due.is_empty()).count();
@@ -145,12 +144,14 @@ impl Worker {
 
     fn nap(&self, wake: u64) -> Duration {
         let now = (self.clock)();
-        let until = wake.min(self.disk.wake()).min(now.plus_secs(LOOK_SECS).mono_ns);
+        let deadline = self.draining.as_ref().map_or(u64::MAX, |(at, _)| *at);
+        let until = wake.min(deadline).min(self.disk.wake()).min(now.plus_secs(LOOK_SECS).mono_ns);
         Duration::from_nanos(until.saturating_sub(now.mono_ns))
     }
 
-    fn is_drained(&self) -> bool {
-        self.draining.is_some() && self.sends.is_empty() && self.disk.is_idle()
+    fn is_drained(&self, now: Now) -> bool {
+        let done = self.sends.is_empty() && self.disk.is_idle();
+        self.draining.as_ref().is_some_and(|(deadline, _)| done || now.mono_ns >= *deadline)
     }
 
     fn obey(&mut self, command: Command) {
@@ -164,7 +165,8 @@ impl Worker {
     }
 
     fn begin_drain(&mut self, patience: Duration, done: oneshot::Sender<usize>) {
-        self.draining = Some((Instant::now() + patience, done));
+        let deadline = (self.clock)().mono_ns.saturating_add(patience.as_nanos() as u64);
+        self.draining = Some((deadline, done));
     }
 
     fn stats(&self) -> Stats {
