@@ -2,6 +2,7 @@
 //! for the initramfs of another kernel. As root:
 //! `cargo run -p sysops-agent --no-default-features --features ebpf --example ebpf_watch -- 10 100`
 //! (10 seconds, requests from 100 ms on).
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a tool that measures itself")]
 
 #[cfg(feature = "ebpf")]
 #[path = "../tests/lab/mod.rs"]
@@ -22,7 +23,7 @@ fn main() -> std::io::Result<()> {
     let io_latency_threshold_ms = numbers.next().unwrap_or(500);
     println!("before: {}", memory());
     let options = Options { io_latency_threshold_ms, ..Options::default() };
-    let (ebpf, reports) = Ebpf::load(&lab::Machine, &options);
+    let (ebpf, reports) = Ebpf::load(&sysops_agent::host::live::LiveHost::default(), &options);
     println!("loaded: {}", memory());
     for report in reports {
         println!("{}: {:?}", report.probe.name, report.state);
@@ -35,14 +36,15 @@ fn main() -> std::io::Result<()> {
     while start.elapsed() < Duration::from_secs(seconds) {
         std::thread::sleep(Duration::from_millis(100));
         devices.begin();
-        let mut name = |dev| devices.name(&lab::Machine, dev).map(str::to_owned);
+        let mut name =
+            |dev| devices.name(&sysops_agent::host::live::LiveHost::default(), dev).map(str::to_owned);
         ebpf.drain(now(), &mut name, &mut |event| println!("{:?}", event.what));
         ebpf.losses(now(), &mut |event| println!("{:?}", event.what))?;
     }
     let mut samples = Samples::new(1000);
     samples.begin("ebpf", now(), None);
     ebpf.collector(Box::new(|_| false))
-        .collect(&lab::Machine, &mut samples)
+        .collect(&sysops_agent::host::live::LiveHost::default(), &mut samples)
         .map_err(std::io::Error::other)?;
     let batch = samples.finish();
     for (def, (_, value)) in batch.defs.iter().zip(&batch.samples) {

@@ -57,6 +57,10 @@ pub fn owner(path: &str) -> Owner {
     owner
 }
 
+#[expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "suffixes of systemd units, which have one case"
+)]
 impl Owner {
     fn part(&mut self, part: &str, parent: &str) {
         if let Some(container) = container(part, parent) {

@@ -7,14 +7,17 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// Where the configuration is looked for when none is named.
 pub const DEFAULT_CONFIG: &str = "/etc/sysops-agent/config.toml";
 
+const HELP_CONFIG: &str =
+    "Configuration file [default: /etc/sysops-agent/config.toml; where that is missing, built-in defaults]";
+
 /// Host monitoring daemon: kernel events, metrics and alerts that arrive.
 #[derive(Debug, Parser)]
 #[command(name = "sysops-agent", version, about, args_conflicts_with_subcommands = false)]
 pub struct Cli {
-    /// Configuration file [default: /etc/sysops-agent/config.toml; built-in defaults where that is missing]
-    #[arg(long, value_name = "FILE", global = true)]
+    /// Configuration file; without one the default file, and built-in defaults where that is missing
+    #[arg(long, value_name = "FILE", global = true, help = HELP_CONFIG)]
     pub config: Option<PathBuf>,
-    /// How much to log; overrides agent.log_level
+    /// How much to log; overrides the configuration
     #[arg(long, value_enum, global = true)]
     pub log_level: Option<LogLevel>,
     /// Check the configuration file and exit: 0 fine, 64 with all its problems

@@ -104,7 +104,7 @@ fn docs(document: Document) -> String {
 }
 
 fn test_alert(config: &Config) -> ExitCode {
-    let (routes, problems) = notify::routes(config);
+    let (routes, problems) = edge::routes(config);
     let templates = match notify::Templates::of(config) {
         Ok(templates) => templates,
         Err(problem) => return fail(&problem),
@@ -112,7 +112,7 @@ fn test_alert(config: &Config) -> ExitCode {
     let name = service::hostname(config, service::host(config).as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let results = match runtime {
-        Ok(runtime) => runtime.block_on(notify::test_alert(&routes, &templates, &name, clock::now())),
+        Ok(runtime) => runtime.block_on(notify::test_alert(&routes, &templates, &name, clock::now)),
         Err(error) => return fail(&format!("the runtime cannot be started: {error}")),
     };
     let mut failed = !problems.is_empty() || results.is_empty();

@@ -5,6 +5,8 @@ use std::path::Path;
 use crate::config::{Config, Known, Warning, load as judge};
 use crate::host::state;
 use crate::metric::Metric;
+use crate::notify::terminal::Screen;
+use crate::notify::{self, Route};
 use crate::{collect, formulas};
 
 /// Reads and judges a configuration file. The error is ready to print.
@@ -22,7 +24,13 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
     judge(&text, &path.display().to_string(), &environment, known).map_err(|problems| problems.to_string())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment, for ${NAME}")]
+/// The enabled channels on this process's terminal, and the problems of the others.
+pub fn routes(config: &Config) -> (Vec<Route>, Vec<String>) {
+    let tty = std::io::IsTerminal::is_terminal(&std::io::stdout());
+    notify::routes(config, Screen::new(tty, &environment))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

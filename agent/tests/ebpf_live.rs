@@ -1,6 +1,11 @@
 //! The probes on this machine's kernel, with real kills, hangs and slow requests. As root:
 //! `cargo test -p sysops-agent --test ebpf_live`.
 #![cfg(feature = "ebpf")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "causes kernel events and looks at the machine by itself"
+)]
 
 mod lab;
 
@@ -50,7 +55,7 @@ fn drain(ebpf: &mut Ebpf) -> Vec<Event> {
     let (mut devices, mut events) = (Devices::default(), Vec::new());
     devices.begin();
     ebpf.drain(now(), &mut |dev| devices.name(&LiveHost::default(), dev).map(str::to_owned), &mut |e| {
-        events.push(e)
+        events.push(e);
     });
     events
 }

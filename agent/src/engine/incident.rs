@@ -23,9 +23,9 @@ const DRIFT_PER_UPTIME: u64 = 10_000;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// An OOM kill.
-    Oom(Oom),
+    Oom(Box<Oom>),
     /// A hung task.
-    Hang(Hang),
+    Hang(Box<Hang>),
 }
 
 /// An incident as far as it is known.
@@ -95,8 +95,8 @@ impl Incidents {
     /// Takes an event of one of the kinds an incident is made of; tells what is complete.
     pub fn take(&mut self, now: Now, event: &Event) -> Vec<Report> {
         let body = match &event.what {
-            What::Oom(oom) => Body::Oom((**oom).clone()),
-            What::Hang(hang) => Body::Hang((**hang).clone()),
+            What::Oom(oom) => Body::Oom(oom.clone()),
+            What::Hang(hang) => Body::Hang(hang.clone()),
             What::SlowIo(_) | What::Log(_) | What::Lost(_) | What::KmsgMark(_) => return Vec::new(),
         };
         let mut reports = Vec::new();
@@ -229,8 +229,8 @@ impl Body {
 
     fn absorb(&mut self, other: Self) {
         match (self, other) {
-            (Self::Oom(mine), Self::Oom(theirs)) => mine.absorb(theirs),
-            (Self::Hang(mine), Self::Hang(theirs)) => mine.absorb(theirs),
+            (Self::Oom(mine), Self::Oom(theirs)) => mine.absorb(*theirs),
+            (Self::Hang(mine), Self::Hang(theirs)) => mine.absorb(*theirs),
             (Self::Oom(_), Self::Hang(_)) | (Self::Hang(_), Self::Oom(_)) => {}
         }
     }
@@ -357,7 +357,7 @@ mod tests {
         let mut incidents = both();
         let event = oom(Source::Kmsg, 0, 7, true);
         let What::Oom(body) = &event.what else { unreachable!() };
-        incidents.remember(event.at, event.at, Body::Oom((**body).clone()));
+        incidents.remember(event.at, event.at, Body::Oom(body.clone()));
         assert_eq!(incidents.take(ms(9_000), &event), []);
         assert_eq!(incidents.due(ms(9_100)), []);
         let other = oom(Source::Kmsg, 8_999, 8, true);

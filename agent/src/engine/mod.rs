@@ -199,7 +199,7 @@ impl Engine {
             self.retire(raw_id(id), now, drafts);
         }
         for def in batch.defs.drain(..) {
-            self.define(SeriesDef { id: raw_id(def.id), ..def });
+            self.define(&SeriesDef { id: raw_id(def.id), ..def });
         }
         for born in self.derived.connect() {
             let def = SeriesDef { id: born.id, metric: born.metric, labels: born.labels };
@@ -225,10 +225,10 @@ impl Engine {
         self.computed = computed;
     }
 
-    fn define(&mut self, def: SeriesDef) {
+    fn define(&mut self, def: &SeriesDef) {
         self.store.forget(def.id);
         self.derived.define(def.id, def.metric, &def.labels);
-        self.judge.define(&def, &self.settings.rules, &mut self.table);
+        self.judge.define(def, &self.settings.rules, &mut self.table);
     }
 
     fn retire(&mut self, id: SeriesId, now: Now, drafts: &mut Vec<Draft>) {

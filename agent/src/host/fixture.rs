@@ -16,6 +16,8 @@
 //! links. `error` and `statvfs … error=` take an errno. What is not there is `NotFound`.
 //! A test may change the host between two passes.
 
+#![expect(clippy::disallowed_types, reason = "a test changes the host while a collector holds it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

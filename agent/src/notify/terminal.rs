@@ -28,20 +28,25 @@ const WIDTH: usize = 100;
 /// Facts that tell most, in this order; the others follow by name.
 const FIRST: &[&str] = &[
     "victim",
+    "victim cmdline",
     "process",
-    "task",
+    "task cmdline",
     "device",
     "mount",
     "unit",
     "container",
+    "pod uid",
     "cgroup",
+    "oom memcg",
     "limit",
-    "reason",
-    "cause",
-    "trend",
+    "usage",
+    "wait channel",
+    "kernel stack",
+    "last minutes",
+    "largest processes",
+    "top processes",
     "top",
-    "users",
-    "others",
+    "unknown",
 ];
 /// Units at the end of a key, which [`show_number`] knows.
 const UNITS: &[&str] = &["bytes", "kb", "secs", "seconds", "ms", "percent"];
@@ -51,8 +56,47 @@ const NAMES_OF: &[&str] = &["name", "comm"];
 const MAX_ITEMS: usize = 5;
 /// Characters shown of a value.
 const MAX_VALUE: usize = 200;
-/// Facts with a line of their own elsewhere, or for machines.
-const ELSEWHERE: &[&str] = &["held_back", "late_secs"];
+/// Facts that the sentence or the first line tells already, and those for machines: the channels that
+/// carry the whole object have them.
+const ELSEWHERE: &[&str] = &[
+    "held_back",
+    "late_secs",
+    "incident",
+    "incidents",
+    "members",
+    "grouped",
+    "kernel_time_ns",
+    "level",
+    "held_secs",
+    "latency_ms",
+    "line",
+    "victim_pid",
+    "victim_comm",
+    "victim_uid",
+    "victim_rss_kb",
+    "victim_cgroup",
+    "anon_rss_kb",
+    "file_rss_kb",
+    "shmem_rss_kb",
+    "total_vm_kb",
+    "pgtables_kb",
+    "oom_score_adj",
+    "trigger_pid",
+    "trigger_comm",
+    "trigger_cgroup",
+    "constraint",
+    "gfp_mask",
+    "order",
+    "failcnt",
+    "container_id",
+    "task_pid",
+    "task_comm",
+    "blocked_secs",
+    "issuer_pid",
+    "issuer_comm",
+    "kills",
+    "error",
+];
 
 /// How it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,7 +257,10 @@ fn facts(alert: &Alert, room: usize) -> Vec<String> {
     let of_context = alert.context.iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str()));
     let mut known: Vec<(String, String)> =
         of_context.map(|(name, value)| (title(name), show(name, value))).collect();
-    for (name, value) in alert.labels.iter().filter(|(name, _)| !alert.context.contains_key(*name)) {
+    let own_labels = alert.labels.iter().filter(|(name, _)| !alert.context.contains_key(*name));
+    for (name, value) in
+        own_labels.filter(|(_, value)| value.len() < 3 || !alert.message.contains(value.as_str()))
+    {
         known.push((title(name), text::clean(value, MAX_VALUE)));
     }
     known.retain(|(_, value)| !value.is_empty());

@@ -8,8 +8,8 @@ use super::kernel::Kernel;
 use crate::collect::CollectError;
 use crate::collect::runner::{Health, Runner, Sink};
 use crate::config::Config;
+use crate::edge;
 use crate::host::{Host, clock, read_text, state};
-use crate::notify;
 use crate::sample::Batch;
 
 /// Every feature, tried now. Needs a tokio runtime to be entered.
@@ -97,7 +97,7 @@ fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
 }
 
 fn channels(config: &Config) -> Vec<Feature> {
-    let (routes, problems) = notify::routes(config);
+    let (routes, problems) = edge::routes(config);
     let mut features: Vec<Feature> = routes
         .iter()
         .map(|r| {

@@ -35,11 +35,11 @@ use crate::config::Config;
 use crate::engine::compose::Identity;
 use crate::engine::speak::Manners;
 use crate::engine::{Engine, Settings, builtin};
-use crate::formulas;
 use crate::host::live::LiveHost;
 use crate::host::{Host, clock, read_text, state};
-use crate::notify::{self, Notifier, Outbox, Recovered, Templates};
+use crate::notify::{self, Notifier, Outbox, Recovered};
 use crate::text::clean;
+use crate::{edge, formulas};
 use delivery::Delivery;
 use kernel::Kernel;
 use pipeline::{INBOX, OUTBOUND, Pipeline};
@@ -64,12 +64,15 @@ pub struct Start {
 
 /// Runs the agent until it is told to stop. An error is a sentence.
 pub fn run(start: Start) -> Result<(), String> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
-        .map_err(|e| format!("the runtime cannot be started: {e}"))?
-        .block_on(serve(start))
+        .map_err(|e| format!("the runtime cannot be started: {e}"))?;
+    let result = runtime.block_on(serve(start));
+    // A thread that waits for a dead disk does not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
 }
 
 /// The host as the configuration wants it seen.
@@ -156,7 +159,7 @@ fn reload(file: Option<&Path>) {
         tracing::info!("SIGHUP: there is no configuration file to read again");
         return;
     };
-    match crate::edge::load(file) {
+    match edge::load(file) {
         Ok(_) => tracing::info!("SIGHUP: {} is valid; restart the agent to apply it", file.display()),
         Err(problem) => tracing::error!("SIGHUP: nothing changed. {problem}"),
     }
@@ -216,26 +219,10 @@ fn notifier(
     identity: &Identity,
     outbox: (Outbox, &Recovered),
 ) -> Result<(Notifier, tokio::task::JoinHandle<()>), String> {
-    let (routes, problems) = notify::routes(config);
+    let (routes, problems) = edge::routes(config);
     for problem in problems {
         tracing::error!("{problem}");
     }
-    let options = notify::Options {
-        hostname: identity.hostname.clone(),
-        limits: limits(config),
-        templates: Arc::new(Templates::of(config)?),
-        seed: clock::now().mono_ns,
-    };
+    let options = notify::Options::of(config, &identity.hostname, clock::now().mono_ns)?;
     Ok(Notifier::start(options, outbox, routes, clock::now))
-}
-
-fn limits(config: &Config) -> notify::Limits {
-    let alerting = &config.alerting;
-    notify::Limits {
-        per_minute: alerting.rate_limit_per_minute,
-        per_hour: alerting.max_alerts_per_hour,
-        total_per_hour: alerting.max_alerts_per_hour_total,
-        emergency_bypass: alerting.emergency_bypass_rate_limit,
-        min_interval_secs: alerting.min_interval_secs,
-    }
 }

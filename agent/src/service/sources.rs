@@ -150,20 +150,28 @@ pub(super) mod ebpf {
     impl Reader {
         /// Waits for records and takes them; asks `/proc` at once, while a victim still stands.
         async fn read(&mut self) -> bool {
-            let Self { fd, host, devices, events, .. } = self;
-            let Ok(mut ready) = fd.readable_mut().await else { return false };
-            let host = host.as_ref();
-            devices.begin();
-            let mut name = |dev| devices.name(host, dev).map(str::to_owned);
-            ready.get_inner_mut().drain(clock::now(), &mut name, &mut |mut event| {
-                enrich::enrich(host, &mut event);
-                events.push(event);
-            });
-            ready.clear_ready();
+            match self.fd.readable_mut().await {
+                Ok(mut ready) => ready.clear_ready(),
+                Err(_) => return false,
+            }
+            self.drain();
             true
         }
 
+        fn drain(&mut self) {
+            let Self { fd, host, devices, events, .. } = self;
+            let host = host.as_ref();
+            devices.begin();
+            let mut name = |dev| devices.name(host, dev).map(str::to_owned);
+            fd.get_mut().drain(clock::now(), &mut name, &mut |mut event| {
+                enrich::enrich(host, &mut event);
+                events.push(event);
+            });
+        }
+
+        /// Asks for losses, and looks into the buffers whether or not anything was announced.
         fn losses(&mut self) -> bool {
+            self.drain();
             let Self { fd, events, .. } = self;
             if let Err(error) = fd.get_mut().losses(clock::now(), &mut |event| events.push(event)) {
                 tracing::warn!("the counters of the eBPF programs cannot be read: {error}");

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::Start;
 use super::features::{Feature, State};
 use super::pipeline::FirstRound;
+use crate::edge;
 use crate::engine::Engine;
 use crate::host::{Host, read_text};
-use crate::notify;
 use crate::text::{clean, kib, number, span};
 
 /// Mounts shown, fullest first.
@@ -24,7 +24,7 @@ pub(super) fn first_round(
     let (host, config) = (Arc::clone(host), start.config.clone());
     let from = start.file.as_ref().map_or("built-in defaults".to_owned(), |f| f.display().to_string());
     let print = move |engine: &Engine| {
-        let channels: Vec<&str> = notify::routes(&config).0.iter().map(|r| r.channel.name()).collect();
+        let channels: Vec<&str> = edge::routes(&config).0.iter().map(|r| r.channel.name()).collect();
         let screen = screen(host.as_ref(), engine, &features, &channels, &from);
         // Nobody may be listening; that is no reason to stop.
         let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), screen.as_bytes());
@@ -44,8 +44,9 @@ fn screen(host: &dyn Host, engine: &Engine, features: &[Feature], channels: &[&s
         clean(&uname.release, 64),
         uname.machine,
     );
+    let width = features.iter().map(|f| f.name.len()).max().unwrap_or(0).max("alerts to".len()) + 2;
     let mut line = |name: &str, text: &str| {
-        let _ = writeln!(out, "  {name:<14}{text}");
+        let _ = writeln!(out, "  {name:<width$}{text}");
     };
     line("host", &vital_signs(engine));
     line("disks", &disks(engine));

@@ -23,7 +23,7 @@ section! {
         /// Directory for what must survive a restart: alerts on their way, places in log files.
         data_dir: PathBuf = "/var/lib/sysops-agent";
         /// File with the agent's process id. Empty: none. One that cannot be written is a warning.
-        pid_file: PathBuf = "/var/run/sysops-agent.pid";
+        pid_file: PathBuf = "";
         /// Root of the watched host; in a container the place where it is mounted.
         host_root: PathBuf = "/";
         /// Where the watched host's proc file system is.

@@ -25,8 +25,8 @@ fn incident(value: &Value, boot_id: &str, now: Now) -> Option<(Now, Body)> {
         ..Task::default()
     };
     match value.get("kind")?.as_str()? {
-        "oom" => Some((at, Body::Oom(Oom { victim: task, count: 1, ..Oom::default() }))),
-        "hang" => Some((at, Body::Hang(Hang { task, ..Hang::default() }))),
+        "oom" => Some((at, Body::Oom(Box::new(Oom { victim: task, count: 1, ..Oom::default() })))),
+        "hang" => Some((at, Body::Hang(Box::new(Hang { task, ..Hang::default() })))),
         _ => None,
     }
 }
