@@ -245,6 +245,8 @@ fn uses(code: &str, depth: usize) -> BTreeSet<String> {
         }
     }
     found.remove("super");
+    // `super::*` and macros name nothing.
+    found.remove("");
     found
 }
 

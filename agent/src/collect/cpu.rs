@@ -1,9 +1,9 @@
 //! `/proc/stat`: where the CPUs' time went, and how busy the scheduler was.
 
 use super::kept::Kept;
-use super::parse::{key, lines, number, words};
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::parse::{key, lines, number, words};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
 

@@ -1,10 +1,10 @@
 //! `/proc/diskstats`: requests, bytes and time of each disk.
 
-use super::glob::Globs;
 use super::kept::Kept;
-use super::parse::{lines, number, words};
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::glob::Globs;
+use crate::host::parse::{lines, number, words};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
 

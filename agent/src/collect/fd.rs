@@ -1,9 +1,9 @@
 //! `/proc/sys/fs`: file descriptors and inodes of the whole system.
 
 use super::kept::Kept;
-use super::parse::{number, words};
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::parse::{number, words};
 use crate::metric::metrics;
 use crate::sample::Samples;
 

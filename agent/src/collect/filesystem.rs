@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use procfs::process::MountInfo;
 
-use super::glob::Globs;
 use super::kept::Kept;
-use super::parse::lines;
 use super::{CollectError, Collector};
 use crate::host::aside::{Answer, Aside};
+use crate::host::glob::Globs;
+use crate::host::parse::lines;
 use crate::host::{FsStat, Host};
 use crate::metric::metrics;
 use crate::sample::Samples;

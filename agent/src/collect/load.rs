@@ -1,9 +1,9 @@
 //! `/proc/loadavg`: how many tasks want to run.
 
 use super::kept::Kept;
-use super::parse::{count_of_list, decimal, number, words};
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::parse::{count_of_list, decimal, number, words};
 use crate::metric::metrics;
 use crate::sample::Samples;
 

@@ -1,9 +1,9 @@
 //! `/proc/meminfo`: what memory and swap are used for.
 
 use super::kept::Kept;
-use super::parse::{Cursor, key, lines, number, words};
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::parse::{Cursor, key, lines, number, words};
 use crate::metric::{Metric, Unit, metrics};
 use crate::sample::Samples;
 

@@ -14,12 +14,10 @@ pub mod diskstats;
 mod docs;
 pub mod fd;
 pub mod filesystem;
-pub mod glob;
 pub mod kept;
 pub mod load;
 pub mod memory;
 pub mod network;
-pub mod parse;
 pub mod pressure;
 pub mod process;
 pub mod runner;
@@ -32,7 +30,7 @@ pub mod vmstat;
 
 pub use docs::metrics_doc;
 
-use glob::Globs;
+use crate::host::glob::Globs;
 
 /// Why a collector has nothing to give.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,10 +1,10 @@
 //! `/proc/net/dev`: bytes, packets and errors of each network interface.
 
-use super::glob::Globs;
 use super::kept::Kept;
-use super::parse::{lines, number, words};
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::glob::Globs;
+use crate::host::parse::{lines, number, words};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
 

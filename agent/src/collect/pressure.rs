@@ -2,9 +2,9 @@
 //! distributions only with `psi=1` on the kernel command line.
 
 use super::kept::Kept;
-use super::parse::{decimal, key, lines, number, words};
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::parse::{decimal, key, lines, number, words};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
 

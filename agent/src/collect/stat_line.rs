@@ -1,6 +1,6 @@
 //! One line of `/proc/PID/stat`.
 
-use super::parse::{number, words};
+use crate::host::parse::{number, words};
 
 /// What the agent uses of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! `/proc/uptime`.
 
 use super::kept::Kept;
-use super::parse::{decimal, words};
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::parse::{decimal, words};
 use crate::metric::metrics;
 use crate::sample::Samples;
 

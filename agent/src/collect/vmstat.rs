@@ -1,9 +1,9 @@
 //! `/proc/vmstat`: swapping, page faults, reclaim, and OOM kills as the kernel counts them.
 
 use super::kept::Kept;
-use super::parse::{Cursor, key, lines, number};
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::parse::{Cursor, key, lines, number};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
 

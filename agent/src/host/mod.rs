@@ -11,7 +11,9 @@ pub mod aside;
 pub mod clock;
 mod ethtool;
 pub mod fixture;
+pub mod glob;
 pub mod live;
+pub mod parse;
 pub mod state;
 
 /// What `statvfs` tells of a filesystem.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::read::{entries, number, numbered, tidy, value};
 use super::system::kb_of;
 use super::{Cpu, Node, Numa};
-use crate::collect::parse::count_of_list;
+use crate::host::parse::count_of_list;
 use crate::host::{Host, read_text};
 
 const CPUS: &str = "/sys/devices/system/cpu";

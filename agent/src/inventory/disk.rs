@@ -2,8 +2,8 @@
 
 use super::Disk;
 use super::read::{entries, number, tidy, value};
-use crate::collect::glob::Globs;
 use crate::host::Host;
+use crate::host::glob::Globs;
 
 /// Disks with a device behind them (loop, ram, dm and md have none) and a medium in it.
 pub(super) fn disks(host: &dyn Host, exclude: &Globs) -> Vec<Disk> {

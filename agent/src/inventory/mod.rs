@@ -5,9 +5,9 @@
 
 use serde::Serialize;
 
-use crate::collect::glob::Globs;
 use crate::config::Config;
 use crate::host::Host;
+use crate::host::glob::Globs;
 use crate::time::Now;
 
 mod cpu;

@@ -2,8 +2,8 @@
 
 use super::Nic;
 use super::read::{entries, number, tidy, value};
-use crate::collect::glob::Globs;
 use crate::host::Host;
+use crate::host::glob::Globs;
 
 pub(super) fn interfaces(host: &dyn Host, exclude: &Globs) -> Vec<Nic> {
     let names = entries(host, "/sys/class/net");

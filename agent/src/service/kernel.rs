@@ -152,7 +152,7 @@ impl Kernel {
         #[cfg(feature = "ebpf")]
         {
             let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
-            let skip = crate::collect::glob::Globs::new(&config.collector.exclude_devices);
+            let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
             let collector =
                 self.ebpf.as_mut().map(|e| e.collector(Box::new(move |device| skip.matches(device))));
             collector
