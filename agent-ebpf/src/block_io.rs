@@ -101,7 +101,7 @@ fn io_issue(ctx: *mut c_void) -> u32 {
     start.bytes = field(ctx, &ISSUE_BYTES, 0);
     start.pid = current_pid();
     current_name(&mut start.comm);
-    if STARTS.insert(&key, &start, 0).is_err() {
+    if STARTS.insert(key, start, 0).is_err() {
         count(Stat::StartsFull);
     }
     0
@@ -115,7 +115,7 @@ fn io_complete(ctx: *mut c_void) -> u32 {
     }
     let key =
         StartKey { sector: field(ctx, &COMPLETE_SECTOR, 0), dev: field(ctx, &COMPLETE_DEV, 0), zero: 0 };
-    let Some(start) = STARTS.get_ptr(&key) else {
+    let Some(start) = STARTS.get_ptr(key) else {
         count(Stat::IoUnmatched);
         return 0;
     };
@@ -127,7 +127,7 @@ fn io_complete(ctx: *mut c_void) -> u32 {
     if done.latency_ns >= constant(&IO_THRESHOLD_NS) {
         done.report(ctx, &key, start);
     }
-    let _ = STARTS.remove(&key);
+    let _ = STARTS.remove(key);
     0
 }
 

@@ -4,11 +4,9 @@
 //! (10 seconds, requests from 100 ms on).
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a tool that measures itself")]
 
-#[cfg(feature = "ebpf")]
 #[path = "../tests/lab/mod.rs"]
 mod lab;
 
-#[cfg(feature = "ebpf")]
 fn main() -> std::io::Result<()> {
     use std::time::{Duration, Instant};
 
@@ -54,14 +52,8 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-#[cfg(feature = "ebpf")]
 fn memory() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let lines = status.lines().filter(|l| ["VmRSS", "VmHWM", "RssAnon"].iter().any(|k| l.starts_with(k)));
     lines.map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(not(feature = "ebpf"))]
-fn main() {
-    println!("built without the feature `ebpf`");
 }

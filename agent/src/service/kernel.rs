@@ -148,23 +148,20 @@ impl Kernel {
     }
 
     /// Collectors that the sources bring along.
+    #[cfg(feature = "ebpf")]
     pub(super) fn collectors(&mut self, config: &Config) -> Vec<Item> {
-        #[cfg(feature = "ebpf")]
-        {
-            let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
-            let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
-            let collector =
-                self.ebpf.as_mut().map(|e| e.collector(Box::new(move |device| skip.matches(device))));
-            collector
-                .into_iter()
-                .map(|c| ("ebpf", pace, Box::new(c) as Box<dyn crate::collect::Collector>))
-                .collect()
-        }
-        #[cfg(not(feature = "ebpf"))]
-        {
-            let _ = config;
-            Vec::new()
-        }
+        let Some(ebpf) = &mut self.ebpf else { return Vec::new() };
+        let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
+        let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
+        let collector = ebpf.collector(Box::new(move |device| skip.matches(device)));
+        vec![("ebpf", pace, Box::new(collector))]
+    }
+
+    /// Collectors that the sources bring along: none without eBPF.
+    #[cfg(not(feature = "ebpf"))]
+    #[expect(clippy::unused_self, reason = "the same call with and without eBPF")]
+    pub(super) fn collectors(&mut self, _: &Config) -> Vec<Item> {
+        Vec::new()
     }
 
     /// Starts the tasks that read them.

@@ -23,7 +23,7 @@ const SCHEDULER: [&str; 9] = [
     "schedule_timeout",
 ];
 
-/// Puts the lines of hung tasks together. Its memory is one [`Pending`].
+/// Puts the lines of hung tasks together. Its memory is one `Pending`.
 #[derive(Debug, Default)]
 pub struct HangText {
     pending: Option<Box<Pending>>,

@@ -1,7 +1,7 @@
 //! From the kernel's words about an OOM kill to one [`Oom`] per killed process.
 //!
 //! `mm/oom_kill.c` writes many lines and then the one that counts: `Killed process PID (COMM) …`.
-//! The lines before it are kept as a [`Context`] of fixed size; at the kill they are joined and told
+//! The lines before it are kept as a `Context` of fixed size; at the kill they are joined and told
 //! at once. Any of them may be missing (overwritten, rate-limited), so each is taken for itself.
 
 mod lines;
@@ -15,7 +15,7 @@ use lines::{Killed, Line, Verdict};
 /// serial console takes long.
 const MAX_AGE_US: u64 = 60_000_000;
 
-/// Puts the lines of OOM kills together. Its memory is one [`Context`].
+/// Puts the lines of OOM kills together. Its memory is one `Context`.
 #[derive(Debug, Default)]
 pub struct OomText {
     context: Option<Box<Context>>,
