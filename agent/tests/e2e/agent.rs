@@ -145,17 +145,26 @@ impl Home {
         self.printed().lines().any(|l| l.starts_with("  kernel_log") && !l.contains("OFF"))
     }
 
+    /// Starts the agent without its configuration and does not wait.
+    pub(crate) fn launch_without_file(&self, confine: &Confine) -> Agent {
+        self.spawn(confine.command(&self.program(confine)))
+    }
+
     /// Starts the agent and does not wait.
     pub(crate) fn launch(&self, confine: &Confine, change: impl FnOnce(&mut Command)) -> Agent {
+        let mut command = self.command(confine, &[]);
+        change(&mut command);
+        self.spawn(command)
+    }
+
+    fn spawn(&self, mut command: Command) -> Agent {
         let socket = self.file("notify");
         let _ = fs::remove_file(&socket);
         let _ = fs::remove_file(self.file("printed"));
         let notify = UnixDatagram::bind(&socket).expect("a socket");
         fs::set_permissions(&socket, Permissions::from_mode(0o777)).expect("open to all");
         let append = |name| File::options().append(true).create(true).open(self.file(name)).expect("a log");
-        let mut command = self.command(confine, &[]);
         command.env("NOTIFY_SOCKET", &socket).stdout(append("printed")).stderr(append("log"));
-        change(&mut command);
         let started = Instant::now();
         let child = command.spawn().expect("the agent starts");
         Agent { child, notify, told: Vec::new(), log: self.file("log"), started }
