@@ -125,13 +125,13 @@ impl Kernel {
                 ProbeState::Off { reason } => self.features.push(Feature::off(name, reason)),
                 ProbeState::Failed { why, remedy } => {
                     // The averages of /proc/diskstats need no kernel log.
-                    let stands_in = log || probe.name == "block_io";
+                    let replaced = log || probe.name == "block_io";
                     let stand_in =
-                        if stands_in { probe.fallback } else { "the kernel log cannot be read either" };
+                        if replaced { probe.fallback } else { "the kernel log cannot be read either" };
                     tracing::warn!("eBPF probe {}: {why}; {stand_in}. {remedy}", probe.name);
                     refused.push(format!("{}: {why}. {remedy}", probe.name));
                     let reason = format!("{why}; {stand_in}");
-                    self.features.push(if stands_in {
+                    self.features.push(if replaced {
                         Feature::degraded(name, reason, remedy)
                     } else {
                         Feature::broken(name, reason, remedy)
