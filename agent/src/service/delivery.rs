@@ -53,13 +53,16 @@ impl Delivery {
     }
 
     async fn flush(&mut self, alerts: &mut Vec<Arc<Alert>>, mark: Option<KmsgMark>) {
-        let told = !alerts.is_empty();
-        let durable = !told || self.notifier.accept(std::mem::take(alerts)).await;
+        let mut durable = true;
+        if !alerts.is_empty() {
+            durable = self.notifier.accept(std::mem::take(alerts)).await;
+            self.position.told();
+        }
         if let Some(mark) = mark
             && durable
         {
             let now = clock::now();
-            self.store(move |position| position.reached(mark, told, now)).await;
+            self.store(move |position| position.reached(mark, now)).await;
         }
     }
 
