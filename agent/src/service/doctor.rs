@@ -25,7 +25,7 @@ pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
     features
 }
 
-fn privileges(host: &dyn Host) -> Feature {
+pub(super) fn privileges(host: &dyn Host) -> Feature {
     let status = read_text(host, "/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         status
@@ -100,6 +100,7 @@ fn channels(config: &Config) -> Vec<Feature> {
     let (routes, problems) = edge::routes(config);
     let mut features: Vec<Feature> = routes
         .iter()
+        .filter(|r| r.channel.name() != "syslog")
         .map(|r| {
             Feature::on(
                 format!("channel.{}", r.channel.name()),
@@ -108,6 +109,9 @@ fn channels(config: &Config) -> Vec<Feature> {
         })
         .collect();
     features.extend(problems.into_iter().map(|p| Feature::broken("channel", p, "mend the configuration")));
+    if routes.iter().any(|r| r.channel.name() == "syslog") {
+        features.push(syslog(config));
+    }
     if features.is_empty() {
         let remedy = "enable one in [alerting.…]; see docs/CONFIGURATION.md";
         features.push(Feature::broken(
@@ -117,6 +121,22 @@ fn channels(config: &Config) -> Vec<Feature> {
         ));
     }
     features
+}
+
+fn syslog(config: &Config) -> Feature {
+    const NAME: &str = "channel.syslog";
+    let section = &config.alerting.syslog;
+    if section.address.is_empty() && !state::is_there(&section.socket) {
+        return Feature::degraded(
+            NAME,
+            format!(
+                "{} does not exist: alerts wait for it and are given up after 72 h",
+                section.socket.display()
+            ),
+            "start a syslog daemon, or set alerting.syslog.enabled = false",
+        );
+    }
+    Feature::on(NAME, "configured; try it with: sysops-agent test-alert")
 }
 
 fn data_dir(path: &Path) -> Feature {

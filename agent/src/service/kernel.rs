@@ -124,10 +124,18 @@ impl Kernel {
                 }
                 ProbeState::Off { reason } => self.features.push(Feature::off(name, reason)),
                 ProbeState::Failed { why, remedy } => {
-                    let stand_in = if log { probe.fallback } else { "the kernel log cannot be read either" };
+                    // The averages of /proc/diskstats need no kernel log.
+                    let replaced = log || probe.name == "block_io";
+                    let stand_in =
+                        if replaced { probe.fallback } else { "the kernel log cannot be read either" };
                     tracing::warn!("eBPF probe {}: {why}; {stand_in}. {remedy}", probe.name);
                     refused.push(format!("{}: {why}. {remedy}", probe.name));
-                    self.features.push(Feature::degraded(name, format!("{why}; {stand_in}"), remedy));
+                    let reason = format!("{why}; {stand_in}");
+                    self.features.push(if replaced {
+                        Feature::degraded(name, reason, remedy)
+                    } else {
+                        Feature::broken(name, reason, remedy)
+                    });
                 }
             }
         }

@@ -111,7 +111,8 @@ async fn serve(start: Start) -> Result<(), String> {
     let (inbox, messages) = mpsc::channel(INBOX);
     let (outbound, outputs) = mpsc::channel(OUTBOUND);
     let extra = kernel.collectors(config);
-    let features = kernel.features().to_vec();
+    let mut features = vec![doctor::privileges(host.as_ref())];
+    features.extend_from_slice(kernel.features());
     let sources = kernel.start(&host, &inbox, &stop);
     let collectors = sources::Collectors::start(config, Arc::clone(&host), extra, inbox)
         .map_err(|e| format!("the collector thread cannot be started: {e}"))?;
@@ -195,8 +196,9 @@ fn open_outbox(data_dir: &Path, now: crate::time::Now) -> (Outbox, Recovered) {
     // What is wrong with the directory is in the outbox's own warning.
     let _ = state::usable_dir(data_dir);
     let (outbox, found) = Outbox::open(data_dir, now);
+    // The notifier says what is wrong when it first wants to write.
     if let Some(warning) = &found.warning {
-        tracing::warn!("{warning}. Create {} for this user, or set agent.data_dir", data_dir.display());
+        tracing::debug!("{warning}");
     }
     if found.torn > 0 {
         tracing::warn!("the outbox had {} damaged places; everything around them was kept", found.torn);

@@ -44,7 +44,7 @@ section! {
     /// History of the series.
     pub struct Storage {
         /// Samples kept in memory for each series; at 10 s, 8640 are a day.
-        ring_buffer_capacity: usize = 8640 => Whole(1, 10_000_000), later "the sample history";
+        ring_buffer_capacity: usize = 8640 => Whole(1, 10_000_000);
         /// Whether one-minute averages are kept on disk.
         sqlite_enabled: bool = false, later "the history on disk";
         /// The file they are kept in.
