@@ -2,31 +2,35 @@
 //! compared with the kills somebody told of.
 
 /// Compares the counter with the incidents seen.
+///
+/// The two are never read at one moment: an event may still be on its way when the counter has it, and a
+/// kill may happen between the reading of the counter and its arrival here. So a difference is believed
+/// only if all that came since the reading before does not make up for it.
 #[derive(Debug, Default)]
 pub struct OomCounter {
     /// Counter and incidents at the last agreement.
     base: Option<(u64, u64)>,
-    /// Kills the previous reading missed; they may still have been on their way.
+    /// Kills counted but not told, as of the previous reading.
     suspected: u64,
+    /// Kills told but not counted, as of the previous reading.
+    ahead: u64,
 }
 
 impl OomCounter {
     /// Takes a reading of the counter beside the incidents seen so far. Returns how many kills nobody
-    /// told of: those that were missing already at the reading before, so that an event still on
-    /// its way is not reported as missed. With `blind` nobody could tell, and nothing is waited for.
+    /// told of. With `blind` nobody could tell, and nothing is waited for.
     pub fn reading(&mut self, total: u64, seen: u64, blind: bool) -> Option<u64> {
         let Some((base_total, base_seen)) = self.base.filter(|(t, _)| *t <= total) else {
-            *self = Self { base: Some((total, seen)), suspected: 0 };
+            *self = Self { base: Some((total, seen)), ..Self::default() };
             return None;
         };
-        let counted = total - base_total;
-        let told = seen.saturating_sub(base_seen);
-        let missing = counted.saturating_sub(told);
-        let sure = if blind { missing } else { missing.min(self.suspected) };
+        let (counted, told) = (total - base_total, seen.saturating_sub(base_seen));
+        let (missing, ahead) = (counted.saturating_sub(told), told.saturating_sub(counted));
+        let sure = if blind { missing } else { self.suspected.saturating_sub(told) };
         self.suspected = missing - sure;
-        // Kills told but not counted (the mark of a task that was exiting anyway) do not hide later ones.
-        let carried = base_total + told.min(counted) + sure;
-        self.base = Some((carried.min(total), seen));
+        // What is told and never counted (the mark of a task that was exiting anyway) must not hide later kills.
+        self.ahead = ahead - self.ahead.saturating_sub(counted);
+        self.base = Some((total - self.suspected, seen - self.ahead));
         (sure > 0).then_some(sure)
     }
 }
@@ -51,7 +55,15 @@ mod tests {
         check(false, &[(5, 0), (7, 1), (7, 1), (9, 3), (9, 3)], &[0, 0, 1, 0, 0]);
         check(true, &[(5, 0), (8, 0), (8, 0)], &[0, 3, 0]);
         check(false, &[(5, 0), (2, 0), (3, 0), (3, 0)], &[0, 0, 0, 1]);
-        check(false, &[(5, 0), (5, 2), (6, 2), (6, 2)], &[0, 0, 0, 1]);
+        check(false, &[(5, 0), (5, 2), (5, 2), (6, 2), (6, 2)], &[0, 0, 0, 0, 1]);
+        check(false, &[(5, 0), (5, 2), (6, 2), (8, 2), (8, 2)], &[0, 0, 0, 0, 2]);
         check(false, &[(0, 0), (500, 480), (500, 500), (500, 500)], &[0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_kill_between_the_reading_and_its_arrival_is_not_missed() {
+        check(false, &[(5, 0), (5, 1), (6, 1), (6, 1), (6, 1)], &[0; 5]);
+        check(false, &[(0, 0), (100, 105), (200, 203), (203, 203), (203, 203)], &[0; 5]);
+        check(false, &[(0, 0), (100, 105), (205, 200), (300, 290), (300, 300), (300, 300)], &[0; 6]);
     }
 }

@@ -89,7 +89,7 @@ impl Speaker {
     pub fn say(&mut self, now: Now, draft: Draft, out: &mut Vec<Draft>) {
         match draft.status {
             Status::Firing => {
-                if let Some(draft) = self.not_repeated(now, draft) {
+                if let Some(draft) = self.not_repeated(now, draft, out) {
                     self.group(now, draft, out);
                 }
             }
@@ -105,7 +105,7 @@ impl Speaker {
     }
 
     /// An OOM kill is an incident of its own: two of one fingerprint are two alerts.
-    fn not_repeated(&mut self, now: Now, mut draft: Draft) -> Option<Draft> {
+    fn not_repeated(&mut self, now: Now, mut draft: Draft, out: &mut Vec<Draft>) -> Option<Draft> {
         let unique = draft.rule == super::compose::oom::RULE;
         if unique {
             return Some(draft);
@@ -126,24 +126,30 @@ impl Speaker {
             (held, since) = (repeat.held, repeat.told_ns);
         }
         mention(&mut draft, held, since, now);
-        self.tell_repeat(now, &draft);
+        self.tell_repeat(now, &draft, out);
         Some(draft)
     }
 
-    fn tell_repeat(&mut self, now: Now, draft: &Draft) {
-        if self.repeats.len() >= MAX_REPEATS {
-            self.forget_oldest();
+    fn tell_repeat(&mut self, now: Now, draft: &Draft, out: &mut Vec<Draft>) {
+        let full = self.repeats.len() >= MAX_REPEATS;
+        if full && !self.repeats.contains_key(&draft.fingerprint) {
+            self.forget_oldest(now, out);
         }
         let repeat = Repeat { told_ns: now.mono_ns, severity: draft.severity, held: 0, waiting: None };
         self.repeats.insert(draft.fingerprint.clone(), repeat);
     }
 
-    fn forget_oldest(&mut self) {
-        let oldest = self.repeats.iter().filter(|(_, r)| r.waiting.is_none()).min_by_key(|(_, r)| r.told_ns);
-        if let Some(key) = oldest.or_else(|| self.repeats.iter().next()).map(|(k, _)| k.clone()) {
-            self.repeats.remove(&key);
-            self.counts.forgotten += 1;
-        }
+    /// What the forgotten one holds back is told.
+    fn forget_oldest(&mut self, now: Now, out: &mut Vec<Draft>) {
+        let age = |(_, r): &(&String, &Repeat)| (r.waiting.is_some(), r.told_ns);
+        let Some(key) = self.repeats.iter().min_by_key(age).map(|(k, _)| k.clone()) else { return };
+        self.counts.forgotten += 1;
+        let Some(Repeat { told_ns, held, waiting: Some(mut draft), .. }) = self.repeats.remove(&key) else {
+            return;
+        };
+        self.silent.remove(&draft.id);
+        mention(&mut draft, held, told_ns, now);
+        self.group(now, draft, out);
     }
 
     fn update(&mut self, now: Now, draft: Draft, out: &mut Vec<Draft>) {
@@ -156,7 +162,7 @@ impl Speaker {
             let risen = self.repeats.get(&draft.fingerprint).is_none_or(|r| draft.severity > r.severity);
             if risen {
                 self.silent.remove(&draft.id);
-                self.tell_repeat(now, &draft);
+                self.tell_repeat(now, &draft, out);
                 self.emit(Draft { status: Status::Firing, ..draft }, out);
             } else if let Some(repeat) = self.repeats.get_mut(&draft.fingerprint) {
                 repeat.waiting = Some(Draft { status: Status::Firing, ..draft });
@@ -164,7 +170,7 @@ impl Speaker {
             return;
         }
         if draft.lasts {
-            self.tell_repeat(now, &draft);
+            self.tell_repeat(now, &draft, out);
         }
         self.emit(draft, out);
     }
@@ -279,7 +285,7 @@ impl Speaker {
             let Some(mut draft) = repeat.waiting.take() else { continue };
             self.silent.remove(&draft.id);
             mention(&mut draft, held, since, now);
-            self.tell_repeat(now, &draft);
+            self.tell_repeat(now, &draft, out);
             self.group(now, draft, out);
         }
     }
@@ -335,4 +341,44 @@ fn mention(draft: &mut Draft, held: u64, since_ns: u64, now: Now) {
     let secs = now.mono_ns.saturating_sub(since_ns) / SECOND;
     draft.message = format!("{} (occurred {held} {times} in the last {})", draft.message, span(secs));
     draft.context.insert("occurrences".into(), held.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, LogMatch, Source, What};
+
+    fn speaker() -> Speaker {
+        let manners =
+            Manners { min_interval_secs: 300, dedup_secs: [600, 600, 600, 0], group_secs: 0, recovery: true };
+        Speaker::new(manners, 0)
+    }
+
+    fn draft(device: usize, id: usize) -> Draft {
+        let found = LogMatch {
+            rule: "r".into(),
+            severity: Severity::Warn,
+            meaning: "m".into(),
+            line: "l".into(),
+            fields: vec![("device".into(), device.to_string())],
+        };
+        let at = Now { mono_ns: SECOND, wall_ns: 0 };
+        let what = What::Log(Box::new(found.clone()));
+        kernel::log(&Event { at, source: Source::Kmsg, historic: false, what }, &found, id.to_string())
+    }
+
+    #[test]
+    fn at_the_limit_what_is_held_back_is_told_not_dropped() {
+        let (mut speaker, mut out) = (speaker(), Vec::new());
+        let now = Now { mono_ns: SECOND, wall_ns: 0 };
+        for id in 0..2 * MAX_REPEATS {
+            speaker.say(now, draft(id % MAX_REPEATS, id), &mut out);
+        }
+        assert_eq!((out.len(), speaker.repeats.len()), (MAX_REPEATS, MAX_REPEATS));
+        out.clear();
+        speaker.say(now, draft(MAX_REPEATS, 0), &mut out);
+        assert_eq!(out.len(), 2);
+        assert!(out[0].message.ends_with("(occurred 1 time in the last 0 s)"), "{}", out[0].message);
+        assert_eq!((speaker.repeats.len(), speaker.counts().forgotten), (MAX_REPEATS, 1));
+    }
 }

@@ -374,3 +374,14 @@ fn during_warm_up_levels_are_learned_and_events_speak() {
     r.disks(&[("/", 95.0)]);
     assert_eq!(r.alerts()[1].status, Status::Firing);
 }
+
+#[test]
+fn labels_of_counters_are_bounded_and_known_ones_go_on() {
+    let mut r = run(0);
+    for n in 0..1000 {
+        r.event(Source::Ebpf, slow(&format!("d{n}")));
+    }
+    r.event(Source::Ebpf, slow("d1"));
+    let count = |name: &str| r.engine.tally().events[&("block_io_slow_total", name.to_owned())];
+    assert_eq!((count("d1"), count("other")), (2, 488));
+}

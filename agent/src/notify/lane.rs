@@ -147,7 +147,8 @@ impl Lane {
         let (mut ready, mut wake) = (Vec::new(), u64::MAX);
         let told = ledger.told_to(self.slot);
         for head in self.heads(ledger) {
-            match self.judge(&head, now, told.contains(&head.entry.incident)) {
+            let known = head.entry.incidents().any(|i| told.contains(&i));
+            match self.judge(&head, now, known) {
                 Verdict::Settle(outcome) => settled.push((head.seq, outcome)),
                 Verdict::Wait(until) => wake = wake.min(until),
                 Verdict::Ready => {
@@ -176,11 +177,17 @@ impl Lane {
         let mut heads: Vec<Head<'a>> = Vec::new();
         let mut known: HashMap<Incident, usize> = HashMap::new();
         for (seq, entry) in ledger.iter().filter(|(_, e)| e.due.has(self.slot)) {
-            if let Some(at) = known.get(&entry.incident) {
+            // A summary stands in line for every incident it tells of.
+            let before: Vec<usize> = entry.incidents().filter_map(|i| known.get(&i).copied()).collect();
+            for at in &before {
                 let head = &mut heads[*at];
                 head.outdone |= entry.status == Status::Resolved || entry.severity >= head.entry.severity;
-            } else {
-                known.insert(entry.incident, heads.len());
+            }
+            let place = before.first().copied().unwrap_or(heads.len());
+            for incident in entry.incidents() {
+                known.entry(incident).or_insert(place);
+            }
+            if before.is_empty() {
                 heads.push(Head { seq, entry, outdone: false });
             }
         }

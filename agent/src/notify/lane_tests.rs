@@ -363,3 +363,22 @@ proptest! {
         prop_assert!(scene.lane.tries.is_empty(), "nothing is remembered for ever");
     }
 }
+
+#[test]
+fn a_recovery_follows_the_summary_that_told_of_its_begin() {
+    let mut s = Scene::new(Limits::OFF);
+    let mut summary = alert("g", Warn, Firing);
+    summary.context.insert("members".into(), vec!["m", "n"].into());
+    let due = s.ledger.set(["dummy"].into_iter());
+    let summary = s.ledger.push(Entry::new(Arc::new(summary), s.now, due)).0;
+    let over = s.add("m", Warn, Resolved);
+    assert_eq!(s.next(), Next::Tell(Seq(summary), 0));
+    s.fail();
+    assert!(matches!(s.next(), Next::Wait(_)), "the recovery waits too");
+    assert_eq!(s.settled(), []);
+    s.wait(3600);
+    assert_eq!(s.run(), [summary, over]);
+    let stranger = s.add("y", Warn, Resolved);
+    assert_eq!(s.run(), [] as [u64; 0]);
+    assert_eq!(s.settled(), [(stranger, Outcome::Untold)]);
+}

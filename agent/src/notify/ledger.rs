@@ -5,6 +5,7 @@ use super::record::Place;
 use crate::alert::{Alert, Severity, Status};
 use crate::time::Now;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -87,9 +88,19 @@ pub struct Incident(u64);
 impl Incident {
     /// The incident an alert is about.
     pub fn of(alert: &Alert) -> Self {
+        Self::of_id(&alert.id)
+    }
+
+    fn of_id(id: &str) -> Self {
         let mut hasher = DefaultHasher::new();
-        alert.id.hash(&mut hasher);
+        id.hash(&mut hasher);
         Self(hasher.finish())
+    }
+
+    /// The incidents that a summary tells together.
+    fn members(alert: &Alert) -> Box<[Self]> {
+        let ids = alert.context.get("members").and_then(Value::as_array).into_iter().flatten();
+        ids.filter_map(Value::as_str).map(Self::of_id).collect()
     }
 }
 
@@ -111,6 +122,8 @@ pub struct Entry {
     pub status: Status,
     /// Which incident.
     pub incident: Incident,
+    /// The incidents it tells together, if it is a summary.
+    pub members: Box<[Incident]>,
     /// Channels that still have to tell it.
     pub due: Set,
     /// Channels that have told it.
@@ -127,6 +140,7 @@ impl Entry {
             severity: alert.severity,
             status: alert.status,
             incident: Incident::of(&alert),
+            members: Incident::members(&alert),
             held: Some(alert),
             due,
             told: Set::default(),
@@ -145,9 +159,21 @@ impl Entry {
             severity: alert.severity,
             status: alert.status,
             incident: Incident::of(alert),
+            members: Incident::members(alert),
             due: Set::default(),
             told: Set::default(),
         }
+    }
+
+    /// All incidents it tells of.
+    pub fn incidents(&self) -> impl Iterator<Item = Incident> {
+        [self.incident].into_iter().chain(self.members.iter().copied())
+    }
+
+    /// Whether all it tells of is `over`.
+    fn is_over(&self, over: &HashSet<Incident>) -> bool {
+        let members = !self.members.is_empty() && self.members.iter().all(|i| over.contains(i));
+        members || over.contains(&self.incident)
     }
 
     /// Bytes it takes in the file.
@@ -250,12 +276,14 @@ impl Ledger {
 
     /// Incidents that `slot` was told anything of.
     pub fn told_to(&self, slot: Slot) -> HashSet<Incident> {
-        self.entries.values().filter(|e| e.told.has(slot)).map(|e| e.incident).collect()
+        self.entries.values().filter(|e| e.told.has(slot)).flat_map(Entry::incidents).collect()
     }
 
-    /// Channels that were told of the incident or still have to be: those its recovery is meant for.
-    pub fn audience(&self, incident: Incident) -> Set {
-        let of_it = self.entries.values().filter(|e| e.incident == incident);
+    /// Channels that were told of an incident of `alert` or still have to be: those its recovery is meant for.
+    pub fn audience(&self, alert: &Alert) -> Set {
+        let members = Incident::members(alert);
+        let about: HashSet<Incident> = members.iter().copied().chain([Incident::of(alert)]).collect();
+        let of_it = self.entries.values().filter(|e| e.incidents().any(|i| about.contains(&i)));
         of_it.fold(Set::default(), |set, e| set.union(e.due).union(e.told))
     }
 
@@ -296,14 +324,14 @@ impl Ledger {
     /// is over. What was told of an incident is remembered while somebody still has to tell the rest of it.
     pub fn forget_told(&mut self, now: Now) {
         let incidents = |wanted: fn(&Entry) -> bool| -> HashSet<Incident> {
-            self.entries.values().filter(|e| wanted(e)).map(|e| e.incident).collect()
+            self.entries.values().filter(|e| wanted(e)).flat_map(Entry::incidents).collect()
         };
         let over = incidents(|e| e.status == Status::Resolved);
         let open = incidents(|e| !e.due.is_empty());
-        let done = |e: &Entry| !open.contains(&e.incident);
+        let done = |e: &Entry| !e.incidents().any(|i| open.contains(&i));
         let mut surplus = self.entries.values().filter(|e| done(e)).count().saturating_sub(MAX_RECENT);
         self.entries.retain(|_, entry| {
-            let old = over.contains(&entry.incident) && entry.age_secs(now) > RECENT_SECS;
+            let old = entry.is_over(&over) && entry.age_secs(now) > RECENT_SECS;
             let forget = done(entry) && (surplus > 0 || old);
             surplus -= usize::from(forget && surplus > 0);
             !forget

@@ -167,7 +167,7 @@ fn a_recovery_is_for_those_who_know_or_will_know() {
     ];
     let mut ledger = ledger(&lines, at(0));
     let audience = |ledger: &Ledger, id: &str| {
-        let set = ledger.audience(Incident::of(&alert(id, Info, Resolved)));
+        let set = ledger.audience(&alert(id, Info, Resolved));
         ledger.names(set).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(audience(&ledger, "x"), ["a", "b"]);
@@ -205,4 +205,37 @@ fn ages_survive_clocks_that_are_set() {
     let fresh = Entry::new(Arc::new(alert("x", Info, Firing)), wall(30), Set::default());
     let later = Now { mono_ns: 60_000_000_000, wall_ns: i64::MAX };
     assert_eq!(fresh.age_secs(later), 10);
+}
+
+/// A summary of `members`.
+fn summary(id: &str, status: Status, members: &[&str]) -> Arc<Alert> {
+    let mut alert = alert(id, Warn, status);
+    alert.context.insert("members".into(), members.to_vec().into());
+    Arc::new(alert)
+}
+
+#[test]
+fn a_summary_tells_of_its_members() {
+    let now = at(10_000);
+    let mut ledger = ledger(&[("x", Warn, Firing, "", "a", 0)], now);
+    let b = ledger.set(["b"].into_iter());
+    ledger.push(Entry::new(summary("g", Firing, &["m", "n"]), now, b));
+    let audience =
+        |alert: &Alert| ledger.names(ledger.audience(alert)).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(audience(&alert("m", Warn, Resolved)), ["b"]);
+    assert_eq!(audience(&summary("h", Resolved, &["x", "n"])), ["a", "b"]);
+    assert_eq!(audience(&summary("h", Resolved, &["y"])), [] as [&str; 0]);
+}
+
+#[test]
+fn a_summary_is_remembered_until_all_its_members_are_over() {
+    let now = at(10_000);
+    let mut ledger = Ledger::default();
+    ledger.push(Entry::new(summary("g", Firing, &["m", "n"]), at(0), Set::default()));
+    ledger.push(Entry::new(Arc::new(alert("m", Warn, Resolved)), at(0), Set::default()));
+    ledger.forget_told(now);
+    assert_eq!(ids(&ledger), [0], "n stands");
+    ledger.push(Entry::new(summary("h", Resolved, &["m", "n"]), at(0), Set::default()));
+    ledger.forget_told(now);
+    assert_eq!(ids(&ledger), [] as [u64; 0]);
 }

@@ -6,7 +6,7 @@ use super::channel::{Channel, Route, SendError};
 use super::disk::Disk;
 use super::journal::{self, Outbox, Recovered};
 use super::lane::{Lane, Next, Settled};
-use super::ledger::{Entry, Incident, Ledger, Seq, Set};
+use super::ledger::{Entry, Ledger, Seq, Set};
 use super::limit::Window;
 use super::record::{Outcome, Place, fit};
 use super::stats::Stats;
@@ -206,7 +206,7 @@ impl Worker {
             set.add(lane.slot);
             set
         });
-        let audience = self.ledger.audience(Incident::of(alert));
+        let audience = self.ledger.audience(alert);
         audience.minus(audience.minus(configured))
     }
 

@@ -119,9 +119,10 @@ async fn serve(start: Start) -> Result<(), String> {
 
     let first_round = summary::first_round(&start, &host, features, collectors.count);
     let spares = collectors.spares.clone();
-    let pipeline = Pipeline { engine, inbox: messages, outbound, spares, first_round: Some(first_round) };
+    let (inbox, first_round, stopped) = (messages, Some(first_round), stop.clone());
+    let pipeline = Pipeline { engine, inbox, stop: stopped, outbound, spares, first_round };
     let pipeline = tokio::spawn(pipeline.run());
-    let delivery = tokio::spawn(Delivery { notifier, position }.run(outputs));
+    let delivery = tokio::spawn(Delivery::new(notifier, position).run(outputs));
 
     while signals.next().await == Signal::Reload {
         reload(start.file.as_deref());

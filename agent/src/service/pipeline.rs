@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::systemd;
 use crate::engine::{Engine, Input, Output};
@@ -28,6 +29,8 @@ pub const INBOX: usize = 1024;
 pub const OUTBOUND: usize = 256;
 /// Longest sleep of the engine: conditions of silent series are looked for then.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// How long sources may take to end after a stop: a collector that hangs must not cost what is held back.
+const LAST_INPUT: Duration = Duration::from_millis(500);
 
 /// The task.
 pub struct Pipeline {
@@ -35,6 +38,8 @@ pub struct Pipeline {
     pub engine: Engine,
     /// From the sources; the task ends when all of them are gone.
     pub inbox: Receiver<Message>,
+    /// Cancelled when the sources are told to end.
+    pub stop: CancellationToken,
     /// To the delivery task.
     pub outbound: Sender<Vec<Output>>,
     /// Used batches back to the collector thread, for their buffers.
@@ -52,16 +57,23 @@ pub struct FirstRound {
 }
 
 impl Pipeline {
-    /// Runs until all sources are gone; then whatever is held back comes out.
+    /// Runs until all sources are gone, or [`LAST_INPUT`] after a stop; then whatever is held back comes out.
     pub async fn run(mut self) {
         let mut watchdog = systemd::Watchdog::new();
         let longest = watchdog.pace().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
         let (mut fed, mut ready) = (false, false);
+        let stop = self.stop.clone();
+        let patience = async {
+            stop.cancelled().await;
+            sleep(LAST_INPUT).await;
+        };
+        tokio::pin!(patience);
         loop {
             let pause = self.pause().min(longest);
             let message = tokio::select! {
                 message = self.inbox.recv() => message.map(Some),
                 () = sleep(pause) => Some(None),
+                () = &mut patience => None,
             };
             let Some(message) = message else { break };
             fed |= matches!(message, Some(Message::Batch(_)));
@@ -107,5 +119,51 @@ impl Pipeline {
         if due && let Some(first) = self.first_round.take() {
             (first.then)(&self.engine);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::compose::Identity;
+    use crate::event::{Oom, Source, Task, What};
+    use std::sync::mpsc::sync_channel;
+    use tokio::sync::mpsc::channel;
+
+    fn engine() -> Engine {
+        let identity = Identity {
+            hostname: "h".into(),
+            zone: jiff::tz::TimeZone::UTC,
+            boot_id: "b".into(),
+            labels: std::collections::BTreeMap::new(),
+        };
+        let oom = vec![Source::Ebpf, Source::Kmsg];
+        let witnesses = crate::engine::incident::Witnesses { oom, hang: vec![] };
+        Engine::new(crate::service::settings(&Config::default(), identity, witnesses), clock::now())
+    }
+
+    #[tokio::test]
+    async fn a_source_that_does_not_end_costs_nothing_held_back() {
+        let (hung, inbox) = channel(8);
+        let (outbound, mut outputs) = channel(8);
+        let stop = CancellationToken::new();
+        let (spares, _returned) = sync_channel(1);
+        let pipeline =
+            Pipeline { engine: engine(), inbox, stop: stop.clone(), outbound, spares, first_round: None };
+        for pid in [7, 8] {
+            let victim = Task { pid: Some(pid), ..Task::default() };
+            let what = What::Oom(Box::new(Oom { victim, count: 1, ..Oom::default() }));
+            let event = Event { at: clock::now(), source: Source::Ebpf, historic: false, what };
+            assert!(hung.send(event.into()).await.is_ok());
+        }
+        stop.cancel();
+        pipeline.run().await;
+        let mut alerts = 0;
+        while let Ok(out) = outputs.try_recv() {
+            alerts += out.iter().filter(|o| matches!(o, Output::Alert(_))).count();
+        }
+        assert_eq!(alerts, 2, "the second waits in its group until the end");
+        drop(hung);
     }
 }
