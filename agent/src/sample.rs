@@ -88,6 +88,8 @@ pub struct Samples {
     max_series: usize,
     refused: u64,
     pass: u64,
+    /// Pass in which idle series were last looked for.
+    swept: u64,
 }
 
 /// Passes (of any collector) after which a series that was not read is given up, once room is needed.
@@ -105,6 +107,7 @@ impl Samples {
             max_series,
             refused: 0,
             pass: 0,
+            swept: 0,
         }
     }
 
@@ -180,7 +183,8 @@ impl Samples {
     }
 
     fn define(&mut self, metric: &'static Metric, labels: &[&str], hash: u64) -> Option<SeriesId> {
-        if self.len() >= self.max_series {
+        if self.len() >= self.max_series && self.swept != self.pass {
+            self.swept = self.pass;
             self.retire_idle();
         }
         if self.len() >= self.max_series {

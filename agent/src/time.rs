@@ -23,7 +23,7 @@ impl Now {
     /// The wall-clock moment at which the monotonic clock showed `mono_ns`.
     #[must_use]
     pub fn at_mono(self, mono_ns: u64) -> Self {
-        let delta = mono_ns as i64 - self.mono_ns as i64;
+        let delta = (mono_ns as i64).saturating_sub(self.mono_ns as i64);
         Self { mono_ns, wall_ns: self.wall_ns.saturating_add(delta) }
     }
 
@@ -34,6 +34,20 @@ impl Now {
         Self {
             mono_ns: self.mono_ns.saturating_add(delta),
             wall_ns: self.wall_ns.saturating_add(delta as i64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_no_clock_shows_do_no_harm() {
+        let now = Now { mono_ns: 5 * SECOND, wall_ns: 7 * SECOND as i64 };
+        assert_eq!(now.at_mono(2 * SECOND).wall_ns, 4 * SECOND as i64);
+        for mono_ns in [0, 1 << 63, u64::MAX] {
+            assert_eq!(now.at_mono(mono_ns).mono_ns, mono_ns);
         }
     }
 }

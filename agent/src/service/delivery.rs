@@ -111,7 +111,7 @@ mod tests {
     use crate::notify::{Limits, Options, Outbox, Templates};
     use std::path::Path;
 
-    async fn delivery(outbox: &Path, data: &Path) -> Delivery {
+    fn delivery(outbox: &Path, data: &Path) -> Delivery {
         let (outbox, found) = Outbox::open(outbox, clock::now());
         let templates = Arc::new(Templates::of(&crate::config::Config::default()).expect("templates"));
         let options = Options { hostname: "h".into(), limits: Limits::OFF, templates, seed: 1 };
@@ -135,11 +135,11 @@ mod tests {
     async fn no_mark_passes_an_alert_that_is_not_on_disk() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let stored = || Position::open(dir.path(), "b").1;
-        let mut fine = delivery(dir.path(), dir.path()).await;
+        let mut fine = delivery(dir.path(), dir.path());
         fine.deliver([mark(1)].into_iter()).await;
         fine.deliver([alert(), mark(2), alert()].into_iter()).await;
         assert_eq!(stored(), Some(2));
-        let mut broken = delivery(Path::new("/dev/null/nowhere"), dir.path()).await;
+        let mut broken = delivery(Path::new("/dev/null/nowhere"), dir.path());
         broken.deliver([alert(), mark(3)].into_iter()).await;
         broken.deliver([mark(4)].into_iter()).await;
         assert_eq!(stored(), Some(2), "the alert before 3 would be lost");
@@ -152,7 +152,7 @@ mod tests {
         let fifo = dir.path().join("kmsg-position.tmp");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
             .expect("a fifo");
-        let mut stuck = delivery(&dir.path().join("outbox"), dir.path()).await;
+        let mut stuck = delivery(&dir.path().join("outbox"), dir.path());
         let begin = clock::now();
         for seq in 1..20 {
             stuck.deliver([alert(), mark(seq)].into_iter()).await;

@@ -32,7 +32,10 @@ pub fn enrich(host: &dyn Host, event: &mut Event) {
 
 fn fill_oom(host: &dyn Host, oom: &mut Oom) {
     let Oom { victim, trigger, .. } = oom;
+    // Every witness knows the victim by the number the kernel gave, be it a thread's: it stays.
+    let named = victim.pid;
     process(host, victim);
+    victim.pid = named;
     if trigger.pid.is_some() && trigger.pid == victim.pid {
         // It ran into its own limit.
         trigger.absorb(victim.clone());

@@ -15,7 +15,7 @@ pub fn incidents(alert: &Alert, boot_id: &str, now: Now) -> Vec<(Now, Body)> {
 }
 
 fn incident(value: &Value, boot_id: &str, now: Now) -> Option<(Now, Body)> {
-    if value.get("boot_id")?.as_str()? != boot_id {
+    if boot_id.is_empty() || value.get("boot_id")?.as_str()? != boot_id {
         return None;
     }
     let at = now.at_mono(value.get("kernel_time_ns")?.as_u64()?);

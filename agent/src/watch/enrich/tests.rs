@@ -183,6 +183,16 @@ fn a_thread_stands_for_its_process() {
 }
 
 #[test]
+fn a_victim_keeps_the_number_that_a_later_witness_will_name() {
+    let host = Files::new(&[
+        ("/proc/8/stat", "8 (pool-1) S 1 7 7 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 4799 1 1\n"),
+        ("/proc/8/status", STATUS),
+    ]);
+    let oom = oom(&host, Oom { victim: task(8, Some("pool-1")), ..Oom::default() });
+    assert_eq!((oom.victim.pid, oom.victim.uid), (Some(8), Some(33)));
+}
+
+#[test]
 fn a_victim_that_ran_into_its_own_limit_is_asked_once() {
     let host = Files::new(&[
         ("/proc/7/stat", STAT),
