@@ -121,7 +121,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let spares = collectors.spares.clone();
     let pipeline = Pipeline { engine, inbox: messages, outbound, spares, first_round: Some(first_round) };
     let pipeline = tokio::spawn(pipeline.run());
-    let delivery = tokio::spawn(Delivery { notifier, position }.run(outputs));
+    let delivery = tokio::spawn(Delivery::new(notifier, position).run(outputs));
 
     while signals.next().await == Signal::Reload {
         reload(start.file.as_deref());
