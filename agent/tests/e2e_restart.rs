@@ -11,7 +11,7 @@ use std::time::Duration;
 use e2e::agent::Home;
 use e2e::confine::Confine;
 use e2e::webhook::{Mood, Webhook, kill_of, known, unforeseen};
-use lab::{FreezableFs, MemoryCgroup, alone, ready, skip, wait_for};
+use lab::{FreezableFs, LoopDevice, MemoryCgroup, alone, ready, skip, wait_for};
 use rustix::process::Signal;
 use sysops_agent::service::STOP_WITHIN;
 
@@ -148,6 +148,46 @@ fn a_log_line_is_not_told_again_after_a_kill_of_the_agent() {
     agent.kill();
     let agent = home.start(&Confine::No);
     webhook.exactly_one("the error", SOON, QUIET, told);
+    agent.stop();
+}
+
+#[test]
+#[ignore = "live: kills processes for lack of memory while the disk hangs"]
+fn a_disk_that_hangs_holds_up_no_alert() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), "");
+    let mut disk = FreezableFs::new().expect("a filesystem");
+    let data = disk.path().join("data");
+    std::fs::create_dir(&data).expect("a directory");
+    std::os::unix::fs::symlink(&data, home.data()).expect("a link");
+    let agent = home.start(&Confine::No);
+    let first = kill();
+    webhook.exactly_one("a kill", SOON, Duration::ZERO, kill_of(first));
+    let image = tempfile::NamedTempFile::new().expect("a file");
+    image.as_file().set_len(1 << 20).expect("1 MiB");
+    disk.freeze().expect("frozen");
+    let pids: Vec<u32> = (0..4)
+        .map(|_| {
+            let pid = kill();
+            webhook.exactly_one("a kill", SOON, Duration::from_secs(1), kill_of(pid));
+            // The kernel says something that is no alert, so that only the place in the log is worth writing.
+            drop(LoopDevice::over(image.path()).expect("a loop device"));
+            pid
+        })
+        .collect();
+    disk.thaw().expect("thawed");
+    let last = kill();
+    webhook.exactly_one("a kill", SOON, Duration::from_secs(1), kill_of(last));
+    agent.kill();
+    // Everything is in the outbox by now, and the place in the kernel log with it.
+    let agent = home.start(&Confine::No);
+    for pid in pids.into_iter().chain([first, last]) {
+        webhook.exactly_one("a kill", SOON, Duration::from_millis(500), kill_of(pid));
+    }
     agent.stop();
 }
 

@@ -21,8 +21,6 @@ pub struct Position {
     boot_id: String,
     written: Option<(KmsgMark, u64)>,
     latest: Option<KmsgMark>,
-    /// Something was told since the last writing.
-    owed: bool,
     failing: bool,
 }
 
@@ -35,19 +33,14 @@ impl Position {
         (Self { path, boot_id: boot_id.to_owned(), ..Self::default() }, seq)
     }
 
-    /// Something was told: the next mark is worth writing at once, with whatever delay it comes.
-    pub fn told(&mut self) {
-        self.owed = true;
-    }
-
-    /// Everything up to `mark` is told and durable. Returns a sentence when writing begins to fail.
-    pub fn reached(&mut self, mark: KmsgMark, now: Now) -> Option<String> {
+    /// Everything up to `mark` is told and durable. Whether that is worth writing now: at once if something
+    /// was told (`told`), else now and then.
+    pub fn reached(&mut self, mark: KmsgMark, told: bool, now: Now) -> bool {
         self.latest = Some(mark);
-        let due = self.written.is_none_or(|(_, at)| now.mono_ns.saturating_sub(at) >= LAZY_NS);
-        if self.owed || due { self.write(now) } else { None }
+        told || self.written.is_none_or(|(_, at)| now.mono_ns.saturating_sub(at) >= LAZY_NS)
     }
 
-    /// Writes what is not written yet.
+    /// Writes what is not written yet. Returns a sentence when writing begins to fail.
     pub fn write(&mut self, now: Now) -> Option<String> {
         let (path, mark) = (&self.path, self.latest?);
         if self.written.is_some_and(|(written, _)| written == mark) {
@@ -59,7 +52,6 @@ impl Position {
         match result {
             Ok(()) => {
                 self.written = Some((mark, now.mono_ns));
-                self.owed = false;
                 None
             }
             Err(error) => first.then(|| {
@@ -109,16 +101,19 @@ mod tests {
         let (mut position, none) = Position::open(dir.path(), "b");
         assert_eq!(none, None);
         let at = |secs: u64| Now { mono_ns: secs * SECOND, wall_ns: 0 };
-        position.reached(KmsgMark { seq: 1 }, at(1));
-        assert_eq!(read(), Some(1));
-        position.reached(KmsgMark { seq: 2 }, at(2));
-        assert_eq!(read(), Some(1));
-        position.told();
-        position.reached(KmsgMark { seq: 3 }, at(3));
-        assert_eq!(read(), Some(3));
-        position.reached(KmsgMark { seq: 4 }, at(4));
-        assert_eq!(read(), Some(3));
-        position.write(at(5));
-        assert_eq!(read(), Some(4));
+        let mut reached = |seq, told, secs| {
+            if position.reached(KmsgMark { seq }, told, at(secs)) {
+                assert_eq!(position.write(at(secs)), None);
+            }
+            read()
+        };
+        assert_eq!(reached(1, false, 1), Some(1));
+        assert_eq!(reached(2, false, 2), Some(1));
+        assert_eq!(reached(3, true, 3), Some(3));
+        assert_eq!(reached(4, false, 62), Some(3));
+        assert_eq!(reached(5, false, 63), Some(5));
+        assert_eq!(reached(6, false, 64), Some(5));
+        assert_eq!(position.write(at(65)), None);
+        assert_eq!(read(), Some(6));
     }
 }

@@ -292,6 +292,7 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Not for ever: it may hang in a filesystem that a guard behind this one is to thaw.
+        self.await_end(Duration::from_secs(5));
     }
 }
