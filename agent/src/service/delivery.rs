@@ -25,12 +25,14 @@ pub struct Delivery {
     writing: Option<JoinHandle<Position>>,
     /// Alerts were accepted that may not be on disk: no mark may pass them.
     owing: bool,
+    /// Alerts were accepted since the last mark: the next one is worth writing at once.
+    told: bool,
 }
 
 impl Delivery {
     /// Alerts go to `notifier`; `position` says how far the kernel log is dealt with.
     pub fn new(notifier: Notifier, position: Position) -> Self {
-        Self { notifier, position: Some(position), writing: None, owing: false }
+        Self { notifier, position: Some(position), writing: None, owing: false, told: false }
     }
 
     /// Runs until the engine is gone; returns the notifier, to be drained.
@@ -65,14 +67,21 @@ impl Delivery {
     }
 
     async fn flush(&mut self, alerts: &mut Vec<Arc<Alert>>, mark: Option<KmsgMark>) {
-        let told = !alerts.is_empty();
-        if told {
+        if !alerts.is_empty() {
             // The outbox writes in order, and after trouble everything: true speaks for earlier alerts too.
             self.owing = !self.notifier.accept(std::mem::take(alerts)).await;
+            self.told = true;
         }
         if let Some(mark) = mark.filter(|_| !self.owing) {
+            let told = std::mem::take(&mut self.told);
             let now = clock::now();
-            self.store(move |position| position.reached(mark, told, now)).await;
+            self.store(move |position| {
+                if told {
+                    position.told();
+                }
+                position.reached(mark, now)
+            })
+            .await;
         }
     }
 

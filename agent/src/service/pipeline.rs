@@ -59,8 +59,9 @@ pub struct FirstRound {
 impl Pipeline {
     /// Runs until all sources are gone, or [`LAST_INPUT`] after a stop; then whatever is held back comes out.
     pub async fn run(mut self) {
-        let watchdog = systemd::watchdog_pace().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
-        let mut ready = false;
+        let mut watchdog = systemd::Watchdog::new();
+        let longest = watchdog.pace().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
+        let (mut fed, mut ready) = (false, false);
         let stop = self.stop.clone();
         let patience = async {
             stop.cancelled().await;
@@ -68,20 +69,17 @@ impl Pipeline {
         };
         tokio::pin!(patience);
         loop {
-            let pause = self.pause().min(watchdog);
+            let pause = self.pause().min(longest);
             let message = tokio::select! {
                 message = self.inbox.recv() => message.map(Some),
                 () = sleep(pause) => Some(None),
                 () = &mut patience => None,
             };
             let Some(message) = message else { break };
-            let batch = matches!(message, Some(Message::Batch(_)));
+            fed |= matches!(message, Some(Message::Batch(_)));
             self.step(message).await;
-            if batch && !ready {
-                ready = true;
-                systemd::ready("collecting");
-            }
-            systemd::alive();
+            ready = ready || fed && systemd::ready("collecting");
+            watchdog.alive(clock::now());
             self.announce();
         }
         let mut out = Vec::new();

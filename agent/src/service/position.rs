@@ -21,6 +21,8 @@ pub struct Position {
     boot_id: String,
     written: Option<(KmsgMark, u64)>,
     latest: Option<KmsgMark>,
+    /// Something was told since the last writing.
+    owed: bool,
     failing: bool,
 }
 
@@ -30,17 +32,19 @@ impl Position {
         let path = data_dir.join(FILE);
         let stored = state::read(&path).ok().flatten();
         let seq = stored.as_deref().and_then(|bytes| parse(bytes, boot_id));
-        let position =
-            Self { path, boot_id: boot_id.to_owned(), written: None, latest: None, failing: false };
-        (position, seq)
+        (Self { path, boot_id: boot_id.to_owned(), ..Self::default() }, seq)
     }
 
-    /// Everything up to `mark` is told and durable. With `alerts` it is worth writing at once.
-    /// Returns a sentence when writing begins to fail.
-    pub fn reached(&mut self, mark: KmsgMark, alerts: bool, now: Now) -> Option<String> {
+    /// Something was told: the next mark is worth writing at once, with whatever delay it comes.
+    pub fn told(&mut self) {
+        self.owed = true;
+    }
+
+    /// Everything up to `mark` is told and durable. Returns a sentence when writing begins to fail.
+    pub fn reached(&mut self, mark: KmsgMark, now: Now) -> Option<String> {
         self.latest = Some(mark);
         let due = self.written.is_none_or(|(_, at)| now.mono_ns.saturating_sub(at) >= LAZY_NS);
-        if alerts || due { self.write(now) } else { None }
+        if self.owed || due { self.write(now) } else { None }
     }
 
     /// Writes what is not written yet.
@@ -55,6 +59,7 @@ impl Position {
         match result {
             Ok(()) => {
                 self.written = Some((mark, now.mono_ns));
+                self.owed = false;
                 None
             }
             Err(error) => first.then(|| {
@@ -104,13 +109,15 @@ mod tests {
         let (mut position, none) = Position::open(dir.path(), "b");
         assert_eq!(none, None);
         let at = |secs: u64| Now { mono_ns: secs * SECOND, wall_ns: 0 };
-        position.reached(KmsgMark { seq: 1 }, false, at(1));
+        position.reached(KmsgMark { seq: 1 }, at(1));
         assert_eq!(read(), Some(1));
-        position.reached(KmsgMark { seq: 2 }, false, at(2));
+        position.reached(KmsgMark { seq: 2 }, at(2));
         assert_eq!(read(), Some(1));
-        position.reached(KmsgMark { seq: 3 }, true, at(3));
+        position.told();
+        position.reached(KmsgMark { seq: 3 }, at(3));
         assert_eq!(read(), Some(3));
-        position.reached(KmsgMark { seq: 4 }, false, at(4));
+        position.reached(KmsgMark { seq: 4 }, at(4));
+        assert_eq!(read(), Some(3));
         position.write(at(5));
         assert_eq!(read(), Some(4));
     }

@@ -11,10 +11,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// One test of this sort at a time: they change the whole machine.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
+/// One test of this sort at a time on the whole machine, which they change.
+pub(crate) fn alone() -> Alone {
     static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let here = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // Other checkouts, other users: a lock needs no right to write.
+    let path = std::env::temp_dir().join("sysops-agent-lab.lock");
+    let file = File::open(&path).or_else(|_| File::create(&path)).expect("a lock file");
+    file.lock().expect("the lock");
+    Alone { _file: file, _here: here }
+}
+
+/// No other test of this sort runs.
+pub(crate) struct Alone {
+    _file: File,
+    _here: MutexGuard<'static, ()>,
 }
 
 /// Whether this test can run. If not it says why; in CI (`CI=true`) that is a failure.
@@ -126,8 +137,18 @@ impl MemoryCgroup {
 
     /// Lets a process grow until the kernel kills it; its pid. Its name is `tail`.
     pub(crate) fn oom_victim(&self) -> io::Result<u32> {
+        self.oom_victim_with_adj(0)
+    }
+
+    /// The same with this `oom_score_adj`.
+    pub(crate) fn oom_victim_with_adj(&self, adj: i32) -> io::Result<u32> {
+        let procs = self.path.join("cgroup.procs");
         // `tail` waits for the end of a line that never comes, and keeps all of it.
-        let mut child = self.spawn("tail /dev/zero")?;
+        let script = format!(
+            "echo {adj} > /proc/self/oom_score_adj && echo $$ > {} && exec tail /dev/zero",
+            procs.display()
+        );
+        let mut child = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).spawn()?;
         let status: ExitStatus = child.wait()?;
         let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
         if killed { Ok(child.id()) } else { Err(io::Error::other(format!("not killed: {status}"))) }
@@ -209,6 +230,12 @@ impl FreezableFs {
     /// Where it is mounted.
     pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("mnt")
+    }
+
+    /// `loopN` that it is on.
+    pub(crate) fn device(&self) -> io::Result<String> {
+        let path = run("findmnt", &["-n", "-o", "SOURCE", "--mountpoint", &self.path().to_string_lossy()])?;
+        Ok(path.trim_start_matches("/dev/").to_owned())
     }
 
     /// A file on it that a loop device can be made of: 16 MiB, allocated.

@@ -1,0 +1,164 @@
+//! Where eBPF cannot run, the kernel log stands in, and where that is closed too, the kernel's counter: each
+//! time one alert, and `doctor` says why and what to do. As root: `cargo test --test e2e_fallback -- --ignored`.
+#![cfg(feature = "ebpf")]
+
+mod e2e;
+mod lab;
+
+use std::time::Duration;
+
+use e2e::agent::Home;
+use e2e::confine::{Confine, nobody};
+use e2e::webhook::{Webhook, hang_of, kill_of, known, slow};
+use lab::{FreezableFs, LoopDevice, MemoryCgroup, Sysctl, alone, ready, skip};
+use sysops_agent::alert::Alert;
+
+const SOON: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(3);
+const PROBES: [&str; 3] = ["ebpf.oom", "ebpf.hung_task", "ebpf.block_io"];
+
+/// A home, and the end of its webhook.
+fn home(more: &str) -> (Home, Webhook) {
+    let webhook = Webhook::start();
+    (Home::new(&webhook.url(), more), webhook)
+}
+
+/// Starts the agent under `confine` and lets the kernel kill: one alert comes, of these sources.
+fn one_kill(home: &Home, webhook: &Webhook, confine: &Confine, sources: &[&str]) -> Alert {
+    let agent = home.start(confine);
+    let group = MemoryCgroup::new("sysops-e2e-fallback", 8 << 20).expect("cgroup");
+    let pid = group.oom_victim().expect("a kill");
+    let alert = webhook.exactly_one("the kill", SOON, QUIET, kill_of(pid));
+    agent.stop();
+    assert_eq!(alert.source, sources, "{alert:#?}");
+    if sources != ["counter"] {
+        assert_eq!(known(&alert, "victim_pid"), pid);
+        assert_eq!(known(&alert, "constraint"), "CONSTRAINT_MEMCG");
+        assert_eq!(known(&alert, "oom_memcg"), group.name().as_str());
+        assert!(known(&alert, "anon_rss_kb").as_u64().is_some_and(|kb| kb > 1024), "{alert:#?}");
+    }
+    alert
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn without_the_capabilities_the_kernel_log_stands_in() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    for confine in [Confine::root_without_bpf(), Confine::nobody("-all,+dac_read_search,+syslog")] {
+        let (home, webhook) = home("");
+        let features = home.doctor(&confine);
+        assert!(features.is_on("kernel_log"), "{features:#?}");
+        // Nobody cannot mount a tracefs, where there is none: that is said first.
+        let (why, remedy) = match features.get("ebpf.oom", "reason").contains("tracefs is not mounted") {
+            true => ("tracefs is not mounted", "mount -t tracefs"),
+            false => ("Operation not permitted", "CAP_BPF and CAP_PERFMON"),
+        };
+        for probe in PROBES {
+            features.check_refused(probe, why, remedy);
+        }
+        features.check_refused("ebpf.oom", "OOM kills are read from the kernel log", "");
+        one_kill(&home, &webhook, &confine, &["kmsg"]);
+    }
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn without_bpf_in_the_kernel_the_kernel_log_stands_in() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let (home, webhook) = home("");
+    let features = home.doctor(&Confine::NoBpf);
+    for probe in PROBES {
+        features.check_refused(probe, "not implemented", "this kernel is built without BPF");
+    }
+    one_kill(&home, &webhook, &Confine::NoBpf, &["kmsg"]);
+    assert!(home.log().contains("OOM kills are read from the kernel log"), "it says so at the start");
+}
+
+#[test]
+#[ignore = "live: kills a process, makes a task hang and a block device slow"]
+fn one_probe_that_fails_leaves_the_others_alone() {
+    const SCRIPT: &str = "mount -t tracefs tracefs /sys/kernel/tracing && \
+                          mount -t tmpfs tmpfs /sys/kernel/tracing/events/oom";
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let confine = Confine::Mounts(SCRIPT, vec!["--no-new-privs"]);
+    let (home, webhook) = home("");
+    let features = home.doctor(&confine);
+    features.check_refused("ebpf.oom", "no tracepoint oom:mark_victim", "another kernel");
+    assert!(features.is_on("ebpf.hung_task") && features.is_on("ebpf.block_io"), "{features:#?}");
+
+    let _warnings = Sysctl::keep("kernel/hung_task_warnings");
+    let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
+    let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
+        return skip("this kernel does not detect hung tasks");
+    };
+    let agent = home.start(&confine);
+    let group = MemoryCgroup::new("sysops-e2e-partial", 8 << 20).expect("cgroup");
+    let pid = group.oom_victim().expect("a kill");
+    // One frozen filesystem for both: a task hangs, and the request of the device above it is slow.
+    let mut frozen = FreezableFs::new().expect("a filesystem");
+    let device = LoopDevice::over(&frozen.backing_file().expect("a file")).expect("a loop device");
+    frozen.freeze().expect("frozen");
+    let mut writer = frozen.spawn_writer().expect("a writer");
+    std::thread::scope(|scope| {
+        let slow_write = scope.spawn(|| device.direct_write(0));
+        let hang = webhook.exactly_one("the hang", Duration::from_secs(20), QUIET, hang_of(writer.id()));
+        frozen.thaw().expect("thawed");
+        slow_write.join().expect("no panic").expect("written");
+        assert!(hang.source.contains(&"ebpf".to_owned()), "{hang:#?}");
+    });
+    assert!(writer.wait().expect("ends").success());
+    let io = webhook.exactly_one("the slow write", SOON, QUIET, slow(device.name()));
+    assert_eq!(io.source, ["ebpf"]);
+    let kill = webhook.exactly_one("the kill", SOON, Duration::ZERO, kill_of(pid));
+    assert_eq!(kill.source, ["kmsg"], "{kill:#?}");
+    agent.stop();
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn a_tracefs_that_may_not_be_read_is_named() {
+    const SCRIPT: &str = "mount -t tracefs -o mode=700 tracefs /sys/kernel/tracing";
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let confine = Confine::Mounts(SCRIPT, nobody("-all,+bpf,+perfmon,+syslog"));
+    let (home, webhook) = home("");
+    let features = home.doctor(&confine);
+    for probe in PROBES {
+        features.check_refused(probe, "/sys/kernel/tracing may not be read", "CAP_DAC_READ_SEARCH");
+    }
+    one_kill(&home, &webhook, &confine, &["kmsg"]);
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn without_the_kernel_log_the_counter_still_tells_of_a_kill() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let _restricted = Sysctl::set("kernel/dmesg_restrict", "1").expect("root may");
+    let confine = Confine::nobody("");
+    let (home, webhook) = home("[collector]\nmemory_interval_secs = 1");
+    let features = home.doctor(&confine);
+    features.check_refused("kernel_log", "/dev/kmsg may not be read", "CAP_SYSLOG");
+    features.check_refused("ebpf.oom", "the kernel log cannot be read either", "");
+    let alert = one_kill(&home, &webhook, &confine, &["counter"]);
+    for part in ["killed 1 process", "which is unknown", "neither eBPF nor the kernel log can be read here"] {
+        assert!(alert.message.contains(part), "{part} in {}", alert.message);
+    }
+    assert!(alert.message.contains("sysops-agent doctor"), "{}", alert.message);
+    assert!(known(&alert, "victim_pid").is_null() && alert.labels["scope"] == "unknown", "{alert:#?}");
+    let unknown = known(&alert, "unknown").to_string();
+    assert!(unknown.contains("victim_pid") && unknown.contains("oom_memcg"), "{unknown}");
+}

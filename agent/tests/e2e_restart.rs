@@ -1,0 +1,179 @@
+//! Between the event and its delivery the agent may be killed at any moment: nothing is lost and nothing is
+//! told twice. As root: `cargo test --test e2e_restart -- --ignored`.
+#![cfg(feature = "ebpf")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "causes kernel events and looks at the machine by itself"
+)]
+
+mod e2e;
+mod lab;
+
+use std::time::Duration;
+
+use e2e::agent::Home;
+use e2e::confine::Confine;
+use e2e::webhook::{Mood, Webhook, kill_of, known, unforeseen};
+use lab::{FreezableFs, MemoryCgroup, alone, ready, skip, wait_for};
+use rustix::process::Signal;
+use sysops_agent::service::STOP_WITHIN;
+
+const SOON: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(3);
+
+fn kill() -> u32 {
+    let group = MemoryCgroup::new("sysops-e2e-restart", 8 << 20).expect("cgroup");
+    group.oom_victim().expect("a kill")
+}
+
+/// Waits until the agent has taken the alert of that kill in.
+fn await_accepted(home: &Home, pid: u32) {
+    let mark = format!("\"victim_pid\":{pid},");
+    let accepted = wait_for(SOON, || home.outbox().contains(&mark).then_some(()));
+    assert!(accepted.is_some(), "not in the outbox: {}", home.outbox());
+}
+
+/// Starts the agent twice more: what was told is not told again.
+fn nothing_is_repeated(home: &Home, webhook: &Webhook, pid: u32) {
+    for kill in [true, false] {
+        let agent = home.start(&Confine::No);
+        webhook.exactly_one("the kill", SOON, QUIET, kill_of(pid));
+        if kill {
+            agent.kill();
+        } else {
+            agent.stop();
+        }
+    }
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn an_alert_that_nobody_took_survives_a_kill_of_the_agent() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let mut webhook = Webhook::closed();
+    let home = Home::new(&webhook.url(), "");
+    let agent = home.start(&Confine::No);
+    let pid = kill();
+    await_accepted(&home, pid);
+    agent.kill();
+    webhook.open();
+    let agent = home.start(&Confine::No);
+    webhook.exactly_one("the kill", SOON, QUIET, kill_of(pid));
+    agent.kill();
+    nothing_is_repeated(&home, &webhook, pid);
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn an_alert_under_way_survives_a_kill_of_the_agent() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let webhook = Webhook::start();
+    webhook.set(Mood::Hang);
+    let home = Home::new(&webhook.url(), "");
+    let agent = home.start(&Confine::No);
+    let pid = kill();
+    let sent = || webhook.arrived().iter().any(|a| kill_of(pid)(&a.alert)).then_some(());
+    wait_for(SOON, sent).expect("it is sent");
+    await_accepted(&home, pid);
+    agent.kill();
+    webhook.set(Mood::Answer(200));
+    let agent = home.start(&Confine::No);
+    webhook.exactly_one("the kill", SOON, QUIET, kill_of(pid));
+    agent.stop();
+    nothing_is_repeated(&home, &webhook, pid);
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn a_kill_that_the_agent_could_not_see_is_read_from_the_kernel_log() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), "");
+    let agent = home.start(&Confine::No);
+    agent.signal(Signal::STOP);
+    let blind = kill();
+    agent.kill();
+    // And one while no agent runs at all.
+    let absent = kill();
+    let agent = home.start(&Confine::No);
+    for pid in [blind, absent] {
+        let alert = webhook.exactly_one("the kill", SOON, QUIET, kill_of(pid));
+        assert_eq!(alert.source, ["kmsg"]);
+        assert_eq!(known(&alert, "constraint"), "CONSTRAINT_MEMCG", "{alert:#?}");
+    }
+    agent.stop();
+    nothing_is_repeated(&home, &webhook, blind);
+    webhook.exactly_one("the other kill", SOON, Duration::ZERO, kill_of(absent));
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn a_first_start_does_not_tell_of_the_past() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let pid = kill();
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), "");
+    let agent = home.start(&Confine::No);
+    webhook.nothing("of before the first start", QUIET, |a| unforeseen(a) || kill_of(pid)(a));
+    agent.stop();
+}
+
+#[test]
+#[ignore = "live: makes ext4 report an error"]
+fn a_log_line_is_not_told_again_after_a_kill_of_the_agent() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), "");
+    let agent = home.start(&Confine::No);
+    let fs = FreezableFs::new().expect("a filesystem");
+    let device = fs.device().expect("its device");
+    if std::fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "once").is_err() {
+        return skip("this kernel cannot provoke an ext4 error");
+    }
+    let line = format!("(device {device})");
+    let told = |a: &sysops_agent::alert::Alert| known(a, "line").as_str().is_some_and(|l| l.contains(&line));
+    webhook.exactly_one("the error", SOON, Duration::from_secs(1), told);
+    agent.kill();
+    let agent = home.start(&Confine::No);
+    webhook.exactly_one("the error", SOON, QUIET, told);
+    agent.stop();
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn stopping_does_not_wait_for_a_webhook_that_hangs() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let webhook = Webhook::start();
+    webhook.set(Mood::Hang);
+    let home = Home::new(&webhook.url(), "[alerting.webhook]\ntimeout_secs = 60");
+    let agent = home.start(&Confine::No);
+    let pid = kill();
+    await_accepted(&home, pid);
+    let took = agent.stop();
+    assert!(took < STOP_WITHIN, "{took:?}");
+    println!("stopped in {took:?}");
+    webhook.set(Mood::Answer(200));
+    let agent = home.start(&Confine::No);
+    webhook.exactly_one("the kill", SOON, QUIET, kill_of(pid));
+    let took = agent.stop();
+    assert!(took < Duration::from_secs(2), "with nothing left to do it takes {took:?}");
+}
