@@ -1,11 +1,7 @@
 //! The probes on this machine's kernel, with real kills, hangs and slow requests. As root:
 //! `cargo test -p sysops-agent --test ebpf_live`.
 #![cfg(feature = "ebpf")]
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "causes kernel events and looks at the machine by itself"
-)]
+#![expect(clippy::disallowed_methods, reason = "causes kernel events and looks at the machine by itself")]
 
 mod lab;
 

@@ -307,11 +307,9 @@ impl Engine {
     fn count(&mut self, metric: &'static str, label: &str, by: u64) {
         const MAX_LABELS: usize = 512;
         let events = &mut self.tally.events;
-        let mut key = (metric, label.to_owned());
-        if events.len() >= MAX_LABELS && !events.contains_key(&key) {
-            "other".clone_into(&mut key.1);
-        }
-        *events.entry(key).or_default() += by;
+        let key = (metric, label.to_owned());
+        let known = events.len() < MAX_LABELS || events.contains_key(&key);
+        *events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default() += by;
     }
 
     fn lost(&mut self, now: Now, lost: &Lost, out: &mut Vec<Output>) {

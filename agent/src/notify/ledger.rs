@@ -2,6 +2,7 @@
 //! its text lies in the file. The texts themselves stay on disk, so ten thousand waiting alerts cost a megabyte.
 
 use super::record::Place;
+pub use super::slots::{MAX_CHANNELS, Set, Slot};
 use crate::alert::{Alert, Severity, Status};
 use crate::time::Now;
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,6 @@ pub const MAX_HOT: usize = 128;
 pub const MAX_RECENT: usize = 1000;
 /// How long a told alert whose incident is over is remembered, seconds.
 pub const RECENT_SECS: u64 = 3600;
-/// Most channels, over all configurations that one file has seen.
-pub const MAX_CHANNELS: usize = 32;
 /// No clock that was set shows an earlier time, Unix seconds (September 2020).
 const CLOCK_UNSET: i64 = 1_600_000_000;
 
@@ -32,54 +31,6 @@ const CLOCK_UNSET: i64 = 1_600_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
-
-/// A channel's place in a [`Set`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(u8);
-
-impl Slot {
-    /// Its name in a list as [`Ledger::all_names`] gives it.
-    pub fn of(self, names: &[String]) -> Option<&str> {
-        names.get(usize::from(self.0)).map(String::as_str)
-    }
-}
-
-/// A set of channels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Set(u32);
-
-impl Set {
-    /// Whether nobody is in it.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-    /// Whether `slot` is in it.
-    pub fn has(self, slot: Slot) -> bool {
-        self.0 & 1 << slot.0 != 0
-    }
-    /// Adds `slot`.
-    pub fn add(&mut self, slot: Slot) {
-        self.0 |= 1 << slot.0;
-    }
-    /// Takes `slot` out.
-    pub fn remove(&mut self, slot: Slot) {
-        self.0 &= !(1 << slot.0);
-    }
-    /// Both.
-    #[must_use]
-    pub fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-    /// What is only in `self`.
-    #[must_use]
-    pub fn minus(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-    /// All members.
-    pub fn slots(self) -> impl Iterator<Item = Slot> {
-        (0..MAX_CHANNELS as u8).map(Slot).filter(move |s| self.has(*s))
-    }
-}
 
 /// Which incident, as a hash of the alert's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

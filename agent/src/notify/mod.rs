@@ -30,6 +30,7 @@ pub mod lane;
 pub mod ledger;
 pub mod limit;
 pub mod record;
+pub mod slots;
 pub mod stats;
 pub mod syslog;
 pub mod template;
