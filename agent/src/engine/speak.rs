@@ -171,6 +171,10 @@ impl Speaker {
         }
         if draft.lasts {
             self.tell_repeat(now, &draft, out);
+        } else if self.groups.get(&(draft.rule.clone(), false)).is_some_and(|g| g.uncounted > 0) {
+            // News of one of the many that the summary only counts.
+            self.counts.grouped += 1;
+            return;
         }
         self.emit(draft, out);
     }

@@ -385,3 +385,21 @@ fn labels_of_counters_are_bounded_and_known_ones_go_on() {
     let count = |name: &str| r.engine.tally().events[&("block_io_slow_total", name.to_owned())];
     assert_eq!((count("d1"), count("other")), (2, 488));
 }
+
+#[test]
+fn late_witnesses_of_a_storm_are_no_storm_of_updates() {
+    let mut r = run(30);
+    let vague = |pid| {
+        let What::Oom(mut oom) = oom(pid) else { unreachable!() };
+        (oom.constraint, oom.limit_kb) = (None, None);
+        What::Oom(oom)
+    };
+    for pid in 0..400 {
+        r.event(Source::Ebpf, vague(pid)).wait_ms(10);
+        if pid >= 10 {
+            r.event(Source::Kmsg, oom(pid - 10));
+        }
+    }
+    r.wait_ms(60_000);
+    assert_eq!(r.told().len(), 3, "the first, its update, the summary");
+}
