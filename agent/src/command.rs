@@ -1,6 +1,6 @@
 //! What each command line does, and its exit code.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,19 +25,19 @@ pub fn run(cli: &Cli) -> ExitCode {
     let (config, file, warnings) = match configuration(cli.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(problem) => {
-            eprintln!("{}", problem.trim_end());
+            complain(problem.trim_end());
             return ExitCode::from(BAD_CONFIG);
         }
     };
     if cli.validate {
         for warning in &warnings {
-            eprintln!("warning: {warning}");
+            complain(&format!("warning: {warning}"));
         }
         let name = file.map_or("the built-in configuration".to_owned(), |f| f.display().to_string());
         return print(&format!("{name} is valid\n"));
     }
     if let Err(problem) = logging(&config, cli.log_level) {
-        eprintln!("{problem}");
+        complain(&problem);
         return ExitCode::from(FAILED);
     }
     for warning in &warnings {
@@ -84,7 +84,9 @@ fn logging(config: &Config, asked: Option<LogLevel>) -> Result<(), String> {
         (Some(LogLevel::Warn), _) | (None, config::LogLevel::Warn) => LevelFilter::WARN,
         (Some(LogLevel::Error), _) | (None, config::LogLevel::Error) => LevelFilter::ERROR,
     };
-    let base = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    // A log that cannot be written must not end the task that wanted to write: no panic on a full disk or a
+    // closed pipe.
+    let base = tracing_subscriber::fmt().with_max_level(level).with_target(false).log_internal_errors(false);
     let file = &config.agent.log_file;
     if file.as_os_str().is_empty() {
         base.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
@@ -115,24 +117,25 @@ fn test_alert(config: &Config) -> ExitCode {
         Ok(runtime) => runtime.block_on(notify::test_alert(&routes, &templates, &name, clock::now)),
         Err(error) => return fail(&format!("the runtime cannot be started: {error}")),
     };
-    let mut failed = !problems.is_empty() || results.is_empty();
+    let failed =
+        !problems.is_empty() || results.is_empty() || results.iter().any(|(_, result)| result.is_err());
+    use std::fmt::Write as _;
+    let mut out = String::new();
     for (channel, result) in &results {
-        match result {
-            Ok(took) => println!("{channel:<12} delivered in {} ms", took.as_millis()),
-            Err(why) => {
-                failed = true;
-                println!("{channel:<12} FAILED: {why}");
-            }
-        }
+        // Writing to a string cannot fail.
+        let _ = match result {
+            Ok(took) => writeln!(out, "{channel:<12} delivered in {} ms", took.as_millis()),
+            Err(why) => writeln!(out, "{channel:<12} FAILED: {why}"),
+        };
     }
     for problem in &problems {
-        println!("{:<12} FAILED: {problem}", "");
+        let _ = writeln!(out, "{:<12} FAILED: {problem}", "");
     }
     if results.is_empty() {
-        println!(
-            "no channel is enabled: nobody would hear of an alert. See docs/CONFIGURATION.md, [alerting.…]"
-        );
+        out +=
+            "no channel is enabled: nobody would hear of an alert. See docs/CONFIGURATION.md, [alerting.…]\n";
     }
+    print(&out);
     ExitCode::from(if failed { FAILED } else { 0 })
 }
 
@@ -145,14 +148,19 @@ fn dump_inventory(config: &Config) -> ExitCode {
     }
 }
 
+/// A line on standard error, if somebody takes it.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 fn fail(problem: &str) -> ExitCode {
-    eprintln!("{problem}");
+    complain(problem);
     ExitCode::from(FAILED)
 }
 
 /// Prints to standard output; a reader that went away (`| head`) is not an error.
 fn print(text: &str) -> ExitCode {
-    use std::io::{ErrorKind, Write};
+    use std::io::ErrorKind;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(&format!("standard output: {error}")),
         _ => ExitCode::SUCCESS,

@@ -52,9 +52,11 @@ fn without_the_capabilities_the_kernel_log_stands_in() {
         let features = home.doctor(&confine);
         assert!(features.is_on("kernel_log"), "{features:#?}");
         // Nobody cannot mount a tracefs, where there is none: that is said first.
-        let (why, remedy) = match features.get("ebpf.oom", "reason").contains("tracefs is not mounted") {
-            true => ("tracefs is not mounted", "mount -t tracefs"),
-            false => ("Operation not permitted", "CAP_BPF and CAP_PERFMON"),
+        let unmounted = features.get("ebpf.oom", "reason").contains("tracefs is not mounted");
+        let (why, remedy) = if unmounted {
+            ("tracefs is not mounted", "mount -t tracefs")
+        } else {
+            ("Operation not permitted", "CAP_BPF and CAP_PERFMON")
         };
         for probe in PROBES {
             features.check_refused(probe, why, remedy);

@@ -131,13 +131,19 @@ pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
         .map(|line| line.rule((line.limits)(thresholds)))
         .filter(|r| r.policy.limits.warn.is_some() || r.policy.limits.critical.is_some())
         .collect();
-    rules.push(stuck_mount());
+    rules.push(mount_rule("filesystem_stuck", "does not answer", "answers again", "dead mounts"));
+    rules.push(mount_rule(
+        "filesystem_device_error",
+        "cannot be read: its device fails",
+        "can be read again",
+        "failing mounts",
+    ));
     rules
 }
 
 /// Metrics the built-in rules judge.
 pub fn judged() -> impl Iterator<Item = &'static str> {
-    LINES.iter().map(|l| l.metric).chain(["filesystem_stuck"])
+    LINES.iter().map(|l| l.metric).chain(["filesystem_stuck", "filesystem_device_error"])
 }
 
 impl Line {
@@ -158,10 +164,10 @@ impl Line {
     }
 }
 
-fn stuck_mount() -> Rule {
+fn mount_rule(metric: &'static str, bad: &'static str, good: &'static str, noun: &'static str) -> Rule {
     Rule {
-        name: "filesystem_stuck".into(),
-        metric: "filesystem_stuck".into(),
+        name: metric.into(),
+        metric: metric.into(),
         labels: Vec::new(),
         policy: Policy {
             limits: Limits { op: Op::Above, warn: None, critical: Some(0.0), clear: Some(0.0) },
@@ -169,8 +175,8 @@ fn stuck_mount() -> Rule {
         },
         subject: "Mount",
         shown: &["mount"],
-        style: Style::State("does not answer", "answers again"),
-        noun: "dead mounts",
+        style: Style::State(bad, good),
+        noun,
         culprits: Nobody,
     }
 }

@@ -309,7 +309,8 @@ impl Speaker {
             .repeats
             .values_mut()
             .filter_map(|repeat| {
-                let mut draft = repeat.waiting.take()?;
+                // A condition within its window would be told for the second time; it still stands at the next start.
+                let mut draft = repeat.waiting.take().filter(|d| !d.lasts)?;
                 mention(&mut draft, repeat.held, repeat.told_ns, now);
                 Some(draft)
             })

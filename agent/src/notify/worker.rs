@@ -347,8 +347,7 @@ fn dress(mut alert: Arc<Alert>, Addition { held_back, late_secs }: Addition) -> 
 
 /// The message that says how many were held back, when no other message could.
 fn held_back_alert(hostname: &str, held_back: u64, now: Now) -> Alert {
-    let message =
-        format!("{held_back} alerts were held back by the rate limit; `sysops-agent alerts` has the numbers");
+    let message = format!("{held_back} alerts were held back by the rate limit");
     let mut alert = super::own_alert(hostname, "notify_held_back", Severity::Warn, message, now);
     alert.value = held_back as f64;
     alert.context.insert("held_back".into(), held_back.into());

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::features::Feature;
 use super::pipeline::Message;
 use crate::collect::runner::Item;
-use crate::config::{Config, LogSource, Switch};
+use crate::config::{Config, Switch};
 use crate::engine::incident::Witnesses;
 use crate::event::Source;
 use crate::host::{Host, clock};
@@ -50,7 +50,8 @@ impl Kernel {
     ) -> Result<(), String> {
         const NAME: &str = "kernel_log";
         let section = &config.log_analyzer;
-        if !section.enabled || !section.sources.contains(&LogSource::Dmesg) {
+        // The sources that are not built yet carry the kernel's lines too: asking for one must not make the agent blind.
+        if !section.enabled || section.sources.is_empty() {
             self.features.push(Feature::off(NAME, "switched off in [log_analyzer]"));
             return Ok(());
         }

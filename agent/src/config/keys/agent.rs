@@ -53,13 +53,13 @@ section! {
     /// What the host is made of: processors, memory, disks, network, firmware. `--inventory-dump` prints it.
     pub struct Inventory {
         /// Whether it is read.
-        enabled: bool = true;
+        enabled: bool = true, later "the periodic inventory";
         /// Seconds between two readings.
-        collect_interval_secs: u64 = 300 => Whole(10, DAY);
+        collect_interval_secs: u64 = 300 => Whole(10, DAY), later "the periodic inventory";
         /// Whether single memory modules are listed; needs the right to read the SMBIOS tables.
-        include_dimm_details: bool = true;
+        include_dimm_details: bool = true, later "memory modules and SMART in the inventory";
         /// Whether the disks' own health is asked for; needs the right to send them commands.
-        include_smart: bool = false;
+        include_smart: bool = false, later "memory modules and SMART in the inventory";
         /// Whether board and firmware are listed.
         include_bios: bool = true;
     }
@@ -109,6 +109,6 @@ section! {
         /// Size of the perf buffer of each CPU, in pages of 4 KiB.
         perf_buffer_pages: u32 = 16 => PowerOfTwo(1024);
         /// Seconds in uninterruptible sleep after which a task is reported. 0: not watched.
-        dstate_watch_secs: u64 = 30 => Whole(0, WEEK);
+        dstate_watch_secs: u64 = 30 => Whole(0, WEEK), later "the watch on uninterruptible sleep";
     }
 }

@@ -137,7 +137,7 @@ section! {
         /// Whether they are sent.
         enabled: bool = true;
         /// Whether only one is sent for each incident.
-        notify_once: bool = true;
+        notify_once: bool = true, later "repeated recovery messages";
     }
 }
 
@@ -155,7 +155,8 @@ section! {
     /// Words of the messages, for all channels or for one.
     /// Variables: `hostname`, `severity`, `metric`, `value`, `threshold`, `message`, `timestamp`, `labels`, `trend`.
     pub struct Templates {
-        /// For every channel without its own.
+        /// For channels of plain text (syslog) without their own. The terminal has a form of its own, the
+        /// webhook the whole alert object.
         default: String = "[{{severity}}] {{hostname}}: {{message}} ({{metric}}={{value}})" => ANY;
         /// For the terminal.
         terminal: Option<String> => ANY;
@@ -168,7 +169,7 @@ section! {
         /// For mail.
         email: Option<String> => ANY, later "mail";
         /// For webhooks.
-        webhook: Option<String> => ANY;
+        webhook: Option<String> => ANY, later "templates of webhooks";
         /// For syslog.
         syslog: Option<String> => ANY;
         /// For NATS.

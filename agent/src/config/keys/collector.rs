@@ -47,7 +47,7 @@ section! {
         exclude_interfaces: Vec<String> =
             &["lo", "veth*", "cali*", "cni*", "flannel*", "cilium*", "lxc*", "docker*", "br-*", "virbr*", "vnet*"];
         /// Patterns of process names that are always followed.
-        track_patterns: Vec<String> = &[] => Regex;
+        track_patterns: Vec<String> = &[] => Regex, later "tracked process patterns";
         /// How many processes are followed, by processor time and by memory.
         track_top_n: usize = 20 => Whole(0, 1000);
         /// Most series that are kept; later ones are counted and left out.

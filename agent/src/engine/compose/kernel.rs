@@ -148,8 +148,9 @@ pub fn summary(first: &Draft, count: u64, listed: &[(String, u64)], window_secs:
         .take(LISTED)
         .map(|(phrase, n)| if *n == 1 { phrase.clone() } else { format!("{phrase} ×{n}") })
         .collect();
-    if listed.len() > LISTED {
-        parts.push(format!("and {} more", listed.len() - LISTED));
+    let named: u64 = listed.iter().take(LISTED).map(|(_, n)| n).sum();
+    if count > named {
+        parts.push(format!("and {} more", count - named));
     }
     let ended = first.status == Status::Resolved;
     let message = if ended {
