@@ -106,6 +106,8 @@ fn docs(document: Document) -> String {
 }
 
 fn test_alert(config: &Config) -> ExitCode {
+    use std::fmt::Write as _;
+
     let (routes, problems) = edge::routes(config);
     let templates = match notify::Templates::of(config) {
         Ok(templates) => templates,
@@ -119,7 +121,6 @@ fn test_alert(config: &Config) -> ExitCode {
     };
     let failed =
         !problems.is_empty() || results.is_empty() || results.iter().any(|(_, result)| result.is_err());
-    use std::fmt::Write as _;
     let mut out = String::new();
     for (channel, result) in &results {
         // Writing to a string cannot fail.
