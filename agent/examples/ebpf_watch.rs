@@ -2,7 +2,7 @@
 //! for the initramfs of another kernel. As root:
 //! `cargo run -p sysops-agent --no-default-features --features ebpf --example ebpf_watch -- 10 100`
 //! (10 seconds, requests from 100 ms on).
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a tool that measures itself")]
+#![expect(clippy::disallowed_methods, reason = "a tool that measures itself")]
 
 #[path = "../tests/lab/mod.rs"]
 mod lab;

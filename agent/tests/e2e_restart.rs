@@ -1,11 +1,7 @@
 //! Between the event and its delivery the agent may be killed at any moment: nothing is lost and nothing is
 //! told twice. As root: `cargo test --test e2e_restart -- --ignored`.
 #![cfg(feature = "ebpf")]
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "causes kernel events and looks at the machine by itself"
-)]
+#![expect(clippy::disallowed_methods, reason = "causes kernel events and looks at the machine by itself")]
 
 mod e2e;
 mod lab;
