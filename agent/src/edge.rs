@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::config::{Config, Known, Warning, load as judge};
+use crate::engine::events;
 use crate::host::state;
 use crate::metric::Metric;
 use crate::notify::terminal::Screen;
@@ -39,6 +40,7 @@ fn environment(name: &str) -> Option<String> {
 pub fn metrics() -> Vec<&'static Metric> {
     let mut all = collect::metrics();
     all.extend(formulas::METRICS);
+    all.extend(events::METRICS);
     #[cfg(feature = "ebpf")]
     all.extend(crate::ebpf::hist::METRICS);
     all

@@ -97,7 +97,7 @@ fn a_hung_task_is_one_alert_however_often_the_kernel_says_it() {
     if !ready() || !both_witnesses(&home) {
         return;
     }
-    let _warnings = Sysctl::keep("kernel/hung_task_warnings");
+    let _warnings = Sysctl::set("kernel/hung_task_warnings", "10");
     let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
     let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
         return skip("this kernel does not detect hung tasks");

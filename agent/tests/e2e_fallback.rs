@@ -15,6 +15,8 @@ use sysops_agent::alert::Alert;
 
 const SOON: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_secs(3);
+/// Where the host has it mounted already, there are two then.
+const MOUNT_TRACEFS: &str = "mount -t tracefs tracefs /sys/kernel/tracing";
 const PROBES: [&str; 3] = ["ebpf.oom", "ebpf.hung_task", "ebpf.block_io"];
 
 /// A home, and the end of its webhook.
@@ -43,20 +45,28 @@ fn one_kill(home: &Home, webhook: &Webhook, confine: &Confine, sources: &[&str])
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn without_the_capabilities_the_kernel_log_stands_in() {
+    const CAPS: &str = "-bpf,-sys_admin,-perfmon";
     let _alone = alone();
     if !ready() {
         return;
     }
-    for confine in [Confine::root_without_bpf(), Confine::nobody("-all,+dac_read_search,+syslog")] {
+    let root = vec!["--bounding-set", CAPS, "--inh-caps", CAPS];
+    let nobody = nobody("-all,+dac_read_search,+syslog");
+    for (confine, mounted) in [
+        (Confine::Rights(root.clone()), false),
+        (Confine::Rights(nobody.clone()), false),
+        (Confine::Mounts(MOUNT_TRACEFS, root), true),
+        (Confine::Mounts(MOUNT_TRACEFS, nobody), true),
+    ] {
         let (home, webhook) = home("");
         let features = home.doctor(&confine);
         assert!(features.is_on("kernel_log"), "{features:#?}");
-        // Nobody cannot mount a tracefs, where there is none: that is said first.
-        let unmounted = features.get("ebpf.oom", "reason").contains("tracefs is not mounted");
-        let (why, remedy) = if unmounted {
+        // What is missing first is said first: without that right nobody can mount a tracefs either.
+        let absent = !mounted && features.get("ebpf.oom", "reason").contains("tracefs is not mounted");
+        let (why, remedy) = if absent {
             ("tracefs is not mounted", "mount -t tracefs")
         } else {
-            ("Operation not permitted", "CAP_BPF and CAP_PERFMON")
+            ("Operation not permitted", "give the agent CAP_BPF and CAP_PERFMON")
         };
         for probe in PROBES {
             features.check_refused(probe, why, remedy);
@@ -97,7 +107,7 @@ fn one_probe_that_fails_leaves_the_others_alone() {
     features.check_refused("ebpf.oom", "no tracepoint oom:mark_victim", "another kernel");
     assert!(features.is_on("ebpf.hung_task") && features.is_on("ebpf.block_io"), "{features:#?}");
 
-    let _warnings = Sysctl::keep("kernel/hung_task_warnings");
+    let _warnings = Sysctl::set("kernel/hung_task_warnings", "10");
     let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
     let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
         return skip("this kernel does not detect hung tasks");

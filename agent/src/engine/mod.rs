@@ -12,6 +12,7 @@ pub mod compose;
 pub mod condition;
 pub mod counter;
 pub mod derive;
+pub mod events;
 pub mod incident;
 pub mod judge;
 pub mod limits;
@@ -256,7 +257,7 @@ impl Engine {
     fn count_ooms(&mut self, now: Now, total: u64, drafts: &mut Vec<Draft>) {
         let blind = self.settings.witnesses.oom.is_empty();
         if let Some(missing) = self.counter.reading(total, self.incidents.oom_seen(), blind) {
-            self.count(oom::METRIC, "", missing);
+            self.count(events::OOM_KILLS.name, "", missing);
             let id = self.judge.next_id();
             drafts.push(oom::draft_uncounted(missing, id, now, blind, self.processes.as_ref()));
         }
@@ -273,12 +274,12 @@ impl Engine {
                 }
             }
             What::SlowIo(io) => {
-                self.count("block_io_slow_total", &io.device, 1);
+                self.count(events::SLOW_IO.name, &io.device, 1);
                 let id = self.judge.next_id();
                 drafts.push(kernel::slow_io(event, io, id));
             }
             What::Log(found) => {
-                self.count("kernel_log_events_total", &found.rule, 1);
+                self.count(events::LOG_EVENTS.name, &found.rule, 1);
                 let id = self.judge.next_id();
                 drafts.push(kernel::log(event, found, id));
             }

@@ -228,7 +228,7 @@ fn one_kill_seen_twice_is_one_alert_two_kills_are_two() {
     };
     r.check(&[&expect(1), &expect(2)]);
     assert_eq!(r.alerts()[0].source, ["ebpf", "kmsg"]);
-    assert_eq!(r.engine.tally().events[&(oom::METRIC, String::new())], 2);
+    assert_eq!(r.engine.tally().events[&(events::OOM_KILLS.name, String::new())], 2);
 }
 
 #[test]

@@ -19,13 +19,7 @@ pub(crate) enum Confine {
 }
 
 impl Confine {
-    /// Root without the capabilities that eBPF needs.
-    pub(crate) fn root_without_bpf() -> Self {
-        let caps = "-bpf,-sys_admin,-perfmon";
-        Self::Rights(vec!["--bounding-set", caps, "--inh-caps", caps])
-    }
-
-    /// Nobody with these capabilities (`+syslog`, with a comma between) and no others.
+    /// Nobody with these capabilities and no others; see [`nobody`].
     pub(crate) fn nobody(caps: &'static str) -> Self {
         Self::Rights(nobody(caps))
     }
@@ -55,7 +49,7 @@ impl Confine {
     }
 }
 
-/// Arguments of `setpriv` that leave nobody with these capabilities.
+/// Arguments of `setpriv` that leave nobody with these capabilities: `-all,+bpf,+syslog`; empty for none.
 pub(crate) fn nobody(caps: &'static str) -> Vec<&'static str> {
     let mut args = vec!["--reuid", "65534", "--regid", "65534", "--clear-groups"];
     match caps {

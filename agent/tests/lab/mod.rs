@@ -4,7 +4,7 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "it changes the machine and looks at it"
+    reason = "changes the machine and looks at it"
 )]
 
 use std::fs::{self, File};

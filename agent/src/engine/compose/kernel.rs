@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Context, Draft, Identity, fingerprint};
 use crate::alert::{Severity, Status};
 use crate::cgroup::owner;
+use crate::engine::events;
 use crate::engine::incident::Report;
 use crate::event::{Event, Hang, LogMatch, SlowIo};
 use crate::text::{clean, number};
@@ -54,7 +55,7 @@ pub fn hang(report: &Report, hang: &Hang, id: String, identity: &Identity) -> Dr
         phrase: format!("{comm} ({pid})"),
         lasts: false,
         severity: Severity::Warn,
-        metric: "kernel_hung_tasks_total",
+        metric: events::HUNG_TASKS.name,
         value: 1.0,
         threshold: hang.blocked_secs.map(|s| s as f64),
         message: format!("Hung task: {comm} (pid {pid}) has been blocked in the kernel {blocked}{wait}"),
@@ -90,7 +91,7 @@ pub fn slow_io(event: &Event, io: &SlowIo, id: String) -> Draft {
         phrase: format!("{device} {} {latency} ms", io.op),
         lasts: false,
         severity: Severity::Warn,
-        metric: "block_io_latency_ms",
+        metric: events::IO_LATENCY.name,
         value: io.latency_ms,
         threshold: Some(io.threshold_ms),
         message: format!(
@@ -125,7 +126,7 @@ pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
         phrase: clean(&found.line, 80),
         lasts: false,
         severity: found.severity,
-        metric: "kernel_log_events_total",
+        metric: events::LOG_EVENTS.name,
         value: 1.0,
         threshold: None,
         message: format!("{}: {line}", found.meaning),

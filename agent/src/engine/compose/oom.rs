@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Context, Draft, Identity, fingerprint};
 use crate::alert::{Severity, Status};
 use crate::cgroup::{Owner, owner};
+use crate::engine::events::OOM_KILLS;
 use crate::engine::incident::Report;
 use crate::event::{Constraint, Oom, Task};
 use crate::sample::ProcTable;
@@ -15,8 +16,6 @@ use crate::time::Now;
 
 /// Rule name of OOM kills.
 pub const RULE: &str = "oom_kill";
-/// Their counter.
-pub const METRIC: &str = "kernel_oom_kills_total";
 /// Largest processes listed.
 const LARGEST: usize = 5;
 /// Longest process name or path in a sentence, characters.
@@ -61,7 +60,7 @@ pub fn draft(
         phrase: format!("{comm}{}", place(&owner).map(|p| format!(" in {p}")).unwrap_or_default()),
         lasts: false,
         severity: Severity::Critical,
-        metric: METRIC,
+        metric: OOM_KILLS.name,
         value: 1.0,
         threshold: None,
         message: sentence(oom, &owner),
@@ -244,7 +243,7 @@ pub fn draft_uncounted(count: u64, id: String, now: Now, blind: bool, table: Opt
         phrase: format!("{what} unknown"),
         lasts: false,
         severity: Severity::Critical,
-        metric: METRIC,
+        metric: OOM_KILLS.name,
         value: count as f64,
         threshold: None,
         message: format!(
