@@ -90,6 +90,8 @@ pub struct Oom {
     pub file_rss_kb: Option<u64>,
     /// Victim's shared resident memory, kB.
     pub shmem_rss_kb: Option<u64>,
+    /// Victim's resident memory in the newest process table, kB: where no source told the parts.
+    pub table_rss_kb: Option<u64>,
     /// Victim's page tables, kB.
     pub pgtables_kb: Option<u64>,
     /// Victim's `oom_score_adj`, -1000..=1000.
@@ -201,7 +203,8 @@ impl Oom {
     /// Resident memory in kB, if any part of it is known.
     pub fn rss_kb(&self) -> Option<u64> {
         let parts = [self.anon_rss_kb, self.file_rss_kb, self.shmem_rss_kb];
-        parts.iter().any(Option::is_some).then(|| parts.iter().flatten().sum())
+        let known = parts.iter().any(Option::is_some);
+        if known { Some(parts.iter().flatten().sum()) } else { self.table_rss_kb }
     }
 
     /// Takes what `other` knows and this one does not.
@@ -213,6 +216,7 @@ impl Oom {
             anon_rss_kb,
             file_rss_kb,
             shmem_rss_kb,
+            table_rss_kb,
             pgtables_kb,
             oom_score_adj,
             constraint,
@@ -230,6 +234,7 @@ impl Oom {
         fill(&mut self.anon_rss_kb, anon_rss_kb);
         fill(&mut self.file_rss_kb, file_rss_kb);
         fill(&mut self.shmem_rss_kb, shmem_rss_kb);
+        fill(&mut self.table_rss_kb, table_rss_kb);
         fill(&mut self.pgtables_kb, pgtables_kb);
         fill(&mut self.oom_score_adj, oom_score_adj);
         fill(&mut self.constraint, constraint);

@@ -4,7 +4,7 @@
 //! of equal labels. A counter below the line may have fewer labels than those above it
 //! (`cpu_mode_seconds_total{mode}` over `cpu_all_seconds_total`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::series::{Series, SeriesTable};
 use crate::metric::Metric;
@@ -60,6 +60,8 @@ pub struct Derived {
     /// Raw series that take part in a formula.
     raw: HashMap<(&'static str, Labels), SeriesId>,
     instances: Vec<Instance>,
+    /// Name and labels of every instance.
+    known: HashSet<(&'static str, Labels)>,
     next_out: u32,
     dirty: bool,
     free_out: Vec<SeriesId>,
@@ -95,7 +97,8 @@ impl Derived {
     /// No instances yet.
     pub fn new(formulas: &'static [Formula]) -> Self {
         let (raw, instances, free_out) = (HashMap::new(), Vec::new(), Vec::new());
-        Self { formulas, raw, instances, next_out: 0, dirty: false, free_out, refused: 0 }
+        let known = HashSet::new();
+        Self { formulas, raw, instances, known, next_out: 0, dirty: false, free_out, refused: 0 }
     }
 
     /// Tells of a new raw series.
@@ -109,13 +112,16 @@ impl Derived {
     /// Tells that a raw series is gone; returns the derived series that went with it.
     pub fn retire(&mut self, id: SeriesId) -> Vec<SeriesId> {
         self.raw.retain(|_, raw| *raw != id);
-        let gone: Vec<SeriesId> = self
-            .instances
-            .iter()
-            .filter(|i| i.above.contains(&id) || i.below.contains(&id))
-            .map(|i| i.out)
-            .collect();
-        self.instances.retain(|i| !gone.contains(&i.out));
+        let mut gone = Vec::new();
+        let known = &mut self.known;
+        self.instances.retain(|i| {
+            let stays = !i.above.contains(&id) && !i.below.contains(&id);
+            if !stays {
+                known.remove(&(i.formula.out.name, i.labels.clone()));
+                gone.push(i.out);
+            }
+            stays
+        });
         self.free_out.extend(&gone);
         gone
     }
@@ -143,9 +149,11 @@ impl Derived {
     }
 
     fn instance(&mut self, formula: &'static Formula, labels: Labels) -> Option<Born> {
-        if self.instances.iter().any(|i| std::ptr::eq(i.formula, formula) && i.labels == labels) {
+        let key = (formula.out.name, labels);
+        if self.known.contains(&key) {
             return None;
         }
+        let labels = key.1;
         let above = self.find_all(formula.above, formula.above[0], &labels)?;
         let below = match formula.per {
             Per::Second => Vec::new(),
@@ -159,6 +167,7 @@ impl Derived {
             self.next_out += 1;
             derived_id(self.next_out - 1)
         });
+        self.known.insert((formula.out.name, labels.clone()));
         self.instances.push(Instance { formula, labels: labels.clone(), above, below, out });
         Some(Born { id: out, metric: formula.out, labels })
     }

@@ -212,7 +212,8 @@ impl Lane {
     /// An update that is no worse than what was said waits for `min_interval_secs`.
     fn quiet_until(&self, entry: &Entry) -> u64 {
         match (entry.status, self.spoken.get(&entry.incident)) {
-            (Status::Updated, Some(last)) if entry.severity <= last.severity => {
+            // What a late witness adds to an event is worth reading now.
+            (Status::Updated, Some(last)) if entry.severity <= last.severity && !entry.event => {
                 last.at.plus_secs(self.limits.min_interval_secs).mono_ns
             }
             _ => 0,

@@ -75,10 +75,17 @@ pub struct Entry {
     pub incident: Incident,
     /// The incidents it tells together, if it is a summary.
     pub members: Box<[Incident]>,
+    /// About something that happened once (an OOM kill), not about a level that goes up and down.
+    pub event: bool,
     /// Channels that still have to tell it.
     pub due: Set,
     /// Channels that have told it.
     pub told: Set,
+}
+
+/// The engine puts the key of the incident into the context of kernel events.
+fn is_event(alert: &Alert) -> bool {
+    alert.context.contains_key("incident")
 }
 
 impl Entry {
@@ -92,6 +99,7 @@ impl Entry {
             status: alert.status,
             incident: Incident::of(&alert),
             members: Incident::members(&alert),
+            event: is_event(&alert),
             held: Some(alert),
             due,
             told: Set::default(),
@@ -111,6 +119,7 @@ impl Entry {
             status: alert.status,
             incident: Incident::of(alert),
             members: Incident::members(alert),
+            event: is_event(alert),
             due: Set::default(),
             told: Set::default(),
         }

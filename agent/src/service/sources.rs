@@ -133,6 +133,10 @@ pub(super) mod ebpf {
                 ready = reader.read() => ready,
                 _ = losses.tick() => reader.losses(),
             };
+            if !alive {
+                // What arrived until the stop is told with the rest.
+                reader.drain();
+            }
             if !reader.send().await || !alive {
                 return;
             }

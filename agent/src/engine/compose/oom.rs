@@ -36,8 +36,9 @@ pub fn fill_from_table(oom: &mut Oom, table: &ProcTable) {
     if oom.rss_kb().is_none()
         && let Some(row) = table.rows.iter().find(|r| Some(r.pid) == oom.victim.pid)
         && oom.victim.comm.as_deref() == Some(&*row.comm)
+        && oom.victim.start_ticks.is_none_or(|start| start == row.start_ticks)
     {
-        oom.anon_rss_kb = Some(row.rss_bytes / 1024);
+        oom.table_rss_kb = Some(row.rss_bytes / 1024);
     }
 }
 

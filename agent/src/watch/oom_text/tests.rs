@@ -33,6 +33,7 @@ fn a_kill_of_today() {
         total_vm_kb: Some(100),
         anon_rss_kb: Some(90),
         file_rss_kb: Some(8),
+        table_rss_kb: None,
         shmem_rss_kb: Some(1),
         pgtables_kb: Some(4),
         oom_score_adj: Some(-5),
