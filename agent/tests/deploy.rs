@@ -98,6 +98,8 @@ fn validate(config: &Path) -> Output {
         .expect("the agent runs")
 }
 
+/// It sends alerts over https, which a build without TLS refuses.
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 #[test]
 fn the_example_configuration_is_accepted_also_with_its_comments_switched_on() {
     let example = read(&deploy("config.example.toml"));
