@@ -88,6 +88,7 @@ fn the_unit_leaves_ebpf_and_the_kernel_log_alone() {
     assert_eq!(of("AmbientCapabilities"), of("CapabilityBoundingSet"));
 }
 
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 fn validate(config: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sysops-agent"))
         .arg("--config")
