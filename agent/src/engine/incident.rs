@@ -107,7 +107,7 @@ impl Incidents {
             reports.extend(self.make_room());
             self.push(now, event.at, body, vec![event.source]);
         }
-        reports.extend(self.due(now));
+        reports.extend(self.tell(now, |_| false));
         reports
     }
 
@@ -141,11 +141,17 @@ impl Incidents {
         worth_telling.then(|| Report { incident: incident.clone(), update: true })
     }
 
-    /// Tells what has all its witnesses or has waited long enough, and forgets what is old.
+    /// Tells what has all its witnesses or has waited long enough. For a moment in which nothing is left to be
+    /// taken: the second witness may be next in the queue.
     pub fn due(&mut self, now: Now) -> Vec<Report> {
+        self.tell(now, |incident| now.mono_ns >= incident.deadline_ns)
+    }
+
+    /// Tells what is complete or `overdue`, and forgets what is old.
+    fn tell(&mut self, now: Now, overdue: impl Fn(&Incident) -> bool) -> Vec<Report> {
         let mut reports = Vec::new();
-        for incident in &mut self.open {
-            if !incident.told && (now.mono_ns >= incident.deadline_ns || incident.complete(&self.witnesses)) {
+        for incident in self.open.iter_mut().filter(|i| !i.told) {
+            if overdue(incident) || incident.complete(&self.witnesses) {
                 incident.told = true;
                 reports.push(Report { incident: incident.clone(), update: false });
             }
@@ -320,6 +326,17 @@ mod tests {
         assert_eq!(told[0].incident.sources, [Source::Ebpf, Source::Kmsg]);
         assert_eq!(incidents.next_deadline(), None);
         assert_eq!(run(both(), &[events[1].clone(), events[0].clone()]), [(7, 2, false)], "any order");
+    }
+
+    #[test]
+    fn after_a_stall_the_witness_in_the_queue_is_heard_before_the_deadline() {
+        let mut incidents = both();
+        assert_eq!(incidents.take(ms(0), &oom(Source::Ebpf, 0, 7, false)), []);
+        assert_eq!(incidents.take(ms(200), &oom(Source::Kmsg, 150, 8, true)), [], "of another kill");
+        let told = incidents.take(ms(200), &oom(Source::Kmsg, 3, 7, true));
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].update, told[0].incident.sources.len()), (false, 2));
+        assert_eq!(incidents.due(ms(250)).len(), 1);
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub enum Input<'a> {
     Batch(&'a mut Batch),
     /// Something happened.
     Event(Event),
-    /// Time passed.
+    /// Time passed, and nothing else is left to be taken.
     Tick,
 }
 
@@ -156,10 +156,11 @@ impl Engine {
         match input {
             Input::Batch(batch) => self.batch(now, batch, &mut drafts),
             Input::Event(event) => self.event(now, &event, &mut drafts, out),
-            Input::Tick => {}
-        }
-        for report in self.incidents.due(now) {
-            self.tell(&report, &mut drafts);
+            Input::Tick => {
+                for report in self.incidents.due(now) {
+                    self.tell(&report, &mut drafts);
+                }
+            }
         }
         self.judge.stale(now, &self.settings.rules, &self.table, &mut drafts);
         let mut told = Vec::new();
