@@ -58,7 +58,7 @@ pub struct FirstRound {
 }
 
 impl Pipeline {
-    /// Runs until all sources are gone, or [`LAST_INPUT`] after a stop; then whatever is held back comes out.
+    /// Runs until all sources are gone, or `LAST_INPUT` after a stop; then whatever is held back comes out.
     pub async fn run(mut self) {
         let mut watchdog = systemd::Watchdog::new();
         let longest = watchdog.pace().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
