@@ -5,7 +5,7 @@
 
 mod notify_support;
 
-use notify_support::{Reply, Server, alert, eventually, firing, route, start, start_with, webhook};
+use notify_support::{Reply, Server, alert, eventually, firing, reopen, route, start, start_with, webhook};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use sysops_agent::alert::{Severity, Status};
 use sysops_agent::host::clock;
 use sysops_agent::notify::syslog::{Options, Syslog, Target};
-use sysops_agent::notify::{Channel, Limits, Outbox, Route, Templates, test_alert};
+use sysops_agent::notify::{Channel, Limits, Route, Templates, test_alert};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 
@@ -164,7 +164,7 @@ async fn what_is_left_goes_out_after_a_restart_and_so_does_its_recovery() {
     drop(server);
     assert_eq!(notifier.drain(Duration::from_millis(20)).await, 1);
 
-    let (outbox, found) = Outbox::open(dir.path(), clock::now());
+    let (outbox, found) = reopen(dir.path());
     let ids: Vec<_> = found.recent.iter().map(|a| a.id.as_str()).collect();
     assert_eq!((found.undelivered, ids, found.torn), (1, vec!["told", "waits"], 0));
     drop(outbox);

@@ -10,7 +10,7 @@ use sysops_agent::host::clock;
 use sysops_agent::notify::backoff::Backoff;
 use sysops_agent::notify::channel::Severities;
 use sysops_agent::notify::webhook::{Options as WebhookOptions, Webhook};
-use sysops_agent::notify::{Channel, Limits, Notifier, Options, Outbox, Route, Templates};
+use sysops_agent::notify::{Channel, Limits, Notifier, Options, Outbox, Recovered, Route, Templates};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -226,7 +226,21 @@ pub(crate) fn start(dir: &Path, routes: Vec<Route>) -> Notifier {
     start_with(dir, routes, Limits::OFF)
 }
 
+/// Opens the outbox once nobody else holds it: a child that another test starts inherits the lock for the moment
+/// between fork and exec.
+pub(crate) fn reopen(dir: &Path) -> (Outbox, Recovered) {
+    let begin = Instant::now();
+    loop {
+        let (outbox, found) = Outbox::open(dir, clock::now());
+        if found.warning.is_none() || begin.elapsed() > Duration::from_secs(2) {
+            return (outbox, found);
+        }
+        drop(outbox);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 pub(crate) fn start_with(dir: &Path, routes: Vec<Route>, limits: Limits) -> Notifier {
-    let (outbox, found) = Outbox::open(dir, clock::now());
+    let (outbox, found) = reopen(dir);
     Notifier::start(options(limits), (outbox, &found), routes, clock::now).0
 }
