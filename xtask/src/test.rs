@@ -8,14 +8,19 @@ const SKIPPED: &str = "SKIPPED: ";
 /// Runs the tests. `quick` leaves out the second build and the tests that need root.
 pub fn run(quick: bool) -> Result<(), String> {
     let mut skipped = packages::ensure(packages::FOR_TESTS);
-    sh::run(&mut sh::cargo(&["test", "--workspace", "--features", sh::ALL_FEATURES]))?;
+    let all = ["test", "--workspace", "--no-fail-fast", "--features", sh::ALL_FEATURES];
+    let bare = ["test", "--package", "sysops-agent", "--no-fail-fast", "--no-default-features"];
+    // Everything runs, so that one report tells everything.
+    let mut results = vec![sh::run(&mut sh::cargo(&all))];
     if quick {
         skipped.push("--quick: the build without features and the live tests".into());
     } else {
-        sh::run(&mut sh::cargo(&["test", "--package", "sysops-agent", "--no-default-features"]))?;
-        live(&mut skipped)?;
+        results.push(sh::run(&mut sh::cargo(&bare)));
+        results.push(live(&mut skipped));
     }
-    report(&skipped)
+    let failed: Vec<String> = results.into_iter().filter_map(Result::err).collect();
+    let reported = report(&skipped);
+    if failed.is_empty() { reported } else { Err(failed.join("\n")) }
 }
 
 /// Tests marked `#[ignore = "live: …"]` cause real kernel events. They change sysctls, mounts and control
@@ -28,7 +33,7 @@ fn live(skipped: &mut Vec<String>) -> Result<(), String> {
         return Ok(());
     }
     let mut command = sh::cargo(&["test", "--package", "sysops-agent", "--features", sh::ALL_FEATURES]);
-    command.args(["--tests", "--", "--ignored", "--test-threads=1", "--nocapture"]);
+    command.args(["--no-fail-fast", "--tests", "--", "--ignored", "--test-threads=1", "--nocapture"]);
     sh::run_watched(&mut command, |line| {
         // `--nocapture` may put the marker behind the `test name ... ` the harness has begun.
         if let Some((_, why)) = line.split_once(SKIPPED) {
