@@ -274,6 +274,7 @@ impl Engine {
                     self.tell(&report, drafts);
                 }
             }
+            What::HangFacts(_) | What::Released(_) => {}
             What::SlowIo(io) => {
                 self.count(events::SLOW_IO.name, &io.device, 1);
                 let id = self.judge.next_id();

@@ -5,13 +5,12 @@
 //! memory lock of a task in uninterruptible sleep (`cmdline` does), and the command line comes last.
 //! What an event already knows is kept, and if the task with that pid is another one, nothing is taken.
 
+use super::wait;
 use crate::event::{Constraint, Event, Hang, Oom, Task, What};
 use crate::host::{Host, read_text};
 
 /// Longest command line kept, bytes.
 pub const MAX_CMDLINE: usize = 1024;
-/// Stack lines kept.
-const MAX_FRAMES: usize = 16;
 /// Ancestors of a control group looked at.
 const MAX_DEPTH: usize = 16;
 /// Limits from here on are none, bytes: v1 shows `LONG_MAX` rounded down to pages.
@@ -26,7 +25,7 @@ pub fn enrich(host: &dyn Host, event: &mut Event) {
         What::Oom(oom) => fill_oom(host, oom),
         What::Hang(hang) => fill_hang(host, hang),
         What::SlowIo(io) => process(host, &mut io.issuer),
-        What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {}
+        What::HangFacts(_) | What::Released(_) | What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {}
     }
 }
 
@@ -45,26 +44,33 @@ fn fill_oom(host: &dyn Host, oom: &mut Oom) {
     fill_group(host, oom);
 }
 
+/// What can be read without waiting; [`super::hang_facts`] reads the rest aside.
 fn fill_hang(host: &dyn Host, hang: &mut Hang) {
     let task = &mut hang.task;
-    let Some((pid, _)) = look(host, task) else { return };
-    if let Some(status) = Status::read(host, pid) {
-        task.uid = task.uid.or(status.uid);
+    if let Some((pid, _)) = look(host, task) {
+        if let Some(status) = Status::read(host, pid) {
+            task.uid = task.uid.or(status.uid);
+            hang.tgid = hang.tgid.or(status.tgid);
+        }
+        hang.wchan = hang.wchan.take().or_else(|| wchan(host, pid));
     }
-    if hang.wchan.is_none() {
-        let name = read_text(host, &format!("/proc/{pid}/wchan")).ok();
-        hang.wchan =
-            name.map(|name| name.trim().to_owned()).filter(|name| !matches!(name.as_str(), "" | "0"));
-    }
-    if hang.stack.is_empty() {
-        let text = read_text(host, &format!("/proc/{pid}/stack")).unwrap_or_default();
-        hang.stack = text.lines().take(MAX_FRAMES).map(|line| frame(line).to_owned()).collect();
-    }
+    hang.conclude();
 }
 
-/// `[<0>] percpu_rwsem_wait+0x15f/0x1d0` without the address.
-fn frame(line: &str) -> &str {
-    line.strip_prefix("[<").and_then(|rest| rest.split_once(">] ")).map_or(line, |(_, frame)| frame)
+/// Function that a task waits in, where this process may know it.
+pub(super) fn wchan(host: &dyn Host, pid: u32) -> Option<String> {
+    let name = read_text(host, &format!("/proc/{pid}/wchan")).ok()?;
+    Some(name.trim().to_owned()).filter(|name| !matches!(name.as_str(), "" | "0"))
+}
+
+impl Hang {
+    /// Draws what follows from the stack.
+    pub(super) fn conclude(&mut self) {
+        self.wchan = self.wchan.take().or_else(|| wait::wchan(&self.stack));
+        self.lock = self.lock.take().or_else(|| wait::lock(&self.stack));
+        let layer = wait::layer(&self.stack, self.wchan.as_deref());
+        self.place.layer = self.place.layer.or(layer.map(|layer| layer.name));
+    }
 }
 
 /// A process, or a thread that stands for one.

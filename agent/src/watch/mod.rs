@@ -6,9 +6,11 @@
 
 pub mod catalogue;
 pub mod enrich;
+pub mod hang_facts;
 pub mod hang_text;
 pub mod kmsg;
 pub mod oom_text;
 pub mod record;
 pub mod rules;
 pub mod scan;
+pub mod wait;
