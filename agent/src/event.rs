@@ -233,6 +233,9 @@ pub struct Place {
     pub mount: Option<String>,
 }
 
+/// Hung tasks that are followed until they go on; further ones are counted at least once.
+pub const MAX_FOLLOWED: usize = 4096;
+
 /// One task of one life: the pid alone may be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId {

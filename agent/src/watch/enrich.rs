@@ -96,7 +96,7 @@ fn look(host: &dyn Host, task: &mut Task) -> Option<(u32, u8)> {
         None => read_text(host, &format!("/proc/{pid}/cgroup")).ok().and_then(|text| cgroup_of(&text)),
         Some(_) => None,
     };
-    let stat = Stat::parse(&read_text(host, &format!("/proc/{pid}/stat")).ok()?)?;
+    let stat = Stat::read(host, pid)?;
     if task.comm.as_deref().is_some_and(|comm| !same_name(comm, &stat.comm))
         || task.start_ticks.is_some_and(|start| start != stat.start_ticks)
     {
@@ -119,22 +119,48 @@ fn same_name(event: &str, proc: &str) -> bool {
 /// The task is on its way out (`include/linux/sched.h`).
 const PF_EXITING: u64 = 4;
 
-struct Stat {
-    comm: String,
-    state: u8,
-    flags: u64,
-    start_ticks: u64,
+/// One line of `/proc/PID/stat`.
+pub(super) struct Stat {
+    pub(super) comm: String,
+    pub(super) state: u8,
+    pub(super) flags: u64,
+    pub(super) threads: u64,
+    pub(super) start_ticks: u64,
+    pub(super) virtual_bytes: u64,
 }
 
 impl Stat {
-    fn parse(text: &str) -> Option<Self> {
+    /// Of a process, or of a thread by its id.
+    pub(super) fn read(host: &dyn Host, pid: u32) -> Option<Self> {
+        Self::parse(&read_text(host, &format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    pub(super) fn read_thread(host: &dyn Host, pid: u32, tid: u32) -> Option<Self> {
+        Self::parse(&read_text(host, &format!("/proc/{pid}/task/{tid}/stat")).ok()?)
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.split_once(" (")?;
         // The name may hold anything, also ") ": what follows its last bracket is the kernel's.
         let (comm, rest) = rest.rsplit_once(") ")?;
         let state = *rest.as_bytes().first()?;
         let field = |number: usize| rest.split(' ').nth(number - 3)?.parse().ok();
-        Some(Self { comm: comm.to_owned(), state, flags: field(9)?, start_ticks: field(22)? })
+        let (threads, virtual_bytes) = (field(20).unwrap_or(1), field(23).unwrap_or(0));
+        Some(Self {
+            comm: comm.to_owned(),
+            state,
+            flags: field(9)?,
+            threads,
+            start_ticks: field(22)?,
+            virtual_bytes,
+        })
     }
+}
+
+/// The task ended between listing and reading: `ENOENT` before the file was opened, `ESRCH` after.
+pub(super) fn vanished(error: &std::io::Error) -> bool {
+    let gone = rustix::io::Errno::SRCH.raw_os_error();
+    error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(gone)
 }
 
 struct Status {

@@ -13,6 +13,7 @@ use super::hang_text::MAX_FRAMES;
 use super::wait::{self, Mounts};
 use crate::event::{Hang, Place};
 use crate::host::aside::{Answer, Aside};
+use crate::host::parse::unescape;
 use crate::host::{Host, read_text};
 use crate::time::{Now, SECOND};
 
@@ -156,13 +157,13 @@ fn read_mounts(host: &dyn Host, pid: u32) -> Vec<Mount> {
 }
 
 fn mount(info: MountInfo, numbers: &str) -> Mount {
-    let source = info.mount_source.unwrap_or_default();
+    let source = unescape(&info.mount_source.unwrap_or_default());
     let block = source.starts_with("/dev/");
     let device = match name_of(numbers, &info.majmin) {
         name if block && name != info.majmin => name,
         _ => source.strip_prefix("/dev/").unwrap_or(&source).to_owned(),
     };
-    Mount { point: info.mount_point.to_string_lossy().into_owned(), fstype: info.fs_type, device, block }
+    Mount { point: unescape(&info.mount_point.to_string_lossy()), fstype: info.fs_type, device, block }
 }
 
 fn numbers(host: &dyn Host) -> String {

@@ -5,6 +5,7 @@
 //! event names.
 
 pub mod catalogue;
+pub mod dstate;
 pub mod enrich;
 pub mod hang_facts;
 pub mod hang_text;
