@@ -184,8 +184,22 @@ impl Speaker {
         if waiting && let Some(repeat) = self.repeats.get_mut(&draft.fingerprint) {
             repeat.waiting = None;
         }
-        if waiting || self.take_held(&draft.id) || !self.manners.recovery {
+        if waiting || draft.lasts && self.take_held(&draft.id) || !self.manners.recovery {
             self.counts.unneeded += 1;
+            return;
+        }
+        // An event that was held back is told all the same, with its end.
+        let repeated = self.repeats.get_mut(&draft.fingerprint).and_then(|r| r.waiting.as_mut());
+        let repeated = repeated.filter(|held| held.id == draft.id);
+        if repeated.is_some() || self.held_mut(&draft.id).is_some() {
+            let repeats = &mut self.repeats;
+            let held = match repeats.get_mut(&draft.fingerprint).and_then(|r| r.waiting.as_mut()) {
+                Some(held) if held.id == draft.id => Some(held),
+                _ => self.groups.values_mut().flat_map(|g| g.held.iter_mut()).find(|d| d.id == draft.id),
+            };
+            if let Some(held) = held {
+                *held = Draft { status: held.status, ..draft };
+            }
             return;
         }
         self.group(now, draft, out);

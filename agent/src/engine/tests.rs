@@ -48,7 +48,7 @@ fn settings(group_secs: u64) -> Settings {
             group_secs,
             recovery: true,
         },
-        witnesses: Witnesses { oom: vec![Source::Ebpf, Source::Kmsg], hang: vec![Source::Ebpf] },
+        witnesses: Witnesses { oom: vec![Source::Ebpf, Source::Kmsg] },
         warmup_secs: 0,
         history_capacity: 1000,
         formulas: &[],
