@@ -216,11 +216,12 @@ impl Hangs {
 
     /// Remembers an incident that an earlier run told, as far as its alert says it.
     pub fn remember(&mut self, now: Now, told: ToldHang) {
-        let ToldHang { id, at, hang, tasks, total, .. } = told;
+        let ToldHang { id, at, since_ns, hang, tasks, total, .. } = told;
         self.forget(&id);
         let mut incident = Incident::new(self.next, at, hang);
         self.next += 1;
         incident.id = Some(id);
+        incident.since_ns = since_ns;
         incident.total = total;
         for (task, comm) in tasks {
             let hang = Hang { task: task_of(task, &comm), ..Hang::default() };

@@ -189,17 +189,8 @@ impl Speaker {
             return;
         }
         // An event that was held back is told all the same, with its end.
-        let repeated = self.repeats.get_mut(&draft.fingerprint).and_then(|r| r.waiting.as_mut());
-        let repeated = repeated.filter(|held| held.id == draft.id);
-        if repeated.is_some() || self.held_mut(&draft.id).is_some() {
-            let repeats = &mut self.repeats;
-            let held = match repeats.get_mut(&draft.fingerprint).and_then(|r| r.waiting.as_mut()) {
-                Some(held) if held.id == draft.id => Some(held),
-                _ => self.groups.values_mut().flat_map(|g| g.held.iter_mut()).find(|d| d.id == draft.id),
-            };
-            if let Some(held) = held {
-                *held = Draft { status: held.status, ..draft };
-            }
+        if let Some(held) = self.held_back(&draft.id) {
+            *held = Draft { status: held.status, ..draft };
             return;
         }
         self.group(now, draft, out);
@@ -207,6 +198,13 @@ impl Speaker {
 
     fn held_mut(&mut self, id: &str) -> Option<&mut Draft> {
         self.groups.values_mut().flat_map(|g| g.held.iter_mut()).find(|d| d.id == id)
+    }
+
+    /// Held back in a group, or as a repetition.
+    fn held_back(&mut self, id: &str) -> Option<&mut Draft> {
+        let repeated = self.repeats.values_mut().filter_map(|r| r.waiting.as_mut());
+        let grouped = self.groups.values_mut().flat_map(|g| g.held.iter_mut());
+        repeated.chain(grouped).find(|d| d.id == id)
     }
 
     fn take_held(&mut self, id: &str) -> bool {

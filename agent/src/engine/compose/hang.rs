@@ -156,7 +156,7 @@ fn context(incident: &Snapshot, id: &str, identity: &Identity) -> serde_json::Ma
             "incident",
             Some(json!({
                 "kind": "hang", "id": id, "pid": hang.task.pid, "comm": hang.task.comm,
-                "start_ticks": hang.task.start_ticks, "kernel_time_ns": incident.at.mono_ns,
+                "start_ticks": hang.task.start_ticks, "kernel_time_ns": incident.at.mono_ns, "since_ns": incident.since.mono_ns,
                 "boot_id": identity.boot_id,
             })),
         );

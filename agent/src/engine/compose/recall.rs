@@ -37,6 +37,8 @@ pub struct ToldHang {
     pub id: String,
     /// The kernel's time of the first report.
     pub at: Now,
+    /// When its first task was last seen to run, monotonic nanoseconds.
+    pub since_ns: u64,
     /// The first task.
     pub hang: Hang,
     /// The tasks that the alert lists, with their names.
@@ -82,6 +84,7 @@ fn hang(alert: &Alert, value: &Value, alone: bool, boot_id: &str, now: Now) -> O
     Some(ToldHang {
         id: text(value, "id")?,
         at: now.at_mono(value.get("kernel_time_ns")?.as_u64()?),
+        since_ns: value.get("since_ns")?.as_u64()?,
         hang: Hang { task, wchan: of("wait_channel"), place, ..Hang::default() },
         total: total.unwrap_or(tasks.len() as u64),
         tasks,
