@@ -78,8 +78,10 @@ pub struct Task {
 /// An OOM kill.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Oom {
-    /// The killed process.
+    /// The killed process; its `pid` is the number the kernel gave, be it a thread's.
     pub victim: Task,
+    /// Thread group of the victim.
+    pub victim_tgid: Option<u32>,
     /// The process whose allocation started it.
     pub trigger: Task,
     /// Victim's total virtual memory, kB.
@@ -134,12 +136,16 @@ pub enum Constraint {
 pub struct Hang {
     /// The stuck task; `pid` is a thread id.
     pub task: Task,
+    /// Process that the thread belongs to.
+    pub tgid: Option<u32>,
     /// How long it has been blocked at least, seconds.
     pub blocked_secs: Option<u64>,
     /// Kernel function it waits in.
     pub wchan: Option<String>,
     /// First lines of its kernel stack, innermost first.
     pub stack: Vec<String>,
+    /// The same as return addresses, until somebody names them.
+    pub addresses: Vec<u64>,
 }
 
 /// A block request over the latency threshold.
@@ -211,6 +217,7 @@ impl Oom {
     pub fn absorb(&mut self, other: Self) {
         let Self {
             victim,
+            victim_tgid,
             trigger,
             total_vm_kb,
             anon_rss_kb,
@@ -229,6 +236,7 @@ impl Oom {
             count,
         } = other;
         self.victim.absorb(victim);
+        fill(&mut self.victim_tgid, victim_tgid);
         self.trigger.absorb(trigger);
         fill(&mut self.total_vm_kb, total_vm_kb);
         fill(&mut self.anon_rss_kb, anon_rss_kb);
@@ -251,8 +259,9 @@ impl Oom {
 impl Hang {
     /// Takes what `other` knows and this one does not.
     pub fn absorb(&mut self, other: Self) {
-        let Self { task, blocked_secs, wchan, stack } = other;
+        let Self { task, tgid, blocked_secs, wchan, stack, addresses: _ } = other;
         self.task.absorb(task);
+        fill(&mut self.tgid, tgid);
         self.blocked_secs = self.blocked_secs.max(blocked_secs);
         fill(&mut self.wchan, wchan);
         if self.stack.is_empty() {

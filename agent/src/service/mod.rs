@@ -13,6 +13,8 @@ pub mod delivery;
 pub mod doctor;
 pub mod features;
 mod kernel;
+#[cfg(feature = "ebpf")]
+mod naming;
 pub mod pidfile;
 pub mod pipeline;
 pub mod position;
