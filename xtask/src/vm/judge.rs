@@ -1,0 +1,121 @@
+//! Whether a guest's report is what it must be.
+
+use vm_guest::plan::Rights;
+
+use super::guest::{Guest, Source};
+use super::machine::Report;
+
+/// A guest, its report, and what is wrong with it.
+#[derive(Debug)]
+pub struct Judged {
+    /// The guest.
+    pub guest: Guest,
+    /// Package and version of its kernel.
+    pub package: String,
+    /// What it said.
+    pub report: Report,
+    /// Everything that is wrong.
+    pub problems: Vec<String>,
+}
+
+/// How a feature of the agent must stand in a guest, where that is not `on`: guest (empty: all under
+/// QEMU), rights (none: all), beginning of the feature's name, state.
+const NOT_ON: &[(&str, Option<Rights>, &str, &str)] = &[
+    ("uml", None, "ebpf.", "degraded"),
+    ("6.1-lockdown", None, "ebpf.", "degraded"),
+    // Debian's perf_event_paranoid of 3 asks for CAP_SYS_ADMIN; the kernel log stands in.
+    ("", Some(Rights::Capable), "ebpf.", "degraded"),
+];
+
+/// The state a feature must have.
+fn expected(guest: &Guest, rights: Rights, feature: &str) -> &'static str {
+    let fits = |(name, whose, begin, _): &&(&str, Option<Rights>, &str, &str)| {
+        let here = *name == guest.name || name.is_empty() && guest.source != Source::UserMode;
+        here && whose.is_none_or(|w| w == rights) && feature.starts_with(begin)
+    };
+    NOT_ON.iter().find(fits).map_or("on", |row| row.3)
+}
+
+/// Whether the table shows this feature: those that depend on kernel and rights.
+pub fn is_shown(feature: &str) -> bool {
+    feature.starts_with("ebpf") || feature == "kernel_log"
+}
+
+/// A guest that did not run.
+pub fn absent(guest: Guest, why: String) -> Judged {
+    Judged { guest, package: String::new(), report: Report::default(), problems: vec![why] }
+}
+
+/// Compares a report with what must be in it.
+pub fn judge(guest: Guest, package: String, report: Report) -> Judged {
+    let mut problems = report.problems.clone();
+    for rights in &guest.rights {
+        match report.doctors.iter().find(|d| d.rights == *rights) {
+            None => problems.push(format!("no word from the agent as {}", rights.name())),
+            Some(doctor) => {
+                for feature in doctor.features.iter().filter(|f| is_shown(&f.name)) {
+                    let expect = expected(&guest, *rights, &feature.name);
+                    if feature.state != expect {
+                        problems.push(format!(
+                            "as {}: {} is {}, expected {expect}: {}",
+                            rights.name(),
+                            feature.name,
+                            feature.state,
+                            feature.reason
+                        ));
+                    }
+                }
+            }
+        }
+        for scenario in &guest.scenarios {
+            let outcome = report.outcomes.iter().find(|o| o.rights == *rights && o.scenario == *scenario);
+            let problem = outcome.map_or(Some("did not run".to_owned()), |o| o.problem.clone());
+            problems.extend(problem.map(|why| format!("as {}: {scenario}: {why}", rights.name())));
+        }
+    }
+    Judged { guest, package, report, problems }
+}
+
+impl Judged {
+    /// A line for each scenario, and the console where something is wrong.
+    pub fn print(&self) {
+        use std::fmt::Write as _;
+        let name = &self.guest.name;
+        let mut out = format!("\n{name}: {} in {:.0} s\n", self.package, self.report.took.as_secs_f64());
+        if let Some(k) = &self.report.kernel {
+            let _ = writeln!(
+                out,
+                "  kernel {} up after {:.1} s, BTF: {}, tracefs: {}, perf_event_paranoid: {:?}",
+                k.release, k.uptime_secs, k.btf, k.tracefs, k.perf_event_paranoid
+            );
+        }
+        for doctor in &self.report.doctors {
+            let features: Vec<String> = doctor
+                .features
+                .iter()
+                .filter(|f| is_shown(&f.name))
+                .map(|f| format!("{} {}", f.name, f.state))
+                .collect();
+            let _ = writeln!(out, "  as {}: {}", doctor.rights.name(), features.join(", "));
+        }
+        for o in &self.report.outcomes {
+            let latency = o.latency_ms.map(|ms| format!("{ms:.0} ms")).unwrap_or_default();
+            let said = if o.sources.is_empty() { "nobody".into() } else { o.sources.join(" + ") };
+            let state = o.problem.as_deref().unwrap_or("one alert as expected");
+            let _ = writeln!(
+                out,
+                "  {:<16} {:<16} {said:<14} {latency:>9}  {state}",
+                o.rights.name(),
+                o.scenario
+            );
+        }
+        if !self.problems.is_empty() {
+            let console: String = self.report.console.iter().map(|l| format!("  | {l}\n")).collect();
+            let _ = write!(out, "{console}");
+            for problem in &self.problems {
+                let _ = writeln!(out, "  WRONG: {problem}");
+            }
+        }
+        print!("{out}");
+    }
+}
