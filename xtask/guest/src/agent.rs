@@ -81,10 +81,11 @@ impl Home {
 
     /// What the agent says of itself on this kernel.
     pub fn doctor(&self) -> Result<Doctor, String> {
-        let out = self.command(&["doctor", "--json"]).stderr(Stdio::inherit()).output();
+        let out = self.command(&["doctor", "--json"]).output();
         let out = out.map_err(|e| format!("the agent cannot be started: {e}"))?;
         let features: Vec<Feature> = serde_json::from_slice(&out.stdout).map_err(|e| {
-            format!("doctor --json said no list of features ({e}, {}): {:?}", out.status, out.stdout)
+            let said = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+            format!("doctor --json told no features ({e}, {}): {said:?}", out.status)
         })?;
         Ok(Doctor { rights: self.rights, features })
     }
@@ -100,6 +101,7 @@ impl Home {
         let child = self.command(&[]).env("NOTIFY_SOCKET", &path).spawn();
         let agent = Agent { child: child.map_err(|e| format!("the agent cannot be started: {e}"))?, socket };
         agent.ready()?;
+        agent.settle();
         Ok(agent)
     }
 }
@@ -123,9 +125,19 @@ impl Agent {
         Err(format!("the agent was not ready within {} s", START.as_secs()))
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Waits until it has nothing to do: what the kernel log held at its start is history to it, and a kill that
+    /// came while it still reads that would be history too.
+    fn settle(&self) {
+        let begin = Instant::now();
+        let mut spent = ticks(self.child.id());
+        while begin.elapsed() < START {
+            std::thread::sleep(Duration::from_millis(300));
+            let now = ticks(self.child.id());
+            if now.saturating_sub(spent) <= 2 {
+                return;
+            }
+            spent = now;
+        }
     }
 
     /// Ends it as systemd would, and says so if it does not end well.
@@ -149,6 +161,13 @@ impl Agent {
         }
         Err(format!("the agent did not stop within {} s", STOP.as_secs()))
     }
+}
+
+/// Processor time of a process, in ticks of 10 ms: utime and stime, behind a name that may hold anything.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum()
 }
 
 impl Drop for Agent {

@@ -43,7 +43,7 @@ fn work() -> Result<(), String> {
     let plan: Plan = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", plan::PATH))?;
     let report = OpenOptions::new().write(true).open(&plan.report);
     let reporter = Reporter(Arc::new(Mutex::new(report.map_err(|e| format!("{}: {e}", plan.report))?)));
-    for module in &plan.modules {
+    for module in plan.modules.iter().filter(|m| machine::has_module(m)) {
         if let Err(error) = machine::load(module, "") {
             println!("module {module}: {error}");
         }

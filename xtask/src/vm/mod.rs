@@ -7,14 +7,14 @@
 //!
 //! A further machine is a [`guest::Guest`] value, a further event a row in `vm_guest::scenarios::ALL`.
 
-mod cpio;
-mod guest;
-mod image;
-mod judge;
-mod kernel;
-mod machine;
-mod page;
-mod pool;
+pub mod cpio;
+pub mod guest;
+pub mod image;
+pub mod judge;
+pub mod kernel;
+pub mod machine;
+pub mod page;
+pub mod pool;
 
 use std::collections::VecDeque;
 use std::env::consts::ARCH;
