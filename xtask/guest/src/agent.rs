@@ -117,7 +117,8 @@ impl Agent {
     fn ready(&self) -> Result<(), String> {
         let (begin, mut message) = (Instant::now(), [0; 1024]);
         while begin.elapsed() < START {
-            let length = self.socket.recv(&mut message).map_err(|e| format!("the agent says nothing: {e}"))?;
+            let length =
+                self.socket.recv(&mut message).map_err(|e| format!("the agent says nothing: {e}"))?;
             if String::from_utf8_lossy(&message[..length]).lines().any(|l| l == "READY=1") {
                 return Ok(());
             }
@@ -150,10 +151,7 @@ impl Agent {
             match self.child.try_wait() {
                 Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(Some(status)) => {
-                    return Err(format!(
-                        "the agent ended badly: {status} (core: {})",
-                        status.core_dumped()
-                    ));
+                    return Err(format!("the agent ended badly: {status} (core: {})", status.core_dumped()));
                 }
                 Ok(None) => std::thread::sleep(Duration::from_millis(20)),
                 Err(error) => return Err(format!("the agent cannot be waited for: {error}")),

@@ -109,7 +109,8 @@ fn with_agent(plan: &Plan, rights: Rights, reporter: &Reporter) -> Result<(), St
     }
     // What is on its way is delivered before the end; what comes twice would be told by then.
     let stopped = agent.stop();
-    let surplus: Vec<String> = lab.surplus().into_iter().map(|a| format!("{}: {}", a.rule, a.message)).collect();
+    let surplus: Vec<String> =
+        lab.surplus().into_iter().map(|a| format!("{}: {}", a.rule, a.message)).collect();
     if !surplus.is_empty() {
         return Err(format!("alerts that nothing led to: {}", surplus.join("; ")));
     }

@@ -42,7 +42,7 @@ fn eat(name: &str, group: &str, mib: usize) -> Result<(), String> {
         kept.push(vec![1_u8; 1 << 20]);
     }
     loop {
-        sleep(Duration::from_secs(60));
+        sleep(Duration::from_mins(1));
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Device {
     Ext4,
     /// A virtio disk whose every request fails with EIO (`blkdebug`).
     Failing,
-    /// Anything else, as QEMU's own arguments: sockets and NUMA nodes, NVMe, SMBIOS tables, an e1000 …
+    /// Anything else, as QEMU's own arguments: sockets and NUMA nodes, `NVMe`, SMBIOS tables, an e1000 …
     Qemu(&'static [&'static str]),
 }
 
@@ -58,13 +58,15 @@ pub const STABLE: &[&str] = &["5.10", "6.1", "6.12"];
 pub const NEWER: usize = 2;
 /// A kernel whose lockdown hides tracefs and forbids reading its memory.
 pub const LOCKED: &str = "6.1-lockdown";
+/// End of the names of guests with drivers of real hardware.
+pub const FULL: &str = "-full";
 /// User-mode Linux.
 pub const USER_MODE: &str = "uml";
 
 /// Everything happens to it, to the agent as root and without.
-pub fn ordinary(series: &str, flavour: Flavour) -> Guest {
+pub fn ordinary(name: &str, series: &str, flavour: Flavour) -> Guest {
     Guest {
-        name: series.into(),
+        name: name.into(),
         source: Source::Debian(series.into(), flavour),
         smp: 2,
         memory_mib: 384,
@@ -75,19 +77,18 @@ pub fn ordinary(series: &str, flavour: Flavour) -> Guest {
         append: "",
         scenarios: scenarios::ALL.iter().filter(|s| s.everywhere).map(|s| s.name).collect(),
         rights: vec![Rights::Root, Rights::Capable],
-        stable: STABLE.contains(&series),
+        stable: STABLE.contains(&name),
     }
 }
 
 /// A kernel that lets nobody look into it, not even root.
 pub fn locked() -> Guest {
     Guest {
-        name: LOCKED.into(),
         append: "lockdown=confidentiality",
         scenarios: vec!["oom-unit", "hung-task"],
         rights: vec![Rights::Root],
         stable: true,
-        ..ordinary("6.1", Flavour::Cloud)
+        ..ordinary(LOCKED, "6.1", Flavour::Cloud)
     }
 }
 

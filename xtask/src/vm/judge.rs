@@ -110,8 +110,9 @@ impl Judged {
             );
         }
         if !self.problems.is_empty() {
-            let console: String = self.report.console.iter().map(|l| format!("  | {l}\n")).collect();
-            let _ = write!(out, "{console}");
+            for line in &self.report.console {
+                let _ = writeln!(out, "  | {line}");
+            }
             for problem in &self.problems {
                 let _ = writeln!(out, "  WRONG: {problem}");
             }

@@ -11,9 +11,9 @@ use crate::sh;
 /// Which of Debian's builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
-    /// For virtual machines: small and quickly fetched, with virtio, null_blk and scsi_debug.
+    /// For virtual machines: small and quickly fetched, with virtio, `null_blk` and `scsi_debug`.
     Cloud,
-    /// For everything, with drivers of real hardware (e1000, NVMe, EDAC …).
+    /// For everything, with drivers of real hardware (e1000, `NVMe`, EDAC …).
     Full,
 }
 
@@ -97,9 +97,12 @@ pub fn uml(pool: &Pool, cache: &Path) -> Result<Kernel, String> {
     let codename = release.lines().find_map(|l| l.strip_prefix("VERSION_CODENAME="));
     let codename = codename.ok_or("/etc/os-release names no release")?.trim_matches('"');
     let version = pool.version(PACKAGE, Some(codename))?;
-    let dir =
-        unpacked(cache, &format!("{PACKAGE}_{version}"), |into| pool.unpack(PACKAGE, &version, into))?;
-    Ok(Kernel { image: dir.join("usr/bin/linux.uml"), modules: None, package: format!("{PACKAGE} {version}") })
+    let dir = unpacked(cache, &format!("{PACKAGE}_{version}"), |into| pool.unpack(PACKAGE, &version, into))?;
+    Ok(Kernel {
+        image: dir.join("usr/bin/linux.uml"),
+        modules: None,
+        package: format!("{PACKAGE} {version}"),
+    })
 }
 
 /// The folder `name`, filled once and whole or not at all.
@@ -176,7 +179,11 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
     };
     let out = Command::new(tool).args(["--decompress", "--stdout", "--quiet"]).arg(file).output();
     let out = out.map_err(|e| format!("{tool} cannot be started: {e}"))?;
-    if out.status.success() { Ok(out.stdout) } else { Err(format!("{tool} {}: {}", file.display(), out.status)) }
+    if out.status.success() {
+        Ok(out.stdout)
+    } else {
+        Err(format!("{tool} {}: {}", file.display(), out.status))
+    }
 }
 
 /// The `depends=` entry of a module's `.modinfo` section: Debian's packages carry no modules.dep.

@@ -46,7 +46,8 @@ pub struct Report {
 /// Boots `guest` in the folder `dir`, which keeps command line, console log and report.
 pub fn run(guest: &Guest, image: &Path, initrd: &Path, dir: &Path) -> Result<Report, String> {
     let mut command = command(guest, image, initrd, dir)?;
-    fs::write(dir.join("command"), format!("{command:?}\n")).map_err(|e| format!("{}: {e}", dir.display()))?;
+    fs::write(dir.join("command"), format!("{command:?}\n"))
+        .map_err(|e| format!("{}: {e}", dir.display()))?;
     let begin = Instant::now();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("{}: {e}", command.get_program().display()))?;

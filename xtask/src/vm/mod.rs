@@ -26,25 +26,26 @@ use std::thread;
 use vm_guest::scenarios;
 
 use crate::{dist, packages, sh};
-use guest::{Guest, LOCKED, NEWER, STABLE, Source, USER_MODE};
+use guest::{FULL, Guest, LOCKED, NEWER, STABLE, Source, USER_MODE};
 use image::Programs;
+use judge::Judged;
 use kernel::{Flavour, Kernel};
+use machine::Report;
 use pool::Pool;
 
 /// Guests at a time: one for each core of the smallest machine this runs on.
 const AT_A_TIME: usize = 2;
+static FETCHING: Mutex<()> = Mutex::new(());
 
 /// What to run, and how.
 #[derive(Debug, Default, clap::Args)]
 pub struct Options {
-    /// Kernels: a Debian series (6.1), `6.1-lockdown` or `uml` [default: all of docs/KERNELS.md]
+    /// Kernels: a Debian series (6.1), the same with drivers of real hardware (6.1-full), `6.1-lockdown`, `uml`;
+    /// without any all of docs/KERNELS.md
     kernels: Vec<String>,
     /// Only these scenarios, with commas between them; `--scenario list` lists them
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<String>,
-    /// Kernels with drivers for real hardware, not those for virtual machines
-    #[arg(long)]
-    full: bool,
     /// Builds the programs for the guests without optimisation: sooner built, slower in the guest
     #[arg(long)]
     dev: bool,
@@ -72,34 +73,25 @@ pub fn run(options: &Options) -> Result<(), String> {
     let dir = sh::target_dir().join("vm");
     let pool = Pool::open(&dir.join("apt"))?;
     let guests = guests(options, &pool)?;
-    let fetched = guests.into_iter().map(|guest| fetch(&pool, &dir.join("kernels"), guest));
-    let (ready, missing): (Vec<_>, Vec<_>) = fetched.partition(Result::is_ok);
-    let missing: Vec<(Guest, String)> = missing.into_iter().filter_map(Result::err).collect();
-    let ready: Vec<(Guest, Kernel)> = ready.into_iter().filter_map(Result::ok).collect();
     if options.shell {
-        let (guest, kernel) = ready.first().ok_or("no kernel for the shell")?;
-        let (initrd, dir) = prepare(&dir, guest, kernel, &programs)?;
-        return machine::shell(guest, &kernel.image, &initrd, &dir);
+        let guest = guests.into_iter().next().ok_or("a shell in which kernel?")?;
+        let kernel = fetch(&pool, &dir, &guest)?;
+        let (initrd, dir) = prepare(&dir, &guest, &kernel, &programs)?;
+        return machine::shell(&guest, &kernel.image, &initrd, &dir);
     }
-    let queue = Mutex::new(ready.into_iter().collect::<VecDeque<_>>());
-    let done = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((guest, kernel)) = next else { return };
-                    let judged = boot(&dir, guest, &kernel, &programs);
-                    judged.print();
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push(judged);
-                }
-            });
+    let mut judged = all(guests, &|guest| {
+        let kernel = {
+            // One download at a time, while the others boot.
+            let _turn = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
+            fetch(&pool, &dir, &guest)
+        };
+        match kernel.and_then(|kernel| Ok((boot(&dir, &guest, &kernel, &programs)?, kernel))) {
+            Ok((report, kernel)) => judge::judge(guest, kernel.package, report),
+            Err(why) => judge::absent(guest, why),
         }
     });
-    let mut judged = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    judged.extend(missing.into_iter().map(|(guest, why)| judge::absent(guest, why)));
     judged.sort_by_key(|j| pool::natural(&j.guest.name));
-    let whole = options.kernels.is_empty() && options.scenario.is_empty() && !options.full;
+    let whole = options.kernels.is_empty() && options.scenario.is_empty();
     conclude(&judged, whole.then_some(options.check))
 }
 
@@ -132,15 +124,15 @@ fn programs(dev: bool, shell: bool) -> Result<Programs, String> {
         sh::run(cargo.args(more))
     };
     let (profile, folder): (&[&str], _) = if dev { (&[], "debug") } else { (&["--release"], "release") };
-    let built = sh::target_dir().join(&target).join(folder);
+    let folder = sh::target_dir().join(&target).join(folder);
     if dev {
         build("sysops-agent", &["--features", sh::ALL_FEATURES])?;
     } else {
         dist::run()?;
     }
     build("vm-guest", profile)?;
-    let agent = if dev { stripped(&built.join("sysops-agent"))? } else { built.join("sysops-agent") };
-    let guest = if dev { stripped(&built.join("vm-guest"))? } else { built.join("vm-guest") };
+    let agent = if dev { stripped(&folder.join("sysops-agent"))? } else { folder.join("sysops-agent") };
+    let guest = if dev { stripped(&folder.join("vm-guest"))? } else { folder.join("vm-guest") };
     Ok(Programs { agent, guest, busybox: shell.then(|| PathBuf::from("/bin/busybox")) })
 }
 
@@ -152,7 +144,6 @@ fn stripped(program: &Path) -> Result<PathBuf, String> {
 }
 
 fn guests(options: &Options, pool: &Pool) -> Result<Vec<Guest>, String> {
-    let flavour = if options.full { Flavour::Full } else { Flavour::Cloud };
     let mut names = options.kernels.clone();
     if names.is_empty() {
         // The slowest first, so that the last ones end together.
@@ -166,25 +157,46 @@ fn guests(options: &Options, pool: &Pool) -> Result<Vec<Guest>, String> {
         .map(|name| match name.as_str() {
             LOCKED => guest::locked(),
             USER_MODE => guest::user_mode(),
-            series => guest::ordinary(series, flavour),
+            name => match name.strip_suffix(FULL) {
+                Some(series) => guest::ordinary(name, series, Flavour::Full),
+                None => guest::ordinary(name, name, Flavour::Cloud),
+            },
         })
         .collect();
     if !options.scenario.is_empty() {
         let asked: Vec<&str> =
             options.scenario.iter().filter_map(|s| Some(scenarios::find(s)?.name)).collect();
-        guests.iter_mut().for_each(|g| g.scenarios.clone_from(&asked));
+        for guest in &mut guests {
+            guest.scenarios.clone_from(&asked);
+        }
     }
     Ok(guests)
 }
 
-fn fetch(pool: &Pool, cache: &Path, guest: Guest) -> Result<(Guest, Kernel), (Guest, String)> {
-    let kernel = match &guest.source {
-        Source::Debian(series, flavour) => kernel::debian(pool, cache, series, *flavour),
-        Source::UserMode => kernel::uml(pool, cache),
+/// Works through the guests, some at a time, and tells each as it ends.
+fn all(guests: Vec<Guest>, work: &(impl Fn(Guest) -> Judged + Sync)) -> Vec<Judged> {
+    let queue = Mutex::new(VecDeque::from(guests));
+    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let worker = || {
+        let mut done = Vec::new();
+        while let Some(guest) = take() {
+            let judged = work(guest);
+            judged.print();
+            done.push(judged);
+        }
+        done
     };
-    match kernel {
-        Ok(kernel) => Ok((guest, kernel)),
-        Err(why) => Err((guest, why)),
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|w| w.join().unwrap_or_default()).collect()
+    })
+}
+
+fn fetch(pool: &Pool, dir: &Path, guest: &Guest) -> Result<Kernel, String> {
+    let cache = dir.join("kernels");
+    match &guest.source {
+        Source::Debian(series, flavour) => kernel::debian(pool, &cache, series, *flavour),
+        Source::UserMode => kernel::uml(pool, &cache),
     }
 }
 
@@ -204,17 +216,13 @@ fn prepare(
     Ok((initrd, dir))
 }
 
-fn boot(dir: &Path, guest: Guest, kernel: &Kernel, programs: &Programs) -> judge::Judged {
-    let report = prepare(dir, &guest, kernel, programs)
-        .and_then(|(initrd, dir)| machine::run(&guest, &kernel.image, &initrd, &dir));
-    match report {
-        Ok(report) => judge::judge(guest, kernel.package.clone(), report),
-        Err(why) => judge::absent(guest, why),
-    }
+fn boot(dir: &Path, guest: &Guest, kernel: &Kernel, programs: &Programs) -> Result<Report, String> {
+    let (initrd, dir) = prepare(dir, guest, kernel, programs)?;
+    machine::run(guest, &kernel.image, &initrd, &dir)
 }
 
 /// Fails for what a stable kernel did wrong; `page`: whether docs/KERNELS.md is compared (or else written).
-fn conclude(judged: &[judge::Judged], page: Option<bool>) -> Result<(), String> {
+fn conclude(judged: &[Judged], page: Option<bool>) -> Result<(), String> {
     let mut failed = Vec::new();
     for one in judged {
         for problem in &one.problems {

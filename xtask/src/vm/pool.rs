@@ -11,7 +11,7 @@ use crate::sh;
 /// Where the kernels of the matrix come from, oldest first.
 const SUITES: &[&str] = &["bullseye", "bookworm", "trixie", "trixie-backports", "sid"];
 /// Package lists are fetched again after this time.
-const STALE: Duration = Duration::from_secs(12 * 3600);
+const STALE: Duration = Duration::from_hours(12);
 
 /// The pool.
 #[derive(Debug)]
@@ -32,31 +32,25 @@ impl Pool {
             make(&dir.join(part))?;
         }
         let mirror = mirror()?;
-        let lines: String = SUITES.iter().map(|suite| format!("deb {mirror} {suite} main\n")).collect();
-        fs::write(dir.join("sources.list"), lines).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let lines: Vec<String> = SUITES.iter().map(|suite| format!("deb {mirror} {suite} main")).collect();
+        let write = |name: &str, text: String| {
+            fs::write(dir.join(name), text).map_err(|e| format!("{}: {e}", dir.join(name).display()))
+        };
+        write("sources.list", lines.join("\n") + "\n")?;
+        write("apt.conf", settings(dir))?;
         // A suite that has left the mirror costs its kernels, which is told where they are missed.
         if let Err(why) = sh::run(pool.apt("apt-get").args(["update", "--quiet=2"])) {
             eprintln!("some package lists could not be fetched: {why}");
         }
-        fs::write(&stamp, "").map_err(|e| format!("{}: {e}", stamp.display()))?;
+        write("fetched", String::new())?;
         Ok(pool)
     }
 
     fn apt(&self, tool: &str) -> Command {
         let mut command = Command::new(tool);
+        // Beside the machine's own configuration, with its proxies and keys.
+        command.env("APT_CONFIG", self.dir.join("apt.conf"));
         command.current_dir(self.dir.join("debs")).stdin(Stdio::null());
-        let at = |name: &str| self.dir.join(name).display().to_string();
-        for option in [
-            format!("Dir::Etc::SourceList={}", at("sources.list")),
-            "Dir::Etc::SourceParts=-".into(),
-            format!("Dir::State::Lists={}", at("lists")),
-            format!("Dir::Cache={}", at("cache")),
-            // The folder need not be open to the user `_apt`.
-            "APT::Sandbox::User=root".into(),
-            "Acquire::Languages=none".into(),
-        ] {
-            command.args(["-o", &option]);
-        }
         command
     }
 
@@ -92,6 +86,20 @@ impl Pool {
         sh::run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(into))?;
         fs::remove_file(&file).map_err(|e| format!("{}: {e}", file.display()))
     }
+}
+
+fn settings(dir: &Path) -> String {
+    let dir = dir.display();
+    format!(
+        r#"Dir::Etc::SourceList "{dir}/sources.list";
+Dir::Etc::SourceParts "-";
+Dir::State::Lists "{dir}/lists";
+Dir::Cache "{dir}/cache";
+Acquire::Languages "none";
+// The folder need not be open to the user _apt.
+APT::Sandbox::User "root";
+"#
+    )
 }
 
 /// The mirror of this machine's own apt sources, one-line or deb822 alike.

@@ -65,9 +65,8 @@ pub(super) fn group(lab: &mut Lab) -> Verdict {
     for other in others {
         other.end()?;
     }
-    let is_it = |a: &crate::inbox::Alert| {
-        pids.iter().any(|pid| a.context.get("victim_pid") == Some(&(*pid).into()))
-    };
+    let is_it =
+        |a: &crate::inbox::Alert| pids.iter().any(|pid| a.context.get("victim_pid") == Some(&(*pid).into()));
     let found = lab.one(RULE, PROBE, true, is_it)?.ok_or("neither eBPF nor the kernel log works")?;
     found.says("oom_memcg", path)?.label("unit", "batch.service")?;
     Ok(found.seen_now())
