@@ -100,6 +100,9 @@ impl Home {
         socket.set_read_timeout(Some(START)).map_err(fail)?;
         let child = self.command(&[]).env("NOTIFY_SOCKET", &path).spawn();
         let agent = Agent { child: child.map_err(|e| format!("the agent cannot be started: {e}"))?, socket };
+        // As its unit has it: the one that tells of an OOM kill must not be its victim.
+        let score = format!("/proc/{}/oom_score_adj", agent.child.id());
+        fs::write(&score, "-900").map_err(|e| format!("{score}: {e}"))?;
         agent.ready()?;
         agent.settle();
         Ok(agent)

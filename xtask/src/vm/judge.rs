@@ -120,3 +120,57 @@ impl Judged {
         print!("{out}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vm_guest::report::{Doctor, Feature, Outcome};
+
+    use super::*;
+    use crate::vm::guest;
+
+    fn doctor(rights: Rights, states: &[(&str, &str)]) -> Doctor {
+        let feature = |(name, state): &(&str, &str)| Feature {
+            name: (*name).into(),
+            state: (*state).into(),
+            reason: "why".into(),
+        };
+        Doctor { rights, features: states.iter().map(feature).collect() }
+    }
+
+    fn outcome(rights: Rights, scenario: &str, problem: Option<&str>) -> Outcome {
+        let problem = problem.map(str::to_owned);
+        Outcome { rights, scenario: scenario.into(), sources: Vec::new(), latency_ms: None, problem }
+    }
+
+    #[test]
+    fn everything_that_is_not_as_it_must_be_is_told() {
+        let check = |doctors: &[Doctor], outcomes: &[Outcome], expect: &[&str]| {
+            let report =
+                Report { doctors: doctors.to_vec(), outcomes: outcomes.to_vec(), ..Report::default() };
+            let told = judge(guest::user_mode(), String::new(), report).problems;
+            assert_eq!(told, expect);
+        };
+        let fine = [("ebpf.oom", "degraded"), ("kernel_log", "on"), ("collector.gpu", "off")];
+        let doctors = [doctor(Rights::Root, &fine), doctor(Rights::Capable, &fine)];
+        let outcomes = [Rights::Root, Rights::Capable].map(|r| outcome(r, "oom-global", None));
+        check(&doctors, &outcomes, &[]);
+        check(&doctors[1..], &outcomes, &["no word from the agent as root"]);
+        check(&doctors, &outcomes[..1], &["as 4 capabilities: oom-global: did not run"]);
+        let wrong = [outcomes[0].clone(), outcome(Rights::Capable, "oom-global", Some("two alerts"))];
+        check(&doctors, &wrong, &["as 4 capabilities: oom-global: two alerts"]);
+        let blind = [doctor(Rights::Root, &[("kernel_log", "off")]), doctors[1].clone()];
+        check(&blind, &outcomes, &["as root: kernel_log is off, expected on: why"]);
+        // A feature that should not work is as suspicious as one that should.
+        let magic = [doctor(Rights::Root, &[("ebpf.oom", "on")]), doctors[1].clone()];
+        check(&magic, &outcomes, &["as root: ebpf.oom is on, expected degraded: why"]);
+    }
+
+    #[test]
+    fn rows_without_a_name_are_for_kernels_with_bpf() {
+        let ordinary = guest::ordinary("6.1", "6.1", crate::vm::kernel::Flavour::Cloud);
+        assert_eq!(expected(&ordinary, Rights::Root, "ebpf.oom"), "on");
+        assert_eq!(expected(&guest::user_mode(), Rights::Root, "ebpf.oom"), "degraded");
+        assert_eq!(expected(&guest::locked(), Rights::Root, "ebpf.oom"), "degraded");
+        assert_eq!(expected(&guest::locked(), Rights::Root, "kernel_log"), "on");
+    }
+}

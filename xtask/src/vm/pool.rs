@@ -39,10 +39,10 @@ impl Pool {
         write("sources.list", lines.join("\n") + "\n")?;
         write("apt.conf", settings(dir))?;
         // A suite that has left the mirror costs its kernels, which is told where they are missed.
-        if let Err(why) = sh::run(pool.apt("apt-get").args(["update", "--quiet=2"])) {
-            eprintln!("some package lists could not be fetched: {why}");
+        match sh::run(pool.apt("apt-get").args(["update", "--quiet=2"])) {
+            Ok(()) => write("fetched", String::new())?,
+            Err(why) => eprintln!("not all package lists could be fetched: {why}"),
         }
-        write("fetched", String::new())?;
         Ok(pool)
     }
 
