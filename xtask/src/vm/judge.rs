@@ -20,12 +20,8 @@ pub struct Judged {
 
 /// How a feature of the agent must stand in a guest, where that is not `on`: guest (empty: all under
 /// QEMU), rights (none: all), beginning of the feature's name, state.
-const NOT_ON: &[(&str, Option<Rights>, &str, &str)] = &[
-    ("uml", None, "ebpf.", "degraded"),
-    ("6.1-lockdown", None, "ebpf.", "degraded"),
-    // Debian's perf_event_paranoid of 3 asks for CAP_SYS_ADMIN; the kernel log stands in.
-    ("", Some(Rights::Capable), "ebpf.", "degraded"),
-];
+const NOT_ON: &[(&str, Option<Rights>, &str, &str)] =
+    &[("uml", None, "ebpf.", "degraded"), ("6.1-lockdown", None, "ebpf.", "degraded")];
 
 /// The state a feature must have.
 fn expected(guest: &Guest, rights: Rights, feature: &str) -> &'static str {

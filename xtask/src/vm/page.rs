@@ -102,7 +102,14 @@ fn row(out: &mut String, first: &str, columns: &[Column<'_>], cell: impl Fn(Colu
 fn state((judged, rights): Column<'_>, feature: &str) -> String {
     let doctor = judged.report.doctors.iter().find(|d| d.rights == rights);
     let found = doctor.and_then(|d| d.features.iter().find(|f| f.name == feature));
-    found.map_or_else(|| "?".into(), |f| f.state.clone())
+    match found {
+        None => "?".into(),
+        // How a probe works: mode and transport. Behind it stands why not otherwise.
+        Some(f) if f.state == "on" && feature.starts_with("ebpf.") => {
+            f.reason.split(';').next().unwrap_or_default().replace('|', " ")
+        }
+        Some(f) => f.state.clone(),
+    }
 }
 
 fn witnesses((judged, rights): Column<'_>, scenario: &str) -> String {
