@@ -2,7 +2,7 @@
 
 use vm_guest::plan::Rights;
 
-use super::guest::{Guest, Source};
+use super::guest::{Guest, LOCKED, USER_MODE};
 use super::machine::Report;
 
 /// A guest, its report, and what is wrong with it.
@@ -18,16 +18,19 @@ pub struct Judged {
     pub problems: Vec<String>,
 }
 
-/// How a feature of the agent must stand in a guest, where that is not `on`: guest (empty: all under
-/// QEMU), rights (none: all), beginning of the feature's name, state.
-const NOT_ON: &[(&str, Option<Rights>, &str, &str)] =
-    &[("uml", None, "ebpf.", "degraded"), ("6.1-lockdown", None, "ebpf.", "degraded")];
+/// Features of the agent that rightly are not `on`: guest, rights (none: all), beginning of the feature's
+/// name, state, and why.
+type Exception = (&'static str, Option<Rights>, &'static str, &'static str, &'static str);
+
+const NOT_ON: &[Exception] = &[
+    (USER_MODE, None, "ebpf.", "degraded", "no BPF: the kernel log stands in"),
+    (LOCKED, None, "ebpf.", "degraded", "no events in tracefs, no reading of kernel memory"),
+];
 
 /// The state a feature must have.
 fn expected(guest: &Guest, rights: Rights, feature: &str) -> &'static str {
-    let fits = |(name, whose, begin, _): &&(&str, Option<Rights>, &str, &str)| {
-        let here = *name == guest.name || name.is_empty() && guest.source != Source::UserMode;
-        here && whose.is_none_or(|w| w == rights) && feature.starts_with(begin)
+    let fits = |(name, whose, begin, ..): &&Exception| {
+        *name == guest.name && whose.is_none_or(|w| w == rights) && feature.starts_with(begin)
     };
     NOT_ON.iter().find(fits).map_or("on", |row| row.3)
 }
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_a_name_are_for_kernels_with_bpf() {
+    fn a_feature_must_be_on_unless_a_row_says_otherwise() {
         let ordinary = guest::ordinary("6.1", "6.1", crate::vm::kernel::Flavour::Cloud);
         assert_eq!(expected(&ordinary, Rights::Root, "ebpf.oom"), "on");
         assert_eq!(expected(&guest::user_mode(), Rights::Root, "ebpf.oom"), "degraded");

@@ -23,9 +23,11 @@ impl Pool {
     /// Fetches the package lists unless they are fresh.
     pub fn open(dir: &Path) -> Result<Self, String> {
         let pool = Self { dir: dir.to_owned() };
-        let stamp = dir.join("fetched");
+        let (stamp, settings) = (dir.join("fetched"), settings(dir));
         let age = fs::metadata(&stamp).and_then(|m| m.modified()).ok().and_then(|m| m.elapsed().ok());
-        if age.is_some_and(|age| age < STALE) {
+        // Lists that other settings have brought are none of ours.
+        let ours = fs::read_to_string(&stamp).is_ok_and(|with| with == settings);
+        if ours && age.is_some_and(|age| age < STALE) {
             return Ok(pool);
         }
         for part in ["lists/partial", "cache/archives/partial", "debs"] {
@@ -33,14 +35,14 @@ impl Pool {
         }
         let mirror = mirror()?;
         let lines: Vec<String> = SUITES.iter().map(|suite| format!("deb {mirror} {suite} main")).collect();
-        let write = |name: &str, text: String| {
+        let write = |name: &str, text: &str| {
             fs::write(dir.join(name), text).map_err(|e| format!("{}: {e}", dir.join(name).display()))
         };
-        write("sources.list", lines.join("\n") + "\n")?;
-        write("apt.conf", settings(dir))?;
+        write("sources.list", &(lines.join("\n") + "\n"))?;
+        write("apt.conf", &settings)?;
         // A suite that has left the mirror costs its kernels, which is told where they are missed.
         match sh::run(pool.apt("apt-get").args(["update", "--quiet=2"])) {
-            Ok(()) => write("fetched", String::new())?,
+            Ok(()) => write("fetched", &settings)?,
             Err(why) => eprintln!("not all package lists could be fetched: {why}"),
         }
         Ok(pool)
