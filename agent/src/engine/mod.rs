@@ -311,13 +311,14 @@ impl Engine {
         let events = &mut self.tally.events;
         let key = (metric, label.to_owned());
         let known = events.len() < MAX_LABELS || events.contains_key(&key);
-        *events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default() += by;
+        let total = events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default();
+        *total = total.saturating_add(by);
     }
 
     fn lost(&mut self, now: Now, lost: &Lost, out: &mut Vec<Output>) {
         let key = (lost.part, lost.reason);
         let total = self.tally.lost.entry(key).or_default();
-        *total += lost.count;
+        *total = total.saturating_add(lost.count);
         let noticed = self.lost_noticed_ns.entry(key).or_insert(0);
         if *noticed == 0 || now.mono_ns.saturating_sub(*noticed) >= LOST_NOTICE_NS {
             *noticed = now.mono_ns;

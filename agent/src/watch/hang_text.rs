@@ -3,10 +3,13 @@
 //! `INFO: task NAME:PID blocked for more than N seconds.` is told at once; when the stack follows, the
 //! same hang is told again with it.
 
+use super::rules::cut;
 use crate::event::{Hang, Task};
 
 /// Frames kept, innermost first.
 const MAX_FRAMES: usize = 16;
+/// Longest frame kept, bytes; a symbol has at most 512 (`KSYM_NAME_LEN`), few more than 60.
+const MAX_FRAME: usize = 256;
 /// Lines of others that may stand between those of one stack.
 const MAX_FOREIGN: u8 = 8;
 
@@ -63,7 +66,7 @@ impl HangText {
             if let Some(pending) = self.pending.as_mut()
                 && let Some(why) = blocker(info, &pending.hang)
             {
-                pending.hang.stack.push(why);
+                pending.hang.stack.push(cut(&why, MAX_FRAME).to_owned());
                 self.flush(tell);
                 return;
             }
@@ -131,7 +134,7 @@ impl Pending {
             self.at = At::End;
         } else if let Some(frame) = frame(text) {
             if !frame.starts_with("? ") {
-                self.hang.stack.push(frame.to_owned());
+                self.hang.stack.push(cut(frame, MAX_FRAME).to_owned());
             }
             if self.hang.stack.len() >= MAX_FRAMES {
                 self.at = At::End;

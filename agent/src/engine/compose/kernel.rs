@@ -33,7 +33,7 @@ pub fn hang(report: &Report, hang: &Hang, id: String, identity: &Identity) -> Dr
         hang.wchan.as_deref().map(|w| format!(", waiting in {}", clean(w, MAX_NAME))).unwrap_or_default();
     let mut labels = BTreeMap::from([("process".to_owned(), comm.clone())]);
     labels.extend(owner.unit.as_ref().map(|u| ("unit".to_owned(), clean(u, MAX_TEXT))));
-    labels.extend(owner.container.as_ref().map(|c| ("container".to_owned(), c.short_id().to_owned())));
+    labels.extend(owner.container.as_ref().map(|c| ("container".to_owned(), c.short_id())));
     let mut c = Context::default();
     c.put("task_pid", hang.task.pid)
         .put("task_comm", hang.task.comm.as_deref())
