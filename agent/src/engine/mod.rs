@@ -21,11 +21,13 @@ pub mod speak;
 pub mod store;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::alert::Alert;
 use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
+use crate::text::clean;
 use crate::time::{Now, SECOND};
 use compose::{Draft, Identity, incident_id, kernel, oom};
 use counter::OomCounter;
@@ -91,6 +93,20 @@ pub struct Tally {
     pub historic: u64,
     /// Batches taken.
     pub batches: u64,
+}
+
+impl fmt::Display for Tally {
+    /// `kernel_oom_kills_total 3, block_io_slow_total{sda} 7, lost{block_io kernel_rate_limit} 12`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let events = self.events.iter().map(|((name, label), n)| match label.as_str() {
+            "" => format!("{name} {n}"),
+            label => format!("{name}{{{}}} {n}", clean(label, 64)),
+        });
+        let lost = self.lost.iter().map(|((part, reason), n)| format!("lost{{{part} {reason}}} {n}"));
+        let all: Vec<String> = events.chain(lost).collect();
+        f.write_str(if all.is_empty() { "no event" } else { "" })?;
+        f.write_str(&all.join(", "))
+    }
 }
 
 /// Least time between two notices of lost events.

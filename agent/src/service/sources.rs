@@ -134,8 +134,8 @@ pub(super) mod ebpf {
                 _ = losses.tick() => reader.losses(),
             };
             if !alive {
-                // What arrived until the stop is told with the rest.
-                reader.drain();
+                // What arrived and what was lost until the stop is told with the rest.
+                reader.losses();
             }
             if !reader.send().await || !alive {
                 return;
