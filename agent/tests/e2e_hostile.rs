@@ -93,7 +93,7 @@ fn die_as(group: &MemoryCgroup, folder: &Path, name: &[u8]) -> u32 {
     fs::create_dir_all(folder).expect("a folder");
     let program = folder.join(OsStr::from_bytes(name));
     match symlink(tail(), &program) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => panic!("{program:?}: {error}"),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => panic!("{name:?}: {error}"),
         _ => {}
     }
     let mut command = Command::new("sh");

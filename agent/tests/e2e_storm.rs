@@ -32,7 +32,7 @@ const ROUNDS: usize = 80;
 /// From here on a request is slow, milliseconds.
 const THRESHOLD_MS: u64 = 60;
 /// Longest storm.
-const STORM: Duration = Duration::from_secs(60);
+const STORM: Duration = Duration::from_mins(1);
 /// What the agent may grow by at its peak, kB. It holds 256 drafts a group, 1024 incidents, 4096 fingerprints.
 const MAX_GROWTH_KB: u64 = 16 << 10;
 /// Slow requests of the machine's other disks that may be among the uncounted ones: parts of a hundred.

@@ -49,7 +49,7 @@ fn changed(seed: &[u8], round: u32) -> Vec<u8> {
         ((z ^ z >> 31) % sides.max(1) as u64) as usize
     };
     let mut bytes = seed.to_vec();
-    if round % 4 == 0 {
+    if round.is_multiple_of(4) {
         bytes.truncate(dice(bytes.len()));
         return bytes;
     }
