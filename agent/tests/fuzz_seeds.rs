@@ -13,7 +13,7 @@ mod fuzz;
 /// All seeds together, bytes.
 const MAX_SEEDS: u64 = 200_000;
 /// Changed copies of each seed.
-const CHANGED: u32 = 40;
+const CHANGED: u32 = 24;
 
 /// A seed and its name, or that of a folder with files for the same target.
 fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
