@@ -1,6 +1,7 @@
 //! The way behind the parsers: events and samples through the engine to what a person would read.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
 use sysops_agent::alert::{Alert, Severity};
@@ -26,6 +27,9 @@ const MAX_MESSAGE: usize = 4096;
 const MAX_LABEL: usize = 1024;
 /// Labels of one alert at most.
 const MAX_LABELS: usize = 24;
+
+/// Alerts of one input that are looked at: more of them tell nothing new and take time.
+const MAX_CHECKED: usize = 32;
 
 /// An engine that tells everything at once.
 pub(crate) fn engine() -> Engine {
@@ -69,7 +73,7 @@ pub(crate) fn alerts(out: Vec<Output>) -> Vec<Alert> {
         Output::Mark(_) | Output::Notice(_) => None,
     };
     let alerts: Vec<Alert> = out.into_iter().filter_map(alert).collect();
-    alerts.iter().for_each(check);
+    alerts.iter().take(MAX_CHECKED).for_each(check);
     alerts
 }
 
@@ -78,6 +82,11 @@ pub(crate) fn harmless(what: &str, text: &str, max: usize) {
     assert_eq!(clean(text, usize::MAX), text, "{what} can forge lines or colours");
     assert!(text.len() <= max, "{what} has {} bytes: {text}", text.len());
 }
+
+static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| {
+    let text = "[{{severity}}] {{hostname}}: {{message}} {{labels}}";
+    Templates::new(text, &BTreeMap::new()).expect("a template")
+});
 
 /// What every alert must be, whatever it is about: harmless where a person reads it, whole where a machine does.
 fn check(alert: &Alert) {
@@ -99,8 +108,7 @@ fn check(alert: &Alert) {
         let text = if colour { unpainted(&screen) } else { screen };
         text.lines().for_each(|line| harmless("a line on the terminal", line, 80 * 4));
     }
-    let templates = Templates::new("[{{severity}}] {{hostname}}: {{message}} {{labels}}", &BTreeMap::new());
-    let (text, failed) = templates.expect("a template").text("syslog", alert);
+    let (text, failed) = TEMPLATES.text("syslog", alert);
     assert_eq!(failed, None);
     let options = syslog::Options {
         facility: 1,

@@ -35,7 +35,8 @@ pub(crate) fn config(data: &[u8]) {
 pub(crate) fn template(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (template, message) = text.split_once('\0').unwrap_or((&text, "a message"));
-    let grows = template.bytes().filter(|b| matches!(b, b'~' | b'+' | b'*')).count() > 4 || template.contains("000");
+    let grows =
+        template.bytes().filter(|b| matches!(b, b'~' | b'+' | b'*')).count() > 4 || template.contains("000");
     if grows || template.chars().count() > 4096 {
         return;
     }

@@ -13,7 +13,7 @@ const VERSION: &str = "0.13.1";
 /// The switches of the compiler that it wants are those of a nightly.
 const BOOTSTRAP: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 /// One input: seconds, MiB in all, bytes.
-const LIMITS: [&str; 3] = ["-timeout=5", "-rss_limit_mb=1024", "-max_len=16384"];
+const LIMITS: [&str; 3] = ["-timeout=5", "-rss_limit_mb=1024", "-max_len=8192"];
 
 /// Runs one target, or all of them one after the other, each for so long.
 pub fn run(target: Option<&str>, each: Duration) -> Result<(), String> {
