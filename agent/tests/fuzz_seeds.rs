@@ -90,6 +90,8 @@ macro_rules! replayed {
 }
 
 replayed!(
+    #[cfg(feature = "ebpf")]
+    btf,
     cgroup_path,
     config,
     glob,

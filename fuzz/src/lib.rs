@@ -2,6 +2,8 @@
 //! the committed `seeds/`, by an ordinary test. A property that does not hold is a panic.
 
 #[cfg(feature = "ebpf")]
+mod btf;
+#[cfg(feature = "ebpf")]
 mod ebpf;
 mod kernel_log;
 mod machine;
@@ -14,6 +16,8 @@ pub type Target = fn(&[u8]);
 
 /// All targets by name. Each has a file in `fuzz_targets` and seeds in `seeds`.
 pub const TARGETS: &[(&str, Target)] = &[
+    #[cfg(feature = "ebpf")]
+    ("btf", btf::btf),
     ("cgroup_path", machine::cgroup_path),
     ("config", settings::config),
     ("glob", settings::glob),

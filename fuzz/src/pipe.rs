@@ -68,10 +68,7 @@ pub(crate) fn tell(events: Vec<Event>) -> Vec<Alert> {
 
 /// The alerts among outputs, checked.
 pub(crate) fn alerts(out: Vec<Output>) -> Vec<Alert> {
-    let alert = |output| match output {
-        Output::Alert(alert) => Some(*alert),
-        Output::Mark(_) | Output::Notice(_) => None,
-    };
+    let alert = |output| if let Output::Alert(alert) = output { Some(*alert) } else { None };
     let alerts: Vec<Alert> = out.into_iter().filter_map(alert).collect();
     alerts.iter().take(MAX_CHECKED).for_each(check);
     alerts
