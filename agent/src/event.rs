@@ -85,8 +85,10 @@ pub struct Task {
 /// An OOM kill.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Oom {
-    /// The killed process.
+    /// The killed process; its `pid` is the number the kernel gave, be it a thread's.
     pub victim: Task,
+    /// Thread group of the victim.
+    pub victim_tgid: Option<u32>,
     /// The process whose allocation started it.
     pub trigger: Task,
     /// Victim's total virtual memory, kB.
@@ -151,6 +153,8 @@ pub struct Hang {
     pub wchan: Option<String>,
     /// First lines of its kernel stack, innermost first.
     pub stack: Vec<String>,
+    /// The same as return addresses, until somebody names them.
+    pub addresses: Vec<u64>,
     /// Lock it waits for.
     pub lock: Option<Lock>,
     /// Lines of lockdep about the locks that it holds and the one it wants; hostile text.
@@ -315,6 +319,7 @@ impl Oom {
     pub fn absorb(&mut self, other: Self) {
         let Self {
             victim,
+            victim_tgid,
             trigger,
             total_vm_kb,
             anon_rss_kb,
@@ -333,6 +338,7 @@ impl Oom {
             count,
         } = other;
         self.victim.absorb(victim);
+        fill(&mut self.victim_tgid, victim_tgid);
         self.trigger.absorb(trigger);
         fill(&mut self.total_vm_kb, total_vm_kb);
         fill(&mut self.anon_rss_kb, anon_rss_kb);
@@ -355,7 +361,8 @@ impl Oom {
 impl Hang {
     /// Takes what `other` knows and this one does not.
     pub fn absorb(&mut self, other: Self) {
-        let Self { task, tgid, blocked_secs, io_wait, wchan, stack, lock, held_locks, place } = other;
+        let Self { task, tgid, blocked_secs, io_wait, wchan, stack, addresses: _, lock, held_locks, place } =
+            other;
         self.task.absorb(task);
         fill(&mut self.tgid, tgid);
         self.blocked_secs = self.blocked_secs.max(blocked_secs);

@@ -16,6 +16,7 @@ pub mod run;
 pub mod sh;
 pub mod test;
 pub mod tools;
+pub mod vm;
 
 /// The project's chores.
 #[derive(Parser)]
@@ -61,6 +62,8 @@ enum Chore {
     Deps,
     /// Builds the static binary for any Linux of this architecture into dist/.
     Dist,
+    /// Boots real Debian kernels in QEMU, causes kernel events in them and judges what the static agent says.
+    Vm(vm::Options),
     /// Lets libFuzzer try every parser of outside text, or one of them.
     Fuzz {
         /// One of the programs in `fuzz/fuzz_targets`.
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Chore::Ci { skip_tests } => ci::run(skip_tests),
         Chore::Deps => deps::run(),
         Chore::Dist => dist::run(),
+        Chore::Vm(options) => vm::run(&options),
         Chore::Fuzz { target, each } => fuzz::run(target.as_deref(), each),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };
