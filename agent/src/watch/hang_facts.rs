@@ -106,8 +106,9 @@ impl Facts {
         self.mounts.take_if(|(_, at, _)| !fresh(at));
         let known = self.mounts.as_ref().map(|(namespace, ..)| namespace.clone());
         let (host, comm) = (Arc::clone(&self.host), hang.task.comm.clone().unwrap_or_default());
-        let answer =
-            self.aside.ask(&pid.to_string(), now, PATIENCE, move || look(host.as_ref(), pid, &comm, known.as_deref()));
+        let answer = self
+            .aside
+            .ask(&pid.to_string(), now, PATIENCE, move || look(host.as_ref(), pid, &comm, known.as_deref()));
         let Answer::Done(mut look) = answer else { return };
         if let (Some(namespace), Some(mounts)) = (look.namespace.take(), look.mounts.take()) {
             self.mounts = Some((namespace, now.mono_ns, mounts));
