@@ -88,8 +88,10 @@ pub struct Task {
 /// An OOM kill.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Oom {
-    /// The killed process.
+    /// The killed process; its `pid` is the number the kernel gave, be it a thread's.
     pub victim: Task,
+    /// Thread group of the victim.
+    pub victim_tgid: Option<u32>,
     /// The process whose allocation started it.
     pub trigger: Task,
     /// Victim's total virtual memory, kB.
@@ -201,13 +203,15 @@ impl Oom {
     pub fn rss_kb(&self) -> Option<u64> {
         let parts = [self.anon_rss_kb, self.file_rss_kb, self.shmem_rss_kb];
         let known = parts.iter().any(Option::is_some);
-        if known { Some(parts.iter().flatten().sum()) } else { self.table_rss_kb }
+        let sum = parts.into_iter().flatten().fold(0_u64, u64::saturating_add);
+        if known { Some(sum) } else { self.table_rss_kb }
     }
 
     /// Takes what `other` knows and this one does not.
     pub fn absorb(&mut self, other: Self) {
         let Self {
             victim,
+            victim_tgid,
             trigger,
             total_vm_kb,
             anon_rss_kb,
@@ -226,6 +230,7 @@ impl Oom {
             count,
         } = other;
         self.victim.absorb(victim);
+        fill(&mut self.victim_tgid, victim_tgid);
         self.trigger.absorb(trigger);
         fill(&mut self.total_vm_kb, total_vm_kb);
         fill(&mut self.anon_rss_kb, anon_rss_kb);

@@ -17,6 +17,8 @@ pub struct Hang {
     pub wchan: Option<String>,
     /// First lines of its kernel stack, innermost first.
     pub stack: Vec<String>,
+    /// The same as return addresses, until somebody names them.
+    pub addresses: Vec<u64>,
     /// Lock it waits for.
     pub lock: Option<Lock>,
     /// Lines of lockdep about the locks that it holds and the one it wants; hostile text.
@@ -114,7 +116,8 @@ pub struct TaskId {
 impl Hang {
     /// Takes what `other` knows and this one does not.
     pub fn absorb(&mut self, other: Self) {
-        let Self { task, tgid, blocked_secs, io_wait, wchan, stack, lock, held_locks, place } = other;
+        let Self { task, tgid, blocked_secs, io_wait, wchan, stack, addresses: _, lock, held_locks, place } =
+            other;
         self.task.absorb(task);
         fill(&mut self.tgid, tgid);
         self.blocked_secs = self.blocked_secs.max(blocked_secs);

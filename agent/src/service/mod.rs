@@ -15,6 +15,8 @@ pub mod doctor;
 pub mod features;
 mod hangs;
 mod kernel;
+#[cfg(feature = "ebpf")]
+mod naming;
 pub mod pidfile;
 pub mod pipeline;
 pub mod position;
