@@ -116,13 +116,16 @@ impl Kernel {
         for report in reports {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
             match report.state {
-                ProbeState::On { mode } => {
+                ProbeState::On { mode, lacks } => {
                     match probe.name {
                         "oom" => self.witnesses.oom.push(Source::Ebpf),
                         "hung_task" => self.witnesses.hang.push(Source::Ebpf),
                         _ => {}
                     }
-                    self.features.push(Feature::on(name, mode));
+                    self.features.push(match lacks {
+                        None => Feature::on(name, mode),
+                        Some((why, remedy)) => Feature::degraded(name, format!("{mode}; {why}"), remedy),
+                    });
                 }
                 ProbeState::Off { reason } => self.features.push(Feature::off(name, reason)),
                 ProbeState::Failed { why, remedy } => {
