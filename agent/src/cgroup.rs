@@ -1,4 +1,6 @@
-//! Who a control-group path belongs to: unit, container, pod.
+//! Control groups: who a path belongs to (unit, container, pod), and what the memory controller tells.
+
+pub mod memory;
 
 /// The owner of a control group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,6 +166,25 @@ fn unescape(name: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Reads `/proc/PID/cgroup`: the path of the memory controller (v1 and hybrid), else of the unified hierarchy.
+pub fn path_of(text: &str) -> Option<String> {
+    let mut unified = None;
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let path = || path.strip_suffix(" (deleted)").unwrap_or(path).to_owned();
+        if controllers.split(',').any(|name| name == "memory") {
+            return Some(path());
+        }
+        if controllers.is_empty() {
+            unified = Some(path());
+        }
+    }
+    unified
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +312,22 @@ mod tests {
             "- machine.slice machine:qemu-1-vm1 -",
         );
         check("/machine.slice/systemd-nspawn@deb\\x2dtest.service", "- machine.slice machine:deb-test -");
+    }
+
+    #[test]
+    fn paths_of_all_hierarchies() {
+        for (text, expect) in [
+            ("0::/system.slice/a.service\n", Some("/system.slice/a.service")),
+            ("12:pids:/p\n4:memory:/docker/x\n1:name=systemd:/s\n0::/u\n", Some("/docker/x")),
+            ("4:cpu,memory:/both\n", Some("/both")),
+            ("1:name=systemd:/s\n0::/u\n", Some("/u")),
+            ("0::/a:b (deleted)\n", Some("/a:b")),
+            ("1:name=systemd:/s\n", None),
+            ("nonsense\n::\n", Some("")),
+            ("", None),
+        ] {
+            assert_eq!(path_of(text).as_deref(), expect, "{text:?}");
+        }
     }
 
     #[test]

@@ -3,8 +3,11 @@
 //! Nothing behind these types knows which source spoke; a field that a source cannot tell is `None`
 //! and is said to be unknown, never guessed.
 
+mod oom;
+
 use crate::alert::Severity;
 use crate::time::Now;
+pub use oom::{Constraint, HostMemory, KillGroup, MAX_VICTIMS, Oom, Victim};
 
 /// Who saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,60 +78,6 @@ pub struct Task {
     pub cgroup: Option<String>,
 }
 
-/// An OOM kill.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Oom {
-    /// The killed process.
-    pub victim: Task,
-    /// The process whose allocation started it.
-    pub trigger: Task,
-    /// Victim's total virtual memory, kB.
-    pub total_vm_kb: Option<u64>,
-    /// Victim's anonymous resident memory, kB.
-    pub anon_rss_kb: Option<u64>,
-    /// Victim's file-backed resident memory, kB.
-    pub file_rss_kb: Option<u64>,
-    /// Victim's shared resident memory, kB.
-    pub shmem_rss_kb: Option<u64>,
-    /// Victim's resident memory in the newest process table, kB: where no source told the parts.
-    pub table_rss_kb: Option<u64>,
-    /// Victim's page tables, kB.
-    pub pgtables_kb: Option<u64>,
-    /// Victim's `oom_score_adj`, -1000..=1000.
-    pub oom_score_adj: Option<i32>,
-    /// What ran out.
-    pub constraint: Option<Constraint>,
-    /// Control group whose limit was hit (memcg kills).
-    pub oom_memcg: Option<String>,
-    /// Limit of that group, kB.
-    pub limit_kb: Option<u64>,
-    /// Usage of that group at the kill, kB.
-    pub usage_kb: Option<u64>,
-    /// Times that group hit its limit.
-    pub failcnt: Option<u64>,
-    /// Allocation flags of the trigger, as the kernel prints them.
-    pub gfp_mask: Option<String>,
-    /// Order of the trigger's allocation (2^order pages).
-    pub order: Option<i32>,
-    /// How many kills, when only a counter told; 1 otherwise.
-    pub count: u64,
-}
-
-/// Which memory ran out (`oom_constraint_text`, `mm/oom_kill.c`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Constraint {
-    /// The whole machine's.
-    None,
-    /// That of a cpuset's nodes.
-    Cpuset,
-    /// That of a memory policy's nodes.
-    MemoryPolicy,
-    /// That of a memory control group.
-    Memcg,
-    /// A word this agent does not know, verbatim.
-    Other(String),
-}
-
 /// A hung task.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hang {
@@ -197,55 +146,6 @@ pub struct Lost {
 pub struct KmsgMark {
     /// Sequence number of the last record read.
     pub seq: u64,
-}
-
-impl Oom {
-    /// Resident memory in kB, if any part of it is known.
-    pub fn rss_kb(&self) -> Option<u64> {
-        let parts = [self.anon_rss_kb, self.file_rss_kb, self.shmem_rss_kb];
-        let known = parts.iter().any(Option::is_some);
-        if known { Some(parts.iter().flatten().sum()) } else { self.table_rss_kb }
-    }
-
-    /// Takes what `other` knows and this one does not.
-    pub fn absorb(&mut self, other: Self) {
-        let Self {
-            victim,
-            trigger,
-            total_vm_kb,
-            anon_rss_kb,
-            file_rss_kb,
-            shmem_rss_kb,
-            table_rss_kb,
-            pgtables_kb,
-            oom_score_adj,
-            constraint,
-            oom_memcg,
-            limit_kb,
-            usage_kb,
-            failcnt,
-            gfp_mask,
-            order,
-            count,
-        } = other;
-        self.victim.absorb(victim);
-        self.trigger.absorb(trigger);
-        fill(&mut self.total_vm_kb, total_vm_kb);
-        fill(&mut self.anon_rss_kb, anon_rss_kb);
-        fill(&mut self.file_rss_kb, file_rss_kb);
-        fill(&mut self.shmem_rss_kb, shmem_rss_kb);
-        fill(&mut self.table_rss_kb, table_rss_kb);
-        fill(&mut self.pgtables_kb, pgtables_kb);
-        fill(&mut self.oom_score_adj, oom_score_adj);
-        fill(&mut self.constraint, constraint);
-        fill(&mut self.oom_memcg, oom_memcg);
-        fill(&mut self.limit_kb, limit_kb);
-        fill(&mut self.usage_kb, usage_kb);
-        fill(&mut self.failcnt, failcnt);
-        fill(&mut self.gfp_mask, gfp_mask);
-        fill(&mut self.order, order);
-        self.count = self.count.max(count);
-    }
 }
 
 impl Hang {

@@ -30,6 +30,7 @@ fn a_kill_of_today() {
             ..Task::default()
         },
         trigger: Task { pid: Some(63635), comm: Some("java".into()), uid: Some(33), ..Task::default() },
+        trigger_tid: Some(63635),
         total_vm_kb: Some(100),
         anon_rss_kb: Some(90),
         file_rss_kb: Some(8),
@@ -45,6 +46,7 @@ fn a_kill_of_today() {
         gfp_mask: Some("0xcc0(GFP_KERNEL)".into()),
         order: Some(0),
         count: 1,
+        ..Oom::default()
     };
     assert_eq!(oom, expect);
 }
