@@ -9,6 +9,7 @@ use crate::metric::Metric;
 use crate::sample::Samples;
 
 pub mod agent;
+pub mod cgroup;
 pub mod cpu;
 pub mod diskstats;
 mod docs;
@@ -110,6 +111,12 @@ pub const COLLECTORS: &[Entry] = &[
         pace: |config| secs(config.collector.memory_interval_secs),
         metrics: vmstat::METRICS,
         make: |_| Box::new(vmstat::Vmstat::new()),
+    },
+    Entry {
+        name: "cgroup",
+        pace: |config| secs(config.collector.memory_interval_secs),
+        metrics: cgroup::METRICS,
+        make: |_| Box::new(cgroup::Cgroup::new()),
     },
     Entry {
         name: "filesystem",

@@ -13,6 +13,7 @@ pub mod condition;
 pub mod counter;
 pub mod derive;
 pub mod events;
+pub mod groups;
 pub mod incident;
 pub mod judge;
 pub mod limits;
@@ -29,6 +30,7 @@ use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
 use compose::{Draft, Identity, incident_id, kernel, oom};
 use counter::OomCounter;
+use groups::Groups;
 use derive::{Derived, Formula, raw_id};
 use incident::{Body, Incidents, Report, Witnesses};
 use judge::Judge;
@@ -109,6 +111,7 @@ pub struct Engine {
     speaker: Speaker,
     counter: OomCounter,
     processes: Option<ProcTable>,
+    groups: Groups,
     tally: Tally,
     mark: Option<KmsgMark>,
     marked: Option<KmsgMark>,
@@ -129,6 +132,7 @@ impl Engine {
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
             processes: None,
+            groups: Groups::default(),
             tally: Tally::default(),
             mark: None,
             marked: None,
@@ -155,12 +159,20 @@ impl Engine {
         let mut drafts = Vec::new();
         match input {
             Input::Batch(batch) => self.batch(now, batch, &mut drafts),
-            Input::Event(event) => self.event(now, &event, &mut drafts, out),
+            Input::Event(mut event) => {
+                if let What::Oom(oom) = &mut event.what {
+                    oom::find_group(oom, &self.groups);
+                }
+                self.event(now, &event, &mut drafts, out);
+            }
             Input::Tick => {
                 for report in self.incidents.due(now) {
-                    self.tell(&report, &mut drafts);
+                    self.tell(now, &report, &mut drafts);
                 }
             }
+        }
+        for kind in self.incidents.disagreed().collect::<Vec<_>>() {
+            self.count(events::DISAGREEMENTS.name, kind, 1);
         }
         self.judge.stale(now, &self.settings.rules, &self.table, &mut drafts);
         let mut told = Vec::new();
@@ -175,7 +187,7 @@ impl Engine {
     pub fn finish(&mut self, now: Now, out: &mut Vec<Output>) {
         let mut drafts = Vec::new();
         for report in self.incidents.finish() {
-            self.tell(&report, &mut drafts);
+            self.tell(now, &report, &mut drafts);
         }
         let mut told = Vec::new();
         for draft in drafts {
@@ -220,6 +232,9 @@ impl Engine {
         if let Some(processes) = batch.processes.take() {
             self.processes = Some(processes);
         }
+        if let Some(groups) = batch.groups.take() {
+            self.groups.take(batch.at, groups);
+        }
         let raw = batch.samples.iter().map(|(id, value)| (raw_id(*id), *value));
         for (id, value) in raw.chain(computed.iter().copied()) {
             self.sample(now, at_ns, id, value, drafts);
@@ -259,8 +274,14 @@ impl Engine {
         let blind = self.settings.witnesses.oom.is_empty();
         if let Some(missing) = self.counter.reading(total, self.incidents.oom_seen(), blind) {
             self.count(events::OOM_KILLS.name, "", missing);
-            let id = self.judge.next_id();
-            drafts.push(oom::draft_uncounted(missing, id, now, blind, self.processes.as_ref()));
+            if !blind {
+                self.count(events::DISAGREEMENTS.name, "counter_only", missing);
+            }
+            let (id, groups) = (self.judge.next_id(), self.groups.untold());
+            drafts.push(oom::draft_uncounted(missing, id, now, blind, &groups, self.processes.as_ref()));
+        }
+        if self.counter.agrees() {
+            self.groups.settle();
         }
     }
 
@@ -270,9 +291,11 @@ impl Engine {
             What::Lost(lost) => self.lost(now, lost, out),
             _ if event.historic => self.tally.historic += 1,
             What::Oom(_) | What::Hang(_) => {
+                let before = self.incidents.oom_seen();
                 for report in self.incidents.take(now, event) {
-                    self.tell(&report, drafts);
+                    self.tell(now, &report, drafts);
                 }
+                self.count_victims(event, self.incidents.oom_seen() - before);
             }
             What::SlowIo(io) => {
                 self.count(events::SLOW_IO.name, &io.device, 1);
@@ -287,7 +310,17 @@ impl Engine {
         }
     }
 
-    fn tell(&mut self, report: &Report, drafts: &mut Vec<Draft>) {
+    /// New victims, for the machine's counter and that of their group.
+    fn count_victims(&mut self, event: &Event, victims: u64) {
+        let What::Oom(oom) = &event.what else { return };
+        if victims > 0 {
+            self.count(events::OOM_KILLS.name, "", victims);
+            let path = oom.victim.cgroup.as_deref().or(oom.oom_memcg.as_deref());
+            path.into_iter().for_each(|path| self.groups.told(path, victims));
+        }
+    }
+
+    fn tell(&mut self, now: Now, report: &Report, drafts: &mut Vec<Draft>) {
         let id = format!("{}-k", incident_id(self.start.wall_ns, report.incident.number));
         let identity = &self.settings.identity;
         let draft = match &report.incident.body {
@@ -296,11 +329,12 @@ impl Engine {
                 if let Some(table) = &self.processes {
                     oom::fill_from_table(&mut oom, table);
                 }
+                oom::fill_from_groups(&mut oom, &self.groups, now);
                 oom::draft(report, &oom, id, self.processes.as_ref(), identity)
             }
             Body::Hang(hang) => kernel::hang(report, hang, id, identity),
         };
-        if !report.update {
+        if !report.update && matches!(report.incident.body, Body::Hang(_)) {
             self.count(draft.metric, "", 1);
         }
         drafts.push(draft);

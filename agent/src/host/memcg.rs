@@ -11,7 +11,8 @@ use crate::cgroup::memory::{Events, Memory, is_plain};
 pub struct Hierarchy {
     /// Directory of its root group.
     pub root: &'static str,
-    unified: bool,
+    /// Of version 2.
+    pub unified: bool,
 }
 
 /// All places, the likely ones first.
