@@ -4,10 +4,12 @@
 //! and is said to be unknown, never guessed.
 
 mod oom;
+mod user_kill;
 
 use crate::alert::Severity;
 use crate::time::Now;
 pub use oom::{Constraint, HostMemory, KillGroup, MAX_VICTIMS, Oom, Victim};
+pub use user_kill::UserKill;
 
 /// Who saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +20,8 @@ pub enum Source {
     Kmsg,
     /// A kernel counter that moved.
     Counter,
+    /// A log record that a process wrote: it may be forged.
+    UserLog,
 }
 
 impl Source {
@@ -27,6 +31,7 @@ impl Source {
             Self::Ebpf => "ebpf",
             Self::Kmsg => "kmsg",
             Self::Counter => "counter",
+            Self::UserLog => "user_log",
         }
     }
 }
@@ -49,6 +54,8 @@ pub struct Event {
 pub enum What {
     /// The kernel killed a process for lack of memory.
     Oom(Box<Oom>),
+    /// A process says that it killed for lack of memory.
+    UserKill(Box<UserKill>),
     /// A task is stuck in uninterruptible sleep.
     Hang(Box<Hang>),
     /// A block request took longer than the threshold.

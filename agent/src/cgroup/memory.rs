@@ -85,7 +85,8 @@ impl Memory {
     /// The limit was hit, and is still nearly used up.
     fn is_hit(&self) -> bool {
         let near = |limit: u64, usage: u64| usage >= limit - limit / 10;
-        self.failcnt.is_some_and(|n| n > 0) && self.limit_kb.zip(self.usage_kb).is_some_and(|(l, u)| near(l, u))
+        self.failcnt.is_some_and(|n| n > 0)
+            && self.limit_kb.zip(self.usage_kb).is_some_and(|(l, u)| near(l, u))
     }
 }
 
@@ -115,7 +116,9 @@ pub fn dies_together<'a>(
     top: Option<&str>,
     look: impl Fn(&str) -> Option<Memory>,
 ) -> Option<&'a str> {
-    let within = |path: &&str| top.is_none_or(|top| path.strip_prefix(top).is_some_and(|r| r.is_empty() || r.starts_with('/')));
+    let within = |path: &&str| {
+        top.is_none_or(|top| path.strip_prefix(top).is_some_and(|r| r.is_empty() || r.starts_with('/')))
+    };
     upwards(path).take_while(within).filter(|path| look(path).is_some_and(|memory| memory.oom_group)).last()
 }
 
@@ -125,7 +128,10 @@ mod tests {
 
     fn group(limit_kb: u64, usage_kb: u64, failcnt: u64, oom_group: bool) -> Memory {
         let bytes = |kb| Some(kb * 1024);
-        Memory { oom_group, ..Memory::new(bytes(limit_kb), bytes(usage_kb), Some(failcnt), Events::default()) }
+        Memory {
+            oom_group,
+            ..Memory::new(bytes(limit_kb), bytes(usage_kb), Some(failcnt), Events::default())
+        }
     }
 
     #[test]
@@ -155,7 +161,15 @@ mod tests {
         assert_eq!(way("/a/b/c"), ["/a/b/c", "/a/b", "/a"]);
         assert_eq!((way("/"), way("")), (vec![], vec![]));
         assert_eq!(upwards(&"/x".repeat(999)).count(), MAX_DEPTH);
-        for (path, expect) in [("/a", true), ("/", true), ("", false), ("a", false), ("/..", false), ("/a/../b", false), ("/a..b", true)] {
+        for (path, expect) in [
+            ("/a", true),
+            ("/", true),
+            ("", false),
+            ("a", false),
+            ("/..", false),
+            ("/a/../b", false),
+            ("/a..b", true),
+        ] {
             assert_eq!(is_plain(path), expect, "{path}");
         }
     }

@@ -70,8 +70,9 @@ impl Cgroup {
 
 impl Collector for Cgroup {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
-        let hierarchy = memcg::find(host)
-            .ok_or_else(|| CollectError::Absent { path: "the memory controller in /sys/fs/cgroup".to_owned() })?;
+        let hierarchy = memcg::find(host).ok_or_else(|| CollectError::Absent {
+            path: "the memory controller in /sys/fs/cgroup".to_owned(),
+        })?;
         let table = self.table(host, hierarchy);
         out.put(&COUNT, &[], table.rows.len() as f64);
         out.put(&SKIPPED, &[], table.skipped as f64);
@@ -109,7 +110,8 @@ oom_kill 1
     fn version_2() {
         let mut bench = Bench::new(V2, Cgroup::new());
         let table = pass(&mut bench);
-        let rows: Vec<_> = table.rows.iter().map(|r| (&*r.path, r.memory.limit_kb, r.memory.oom_group)).collect();
+        let rows: Vec<_> =
+            table.rows.iter().map(|r| (&*r.path, r.memory.limit_kb, r.memory.oom_group)).collect();
         assert_eq!(rows, [("/system.slice", None, false), ("/system.slice/web.service", Some(1024), true)]);
         assert!(table.recursive);
         bench.expect(&[("memory_cgroups_count", 2.0), ("memory_cgroups_skipped_count", 0.0)]);

@@ -41,7 +41,8 @@ impl Groups {
             let kills = row.memory.events.oom_kill.unwrap_or(0);
             // A group that is new since the first look began to count at 0.
             let base = if self.started { 0 } else { kills };
-            let known = self.known.entry(row.path).or_insert(Known { memory: row.memory, read_ns: 0, base, told: 0 });
+            let known =
+                self.known.entry(row.path).or_insert(Known { memory: row.memory, read_ns: 0, base, told: 0 });
             if kills < known.memory.events.oom_kill.unwrap_or(0) {
                 // Removed and made anew.
                 (known.base, known.told) = (0, 0);
@@ -99,8 +100,12 @@ impl Groups {
     /// Groups that counted kills nobody told of, with their number, the most first. A group that is gone
     /// shows in the one above it.
     pub fn untold(&self) -> Vec<(Arc<str>, u64)> {
-        let mut rest: HashMap<&str, u64> =
-            self.known.iter().map(|(path, known)| (&**path, known.untold())).filter(|(_, n)| *n > 0).collect();
+        let mut rest: HashMap<&str, u64> = self
+            .known
+            .iter()
+            .map(|(path, known)| (&**path, known.untold()))
+            .filter(|(_, n)| *n > 0)
+            .collect();
         if self.recursive {
             let of_children: Vec<(&str, u64)> =
                 rest.iter().filter_map(|(path, n)| Some((path.rsplit_once('/')?.0, *n))).collect();

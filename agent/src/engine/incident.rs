@@ -104,7 +104,9 @@ impl Incidents {
         let body = match &event.what {
             What::Oom(oom) => Body::Oom(oom.clone()),
             What::Hang(hang) => Body::Hang(hang.clone()),
-            What::SlowIo(_) | What::Log(_) | What::Lost(_) | What::KmsgMark(_) => return Vec::new(),
+            What::SlowIo(_) | What::UserKill(_) | What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {
+                return Vec::new();
+            }
         };
         let mut reports = Vec::new();
         if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
@@ -285,7 +287,10 @@ impl Incident {
             now.mono_ns.abs_diff(self.seen_ns)
         };
         let same = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
-        a.path.is_some() && a.path == b.path && same(mine.trigger_tid, other.trigger_tid) && apart <= ONE_KILL_NS
+        a.path.is_some()
+            && a.path == b.path
+            && same(mine.trigger_tid, other.trigger_tid)
+            && apart <= ONE_KILL_NS
     }
 
     fn is_recent(&self, now: Now, at: Now, same_ns: u64) -> bool {
@@ -337,7 +342,9 @@ impl Body {
 
     fn absorb(&mut self, other: Self) {
         match (self, other) {
-            (Self::Oom(mine), Self::Oom(theirs)) if same_task(&mine.victim, &theirs.victim) => mine.absorb(*theirs),
+            (Self::Oom(mine), Self::Oom(theirs)) if same_task(&mine.victim, &theirs.victim) => {
+                mine.absorb(*theirs)
+            }
             (Self::Oom(mine), Self::Oom(theirs)) => mine.add_victim(*theirs),
             (Self::Hang(mine), Self::Hang(theirs)) => mine.absorb(*theirs),
             (Self::Oom(_), Self::Hang(_)) | (Self::Hang(_), Self::Oom(_)) => {}

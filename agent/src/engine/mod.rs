@@ -28,10 +28,10 @@ use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
-use compose::{Draft, Identity, incident_id, kernel, oom};
+use compose::{Draft, Identity, incident_id, kernel, oom, user_kill};
 use counter::OomCounter;
-use groups::Groups;
 use derive::{Derived, Formula, raw_id};
+use groups::Groups;
 use incident::{Body, Incidents, Report, Witnesses};
 use judge::Judge;
 use limits::Rule;
@@ -296,6 +296,11 @@ impl Engine {
                     self.tell(now, &report, drafts);
                 }
                 self.count_victims(event, self.incidents.oom_seen() - before);
+            }
+            What::UserKill(kill) => {
+                self.count(events::USER_KILLS.name, kill.killer, 1);
+                let id = self.judge.next_id();
+                drafts.push(user_kill::draft(event, kill, id));
             }
             What::SlowIo(io) => {
                 self.count(events::SLOW_IO.name, &io.device, 1);

@@ -3,11 +3,11 @@
 use super::*;
 use crate::alert::{Severity, Status};
 use crate::analyze::threshold::{Limits, Op};
+use crate::cgroup::memory::{Events, Memory};
 use crate::engine::compose::condition::Culprits;
 use crate::engine::condition::Policy;
 use crate::event::{Constraint, KillGroup, LogMatch, Oom, SlowIo, Source, Task};
 use crate::metric::{Metric, Unit};
-use crate::cgroup::memory::{Events, Memory};
 use crate::sample::{GroupRow, GroupTable, Samples};
 use crate::time::MILLI;
 
@@ -448,9 +448,13 @@ fn a_group_that_dies_together_is_one_incident() {
     r.check(&["firing critical OOM kill: java (pid 1, uid 7, 2.0 MiB resident) and 2 more processes were \
                killed together: cgroup /s reached its limit of 4.0 MiB; triggered by ps (pid 9)"]);
     let alert = r.alerts()[0];
-    let pids: Vec<_> = alert.context["victims"].as_array().unwrap().iter().map(|v| v["pid"].clone()).collect();
+    let pids: Vec<_> =
+        alert.context["victims"].as_array().unwrap().iter().map(|v| v["pid"].clone()).collect();
     assert_eq!(pids, [1, 2, 3]);
-    assert_eq!((alert.context["victims_count"].clone(), alert.context["killed_group"].clone()), (3.into(), "/s/whole".into()));
+    assert_eq!(
+        (alert.context["victims_count"].clone(), alert.context["killed_group"].clone()),
+        (3.into(), "/s/whole".into())
+    );
     assert_eq!(alert.source, ["ebpf", "kmsg"]);
     assert_eq!(r.engine.incidents.oom_seen(), 3, "the machine's counter counts them all");
     assert_eq!(r.engine.tally().events[&(events::OOM_KILLS.name, String::new())], 3);
@@ -514,14 +518,19 @@ fn a_group_that_is_gone_is_known_from_before() {
     r.event(Source::Kmsg, What::Oom(oom)).wait_ms(100);
     let context = &r.alerts()[0].context;
     assert_eq!((context["limit_kb"].clone(), context["failcnt"].clone()), (4096.into(), 9.into()));
-    assert_eq!((context["figures_age_secs"].clone(), context["memory_events"]["oom_kill"].clone()), (7.into(), 0.into()));
+    assert_eq!(
+        (context["figures_age_secs"].clone(), context["memory_events"]["oom_kill"].clone()),
+        (7.into(), 0.into())
+    );
     assert!(r.told()[0].contains("cgroup /docker/x reached its limit of 4.0 MiB"), "{:?}", r.told());
 }
 
 #[test]
 fn the_groups_own_counter_tells_where_an_unseen_kill_was() {
     let mut r = run(0);
-    let groups = |a, b| [("/system.slice", 9, a + b), ("/system.slice/a.service", 9, a), ("/system.slice/b.service", 9, b)];
+    let groups = |a, b| {
+        [("/system.slice", 9, a + b), ("/system.slice/a.service", 9, a), ("/system.slice/b.service", 9, b)]
+    };
     r.groups(true, &groups(0, 0)).kills(3).kills(3);
     // One is told, one is not.
     let What::Oom(mut told) = oom(1) else { unreachable!() };
@@ -532,9 +541,16 @@ fn the_groups_own_counter_tells_where_an_unseen_kill_was() {
     assert_eq!(told.len(), 2, "{told:#?}");
     assert!(told[1].contains("killed 1 process in cgroup /system.slice/b.service for lack"), "{}", told[1]);
     let alert = r.alerts()[1];
-    assert_eq!((alert.labels["unit"].as_str(), alert.context["cgroups"][0]["kills"].clone()), ("b.service", 1.into()));
+    assert_eq!(
+        (alert.labels["unit"].as_str(), alert.context["cgroups"][0]["kills"].clone()),
+        ("b.service", 1.into())
+    );
     r.kills(6).kills(6).kills(6);
-    assert!(r.told()[2].contains("killed 1 process for lack"), "not blamed on the same group again: {:?}", r.told());
+    assert!(
+        r.told()[2].contains("killed 1 process for lack"),
+        "not blamed on the same group again: {:?}",
+        r.told()
+    );
 }
 
 #[test]
@@ -544,10 +560,14 @@ fn witnesses_that_disagree_are_counted() {
     r.event(Source::Ebpf, oom(2)).event(Source::Kmsg, oom(3)).event(Source::Kmsg, oom(4));
     r.wait_ms(30_000).event(Source::Ebpf, oom(5));
     r.kills(0).kills(2).kills(2);
-    let count = |kind: &str| r.engine.tally().events.get(&(events::DISAGREEMENTS.name, kind.to_owned())).copied();
+    let count =
+        |kind: &str| r.engine.tally().events.get(&(events::DISAGREEMENTS.name, kind.to_owned())).copied();
     assert_eq!((count("ebpf_only"), count("log_only"), count("counter_only")), (Some(2), Some(2), Some(2)));
     let mut alone = run(0);
     alone.engine.incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg], hang: vec![] });
     alone.event(Source::Kmsg, oom(1)).wait_ms(30_000).event(Source::Kmsg, oom(2));
-    assert!(!alone.engine.tally().events.keys().any(|(name, _)| *name == events::DISAGREEMENTS.name), "nobody else was up");
+    assert!(
+        !alone.engine.tally().events.keys().any(|(name, _)| *name == events::DISAGREEMENTS.name),
+        "nobody else was up"
+    );
 }

@@ -27,7 +27,8 @@ pub fn enrich(host: &dyn Host, event: &mut Event) {
         What::SlowIo(io) => {
             process(host, &mut io.issuer);
         }
-        What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {}
+        // What was killed is gone, or never was.
+        What::UserKill(_) | What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {}
     }
 }
 

@@ -4,6 +4,7 @@ pub mod condition;
 pub mod kernel;
 pub mod oom;
 pub mod recall;
+pub mod user_kill;
 
 use std::collections::BTreeMap;
 

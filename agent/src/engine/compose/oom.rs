@@ -39,7 +39,11 @@ pub fn draft(
     Draft {
         rule: RULE.into(),
         noun: "OOM kills",
-        phrase: format!("{comm}{}{}", more(oom), place(&owner).map(|p| format!(" in {p}")).unwrap_or_default()),
+        phrase: format!(
+            "{comm}{}{}",
+            more(oom),
+            place(&owner).map(|p| format!(" in {p}")).unwrap_or_default()
+        ),
         lasts: false,
         severity: Severity::Critical,
         metric: OOM_KILLS.name,

@@ -27,7 +27,8 @@ impl Host for Files {
         Err(io::ErrorKind::Unsupported.into())
     }
     fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {
-        let of_task = path.strip_prefix("/proc/").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let of_task =
+            path.strip_prefix("/proc/").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
         self.reads.fetch_add(usize::from(of_task), Relaxed);
         self.cmdline.fetch_or(path.ends_with("/cmdline"), Relaxed);
         self.astray.fetch_or(path.contains("..") || path.contains("relative"), Relaxed);
@@ -327,8 +328,14 @@ fn v1_groups() {
 #[test]
 fn counters_of_the_group_and_memory_of_the_machine() {
     let mut files = V2.to_vec();
-    files.push(("/proc/meminfo", "MemTotal: 1000 kB\nMemFree: 5 kB\nMemAvailable: 70 kB\nSwapTotal: 50 kB\nSwapFree: 20 kB\n"));
-    files.push(("/proc/pressure/memory", "some avg10=12.50 avg60=0 avg300=0 total=1\nfull avg10=x avg60=0 avg300=0 total=1\n"));
+    files.push((
+        "/proc/meminfo",
+        "MemTotal: 1000 kB\nMemFree: 5 kB\nMemAvailable: 70 kB\nSwapTotal: 50 kB\nSwapFree: 20 kB\n",
+    ));
+    files.push((
+        "/proc/pressure/memory",
+        "some avg10=12.50 avg60=0 avg300=0 total=1\nfull avg10=x avg60=0 avg300=0 total=1\n",
+    ));
     let oom = group_of(&files, None, None);
     assert_eq!(oom.events.known().collect::<Vec<_>>(), [("max", 3), ("oom_kill", 1)]);
     let host = oom.host.unwrap();
@@ -341,9 +348,17 @@ fn counters_of_the_group_and_memory_of_the_machine() {
 
 #[test]
 fn what_the_kernel_log_told_of_the_limit_stays() {
-    let told = Oom { limit_kb: Some(7), constraint: Some(Constraint::Memcg), oom_memcg: Some("/a".into()), ..Oom::default() };
+    let told = Oom {
+        limit_kb: Some(7),
+        constraint: Some(Constraint::Memcg),
+        oom_memcg: Some("/a".into()),
+        ..Oom::default()
+    };
     let oom = oom(&Files::new(V2), told);
-    assert_eq!((oom.limit_kb, oom.usage_kb, oom.failcnt, oom.events.oom_kill), (Some(7), None, None, Some(1)));
+    assert_eq!(
+        (oom.limit_kb, oom.usage_kb, oom.failcnt, oom.events.oom_kill),
+        (Some(7), None, None, Some(1))
+    );
 }
 
 #[test]
@@ -352,8 +367,16 @@ fn a_group_that_dies_together_is_known_before_the_kernel_says_so() {
     files.push(("/sys/fs/cgroup/a/b/memory.oom.group", "1\n"));
     let path = |oom: Oom| oom.group.and_then(|group| group.path);
     assert_eq!(path(group_of(&files, None, None)).as_deref(), Some("/a/b"));
-    assert_eq!(path(group_of(&files, Some(Constraint::None), None)).as_deref(), Some("/a/b"), "global kills too");
-    assert_eq!(path(group_of(&files, Some(Constraint::Memcg), Some("/a/b/c"))), None, "above whose limit was hit");
+    assert_eq!(
+        path(group_of(&files, Some(Constraint::None), None)).as_deref(),
+        Some("/a/b"),
+        "global kills too"
+    );
+    assert_eq!(
+        path(group_of(&files, Some(Constraint::Memcg), Some("/a/b/c"))),
+        None,
+        "above whose limit was hit"
+    );
     assert_eq!(path(group_of(V2, None, None)), None);
 }
 

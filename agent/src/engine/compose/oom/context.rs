@@ -65,7 +65,10 @@ fn cause(c: &mut Context, oom: &Oom) {
     c.put("trigger_pid", oom.trigger.pid)
         .put_if("trigger_tid", oom.trigger_tid)
         .put("trigger_comm", oom.trigger.comm.as_deref())
-        .put_if("trigger_cmdline", oom.trigger.cmdline.as_deref().filter(|_| oom.trigger.pid != oom.victim.pid))
+        .put_if(
+            "trigger_cmdline",
+            oom.trigger.cmdline.as_deref().filter(|_| oom.trigger.pid != oom.victim.pid),
+        )
         .put_if("trigger_uid", oom.trigger.uid)
         .put_if("trigger_cgroup", oom.trigger.cgroup.as_deref())
         .put("constraint", oom.constraint.as_ref().map(|c| constraint_text(c).to_owned()))
@@ -79,7 +82,8 @@ fn group(c: &mut Context, oom: &Oom) {
         .put("usage_kb", oom.usage_kb)
         .put_if("failcnt", oom.failcnt)
         .put_if("figures_age_secs", oom.figures_age_secs);
-    let events: Map<String, Value> = oom.events.known().map(|(name, n)| (name.to_owned(), n.into())).collect();
+    let events: Map<String, Value> =
+        oom.events.known().map(|(name, n)| (name.to_owned(), n.into())).collect();
     c.put_if("memory_events", Some(events).filter(|events| !events.is_empty()));
     if let Some(path) = &oom.oom_memcg {
         owned(c, "oom_", &owner(path));
@@ -110,9 +114,7 @@ fn machine(c: &mut Context, host: HostMemory) {
 fn victims(oom: &Oom) -> Value {
     let first = (&oom.victim, oom.rss_kb());
     let others = oom.others.iter().map(|v| (&v.task, v.rss_kb));
-    let row = |(task, rss_kb): (&crate::event::Task, Option<u64>)| {
-        json!({ "pid": task.pid, "comm": task.comm, "rss_kb": rss_kb })
-    };
+    let row = |(task, rss_kb): (&crate::event::Task, Option<u64>)| json!({ "pid": task.pid, "comm": task.comm, "rss_kb": rss_kb });
     std::iter::once(first).chain(others).take(VICTIMS).map(row).collect()
 }
 
