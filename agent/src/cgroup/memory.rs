@@ -85,7 +85,8 @@ impl Memory {
     /// The limit was hit, and is still nearly used up.
     fn is_hit(&self) -> bool {
         let near = |limit: u64, usage: u64| usage >= limit - limit / 10;
-        self.failcnt.is_some_and(|n| n > 0)
+        // Of a limit on memory and swap together newer kernels count no failure; the kill itself they do.
+        [self.failcnt, self.events.oom_kill].into_iter().flatten().any(|n| n > 0)
             && self.limit_kb.zip(self.usage_kb).is_some_and(|(l, u)| near(l, u))
     }
 }

@@ -106,17 +106,18 @@ pub const COLLECTORS: &[Entry] = &[
         metrics: memory::METRICS,
         make: |_| Box::new(memory::Memory::new()),
     },
-    Entry {
-        name: "vmstat",
-        pace: |config| secs(config.collector.memory_interval_secs),
-        metrics: vmstat::METRICS,
-        make: |_| Box::new(vmstat::Vmstat::new()),
-    },
+    // Before vmstat: a kill that is in the machine's counter is then in that of its group.
     Entry {
         name: "cgroup",
         pace: |config| secs(config.collector.memory_interval_secs),
         metrics: cgroup::METRICS,
         make: |_| Box::new(cgroup::Cgroup::new()),
+    },
+    Entry {
+        name: "vmstat",
+        pace: |config| secs(config.collector.memory_interval_secs),
+        metrics: vmstat::METRICS,
+        make: |_| Box::new(vmstat::Vmstat::new()),
     },
     Entry {
         name: "filesystem",
