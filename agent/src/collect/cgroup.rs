@@ -141,13 +141,10 @@ oom_kill 1
 
     #[test]
     fn the_table_is_bounded_and_says_so() {
-        let mut text = String::from("//- /sys/fs/cgroup/cgroup.controllers\nmemory\n");
-        for n in 0..MAX_GROUP_ROWS {
-            text += &format!("//- /sys/fs/cgroup/g{n}/memory.max\nmax\n");
-        }
-        for n in 0..5 {
-            text += &format!("//- /sys/fs/cgroup/g{n}/deep/memory.max\nmax\n");
-        }
+        let text = "//- /sys/fs/cgroup/cgroup.controllers\nmemory\n".to_owned();
+        let wide = (0..MAX_GROUP_ROWS).map(|n| format!("//- /sys/fs/cgroup/g{n}/memory.max\nmax\n"));
+        let deep = (0..5).map(|n| format!("//- /sys/fs/cgroup/g{n}/deep/memory.max\nmax\n"));
+        let text: String = std::iter::once(text).chain(wide).chain(deep).collect();
         let table = pass(&mut Bench::new(&text, Cgroup::new()));
         assert_eq!((table.rows.len(), table.skipped), (MAX_GROUP_ROWS, 5));
         assert!(table.rows.iter().all(|row| !row.path.ends_with("deep")));

@@ -361,7 +361,7 @@ mod tests {
         let many: Vec<_> = (1..=20).map(|pid| stat(pid, "x", 'S', 0, 1, i64::from(pid))).collect();
         let mut bench = bench(2, &many);
         for pid in 2..=20 {
-            bench.host.set(&format!("/proc/{pid}/cgroup"), &format!("4:memory:/g/{pid}\n0::/u\n"));
+            bench.host.set(&format!("/proc/{pid}/cgroup"), format!("4:memory:/g/{pid}\n0::/u\n"));
         }
         bench.host.set("/proc/19/cgroup", "nonsense");
         bench.pass().unwrap();

@@ -343,7 +343,7 @@ impl Body {
     fn absorb(&mut self, other: Self) {
         match (self, other) {
             (Self::Oom(mine), Self::Oom(theirs)) if same_task(&mine.victim, &theirs.victim) => {
-                mine.absorb(*theirs)
+                mine.absorb(*theirs);
             }
             (Self::Oom(mine), Self::Oom(theirs)) => mine.add_victim(*theirs),
             (Self::Hang(mine), Self::Hang(theirs)) => mine.absorb(*theirs),

@@ -321,7 +321,9 @@ impl Engine {
         if victims > 0 {
             self.count(events::OOM_KILLS.name, "", victims);
             let path = oom.victim.cgroup.as_deref().or(oom.oom_memcg.as_deref());
-            path.into_iter().for_each(|path| self.groups.told(path, victims));
+            if let Some(path) = path {
+                self.groups.told(path, victims);
+            }
         }
     }
 
