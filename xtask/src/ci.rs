@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{build_ebpf, deps, dist, docs, sh, test};
+use crate::{build_ebpf, deps, dist, docs, sh, test, vm};
 
 /// One gate: a name for the table at the end, and what it does.
 type Gate = (&'static str, fn() -> Result<(), String>);
@@ -20,6 +20,8 @@ const GATES: &[Gate] = &[
     ("eBPF object is its source", || build_ebpf::run(true)),
     ("reference pages are the code", || docs::run(true)),
     ("static build", dist::run),
+    // With the binary that the gate before has built: the one that is shipped.
+    ("kernels", vm::gate),
 ];
 
 /// Passes all gates, then the tests; says at the end which failed.

@@ -14,6 +14,7 @@ pub mod packages;
 pub mod run;
 pub mod sh;
 pub mod test;
+pub mod vm;
 
 /// The project's chores.
 #[derive(Parser)]
@@ -59,6 +60,8 @@ enum Chore {
     Deps,
     /// Builds the static binary for any Linux of this architecture into dist/.
     Dist,
+    /// Boots real Debian kernels in QEMU, causes kernel events in them and judges what the static agent says.
+    Vm(vm::Options),
     /// Measures what the release agent costs on this machine.
     Measure {
         /// Length of one run, minutes.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Chore::Ci { skip_tests } => ci::run(skip_tests),
         Chore::Deps => deps::run(),
         Chore::Dist => dist::run(),
+        Chore::Vm(options) => vm::run(&options),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };
     match done {

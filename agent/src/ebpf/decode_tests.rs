@@ -27,6 +27,8 @@ fn oom_record() -> OomRecord {
         trigger_tid: 12_086,
         trigger_pid: 12_085,
         trigger_uid: 1000,
+        tgid: 12_085,
+        reserved: 0,
         comm: comm(b"python3"),
         trigger_comm: comm(b"python3"),
     }
@@ -95,9 +97,42 @@ fn a_slow_request_names_its_device() {
 
 #[test]
 fn a_hang_is_a_thread_and_a_name() {
-    let record = HangRecord { header: header::<HangRecord>(2), pid: 14_415, reserved: 0, comm: comm(b"dd") };
+    let record = HangRecord {
+        header: header::<HangRecord>(2),
+        pid: 14_415,
+        comm: comm(b"dd"),
+        ..HangRecord::zeroed()
+    };
     let What::Hang(hang) = decoded(bytes_of(&record)).expect("valid").what else { panic!("kind") };
     assert_eq!(hang.task, Task { pid: Some(14_415), comm: Some("dd".into()), ..Task::default() });
+    assert_eq!((hang.tgid, hang.addresses.len()), (None, 0));
+}
+
+#[test]
+fn a_stack_is_as_long_as_the_record_says_and_has() {
+    for (frames, expect) in [(0, 0), (2, 2), (3, 2), (24, 2), (25, 2), (u32::MAX, 2)] {
+        let mut record =
+            HangRecord { header: header::<HangRecord>(2), pid: 1, tgid: 7, frames, ..HangRecord::zeroed() };
+        record.stack[..2].copy_from_slice(&[0xffff_ffff_8100_0001, 0xffff_ffff_8100_0002]);
+        let What::Hang(hang) = decoded(bytes_of(&record)).expect("valid").what else { panic!("kind") };
+        assert_eq!((hang.addresses.len(), hang.tgid), (expect, Some(7)), "{frames}");
+    }
+}
+
+#[test]
+fn a_status_becomes_the_errno_of_the_record() {
+    for (error, expect) in [
+        (0, 0),
+        (-5, -5),
+        (10, -libc::EIO),
+        (7, -libc::ENODATA),
+        (2, -libc::ETIMEDOUT),
+        (255, -libc::EIO),
+        (i32::MAX, -libc::EIO),
+        (i32::MIN, -4095),
+    ] {
+        assert_eq!(errno(error), expect, "{error}");
+    }
 }
 
 #[test]
@@ -139,7 +174,8 @@ fn strange_headers_are_errors() {
     for size in [0, 16, 71, 73, u32::MAX] {
         assert_eq!(with(3, size), Err(DecodeError::WrongSize { kind: 3, size }));
     }
-    assert_eq!(with(1, 112), Err(DecodeError::Short(72)));
+    let size = size_of::<OomRecord>() as u32;
+    assert_eq!(with(1, size), Err(DecodeError::Short(72)));
 }
 
 #[test]

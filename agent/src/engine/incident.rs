@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, Hang, MAX_VICTIMS, Oom, Source, Task, What};
+use crate::event::{Event, MAX_VICTIMS, Oom, Source, Task, What};
 use crate::time::{MILLI, Now, SECOND};
 
 /// Longest wait for a second witness.
@@ -15,8 +15,6 @@ pub const MAX_OPEN: usize = 1024;
 const OOM_SAME_NS: u64 = 10 * SECOND;
 /// Longest time between two victims of one kill.
 const ONE_KILL_NS: u64 = 50 * MILLI;
-/// khungtaskd reports a task again at every check (120 s unless set otherwise): the same hang.
-const HANG_SAME_NS: u64 = 900 * SECOND;
 /// The kernel log's clock (`local_clock`) is not disciplined by NTP as `CLOCK_MONOTONIC` is: they drift
 /// apart by up to 100 ppm of the uptime.
 const DRIFT_PER_UPTIME: u64 = 10_000;
@@ -26,8 +24,6 @@ const DRIFT_PER_UPTIME: u64 = 10_000;
 pub enum Body {
     /// An OOM kill.
     Oom(Box<Oom>),
-    /// A hung task.
-    Hang(Box<Hang>),
 }
 
 /// An incident as far as it is known.
@@ -66,8 +62,6 @@ pub struct Report {
 pub struct Witnesses {
     /// For OOM kills.
     pub oom: Vec<Source>,
-    /// For hung tasks.
-    pub hang: Vec<Source>,
 }
 
 /// Incidents that are open or were told a short while ago.
@@ -89,7 +83,7 @@ impl Incidents {
         Self { open: VecDeque::new(), witnesses, next: 0, oom_seen: 0, forgotten: 0, disagreed: Vec::new() }
     }
 
-    /// Remembers an OOM kill or a hang that an earlier run of the agent told, so that reading the
+    /// Remembers an OOM kill that an earlier run of the agent told, so that reading the
     /// kernel log again does not tell it twice.
     pub fn remember(&mut self, now: Now, at: Now, body: Body) {
         self.push(now, at, body, Vec::new());
@@ -103,10 +97,7 @@ impl Incidents {
     pub fn take(&mut self, now: Now, event: &Event) -> Vec<Report> {
         let body = match &event.what {
             What::Oom(oom) => Body::Oom(oom.clone()),
-            What::Hang(hang) => Body::Hang(hang.clone()),
-            What::SlowIo(_) | What::UserKill(_) | What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {
-                return Vec::new();
-            }
+            _ => return Vec::new(),
         };
         let mut reports = Vec::new();
         if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
@@ -162,7 +153,7 @@ impl Incidents {
         let Some(incident) = self.open.get_mut(index) else { return };
         let first = incident.sources.first().is_none_or(|first| *first == event.source);
         incident.seen_by(now, event);
-        let Body::Oom(mine) = &mut incident.body else { return };
+        let Body::Oom(mine) = &mut incident.body;
         // Those beyond the limit are only counted: as often as one witness names them.
         if mine.others.len() < MAX_VICTIMS || first {
             mine.add_victim(oom.clone());
@@ -273,7 +264,7 @@ impl Incident {
     /// Whether another victim belongs to this kill: the kernel log says so, or it is of the same group and
     /// trigger within the same moment.
     fn is_one_kill(&self, now: Now, event: &Event, other: &Oom) -> bool {
-        let Body::Oom(mine) = &self.body else { return false };
+        let Body::Oom(mine) = &self.body;
         let group = |oom: &'_ Oom| oom.group.clone().unwrap_or_default();
         let (a, b) = (group(mine), group(other));
         let first = [a.first.or(mine.victim.pid), b.first.or(other.victim.pid)];
@@ -306,18 +297,16 @@ impl Incident {
             Body::Oom(_) if self.remembered => None,
             Body::Oom(_) if silent(Source::Ebpf) => Some("log_only"),
             Body::Oom(_) if silent(Source::Kmsg) => Some("ebpf_only"),
-            Body::Oom(_) | Body::Hang(_) => None,
+            Body::Oom(_) => None,
         }
     }
 
-    /// Nobody who could add something is still to be heard. A hang always waits: the log tells its
-    /// stack line by line.
+    /// Nobody who could add something is still to be heard.
     fn complete(&self, witnesses: &Witnesses) -> bool {
         match self.body {
             // The others of its group follow one by one.
             Body::Oom(ref oom) if oom.group.is_some() => false,
             Body::Oom(_) => witnesses.oom.iter().all(|w| self.sources.contains(w)),
-            Body::Hang(_) => false,
         }
     }
 }
@@ -326,7 +315,6 @@ impl Body {
     fn same_ns(&self) -> u64 {
         match self {
             Self::Oom(_) => OOM_SAME_NS,
-            Self::Hang(_) => HANG_SAME_NS,
         }
     }
 
@@ -335,8 +323,6 @@ impl Body {
             (Self::Oom(a), Self::Oom(b)) => {
                 same_task(&a.victim, &b.victim) || a.others.iter().any(|v| same_task(&v.task, &b.victim))
             }
-            (Self::Hang(a), Self::Hang(b)) => same_task(&a.task, &b.task),
-            (Self::Oom(_), Self::Hang(_)) | (Self::Hang(_), Self::Oom(_)) => false,
         }
     }
 
@@ -346,13 +332,10 @@ impl Body {
                 mine.absorb(*theirs);
             }
             (Self::Oom(mine), Self::Oom(theirs)) => mine.add_victim(*theirs),
-            (Self::Hang(mine), Self::Hang(theirs)) => mine.absorb(*theirs),
-            (Self::Oom(_), Self::Hang(_)) | (Self::Hang(_), Self::Oom(_)) => {}
         }
     }
 
-    /// How many of the things a person asks first are known. A hang's stack is kept but is not
-    /// worth a second message.
+    /// How many of the things a person asks first are known.
     fn knowledge(&self) -> usize {
         match self {
             Self::Oom(o) => [
@@ -367,7 +350,6 @@ impl Body {
             .iter()
             .filter(|known| **known)
             .count(),
-            Self::Hang(_) => 0,
         }
     }
 }
@@ -398,15 +380,9 @@ mod tests {
         Event { at: ms(at), source, historic: false, what }
     }
 
-    fn hang(source: Source, at: u64, pid: u32) -> Event {
-        let task = Task { pid: Some(pid), ..Task::default() };
-        let what = What::Hang(Box::new(Hang { task, ..Hang::default() }));
-        Event { at: ms(at), source, historic: false, what }
-    }
-
     fn both() -> Incidents {
         let all = vec![Source::Ebpf, Source::Kmsg];
-        Incidents::new(Witnesses { oom: all.clone(), hang: all })
+        Incidents::new(Witnesses { oom: all })
     }
 
     /// Feeds events at their own times, then waits; returns for each report `(pid, sources, update)`.
@@ -420,7 +396,6 @@ mod tests {
         reports.extend(incidents.due(end));
         let pid = |b: &Body| match b {
             Body::Oom(o) => o.victim.pid.unwrap_or(0),
-            Body::Hang(h) => h.task.pid.unwrap_or(0),
         };
         reports.iter().map(|r| (pid(&r.incident.body), r.incident.sources.len(), r.update)).collect()
     }
@@ -469,14 +444,8 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_source_that_is_down() {
-        let mut incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg], hang: vec![] });
+        let mut incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg] });
         assert_eq!(incidents.take(ms(0), &oom(Source::Kmsg, 0, 7, true)).len(), 1);
-    }
-
-    #[test]
-    fn a_hang_reported_at_every_check_is_one() {
-        let events: Vec<Event> = (0..9).map(|i| hang(Source::Ebpf, i * 120_000, 7)).collect();
-        assert_eq!(run(both(), &events), [(7, 1, false)]);
     }
 
     #[test]

@@ -14,8 +14,10 @@ pub mod counter;
 pub mod derive;
 pub mod events;
 pub mod groups;
+pub mod hangs;
 pub mod incident;
 pub mod judge;
+mod kills;
 pub mod limits;
 pub mod series;
 pub mod speak;
@@ -28,11 +30,12 @@ use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
-use compose::{Draft, Identity, incident_id, kernel, oom, user_kill};
+use compose::{Draft, Identity, hang, incident_id, kernel, oom, user_kill};
 use counter::OomCounter;
 use derive::{Derived, Formula, raw_id};
 use groups::Groups;
-use incident::{Body, Incidents, Report, Witnesses};
+use hangs::{Follow, Hangs};
+use incident::{Incidents, Witnesses};
 use judge::Judge;
 use limits::Rule;
 use series::SeriesTable;
@@ -80,6 +83,8 @@ pub enum Output {
     Mark(KmsgMark),
     /// For the agent's own log.
     Notice(String),
+    /// A hung task whose end is to be watched for.
+    Follow(Box<Follow>),
 }
 
 /// Counters of what happened, for status and health.
@@ -108,6 +113,7 @@ pub struct Engine {
     store: Store,
     judge: Judge,
     incidents: Incidents,
+    hangs: Hangs,
     speaker: Speaker,
     counter: OomCounter,
     processes: Option<ProcTable>,
@@ -129,6 +135,7 @@ impl Engine {
             store: Store::new(settings.history_capacity, now.mono_ns),
             judge: Judge::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
+            hangs: Hangs::default(),
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
             processes: None,
@@ -147,6 +154,13 @@ impl Engine {
         for alert in told {
             for (at, body) in compose::recall::incidents(alert, &self.settings.identity.boot_id, now) {
                 self.incidents.remember(now, at, body);
+            }
+            for told in compose::recall::hangs(alert, &self.settings.identity.boot_id, now) {
+                if told.over {
+                    self.hangs.forget(&told.id);
+                } else {
+                    self.hangs.remember(now, told);
+                }
             }
             if let Some(told_ns) = compose::recall::told_ns(alert, now) {
                 self.speaker.remember(alert.fingerprint.clone(), alert.severity, told_ns);
@@ -169,11 +183,13 @@ impl Engine {
                 for report in self.incidents.due(now) {
                     self.tell(now, &report, &mut drafts);
                 }
+                for report in self.hangs.due(now) {
+                    self.tell_hang(&report, &mut drafts);
+                }
             }
         }
-        for kind in self.incidents.disagreed().collect::<Vec<_>>() {
-            self.count(events::DISAGREEMENTS.name, kind, 1);
-        }
+        self.count_disagreements();
+        out.extend(self.hangs.take_follow().into_iter().map(|task| Output::Follow(Box::new(task))));
         self.judge.stale(now, &self.settings.rules, &self.table, &mut drafts);
         let mut told = Vec::new();
         for draft in drafts {
@@ -188,6 +204,9 @@ impl Engine {
         let mut drafts = Vec::new();
         for report in self.incidents.finish() {
             self.tell(now, &report, &mut drafts);
+        }
+        for report in self.hangs.finish(now) {
+            self.tell_hang(&report, &mut drafts);
         }
         let mut told = Vec::new();
         for draft in drafts {
@@ -204,7 +223,8 @@ impl Engine {
 
     /// When `step` wants to be called at the latest, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        [self.incidents.next_deadline(), self.speaker.next_deadline()].into_iter().flatten().min()
+        let next = [self.incidents.next_deadline(), self.hangs.next_deadline(), self.speaker.next_deadline()];
+        next.into_iter().flatten().min()
     }
 
     fn batch(&mut self, now: Now, batch: &mut Batch, drafts: &mut Vec<Draft>) {
@@ -270,27 +290,17 @@ impl Engine {
         self.judge.observe(now, id, series, &self.settings.rules, &scene, drafts);
     }
 
-    fn count_ooms(&mut self, now: Now, total: u64, drafts: &mut Vec<Draft>) {
-        let blind = self.settings.witnesses.oom.is_empty();
-        if let Some(missing) = self.counter.reading(total, self.incidents.oom_seen(), blind) {
-            self.count(events::OOM_KILLS.name, "", missing);
-            if !blind {
-                self.count(events::DISAGREEMENTS.name, "counter_only", missing);
-            }
-            let (id, groups) = (self.judge.next_id(), self.groups.untold());
-            drafts.push(oom::draft_uncounted(missing, id, now, blind, &groups, self.processes.as_ref()));
-        }
-        if self.counter.agrees() {
-            self.groups.settle();
-        }
-    }
-
     fn event(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>, out: &mut Vec<Output>) {
         match &event.what {
             What::KmsgMark(mark) => self.mark = Some(*mark),
             What::Lost(lost) => self.lost(now, lost, out),
             _ if event.historic => self.tally.historic += 1,
-            What::Oom(_) | What::Hang(_) => {
+            What::Hang(_) | What::HangFacts(_) | What::Released(_) => {
+                for report in self.hangs.take(now, event) {
+                    self.tell_hang(&report, drafts);
+                }
+            }
+            What::Oom(_) => {
                 let before = self.incidents.oom_seen();
                 for report in self.incidents.take(now, event) {
                     self.tell(now, &report, drafts);
@@ -315,36 +325,12 @@ impl Engine {
         }
     }
 
-    /// New victims, for the machine's counter and that of their group.
-    fn count_victims(&mut self, event: &Event, victims: u64) {
-        let What::Oom(oom) = &event.what else { return };
-        if victims > 0 {
-            self.count(events::OOM_KILLS.name, "", victims);
-            let path = oom.victim.cgroup.as_deref().or(oom.oom_memcg.as_deref());
-            if let Some(path) = path {
-                self.groups.told(path, victims);
-            }
-        }
-    }
-
-    fn tell(&mut self, now: Now, report: &Report, drafts: &mut Vec<Draft>) {
-        let id = format!("{}-k", incident_id(self.start.wall_ns, report.incident.number));
-        let identity = &self.settings.identity;
-        let draft = match &report.incident.body {
-            Body::Oom(oom) => {
-                let mut oom = oom.clone();
-                if let Some(table) = &self.processes {
-                    oom::fill_from_table(&mut oom, table);
-                }
-                oom::fill_from_groups(&mut oom, &self.groups, now);
-                oom::draft(report, &oom, id, self.processes.as_ref(), identity)
-            }
-            Body::Hang(hang) => kernel::hang(report, hang, id, identity),
-        };
-        if !report.update && matches!(report.incident.body, Body::Hang(_)) {
-            self.count(draft.metric, "", 1);
-        }
-        drafts.push(draft);
+    fn tell_hang(&mut self, report: &hangs::Report, drafts: &mut Vec<Draft>) {
+        let incident = &report.incident;
+        let new_id = || format!("{}-h", incident_id(self.start.wall_ns, incident.number));
+        let id = incident.id.clone().unwrap_or_else(new_id);
+        self.count(events::HUNG_TASKS.name, "", report.fresh);
+        drafts.push(hang::draft(report, id, &self.settings.identity));
     }
 
     fn count(&mut self, metric: &'static str, label: &str, by: u64) {
@@ -372,7 +358,8 @@ impl Engine {
     /// The mark comes out only when nothing that was read before it is still held back: whoever
     /// stores it may forget everything before it.
     fn pass_mark(&mut self, out: &mut Vec<Output>) {
-        let holding = self.incidents.next_deadline().is_some() || self.speaker.holds_incidents();
+        let holding =
+            self.incidents.next_deadline().is_some() || self.hangs.holds() || self.speaker.holds_incidents();
         if !holding && self.mark != self.marked {
             self.marked = self.mark;
             out.extend(self.mark.map(Output::Mark));

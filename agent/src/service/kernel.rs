@@ -67,7 +67,6 @@ impl Kernel {
             Ok(watch) => {
                 self.kmsg = Some(watch.enriched_by(Arc::clone(host)));
                 self.witnesses.oom.push(Source::Kmsg);
-                self.witnesses.hang.push(Source::Kmsg);
                 self.features.push(Feature::on(
                     NAME,
                     format!("{path}: OOM kills, hung tasks and all kernel-log rules"),
@@ -107,6 +106,7 @@ impl Kernel {
             io_latency_threshold_ms: section.io_latency_threshold_ms,
             max_io_events_per_sec: section.max_io_events_per_sec,
             perf_buffer_pages: section.perf_buffer_pages,
+            ..crate::ebpf::Options::default()
         };
         let (ebpf, reports) = crate::ebpf::Ebpf::load(host.as_ref(), &options);
         self.ebpf = ebpf;
@@ -116,10 +116,8 @@ impl Kernel {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
             match report.state {
                 ProbeState::On { mode } => {
-                    match probe.name {
-                        "oom" => self.witnesses.oom.push(Source::Ebpf),
-                        "hung_task" => self.witnesses.hang.push(Source::Ebpf),
-                        _ => {}
+                    if probe.name == "oom" {
+                        self.witnesses.oom.push(Source::Ebpf);
                     }
                     self.features.push(Feature::on(name, mode));
                 }

@@ -5,7 +5,9 @@
 //! event names.
 
 pub mod catalogue;
+pub mod dstate;
 pub mod enrich;
+pub mod hang_facts;
 pub mod hang_text;
 pub mod killer_text;
 pub mod kmsg;
@@ -13,3 +15,4 @@ pub mod oom_text;
 pub mod record;
 pub mod rules;
 pub mod scan;
+pub mod wait;
