@@ -132,11 +132,14 @@ impl Kernel {
         for report in reports {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
             match report.state {
-                ProbeState::On { mode } => {
+                ProbeState::On { mode, lacks } => {
                     if probe.name == "oom" {
                         self.witnesses.oom.push(Source::Ebpf);
                     }
-                    self.features.push(Feature::on(name, mode));
+                    self.features.push(match lacks {
+                        None => Feature::on(name, mode),
+                        Some((why, remedy)) => Feature::degraded(name, format!("{mode}; {why}"), remedy),
+                    });
                 }
                 ProbeState::Off { reason } => self.features.push(Feature::off(name, reason)),
                 ProbeState::Failed { why, remedy } => {
