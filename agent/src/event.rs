@@ -3,8 +3,11 @@
 //! Nothing behind these types knows which source spoke; a field that a source cannot tell is `None`
 //! and is said to be unknown, never guessed.
 
+mod hang;
+
 use crate::alert::Severity;
 use crate::time::Now;
+pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
 
 /// Who saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +18,8 @@ pub enum Source {
     Kmsg,
     /// A kernel counter that moved.
     Counter,
+    /// The agent's own look at tasks in uninterruptible sleep.
+    Watch,
 }
 
 impl Source {
@@ -24,6 +29,7 @@ impl Source {
             Self::Ebpf => "ebpf",
             Self::Kmsg => "kmsg",
             Self::Counter => "counter",
+            Self::Watch => "dstate",
         }
     }
 }
@@ -48,6 +54,10 @@ pub enum What {
     Oom(Box<Oom>),
     /// A task is stuck in uninterruptible sleep.
     Hang(Box<Hang>),
+    /// More is known of a task that hangs; nobody saw a new hang.
+    HangFacts(Box<Hang>),
+    /// Tasks that hung go on, or are gone.
+    Released(Vec<TaskId>),
     /// A block request took longer than the threshold.
     SlowIo(Box<SlowIo>),
     /// A kernel-log line that a rule names and that is none of the above.
@@ -131,23 +141,6 @@ pub enum Constraint {
     Other(String),
 }
 
-/// A hung task.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Hang {
-    /// The stuck task; `pid` is a thread id.
-    pub task: Task,
-    /// Process that the thread belongs to.
-    pub tgid: Option<u32>,
-    /// How long it has been blocked at least, seconds.
-    pub blocked_secs: Option<u64>,
-    /// Kernel function it waits in.
-    pub wchan: Option<String>,
-    /// First lines of its kernel stack, innermost first.
-    pub stack: Vec<String>,
-    /// The same as return addresses, until somebody names them.
-    pub addresses: Vec<u64>,
-}
-
 /// A block request over the latency threshold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SlowIo {
@@ -210,7 +203,8 @@ impl Oom {
     pub fn rss_kb(&self) -> Option<u64> {
         let parts = [self.anon_rss_kb, self.file_rss_kb, self.shmem_rss_kb];
         let known = parts.iter().any(Option::is_some);
-        if known { Some(parts.iter().flatten().sum()) } else { self.table_rss_kb }
+        let sum = parts.into_iter().flatten().fold(0_u64, u64::saturating_add);
+        if known { Some(sum) } else { self.table_rss_kb }
     }
 
     /// Takes what `other` knows and this one does not.
@@ -253,20 +247,6 @@ impl Oom {
         fill(&mut self.gfp_mask, gfp_mask);
         fill(&mut self.order, order);
         self.count = self.count.max(count);
-    }
-}
-
-impl Hang {
-    /// Takes what `other` knows and this one does not.
-    pub fn absorb(&mut self, other: Self) {
-        let Self { task, tgid, blocked_secs, wchan, stack, addresses: _ } = other;
-        self.task.absorb(task);
-        fill(&mut self.tgid, tgid);
-        self.blocked_secs = self.blocked_secs.max(blocked_secs);
-        fill(&mut self.wchan, wchan);
-        if self.stack.is_empty() {
-            self.stack = stack;
-        }
     }
 }
 

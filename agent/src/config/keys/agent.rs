@@ -109,6 +109,6 @@ section! {
         /// Size of the perf buffer of each CPU, in pages; a ring buffer has the size of all of them together.
         perf_buffer_pages: u32 = 16 => PowerOfTwo(1024);
         /// Seconds in uninterruptible sleep after which a task is reported. 0: not watched.
-        dstate_watch_secs: u64 = 30 => Whole(0, WEEK), later "the watch on uninterruptible sleep";
+        dstate_watch_secs: u64 = 30 => Whole(0, WEEK);
     }
 }
