@@ -54,14 +54,8 @@ pub struct Options {
     pub perf_buffer_pages: u32,
     /// Only this mode, for tests.
     pub only_mode: Option<Mode>,
-    /// Only this transport, for tests.
+    /// Only this transport.
     pub only_transport: Option<Way>,
-}
-
-impl Options {
-    fn allows(&self, mode: Mode) -> bool {
-        self.only_mode.is_none_or(|only| only == mode)
-    }
 }
 
 impl Default for Options {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::features::Feature;
 use super::kernel::Kernel;
-use crate::collect::CollectError;
 use crate::collect::runner::{Health, Runner, Sink};
+use crate::collect::{CollectError, filesystem};
 use crate::config::Config;
 use crate::edge;
 use crate::host::{Host, clock, read_text, state};
@@ -59,26 +59,36 @@ const CAPABILITIES: &[(u32, &str)] = &[
 ];
 
 #[derive(Default)]
-struct Heard(Vec<Health>);
+struct Heard {
+    health: Vec<Health>,
+    /// Mounts that did not answer.
+    dead: Vec<String>,
+}
 
 impl Sink for Heard {
     fn batch(&mut self, batch: Batch) -> Option<Batch> {
+        let is_set = |id| batch.samples.iter().any(|(of, value)| *of == id && *value > 0.0);
+        let stuck =
+            batch.defs.iter().filter(|def| def.metric.name == filesystem::STUCK.name && is_set(def.id));
+        self.dead.extend(stuck.filter_map(|def| def.labels.first()).map(ToString::to_string));
         Some(batch)
     }
 
     fn health(&mut self, health: Health) {
-        self.0.push(health);
+        self.health.push(health);
     }
 }
 
 fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
     let mut heard = Heard::default();
     Runner::new(config, Arc::clone(host), Vec::new(), clock::now()).pass(&mut clock::now, &mut heard);
-    let told = heard.0.into_iter().map(|health| {
+    let Heard { health, dead } = heard;
+    let told = health.into_iter().map(|health| {
         let name = format!("collector.{}", health.collector);
         match health.result {
+            Ok(()) if health.collector == "filesystem" && !dead.is_empty() => dead_mounts(name, &dead),
             Ok(()) => Feature::on(name, "reads everything"),
-            Err(error @ CollectError::Absent { .. }) => Feature::off(name, error.to_string()),
+            Err(CollectError::Absent { path }) => absent(name, &path, config, host.as_ref()),
             Err(error @ CollectError::Denied { needs, .. }) => {
                 Feature::degraded(name, error.to_string(), format!("give the agent {needs}"))
             }
@@ -94,6 +104,36 @@ fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
         .filter(|entry| !crate::collect::enabled(config).any(|e| e.name == entry.name))
         .map(|entry| Feature::off(format!("collector.{}", entry.name), "switched off in [collector]"));
     told.chain(switched_off).collect()
+}
+
+/// What is not there: because it is looked for in the wrong place, or because the kernel has none.
+fn absent(name: String, path: &str, config: &Config, host: &dyn Host) -> Feature {
+    let roots = [
+        ("/proc", "/proc/stat", "agent.proc_root", &config.agent.proc_root),
+        ("/sys", "/sys/kernel", "agent.sys_root", &config.agent.sys_root),
+    ];
+    for (below, sure, key, root) in roots {
+        if path.starts_with(below) && !there(host, sure) {
+            let reason = format!("{path} does not exist: {} is no {below}", root.display());
+            let remedy = format!("mount {below} there, or set {key} to where the host's is");
+            return Feature::broken(name, reason, remedy);
+        }
+    }
+    let remedy = match name.as_str() {
+        "collector.pressure" => "a kernel from 4.20 on with CONFIG_PSI, started with psi=1",
+        _ => "nothing short of another kernel",
+    };
+    Feature::broken(name, format!("{path} does not exist on this host"), remedy)
+}
+
+fn there(host: &dyn Host, path: &str) -> bool {
+    host.open(path).is_ok() || host.list(path, &mut |_| ()).is_ok()
+}
+
+fn dead_mounts(name: String, dead: &[String]) -> Feature {
+    let reason = format!("reads everything but what does not answer: {}", dead.join(", "));
+    let remedy = "mend or unmount it (`umount -l`), or name it in collector.exclude_mountpoints";
+    Feature::degraded(name, reason, remedy)
 }
 
 fn channels(config: &Config) -> Vec<Feature> {
@@ -149,5 +189,41 @@ fn data_dir(path: &Path) -> Feature {
             format!("{path} cannot be written: {error}; alerts wait in memory only"),
             "create it for the agent's user, or set agent.data_dir",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fixture::FixtureHost;
+
+    /// How a collector stands on a host.
+    fn check(host: &str, config: &Config, name: &str, state: &str, reason: &str, remedy: &str) {
+        let host: Arc<dyn Host> = Arc::new(FixtureHost::parse(host).expect("valid"));
+        let features = collectors(config, &host);
+        let feature = features.iter().find(|f| f.name == name).expect(name);
+        assert_eq!(feature.state.name(), state, "{feature:?}");
+        assert!(feature.reason.contains(reason), "{feature:?}");
+        assert!(feature.remedy.as_deref().unwrap_or("").contains(remedy), "{feature:?}");
+    }
+
+    #[test]
+    fn what_a_collector_lacks_has_a_remedy() {
+        const MOUNTS: &str = "//- /proc/1/mountinfo\n1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            2 1 0:9 / /mnt/nfs rw - nfs4 far:/x rw\n//- statvfs / total=10 free=5 avail=5 inodes=0 ifree=0\n";
+        let stat = "//- /proc/stat\ncpu 1 2 3 4 5 6 7 8 9 10\n";
+        let dead = format!("{MOUNTS}//- statvfs /mnt/nfs hang\n");
+        let alive = format!("{MOUNTS}//- statvfs /mnt/nfs total=10 free=5 avail=5 inodes=0 ifree=0\n");
+        let plain = Config::default();
+        check(&alive, &plain, "collector.filesystem", "on", "everything", "");
+        check(&dead, &plain, "collector.filesystem", "degraded", "does not answer: /mnt/nfs", "umount -l");
+        check(stat, &plain, "collector.load", "off", "/proc/loadavg does not exist", "another kernel");
+        check(stat, &plain, "collector.pressure", "off", "does not exist on this host", "CONFIG_PSI");
+        let mut moved = Config::default();
+        moved.agent.proc_root = "/host/proc".into();
+        check("", &moved, "collector.load", "off", "/host/proc is no /proc", "agent.proc_root");
+        let mut without = Config::default();
+        without.collector.disabled = vec!["cpu".into()];
+        check(stat, &without, "collector.cpu", "off", "switched off", "");
     }
 }

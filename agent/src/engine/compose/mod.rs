@@ -5,6 +5,7 @@ pub mod hang;
 pub mod kernel;
 pub mod oom;
 pub mod recall;
+pub mod user_kill;
 
 use std::collections::BTreeMap;
 
