@@ -4,6 +4,7 @@
 //! (`bytemuck::Pod` refuses it at compile time) and sizes asserted below.
 #![no_std]
 
+pub mod hardware;
 pub mod hist;
 pub mod limits;
 pub mod names;
@@ -23,6 +24,8 @@ pub enum RecordKind {
     Hang = 2,
     /// [`IoRecord`].
     Io = 3,
+    /// [`HardwareRecord`](hardware::HardwareRecord).
+    Hardware = 16,
 }
 
 impl RecordKind {
@@ -32,6 +35,7 @@ impl RecordKind {
             1 => Some(Self::Oom),
             2 => Some(Self::Hang),
             3 => Some(Self::Io),
+            16 => Some(Self::Hardware),
             _ => None,
         }
     }

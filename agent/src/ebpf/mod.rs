@@ -7,6 +7,7 @@ mod attach;
 pub mod decode;
 pub mod devices;
 pub mod format;
+pub mod hardware;
 pub mod hist;
 mod object;
 pub mod percentile;

@@ -13,6 +13,7 @@ pub mod condition;
 pub mod counter;
 pub mod derive;
 pub mod events;
+pub mod faults;
 pub mod incident;
 pub mod judge;
 pub mod limits;
@@ -30,6 +31,7 @@ use crate::time::{Now, SECOND};
 use compose::{Draft, Identity, incident_id, kernel, oom};
 use counter::OomCounter;
 use derive::{Derived, Formula, raw_id};
+use faults::Faults;
 use incident::{Body, Incidents, Report, Witnesses};
 use judge::Judge;
 use limits::Rule;
@@ -106,6 +108,7 @@ pub struct Engine {
     store: Store,
     judge: Judge,
     incidents: Incidents,
+    faults: Faults,
     speaker: Speaker,
     counter: OomCounter,
     processes: Option<ProcTable>,
@@ -126,6 +129,7 @@ impl Engine {
             store: Store::new(settings.history_capacity, now.mono_ns),
             judge: Judge::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
+            faults: Faults::new(now.wall_ns),
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
             processes: None,
@@ -160,6 +164,7 @@ impl Engine {
                 for report in self.incidents.due(now) {
                     self.tell(&report, &mut drafts);
                 }
+                self.faults.due(now, &mut drafts);
             }
         }
         self.judge.stale(now, &self.settings.rules, &self.table, &mut drafts);
@@ -177,6 +182,7 @@ impl Engine {
         for report in self.incidents.finish() {
             self.tell(&report, &mut drafts);
         }
+        self.faults.finish(&mut drafts);
         let mut told = Vec::new();
         for draft in drafts {
             self.speaker.say(now, draft, &mut told);
@@ -192,7 +198,9 @@ impl Engine {
 
     /// When `step` wants to be called at the latest, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        [self.incidents.next_deadline(), self.speaker.next_deadline()].into_iter().flatten().min()
+        [self.incidents.next_deadline(), self.faults.next_deadline(), self.speaker.next_deadline()]
+            .into_iter()
+            .flatten().min()
     }
 
     fn batch(&mut self, now: Now, batch: &mut Batch, drafts: &mut Vec<Draft>) {
@@ -281,8 +289,14 @@ impl Engine {
             }
             What::Log(found) => {
                 self.count(events::LOG_EVENTS.name, &found.rule, 1);
-                let id = self.judge.next_id();
-                drafts.push(kernel::log(event, found, id));
+                if !self.faults.take(now, event, drafts) {
+                    let id = self.judge.next_id();
+                    drafts.push(kernel::log(event, found, id));
+                }
+            }
+            What::Hardware(report) => {
+                self.count(events::HARDWARE.name, report.rule, 1);
+                self.faults.take(now, event, drafts);
             }
         }
     }
@@ -331,7 +345,8 @@ impl Engine {
     /// The mark comes out only when nothing that was read before it is still held back: whoever
     /// stores it may forget everything before it.
     fn pass_mark(&mut self, out: &mut Vec<Output>) {
-        let holding = self.incidents.next_deadline().is_some() || self.speaker.holds_incidents();
+        let waiting = self.incidents.next_deadline().or(self.faults.next_deadline());
+        let holding = waiting.is_some() || self.speaker.holds_incidents();
         if !holding && self.mark != self.marked {
             self.marked = self.mark;
             out.extend(self.mark.map(Output::Mark));

@@ -26,7 +26,7 @@ pub fn enrich(host: &dyn Host, event: &mut Event) {
         What::Oom(oom) => fill_oom(host, oom),
         What::Hang(hang) => fill_hang(host, hang),
         What::SlowIo(io) => process(host, &mut io.issuer),
-        What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {}
+        What::Log(_) | What::Hardware(_) | What::Lost(_) | What::KmsgMark(_) => {}
     }
 }
 
