@@ -8,6 +8,8 @@ pub mod hardware;
 pub mod hist;
 pub mod limits;
 pub mod names;
+pub mod remote;
+pub mod wait;
 
 use bytemuck::{Pod, Zeroable};
 

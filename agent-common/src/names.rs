@@ -21,3 +21,16 @@ pub const HUNG_TASK: &str = "hung_task";
 pub const IO_ISSUE: &str = "io_issue";
 /// Program on `block:block_rq_complete`.
 pub const IO_COMPLETE: &str = "io_complete";
+
+/// LRU map of [`Counts`](crate::remote::Counts) by [`Remote`](crate::remote::Remote).
+pub const REMOTES: &str = "REMOTES";
+/// Array of one [`Counts`](crate::remote::Counts): those of all remotes.
+pub const REMOTE_TOTALS: &str = "REMOTE_TOTALS";
+/// Slots of threads in direct reclaim, and their histograms.
+pub const RECLAIM: [&str; 2] = ["RECLAIM_STARTS", "RECLAIM_WAITS"];
+/// Slots of threads in reclaim for the limit of a control group, and their histograms.
+pub const CGROUP_RECLAIM: [&str; 2] = ["MEMCG_STARTS", "MEMCG_WAITS"];
+/// Slots of threads in compaction, and their histograms.
+pub const COMPACTION: [&str; 2] = ["COMPACT_STARTS", "COMPACT_WAITS"];
+/// Slots of threads that wait for a processor, and their histograms.
+pub const RUN_QUEUE: [&str; 2] = ["RUN_STARTS", "RUN_WAITS"];

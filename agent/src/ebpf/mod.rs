@@ -15,8 +15,10 @@ pub mod probes;
 pub mod remedy;
 mod stats;
 mod sys;
+pub mod remotes;
 pub mod tracefs;
 pub mod transport;
+pub mod waits;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -49,6 +51,18 @@ pub struct Options {
     pub hung_task: bool,
     /// Probe on block requests.
     pub block_io: bool,
+    /// Probes on reports of faulty hardware.
+    pub ras: bool,
+    /// Probe on adapters that do not send.
+    pub net_tx_timeout: bool,
+    /// Probe on trip points of temperatures.
+    pub thermal: bool,
+    /// Probe on TCP retransmits and resets.
+    pub tcp: bool,
+    /// Probes on reclaim and compaction.
+    pub memory_stalls: bool,
+    /// Probe on waits for a processor.
+    pub run_queue: bool,
     /// Latency from which on a request is an event, milliseconds.
     pub io_latency_threshold_ms: u64,
     /// Such events per second at most.
@@ -64,6 +78,12 @@ impl Default for Options {
             oom: true,
             hung_task: true,
             block_io: true,
+            ras: true,
+            net_tx_timeout: true,
+            thermal: true,
+            tcp: true,
+            memory_stalls: true,
+            run_queue: false,
             io_latency_threshold_ms: 500,
             max_io_events_per_sec: 20,
             perf_buffer_pages: 16,
