@@ -162,12 +162,20 @@ pub enum Stat {
     HistFull = 3,
     /// Issues that could not be remembered.
     StartsFull = 4,
+    /// Waits whose beginning was not seen, or whose slot another thread took.
+    WaitUnmatched = 5,
 }
 
 impl Stat {
     /// All counters, in the order of their places.
-    pub const ALL: [Self; 5] =
-        [Self::OutputLost, Self::IoRateLimited, Self::IoUnmatched, Self::HistFull, Self::StartsFull];
+    pub const ALL: [Self; 6] = [
+        Self::OutputLost,
+        Self::IoRateLimited,
+        Self::IoUnmatched,
+        Self::HistFull,
+        Self::StartsFull,
+        Self::WaitUnmatched,
+    ];
 
     /// Label value on metrics, and the reason in reports of loss.
     pub const fn name(self) -> &'static str {
@@ -177,6 +185,7 @@ impl Stat {
             Self::IoUnmatched => "io_unmatched",
             Self::HistFull => "histogram_map_full",
             Self::StartsFull => "in_flight_map_full",
+            Self::WaitUnmatched => "wait_unmatched",
         }
     }
 }

@@ -45,9 +45,7 @@ pub fn decode(
     let what = match kind {
         RecordKind::Oom => What::Oom(Box::new(oom(&record(bytes, header)?))),
         RecordKind::Hang => What::Hang(Box::new(hang(&record(bytes, header)?))),
-        RecordKind::Hardware => {
-            What::Hardware(Box::new(super::hardware::report(&record(bytes, header)?)?))
-        }
+        RecordKind::Hardware => What::Hardware(Box::new(super::hardware::report(&record(bytes, header)?)?)),
         RecordKind::Io => What::SlowIo(Box::new(slow_io(&record(bytes, header)?, threshold_ms, device))),
     };
     Ok(Event { at: now.at_mono(header.at_ns), source: Source::Ebpf, historic: false, what })

@@ -255,9 +255,12 @@ fn thermal_trip(told: &Told<'_>) -> Hardware {
         Some(0) => ("thermal_throttle", "active", None, "a fan is switched on"),
         Some(1) => ("thermal_throttle", "passive", Some(Warn), "it is too hot, and the machine runs slower"),
         Some(2) => ("thermal_critical", "hot", Some(Critical), "a temperature is close to critical"),
-        Some(3) => {
-            ("thermal_critical", "critical", Some(Emergency), "a temperature is critical; the machine shuts down")
-        }
+        Some(3) => (
+            "thermal_critical",
+            "critical",
+            Some(Emergency),
+            "a temperature is critical; the machine shuts down",
+        ),
         _ => ("thermal_throttle", "unknown", Some(Warn), "a temperature passed a limit"),
     };
     let zone = told.signed(0).map(|n| format!("thermal_zone{n}"));

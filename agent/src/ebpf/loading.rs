@@ -16,9 +16,11 @@ use super::hist::HistMap;
 use super::object::{Loader, Sizes};
 use super::probes::{Constant, Mode, PROBES, Probe, ProbeReport, ProbeState};
 use super::remedy::{Circumstances, Failure, Step, explain, refusal};
+use super::remotes::RemoteMaps;
 use super::stats::{Counts, Stats};
 use super::tracefs::{Tracefs, TracefsError};
 use super::transport::{self, PerfBuffers, Ring, Transport, Way};
+use super::waits::WaitMap;
 use super::{Ebpf, Options};
 use crate::host::{Host, HostFile, read_text};
 use crate::time::MILLI;
@@ -42,8 +44,24 @@ struct Plan {
 /// Why a mode is out, and what to do.
 struct Obstacle {
     mode: Mode,
+    /// The kernel has no such tracepoint.
+    absent: bool,
     why: String,
     remedy: String,
+}
+
+/// Why a tracepoint cannot be had, and what to do.
+#[derive(Clone)]
+struct Gap {
+    absent: bool,
+    why: String,
+    remedy: String,
+}
+
+impl Gap {
+    fn new(why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { absent: false, why: why.into(), remedy: remedy.into() }
+    }
 }
 
 /// A probe that is wanted.
@@ -51,6 +69,19 @@ struct Candidate {
     probe: &'static Probe,
     plans: Vec<Plan>,
     obstacles: Vec<Obstacle>,
+}
+
+impl Candidate {
+    /// Many a machine has no memory controller that reports, and many a kernel not its tracepoint.
+    fn hopeless(&self) -> ProbeState {
+        match self.obstacles.iter().find(|obstacle| obstacle.absent) {
+            Some(_) if self.probe.rare => {
+                let hook = self.probe.classic.first().map(|hook| format!("{}:{}", hook.category, hook.event));
+                ProbeState::Off { reason: format!("this kernel has no {}", hook.unwrap_or_default()) }
+            }
+            _ => failed(&self.obstacles),
+        }
+    }
 }
 
 /// Probes leave `alive` as they fail.
@@ -94,7 +125,7 @@ impl<'a> Loading<'a> {
             if (probe.wanted)(self.options) {
                 self.alive.push(Candidate { probe, plans: Vec::new(), obstacles: Vec::new() });
             } else {
-                let reason = format!("switched off by ebpf.{} = false", probe.name);
+                let reason = format!("switched off by ebpf.{} = false", probe.key);
                 self.states.push((probe, ProbeState::Off { reason }));
             }
         }
@@ -116,29 +147,32 @@ impl<'a> Loading<'a> {
                 };
                 match points {
                     Ok(points) => candidate.plans.push(Plan { mode, points }),
-                    Err((why, remedy)) => candidate.obstacles.push(Obstacle { mode, why, remedy }),
+                    Err(Gap { absent, why, remedy }) => {
+                        candidate.obstacles.push(Obstacle { mode, absent, why, remedy });
+                    }
                 }
             }
         }
         self.alive = alive;
     }
 
-    fn open_btf(&self, alive: &[Candidate]) -> Result<Btf<Box<dyn HostFile>>, (String, String)> {
+    fn open_btf(&self, alive: &[Candidate]) -> Result<Btf<Box<dyn HostFile>>, Gap> {
         let names: Vec<String> = alive.iter().flat_map(|c| c.probe.btf.names()).collect();
         let file = self.host.open(BTF).map_err(|error| no_btf(&error))?;
         Btf::parse(file, names.iter().map(String::as_str)).map_err(|error| {
-            (format!("{BTF} is not usable: {error}"), "please report it with `uname -r`".to_owned())
+            Gap::new(format!("{BTF} is not usable: {error}"), "please report it with `uname -r`")
         })
     }
 
     fn find_types(
         &mut self,
-        btf: &mut Result<Btf<Box<dyn HostFile>>, (String, String)>,
+        btf: &mut Result<Btf<Box<dyn HostFile>>, Gap>,
         probe: &Probe,
-    ) -> Result<Vec<Point>, (String, String)> {
+    ) -> Result<Vec<Point>, Gap> {
         let btf = btf.as_mut().map_err(|obstacle| obstacle.clone())?;
-        let facts = probe.btf.facts(btf).map_err(|gap| {
-            (format!("{BTF} does not serve: {gap}"), "nothing short of another kernel".to_owned())
+        let facts = probe.btf.facts(btf).map_err(|gap| Gap {
+            absent: gap.is_no_tracepoint(),
+            ..Gap::new(format!("{BTF} does not serve: {gap}"), "nothing short of another kernel")
         })?;
         self.constants.extend(facts.constants);
         let hooks = probe.btf.hooks.iter().zip(facts.tracepoints);
@@ -149,8 +183,11 @@ impl<'a> Loading<'a> {
         &mut self,
         tracefs: &Result<Tracefs, TracefsError>,
         probe: &'static Probe,
-    ) -> Result<Vec<Point>, (String, String)> {
-        let told = |error: &TracefsError| (error.to_string(), error.remedy().to_owned());
+    ) -> Result<Vec<Point>, Gap> {
+        let told = |error: &TracefsError| Gap {
+            absent: matches!(error, TracefsError::NoTracepoint { .. }),
+            ..Gap::new(error.to_string(), error.remedy())
+        };
         let tracefs = tracefs.as_ref().map_err(told)?;
         let mut points = Vec::new();
         for hook in probe.classic {
@@ -160,7 +197,7 @@ impl<'a> Loading<'a> {
                 .map_err(|error| {
                     let why =
                         format!("the format file of {}:{} is not usable: {error}", hook.category, hook.event);
-                    (why, "please report it with that file and `uname -r`".to_owned())
+                    Gap::new(why, "please report it with that file and `uname -r`")
                 })?;
             self.constants.extend(constants);
             points.push(Point { program: hook.program, target: format.id });
@@ -172,7 +209,7 @@ impl<'a> Loading<'a> {
     fn drop_hopeless(&mut self) {
         for candidate in std::mem::take(&mut self.alive) {
             if candidate.plans.is_empty() {
-                self.states.push((candidate.probe, failed(&candidate.obstacles)));
+                self.states.push((candidate.probe, candidate.hopeless()));
             } else {
                 self.alive.push(candidate);
             }
@@ -210,6 +247,8 @@ impl<'a> Loading<'a> {
             _attached: attached,
             stats: Arc::new(stats),
             histograms: take(&mut loader, names::HIST, HistMap::new).ok(),
+            remotes: take_remotes(&mut loader),
+            waits: take_waits(&mut loader),
             threshold_ms: self.options.io_latency_threshold_ms as f64,
             lost: 0,
             reported: Counts::default(),
@@ -285,7 +324,7 @@ impl<'a> Loading<'a> {
                     }
                     Err(failure) => {
                         let (why, remedy) = explain(&failure, &self.around);
-                        obstacles.push(Obstacle { mode: plan.mode, why, remedy });
+                        obstacles.push(Obstacle { mode: plan.mode, absent: false, why, remedy });
                     }
                 }
             }
@@ -308,6 +347,7 @@ impl<'a> Loading<'a> {
             Constant::new("IO_THRESHOLD_NS", threshold.to_ne_bytes()),
             Constant::new("IO_MAX_PER_SECOND", max_io_events_per_sec.to_ne_bytes()),
             Constant::new("HIST_SHARD_MASK", (sizes.shards - 1).to_ne_bytes()),
+            Constant::new("WAIT_SHARD_MASK", (sizes.shards - 1).to_ne_bytes()),
             Constant::new("USE_RING", [u8::from(way == Way::Ring)]),
             Constant::new("PAGE_KB_SHIFT", [page_kb_shift]),
         ]);
@@ -401,17 +441,32 @@ fn attach_all(loader: &Loader, plan: &Plan, cpu: u32) -> Result<Vec<Attachment>,
 }
 
 /// Why there is no BTF, and what to do.
-fn no_btf(error: &io::Error) -> (String, String) {
+fn no_btf(error: &io::Error) -> Gap {
     match error.kind() {
-        io::ErrorKind::NotFound => (
+        io::ErrorKind::NotFound => Gap::new(
             format!("this kernel does not describe its types ({BTF} does not exist)"),
-            "a kernel with CONFIG_DEBUG_INFO_BTF".to_owned(),
+            "a kernel with CONFIG_DEBUG_INFO_BTF",
         ),
         io::ErrorKind::PermissionDenied => {
-            (format!("{BTF} may not be read"), "give the agent CAP_DAC_READ_SEARCH".to_owned())
+            Gap::new(format!("{BTF} may not be read"), "give the agent CAP_DAC_READ_SEARCH")
         }
-        _ => (format!("{BTF} cannot be read: {error}"), "see the error".to_owned()),
+        _ => Gap::new(format!("{BTF} cannot be read: {error}"), "see the error"),
     }
+}
+
+/// The maps of TCP trouble, where that probe runs.
+fn take_remotes(loader: &mut Loader) -> Option<RemoteMaps> {
+    let (remotes, totals) = (loader.take_map(names::REMOTES)?, loader.take_map(names::REMOTE_TOTALS)?);
+    RemoteMaps::new(remotes, totals).ok()
+}
+
+/// The histograms of the waits that are measured.
+fn take_waits(loader: &mut Loader) -> Vec<(&'static str, WaitMap)> {
+    let kinds = PROBES.iter().filter_map(|probe| {
+        let name = probe.maps.iter().find(|map| map.ends_with("_WAITS"))?;
+        Some((probe.name, take(loader, name, WaitMap::new).ok()?))
+    });
+    kinds.collect()
 }
 
 /// Takes a map out of the loader as what it is.

@@ -15,9 +15,9 @@ mod object;
 pub mod percentile;
 pub mod probes;
 pub mod remedy;
+pub mod remotes;
 mod stats;
 mod sys;
-pub mod remotes;
 pub mod tracefs;
 pub mod transport;
 pub mod waits;
@@ -33,8 +33,10 @@ use self::decode::{DeviceName, decode};
 use self::hist::{EbpfCollector, HistMap, Skip};
 use self::loading::Loading;
 use self::probes::{Mode, ProbeReport};
+use self::remotes::{RemoteMaps, TcpCollector};
 use self::stats::{Counts, Stats, loses};
 use self::transport::{Record, Transport, Way};
+use self::waits::{WaitCollector, WaitMap};
 use crate::event::{Event, Lost, Source, What};
 use crate::host::Host;
 use crate::time::Now;
@@ -106,6 +108,8 @@ pub struct Ebpf {
     _attached: Vec<Attachment>,
     stats: Arc<Stats>,
     histograms: Option<HistMap>,
+    remotes: Option<RemoteMaps>,
+    waits: Vec<(&'static str, WaitMap)>,
     map_bytes: u64,
     threshold_ms: f64,
     /// Lost by the transport's own count; kernels before 5.1 do not tell the program.
@@ -154,6 +158,17 @@ impl Ebpf {
     /// The collector of histograms and counters, once. Devices that `skip` names get no series.
     pub fn collector(&mut self, skip: Skip) -> EbpfCollector {
         EbpfCollector::new(self.histograms.take(), Arc::clone(&self.stats), self.map_bytes, skip)
+    }
+
+    /// The collector of TCP trouble, once, if that is counted.
+    pub fn tcp_collector(&mut self) -> Option<TcpCollector> {
+        self.remotes.take().map(TcpCollector::new)
+    }
+
+    /// The collector of waits, once, if any are measured.
+    pub fn wait_collector(&mut self) -> Option<WaitCollector> {
+        let waits = std::mem::take(&mut self.waits);
+        (!waits.is_empty()).then(|| WaitCollector::new(waits))
     }
 
     /// Memory of maps and buffers, bytes; not part of the resident memory.

@@ -110,7 +110,8 @@ impl Ranking {
             }
         }
         // Total and remotes are not read at one moment: what is credited early is not taken back here.
-        let rest = self.total.counts.iter().zip(self.credited.counts).map(|(all, own)| all.saturating_sub(own));
+        let rest =
+            self.total.counts.iter().zip(self.credited.counts).map(|(all, own)| all.saturating_sub(own));
         self.other.counts.iter_mut().zip(rest).for_each(|(other, rest)| *other = rest.max(*other));
     }
 

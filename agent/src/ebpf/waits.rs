@@ -7,7 +7,7 @@ use aya::maps::{Array, Map, MapData, MapError};
 use super::percentile::{Buckets, between, summarize};
 use crate::collect::{CollectError, Collector};
 use crate::host::Host;
-use crate::metric::{Metric, metrics};
+use crate::metric::metrics;
 use crate::sample::Samples;
 use crate::time::{MILLI, SECOND};
 
@@ -77,7 +77,8 @@ impl Series {
         out.put(&WAITS, labels, self.count as f64);
         out.put(&TIME, labels, self.sum_ns as f64 / SECOND as f64);
         let now = out.at().mono_ns;
-        let (at, sum_ns, longest) = self.previous.replace((now, self.sum_ns, self.max_ns)).unwrap_or_default();
+        let (at, sum_ns, longest) =
+            self.previous.replace((now, self.sum_ns, self.max_ns)).unwrap_or_default();
         if at > 0 && now > at {
             let share = self.sum_ns.saturating_sub(sum_ns) as f64 / (now - at) as f64;
             out.put(&SHARE, labels, share * 100.0);

@@ -137,7 +137,9 @@ impl Fault {
             }
             What::Log(found) => match self.reports.first() {
                 Some(report) => agree(report, found),
-                None => self.log.as_ref().is_some_and(|log| log.rule == found.rule && log.fields == found.fields),
+                None => {
+                    self.log.as_ref().is_some_and(|log| log.rule == found.rule && log.fields == found.fields)
+                }
             },
             _ => false,
         }

@@ -85,16 +85,17 @@ fn many_witnesses_make_one_alert() {
 fn what_contradicts_is_another_fault() {
     let two = ["warn [ebpf] m: by mce:mce_record", "warn [ebpf] m: by mce:mce_record"];
     check(&[mce(0, "CE", "1"), mce(1, "CE", "2")], &two);
-    let other = ["warn [ebpf] m: by ras:mc_event", "critical [kmsg] m: EDAC MC0: 1 UE memory read error on A1"];
+    let other =
+        ["warn [ebpf] m: by ras:mc_event", "critical [kmsg] m: EDAC MC0: 1 UE memory read error on A1"];
     check(&[edac(0, "CE"), edac_line(1, "UE")], &other);
-    check(&[edac(0, "CE"), edac_line(20_000, "CE")], &[
-        "warn [ebpf] m: by ras:mc_event",
-        "critical [kmsg] m: EDAC MC0: 1 CE memory read error on A1",
-    ]);
-    check(&[mce(0, "CE", "1"), aer(1, "0000:01:00.0")], &[
-        "warn [ebpf] m: by mce:mce_record",
-        "warn [ebpf] m: by ras:aer_event",
-    ]);
+    check(
+        &[edac(0, "CE"), edac_line(20_000, "CE")],
+        &["warn [ebpf] m: by ras:mc_event", "critical [kmsg] m: EDAC MC0: 1 CE memory read error on A1"],
+    );
+    check(
+        &[mce(0, "CE", "1"), aer(1, "0000:01:00.0")],
+        &["warn [ebpf] m: by mce:mce_record", "warn [ebpf] m: by ras:aer_event"],
+    );
 }
 
 #[test]
@@ -103,10 +104,10 @@ fn a_port_that_reports_for_a_device_is_no_other_fault() {
     let port = log(1, "pcie_error", line, &[("device", "0000:00:1c.0")]);
     let device = log(2, "pcie_error", "nvme 0000:03:00.0: PCIe Bus Error", &[("device", "0000:03:00.0")]);
     let other = log(3, "pcie_error", "nvme 0000:04:00.0: PCIe Bus Error", &[("device", "0000:04:00.0")]);
-    check(&[aer(0, "0000:03:00.0"), port, device, other], &[
-        "warn [ebpf kmsg] m: by ras:aer_event",
-        "critical [kmsg] m: nvme 0000:04:00.0: PCIe Bus Error",
-    ]);
+    check(
+        &[aer(0, "0000:03:00.0"), port, device, other],
+        &["warn [ebpf kmsg] m: by ras:aer_event", "critical [kmsg] m: nvme 0000:04:00.0: PCIe Bus Error"],
+    );
 }
 
 #[test]

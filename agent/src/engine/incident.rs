@@ -97,7 +97,9 @@ impl Incidents {
         let body = match &event.what {
             What::Oom(oom) => Body::Oom(oom.clone()),
             What::Hang(hang) => Body::Hang(hang.clone()),
-            What::SlowIo(_) | What::Log(_) | What::Hardware(_) | What::Lost(_) | What::KmsgMark(_) => return Vec::new(),
+            What::SlowIo(_) | What::Log(_) | What::Hardware(_) | What::Lost(_) | What::KmsgMark(_) => {
+                return Vec::new();
+            }
         };
         let mut reports = Vec::new();
         if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {

@@ -200,7 +200,8 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<u64> {
         [self.incidents.next_deadline(), self.faults.next_deadline(), self.speaker.next_deadline()]
             .into_iter()
-            .flatten().min()
+            .flatten()
+            .min()
     }
 
     fn batch(&mut self, now: Now, batch: &mut Batch, drafts: &mut Vec<Draft>) {

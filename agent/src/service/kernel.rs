@@ -170,7 +170,12 @@ impl Kernel {
         let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
         let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
         let collector = ebpf.collector(Box::new(move |device| skip.matches(device)));
-        vec![("ebpf", pace, Box::new(collector))]
+        let mut items: Vec<Item> = vec![("ebpf", pace, Box::new(collector))];
+        let network = std::time::Duration::from_secs(config.collector.network_interval_secs);
+        let cpu = std::time::Duration::from_secs(config.collector.cpu_interval_secs);
+        items.extend(ebpf.tcp_collector().map(|tcp| -> Item { ("ebpf_tcp", network, Box::new(tcp)) }));
+        items.extend(ebpf.wait_collector().map(|waits| -> Item { ("ebpf_waits", cpu, Box::new(waits)) }));
+        items
     }
 
     /// Collectors that the sources bring along: none without eBPF.

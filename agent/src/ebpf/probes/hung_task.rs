@@ -6,6 +6,7 @@ use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs,
 
 pub(super) const PROBE: Probe = Probe {
     name: "hung_task",
+    key: "hung_task",
     classic: &[Hook {
         program: names::HUNG_TASK,
         category: "sched",
@@ -31,6 +32,7 @@ pub(super) const PROBE: Probe = Probe {
     // The kernel stack: `bpf_get_task_stack` wants a task that the verifier knows to be one.
     prefers: Mode::Btf,
     maps: &[],
+    rare: false,
     fallback: "hung tasks are read from the kernel log (/dev/kmsg), which falls silent after \
                kernel.hung_task_warnings reports",
     wanted: |options| options.hung_task,
