@@ -14,7 +14,7 @@ use lab::{FreezableFs, LoopDevice, MemoryCgroup, Sysctl, alone, ready, skip, wai
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sysops_agent::collect::Collector;
 use sysops_agent::ebpf::devices::Devices;
-use sysops_agent::ebpf::probes::{Mode, ProbeState};
+use sysops_agent::ebpf::probes::{Mode, PROBES, ProbeState};
 use sysops_agent::ebpf::transport::Way;
 use sysops_agent::ebpf::{Ebpf, Options};
 use sysops_agent::event::{Event, Lost, Oom, SlowIo, Source, What};
@@ -23,12 +23,18 @@ use sysops_agent::host::live::LiveHost;
 use sysops_agent::sample::Samples;
 use sysops_agent::time::SECOND;
 
-/// Only one probe.
-fn only(name: &str) -> Options {
+/// Only the probes of one key.
+fn only(key: &str) -> Options {
     Options {
-        oom: name == "oom",
-        hung_task: name == "hung_task",
-        block_io: name == "block_io",
+        oom: key == "oom",
+        hung_task: key == "hung_task",
+        block_io: key == "block_io",
+        ras: key == "ras",
+        net_tx_timeout: key == "net_tx_timeout",
+        thermal: key == "thermal",
+        tcp: key == "tcp",
+        memory_stalls: key == "memory_stalls",
+        run_queue: key == "run_queue",
         ..Options::default()
     }
 }
@@ -119,11 +125,11 @@ fn what_is_switched_off_is_not_loaded() {
     }
     let (ebpf, reports) = Ebpf::load(&LiveHost::default(), &only("nothing"));
     assert!(ebpf.is_none());
-    assert_eq!(reports.len(), 3);
+    assert_eq!(reports.len(), PROBES.len());
     assert!(
         reports
             .iter()
-            .all(|r| matches!(&r.state, ProbeState::Off { reason } if reason.contains(r.probe.name)))
+            .all(|r| matches!(&r.state, ProbeState::Off { reason } if reason.contains(r.probe.key)))
     );
     let Some(oom) = load(&only("oom")) else { return };
     let Some(all) = load(&Options::default()) else { return };
@@ -338,7 +344,7 @@ fn a_missing_right_degrades_with_a_remedy() {
 
 fn every_probe_fails_with_a_remedy() {
     let (ebpf, reports) = Ebpf::load(&LiveHost::default(), &Options::default());
-    assert!(ebpf.is_none() && reports.len() == 3);
+    assert!(ebpf.is_none() && reports.len() == PROBES.len());
     for report in reports {
         let ProbeState::Failed { why, remedy } = report.state else { panic!("{:?}", report.state) };
         println!("{}: {why}; {remedy}; {}", report.probe.name, report.probe.fallback);

@@ -43,6 +43,7 @@ use crate::time::Now;
 
 /// The keys of `[ebpf]` that concern loading.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one switch a key of the configuration")]
 pub struct Options {
     /// Probe on OOM kills.
     pub oom: bool,

@@ -74,7 +74,7 @@ fn a_quiet_remote_gives_way_after_its_time() {
     pass(&mut ranking, 260, &all);
     assert_eq!(retransmits(&ranking, "192.0.2.99"), None, "too early");
     assert_eq!(retransmits(&ranking, "other"), Some(100));
-    for step in 1..=MIN_STAY as u64 {
+    for step in 1..=u64::from(MIN_STAY) {
         all[MAX_SERIES].1 = 100 + step;
         pass(&mut ranking, 260 + step, &all);
     }

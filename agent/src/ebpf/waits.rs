@@ -147,7 +147,9 @@ mod tests {
         let mut pass = |second: u64, shards: &[HistValue]| -> HashMap<String, f64> {
             samples.begin("ebpf_waits", Now { mono_ns: second * SECOND, wall_ns: 0 }, None);
             series.begin();
-            shards.iter().for_each(|shard| series.add(shard));
+            for shard in shards {
+                series.add(shard);
+            }
             series.put(&mut samples);
             let Batch { defs, samples, .. } = samples.finish();
             names.extend(defs.iter().map(|def| (def.id, def.metric.name)));
