@@ -317,6 +317,53 @@ fn a_full_buffer_is_counted() {
     assert_eq!(ebpf.undecodable(), 0);
 }
 
+/// Reads a collector once: `metric{label}` and value.
+fn collected(mut collector: impl Collector) -> std::collections::HashMap<String, f64> {
+    let mut samples = Samples::new(1000);
+    samples.begin("live", now(), None);
+    collector.collect(&LiveHost::default(), &mut samples).expect("collected");
+    let batch = samples.finish();
+    let value = |id| batch.samples.iter().find(|(i, _)| *i == id).map_or(0.0, |(_, value)| *value);
+    batch.defs.iter().map(|d| (format!("{}{{{}}}", d.metric.name, d.labels.join(",")), value(d.id))).collect()
+}
+
+#[test]
+#[ignore = "live: runs eBPF programs and causes what they watch"]
+fn refused_connections_are_counted_by_remote() {
+    let _alone = alone();
+    for (how, mut ebpf) in load_each("tcp") {
+        for _ in 0..20 {
+            // Nobody listens on port 1: this host sends the reset, and receives it.
+            assert!(std::net::TcpStream::connect("127.0.0.1:1").is_err());
+        }
+        let told = collected(ebpf.tcp_collector().expect("it runs"));
+        let own = |metric: &str| told.get(&format!("{metric}{{127.0.0.1}}")).copied().unwrap_or_default();
+        assert!(own("tcp_resets_received_total") >= 20.0, "{how}: {told:?}");
+        // Before 6.10 a reset without a socket is sent silently.
+        let all: f64 = told.iter().filter(|(k, _)| k.starts_with("tcp_resets_sent")).map(|(_, v)| v).sum();
+        assert!(own("tcp_resets_sent_total") >= all.min(20.0), "{how}: {told:?}");
+    }
+}
+
+#[test]
+#[ignore = "live: runs eBPF programs and causes what they watch"]
+fn stalls_and_waits_are_measured() {
+    let _alone = alone();
+    for (how, mut ebpf) in load_each("memory_stalls") {
+        let group = MemoryCgroup::new("sysops-lab-stall", 32 << 20).expect("cgroup");
+        group.oom_victim().expect("a kill");
+        let told = collected(ebpf.wait_collector().expect("it runs"));
+        assert!(told["kernel_waits_total{cgroup_reclaim}"] >= 1.0, "{how}: {told:?}");
+        assert!(told["kernel_wait_seconds_total{cgroup_reclaim}"] > 0.0, "{how}: {told:?}");
+    }
+    for (how, mut ebpf) in load_each("run_queue") {
+        thread::sleep(Duration::from_millis(300));
+        let told = collected(ebpf.wait_collector().expect("it runs"));
+        assert!(told["kernel_waits_total{run_queue}"] >= 10.0, "{how}: {told:?}");
+        assert!(told["kernel_wait_p50_ms{run_queue}"] < 1000.0, "{how}: {told:?}");
+    }
+}
+
 /// Set for a run of the next test by itself.
 const WITHOUT_CAPABILITIES: &str = "SYSOPS_LAB_WITHOUT_CAPABILITIES";
 

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, Hang, Oom, Source, Task, What};
+use crate::event::{Event, Oom, Source, Task, What};
 use crate::time::{MILLI, Now, SECOND};
 
 /// Longest wait for a second witness.
@@ -13,8 +13,6 @@ pub const WITNESS_WAIT_NS: u64 = 50 * MILLI;
 pub const MAX_OPEN: usize = 1024;
 /// Two reports of one pid that arrive within this time are the same kill.
 const OOM_SAME_NS: u64 = 10 * SECOND;
-/// khungtaskd reports a task again at every check (120 s unless set otherwise): the same hang.
-const HANG_SAME_NS: u64 = 900 * SECOND;
 /// The kernel log's clock (`local_clock`) is not disciplined by NTP as `CLOCK_MONOTONIC` is: they drift
 /// apart by up to 100 ppm of the uptime.
 const DRIFT_PER_UPTIME: u64 = 10_000;
@@ -24,8 +22,6 @@ const DRIFT_PER_UPTIME: u64 = 10_000;
 pub enum Body {
     /// An OOM kill.
     Oom(Box<Oom>),
-    /// A hung task.
-    Hang(Box<Hang>),
 }
 
 /// An incident as far as it is known.
@@ -61,8 +57,6 @@ pub struct Report {
 pub struct Witnesses {
     /// For OOM kills.
     pub oom: Vec<Source>,
-    /// For hung tasks.
-    pub hang: Vec<Source>,
 }
 
 /// Incidents that are open or were told a short while ago.
@@ -82,7 +76,7 @@ impl Incidents {
         Self { open: VecDeque::new(), witnesses, next: 0, oom_seen: 0, forgotten: 0 }
     }
 
-    /// Remembers an OOM kill or a hang that an earlier run of the agent told, so that reading the
+    /// Remembers an OOM kill that an earlier run of the agent told, so that reading the
     /// kernel log again does not tell it twice.
     pub fn remember(&mut self, now: Now, at: Now, body: Body) {
         self.push(now, at, body, Vec::new());
@@ -96,10 +90,7 @@ impl Incidents {
     pub fn take(&mut self, now: Now, event: &Event) -> Vec<Report> {
         let body = match &event.what {
             What::Oom(oom) => Body::Oom(oom.clone()),
-            What::Hang(hang) => Body::Hang(hang.clone()),
-            What::SlowIo(_) | What::Log(_) | What::Hardware(_) | What::Lost(_) | What::KmsgMark(_) => {
-                return Vec::new();
-            }
+            _ => return Vec::new(),
         };
         let mut reports = Vec::new();
         if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
@@ -209,12 +200,10 @@ impl Incident {
         recent && at.mono_ns.abs_diff(self.last_at.mono_ns) <= same_ns + drift && self.body.is_same(body)
     }
 
-    /// Nobody who could add something is still to be heard. A hang always waits: the log tells its
-    /// stack line by line.
+    /// Nobody who could add something is still to be heard.
     fn complete(&self, witnesses: &Witnesses) -> bool {
         match self.body {
             Body::Oom(_) => witnesses.oom.iter().all(|w| self.sources.contains(w)),
-            Body::Hang(_) => false,
         }
     }
 }
@@ -223,28 +212,22 @@ impl Body {
     fn same_ns(&self) -> u64 {
         match self {
             Self::Oom(_) => OOM_SAME_NS,
-            Self::Hang(_) => HANG_SAME_NS,
         }
     }
 
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Oom(a), Self::Oom(b)) => same_task(&a.victim, &b.victim),
-            (Self::Hang(a), Self::Hang(b)) => same_task(&a.task, &b.task),
-            (Self::Oom(_), Self::Hang(_)) | (Self::Hang(_), Self::Oom(_)) => false,
         }
     }
 
     fn absorb(&mut self, other: Self) {
         match (self, other) {
             (Self::Oom(mine), Self::Oom(theirs)) => mine.absorb(*theirs),
-            (Self::Hang(mine), Self::Hang(theirs)) => mine.absorb(*theirs),
-            (Self::Oom(_), Self::Hang(_)) | (Self::Hang(_), Self::Oom(_)) => {}
         }
     }
 
-    /// How many of the things a person asks first are known. A hang's stack is kept but is not
-    /// worth a second message.
+    /// How many of the things a person asks first are known.
     fn knowledge(&self) -> usize {
         match self {
             Self::Oom(o) => [
@@ -259,7 +242,6 @@ impl Body {
             .iter()
             .filter(|known| **known)
             .count(),
-            Self::Hang(_) => 0,
         }
     }
 }
@@ -290,15 +272,9 @@ mod tests {
         Event { at: ms(at), source, historic: false, what }
     }
 
-    fn hang(source: Source, at: u64, pid: u32) -> Event {
-        let task = Task { pid: Some(pid), ..Task::default() };
-        let what = What::Hang(Box::new(Hang { task, ..Hang::default() }));
-        Event { at: ms(at), source, historic: false, what }
-    }
-
     fn both() -> Incidents {
         let all = vec![Source::Ebpf, Source::Kmsg];
-        Incidents::new(Witnesses { oom: all.clone(), hang: all })
+        Incidents::new(Witnesses { oom: all })
     }
 
     /// Feeds events at their own times, then waits; returns for each report `(pid, sources, update)`.
@@ -312,7 +288,6 @@ mod tests {
         reports.extend(incidents.due(end));
         let pid = |b: &Body| match b {
             Body::Oom(o) => o.victim.pid.unwrap_or(0),
-            Body::Hang(h) => h.task.pid.unwrap_or(0),
         };
         reports.iter().map(|r| (pid(&r.incident.body), r.incident.sources.len(), r.update)).collect()
     }
@@ -361,14 +336,8 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_source_that_is_down() {
-        let mut incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg], hang: vec![] });
+        let mut incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg] });
         assert_eq!(incidents.take(ms(0), &oom(Source::Kmsg, 0, 7, true)).len(), 1);
-    }
-
-    #[test]
-    fn a_hang_reported_at_every_check_is_one() {
-        let events: Vec<Event> = (0..9).map(|i| hang(Source::Ebpf, i * 120_000, 7)).collect();
-        assert_eq!(run(both(), &events), [(7, 1, false)]);
     }
 
     #[test]

@@ -67,7 +67,6 @@ impl Kernel {
             Ok(watch) => {
                 self.kmsg = Some(watch.enriched_by(Arc::clone(host)));
                 self.witnesses.oom.push(Source::Kmsg);
-                self.witnesses.hang.push(Source::Kmsg);
                 self.features.push(Feature::on(
                     NAME,
                     format!("{path}: OOM kills, hung tasks and all kernel-log rules"),
@@ -123,10 +122,8 @@ impl Kernel {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
             match report.state {
                 ProbeState::On { mode } => {
-                    match probe.name {
-                        "oom" => self.witnesses.oom.push(Source::Ebpf),
-                        "hung_task" => self.witnesses.hang.push(Source::Ebpf),
-                        _ => {}
+                    if probe.name == "oom" {
+                        self.witnesses.oom.push(Source::Ebpf);
                     }
                     self.features.push(Feature::on(name, mode));
                 }

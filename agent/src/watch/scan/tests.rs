@@ -59,7 +59,7 @@ fn words(events: &[Event]) -> Vec<String> {
             What::Log(found) => found.rule.clone(),
             What::Lost(lost) => format!("lost {}", lost.count),
             What::SlowIo(_) => "slow".to_owned(),
-            What::Hardware(_) | What::KmsgMark(_) => return None,
+            What::Hardware(_) | What::HangFacts(_) | What::Released(_) | What::KmsgMark(_) => return None,
         })
     });
     words.collect()
