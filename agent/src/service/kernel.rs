@@ -117,7 +117,7 @@ impl Kernel {
         let (ebpf, reports) = crate::ebpf::Ebpf::load(host.as_ref(), &options);
         self.ebpf = ebpf;
         let log = self.kmsg.is_some();
-        let mut refused = Vec::new();
+        let (mut refused, mut further) = (Vec::new(), Vec::new());
         for report in reports {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
             match report.state {
@@ -129,11 +129,15 @@ impl Kernel {
                 }
                 ProbeState::Off { reason } => self.features.push(Feature::off(name, reason)),
                 ProbeState::Failed { why, remedy } => {
-                    // The averages of /proc/diskstats need no kernel log.
-                    let replaced = log || probe.name == "block_io";
+                    // What /proc tells needs no kernel log.
+                    let replaced = log || !probe.fallback.contains("kernel log");
                     let stand_in =
                         if replaced { probe.fallback } else { "the kernel log cannot be read either" };
-                    tracing::warn!("eBPF probe {}: {why}; {stand_in}. {remedy}", probe.name);
+                    if probe.rare {
+                        further.push(probe.name);
+                    } else {
+                        tracing::warn!("eBPF probe {}: {why}; {stand_in}. {remedy}", probe.name);
+                    }
                     refused.push(format!("{}: {why}. {remedy}", probe.name));
                     let reason = format!("{why}; {stand_in}");
                     self.features.push(if replaced {
@@ -143,6 +147,10 @@ impl Kernel {
                     });
                 }
             }
+        }
+        if !further.is_empty() {
+            let names = further.join(", ");
+            tracing::warn!("eBPF probes {names}: they do not run either; `sysops-agent doctor` tells why");
         }
         if section.enabled == Switch::On && !refused.is_empty() {
             return Err(format!("ebpf.enabled = \"on\", but {}", refused.join("; ")));
