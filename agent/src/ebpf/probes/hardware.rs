@@ -2,7 +2,9 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, argument_nth, member, needs, takes};
+use super::{
+    BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, argument_nth, member, needs, nothing, takes,
+};
 
 /// What a text needs no constant for: it always lies behind a reference.
 const TEXT: Shape = Shape::Text;
@@ -17,6 +19,7 @@ const BASE: Probe = Probe {
     rare: true,
     fallback: "faults of the hardware are read from the kernel log, with fewer details",
     wanted: |options| options.ras,
+    lacks: nothing,
 };
 
 pub(super) const MEMORY_CONTROLLER: Probe = Probe {

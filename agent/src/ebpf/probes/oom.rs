@@ -2,7 +2,7 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, takes};
+use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, nothing, takes};
 
 pub(super) const PROBE: Probe = Probe {
     name: "oom",
@@ -70,4 +70,5 @@ pub(super) const PROBE: Probe = Probe {
     rare: false,
     fallback: "OOM kills are read from the kernel log (/dev/kmsg)",
     wanted: |options| options.oom,
+    lacks: nothing,
 };

@@ -2,7 +2,7 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, takes};
+use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, nothing, takes};
 
 /// An address of 16 bytes; IPv4 ones are mapped into it.
 const ADDRESS: Shape = Shape::Letters(16);
@@ -75,4 +75,5 @@ pub(super) const PROBE: Probe = Probe {
     rare: true,
     fallback: "TCP retransmits and resets are not counted",
     wanted: |options| options.tcp,
+    lacks: nothing,
 };

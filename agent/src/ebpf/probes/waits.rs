@@ -2,7 +2,7 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, argument_nth, member, needs};
+use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, argument_nth, member, needs, nothing};
 
 /// A stall of the current thread between two tracepoints. The programs read nothing, so they are the same
 /// in both modes.
@@ -27,6 +27,7 @@ macro_rules! stall {
             rare: true,
             fallback: "/proc/pressure/memory tells the sum of such stalls",
             wanted: |options| options.memory_stalls,
+            lacks: nothing,
         }
     };
 }
@@ -139,4 +140,5 @@ pub(super) const RUN_QUEUE: Probe = Probe {
     rare: true,
     fallback: "/proc/pressure/cpu tells the sum of such waits",
     wanted: |options| options.run_queue,
+    lacks: nothing,
 };
