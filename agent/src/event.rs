@@ -4,12 +4,14 @@
 //! and is said to be unknown, never guessed.
 
 mod hang;
+mod hardware;
 mod oom;
 mod user_kill;
 
 use crate::alert::Severity;
 use crate::time::Now;
 pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
+pub use hardware::Hardware;
 pub use oom::{Constraint, HostMemory, KillGroup, MAX_VICTIMS, Oom, Victim};
 pub use user_kill::UserKill;
 
@@ -71,6 +73,8 @@ pub enum What {
     SlowIo(Box<SlowIo>),
     /// A kernel-log line that a rule names and that is none of the above.
     Log(Box<LogMatch>),
+    /// A tracepoint of the hardware spoke.
+    Hardware(Box<Hardware>),
     /// A source lost events.
     Lost(Lost),
     /// How far the kernel log has been read; persisted with the effects of what came before.

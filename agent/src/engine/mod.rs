@@ -13,6 +13,7 @@ pub mod condition;
 pub mod counter;
 pub mod derive;
 pub mod events;
+pub mod faults;
 pub mod groups;
 pub mod hangs;
 pub mod incident;
@@ -34,6 +35,7 @@ use crate::time::{Now, SECOND};
 use compose::{Draft, Identity, hang, incident_id, kernel, oom, user_kill};
 use counter::OomCounter;
 use derive::{Derived, Formula, raw_id};
+use faults::Faults;
 use groups::Groups;
 use hangs::{Follow, Hangs};
 use incident::{Incidents, Witnesses};
@@ -102,6 +104,7 @@ pub struct Engine {
     store: Store,
     judge: Judge,
     incidents: Incidents,
+    faults: Faults,
     hangs: Hangs,
     speaker: Speaker,
     counter: OomCounter,
@@ -124,6 +127,7 @@ impl Engine {
             store: Store::new(settings.history_capacity, now.mono_ns),
             judge: Judge::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
+            faults: Faults::new(now.wall_ns),
             hangs: Hangs::default(),
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
@@ -172,6 +176,7 @@ impl Engine {
                 for report in self.incidents.due(now) {
                     self.tell(now, &report, &mut drafts);
                 }
+                self.faults.due(now, &mut drafts);
                 for report in self.hangs.due(now) {
                     self.tell_hang(&report, &mut drafts);
                 }
@@ -194,6 +199,7 @@ impl Engine {
         for report in self.incidents.finish() {
             self.tell(now, &report, &mut drafts);
         }
+        self.faults.finish(&mut drafts);
         for report in self.hangs.finish(now) {
             self.tell_hang(&report, &mut drafts);
         }
@@ -212,8 +218,8 @@ impl Engine {
 
     /// When `step` wants to be called at the latest, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        let next = [self.incidents.next_deadline(), self.hangs.next_deadline(), self.speaker.next_deadline()];
-        next.into_iter().flatten().min()
+        let next = [self.incidents.next_deadline(), self.faults.next_deadline(), self.hangs.next_deadline()];
+        next.into_iter().chain([self.speaker.next_deadline()]).flatten().min()
     }
 
     fn batch(&mut self, now: Now, batch: &mut Batch, drafts: &mut Vec<Draft>) {
@@ -308,8 +314,14 @@ impl Engine {
             }
             What::Log(found) => {
                 self.count(events::LOG_EVENTS.name, &found.rule, 1);
-                let id = self.judge.next_id();
-                drafts.push(kernel::log(event, found, id));
+                if !self.faults.take(now, event, drafts) {
+                    let id = self.judge.next_id();
+                    drafts.push(kernel::log(event, found, id));
+                }
+            }
+            What::Hardware(report) => {
+                self.count(events::HARDWARE.name, report.rule, 1);
+                self.faults.take(now, event, drafts);
             }
         }
     }
@@ -348,8 +360,8 @@ impl Engine {
     /// The mark comes out only when nothing that was read before it is still held back: whoever
     /// stores it may forget everything before it.
     fn pass_mark(&mut self, out: &mut Vec<Output>) {
-        let holding =
-            self.incidents.next_deadline().is_some() || self.hangs.holds() || self.speaker.holds_incidents();
+        let waiting = self.incidents.next_deadline().or(self.faults.next_deadline());
+        let holding = waiting.is_some() || self.hangs.holds() || self.speaker.holds_incidents();
         if !holding && self.mark != self.marked {
             self.marked = self.mark;
             out.extend(self.mark.map(Output::Mark));

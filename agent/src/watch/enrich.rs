@@ -31,6 +31,7 @@ pub fn enrich(host: &dyn Host, event: &mut Event) {
         | What::HangFacts(_)
         | What::Released(_)
         | What::Log(_)
+        | What::Hardware(_)
         | What::Lost(_)
         | What::KmsgMark(_) => {}
     }

@@ -2,6 +2,7 @@
 
 pub mod condition;
 pub mod hang;
+pub mod hardware;
 pub mod kernel;
 pub mod oom;
 pub mod recall;
