@@ -415,7 +415,12 @@ fn every_probe_fails_with_a_remedy() {
     let (ebpf, reports) = Ebpf::load(&LiveHost::default(), &Options::default());
     assert!(ebpf.is_none() && reports.len() == PROBES.len());
     for report in reports {
-        let ProbeState::Failed { why, remedy } = report.state else { panic!("{:?}", report.state) };
+        let (why, remedy) = match report.state {
+            ProbeState::Failed { why, remedy } => (why, remedy),
+            // This kernel has no such tracepoint, or its switch is off.
+            ProbeState::Off { .. } if report.probe.rare => continue,
+            other => panic!("{}: {other:?}", report.probe.name),
+        };
         println!("{}: {why}; {remedy}; {}", report.probe.name, report.probe.fallback);
         assert!(remedy.contains("CAP_"), "{why}; {remedy}");
     }
