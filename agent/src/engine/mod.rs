@@ -22,6 +22,7 @@ pub mod limits;
 pub mod series;
 pub mod speak;
 pub mod store;
+pub mod tally;
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,7 @@ use limits::Rule;
 use series::SeriesTable;
 use speak::{Manners, Speaker};
 use store::Store;
+pub use tally::Tally;
 
 /// All that shapes an engine.
 #[derive(Debug)]
@@ -85,19 +87,6 @@ pub enum Output {
     Notice(String),
     /// A hung task whose end is to be watched for.
     Follow(Box<Follow>),
-}
-
-/// Counters of what happened, for status and health.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Events by counter name and label.
-    pub events: BTreeMap<(&'static str, String), u64>,
-    /// Events that sources lost, by part and reason.
-    pub lost: BTreeMap<(&'static str, &'static str), u64>,
-    /// Events of before the agent's first start.
-    pub historic: u64,
-    /// Batches taken.
-    pub batches: u64,
 }
 
 /// Least time between two notices of lost events.
@@ -338,13 +327,14 @@ impl Engine {
         let events = &mut self.tally.events;
         let key = (metric, label.to_owned());
         let known = events.len() < MAX_LABELS || events.contains_key(&key);
-        *events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default() += by;
+        let total = events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default();
+        *total = total.saturating_add(by);
     }
 
     fn lost(&mut self, now: Now, lost: &Lost, out: &mut Vec<Output>) {
         let key = (lost.part, lost.reason);
         let total = self.tally.lost.entry(key).or_default();
-        *total += lost.count;
+        *total = total.saturating_add(lost.count);
         let noticed = self.lost_noticed_ns.entry(key).or_insert(0);
         if *noticed == 0 || now.mono_ns.saturating_sub(*noticed) >= LOST_NOTICE_NS {
             *noticed = now.mono_ns;

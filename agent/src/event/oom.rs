@@ -116,7 +116,8 @@ impl Oom {
     pub fn rss_kb(&self) -> Option<u64> {
         let parts = [self.anon_rss_kb, self.file_rss_kb, self.shmem_rss_kb];
         let known = parts.iter().any(Option::is_some);
-        if known { Some(parts.iter().flatten().sum()) } else { self.table_rss_kb }
+        let sum = parts.into_iter().flatten().fold(0_u64, u64::saturating_add);
+        if known { Some(sum) } else { self.table_rss_kb }
     }
 
     /// Processes killed.

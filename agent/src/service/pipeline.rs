@@ -103,6 +103,7 @@ impl Pipeline {
         let mut out = Vec::new();
         self.engine.finish(clock::now(), &mut out);
         self.pass_on(out).await;
+        tracing::info!("counted since the start: {}", self.engine.tally());
     }
 
     fn pause(&self) -> Duration {

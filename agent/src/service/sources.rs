@@ -140,8 +140,8 @@ pub(super) mod ebpf {
                 _ = losses.tick() => reader.losses(&mut naming),
             };
             if !alive {
-                // What arrived until the stop is told with the rest.
-                reader.drain(&mut naming);
+                // What arrived and what was lost until the stop is told with the rest.
+                reader.losses(&mut naming);
                 reader.events.append(&mut naming.rest().await);
             }
             if !reader.send().await || !alive {

@@ -11,11 +11,14 @@ mod lock;
 
 use std::collections::VecDeque;
 
+use super::rules::cut;
 use super::wait;
 use crate::event::{Hang, Task};
 
 /// Frames kept, innermost first.
 pub const MAX_FRAMES: usize = 16;
+/// Longest frame or lock kept, bytes; a symbol has at most 512 (`KSYM_NAME_LEN`), few more than 60.
+const MAX_FRAME: usize = 256;
 /// Lines of others that may stand between those of one stack.
 const MAX_FOREIGN: u8 = 8;
 /// Hung tasks of which later lines may tell more: the kernel reports ten by default.
@@ -137,7 +140,7 @@ impl HangText {
             && lock::is_held(text)
         {
             if lines.len() < MAX_LOCKS {
-                lines.push(text.trim_start().to_owned());
+                lines.push(cut(text.trim_start(), MAX_FRAME).to_owned());
             }
             return true;
         }
@@ -208,7 +211,7 @@ impl Pending {
             self.at = At::End;
         } else if let Some(frame) = frame(text) {
             if !frame.starts_with("? ") {
-                self.hang.stack.push(frame.to_owned());
+                self.hang.stack.push(cut(frame, MAX_FRAME).to_owned());
             }
             if self.hang.stack.len() >= MAX_FRAMES {
                 self.at = At::End;

@@ -6,7 +6,7 @@ use super::hang_text::HangText;
 use super::killer_text;
 use super::oom_text::OomText;
 use super::record::{Part, Record};
-use super::rules::{RuleSet, cut};
+use super::rules::{MAX_FIELD, RuleSet, cut};
 use crate::event::{Event, Hang, KmsgMark, LogMatch, Lost, MAX_LINE, Source, What};
 use crate::time::{Now, SECOND};
 
@@ -209,7 +209,9 @@ impl Scanner {
         }
         self.rules.find(text, &mut |mut found: LogMatch| {
             for (i, (_, name)) in DICTIONARY.iter().enumerate() {
-                found.fields.extend(device(i).map(|value| ((*name).to_owned(), value)));
+                found
+                    .fields
+                    .extend(device(i).map(|value| ((*name).to_owned(), cut(&value, MAX_FIELD).to_owned())));
             }
             out.push(event(moment(time_us, now), historic, What::Log(Box::new(found))));
         });

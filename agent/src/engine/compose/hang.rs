@@ -28,7 +28,7 @@ pub fn draft(report: &Report, id: String, identity: &Identity) -> Draft {
     let pid = hang.task.pid.unwrap_or_default();
     let mut labels = BTreeMap::from([("process".to_owned(), comm.clone())]);
     labels.extend(owner.unit.as_ref().map(|u| ("unit".to_owned(), clean(u, MAX_TEXT))));
-    labels.extend(owner.container.as_ref().map(|c| ("container".to_owned(), c.short_id().to_owned())));
+    labels.extend(owner.container.as_ref().map(|c| ("container".to_owned(), c.short_id())));
     labels.extend(hang.place.device.as_ref().map(|d| ("device".to_owned(), clean(d, MAX_NAME))));
     labels.extend(hang.place.mount.as_ref().map(|m| ("mount".to_owned(), clean(m, MAX_TEXT))));
     Draft {
@@ -216,7 +216,7 @@ mod tests {
             |i| {
                 (i.first.task.comm, i.first.blocked_secs) = (Some("x\x1b[2J\n@everyone".into()), None);
                 let owner = LockOwner { pid: 2, comm: "b\n".into(), held_as: None };
-                i.first.lock = Some(Lock { kind: LockKind::Mutex, wanted_as: None, owner: Some(owner) });
+                i.first.lock = Some(Lock { kind: LockKind::KMutex, wanted_as: None, owner: Some(owner) });
                 i.first.place.mount = Some("/a\nb".into());
             },
             Status::Firing,
