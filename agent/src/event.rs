@@ -140,7 +140,7 @@ pub struct Lost {
     pub part: &'static str,
     /// How many since the previous report.
     pub count: u64,
-    /// Why: `perf_buffer_full`, `kernel_rate_limit`, `kmsg_overwritten` …
+    /// Why: `buffer_full`, `kernel_rate_limit`, `kmsg_overwritten` …
     pub reason: &'static str,
 }
 
