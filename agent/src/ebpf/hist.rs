@@ -89,8 +89,8 @@ pub const EBPF_MAP_BYTES: Metric = Metric {
     kind: Kind::Gauge,
     unit: Unit::Bytes,
     labels: &[],
-    help: "Memory of the BPF maps and perf buffers; not part of the resident memory of the agent.",
-    source: "/proc/self/fdinfo memlock, and the size of the perf buffers",
+    help: "Memory of the BPF maps and of the buffers for records; not part of the resident memory of the agent.",
+    source: "/proc/self/fdinfo memlock, and the size of the buffers",
 };
 
 /// What this collector puts out.

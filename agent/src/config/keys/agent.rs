@@ -85,7 +85,7 @@ choice! {
         /// Perf buffers, one per CPU; Linux 4.9 and later.
         Perf = "perf";
         /// One ring buffer; Linux 5.8 and later.
-        Ring = "ring", later "the eBPF ring buffer";
+        Ring = "ring";
     }
 }
 
@@ -118,7 +118,7 @@ section! {
         io_latency_threshold_ms: u64 = 500 => Whole(1, 600_000);
         /// Most such events per second; the others are counted.
         max_io_events_per_sec: u32 = 20 => Whole(1, 10_000);
-        /// Size of the perf buffer of each CPU, in pages of 4 KiB.
+        /// Size of the perf buffer of each CPU, in pages; a ring buffer has the size of all of them together.
         perf_buffer_pages: u32 = 16 => PowerOfTwo(1024);
         /// Seconds in uninterruptible sleep after which a task is reported. 0: not watched.
         dstate_watch_secs: u64 = 30 => Whole(0, WEEK);

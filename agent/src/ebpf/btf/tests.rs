@@ -132,7 +132,7 @@ fn check_place(path: &str, expect: Result<(u64, Shape), &str>) {
     let mut btf = Btf::parse(&bytes[..], NAMES.into_iter().chain([path])).expect("well made");
     match (btf.place(path), expect) {
         (Ok(place), Ok((offset, shape))) => {
-            assert_eq!((place.offset, place.shape), (offset, shape), "{path}")
+            assert_eq!((place.offset, place.shape), (offset, shape), "{path}");
         }
         (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{path}: {error}"),
         (got, _) => panic!("{path}: {got:?}"),
@@ -305,6 +305,14 @@ impl Source for Pieces<'_> {
     }
 }
 
+/// A file that may not be read.
+struct Broken;
+impl Source for Broken {
+    fn read_at(&mut self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+}
+
 #[test]
 fn short_reads_change_nothing_and_errors_are_passed_on() {
     let bytes = kernel().bytes();
@@ -312,12 +320,6 @@ fn short_reads_change_nothing_and_errors_are_passed_on() {
     let mut pieces = Btf::parse(Pieces(&bytes, 0), NAMES).expect("pieces");
     for path in NAMES {
         assert_eq!(whole.place(path), pieces.place(path), "{path}");
-    }
-    struct Broken;
-    impl Source for Broken {
-        fn read_at(&mut self, _: u64, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::PermissionDenied.into())
-        }
     }
     assert!(matches!(Btf::parse(Broken, NAMES).err(), Some(BtfError::Read(_))));
 }
