@@ -4,8 +4,8 @@
 
 use core::ffi::c_void;
 
-use agent_common::{ABSENT_U64, COMM_LEN};
 use agent_common::hardware::TEXT_LEN;
+use agent_common::{ABSENT_U64, COMM_LEN};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 
