@@ -4,9 +4,12 @@
 //! (`bytemuck::Pod` refuses it at compile time) and sizes asserted below.
 #![no_std]
 
+pub mod hardware;
 pub mod hist;
 pub mod limits;
 pub mod names;
+pub mod remote;
+pub mod wait;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -25,6 +28,8 @@ pub enum RecordKind {
     Hang = 2,
     /// [`IoRecord`].
     Io = 3,
+    /// [`HardwareRecord`](hardware::HardwareRecord).
+    Hardware = 16,
 }
 
 impl RecordKind {
@@ -34,6 +39,7 @@ impl RecordKind {
             1 => Some(Self::Oom),
             2 => Some(Self::Hang),
             3 => Some(Self::Io),
+            16 => Some(Self::Hardware),
             _ => None,
         }
     }
@@ -156,12 +162,20 @@ pub enum Stat {
     HistFull = 3,
     /// Issues that could not be remembered.
     StartsFull = 4,
+    /// Waits whose beginning was not seen, or whose slot another thread took.
+    WaitUnmatched = 5,
 }
 
 impl Stat {
     /// All counters, in the order of their places.
-    pub const ALL: [Self; 5] =
-        [Self::OutputLost, Self::IoRateLimited, Self::IoUnmatched, Self::HistFull, Self::StartsFull];
+    pub const ALL: [Self; 6] = [
+        Self::OutputLost,
+        Self::IoRateLimited,
+        Self::IoUnmatched,
+        Self::HistFull,
+        Self::StartsFull,
+        Self::WaitUnmatched,
+    ];
 
     /// Label value on metrics, and the reason in reports of loss.
     pub const fn name(self) -> &'static str {
@@ -171,6 +185,7 @@ impl Stat {
             Self::IoUnmatched => "io_unmatched",
             Self::HistFull => "histogram_map_full",
             Self::StartsFull => "in_flight_map_full",
+            Self::WaitUnmatched => "wait_unmatched",
         }
     }
 }

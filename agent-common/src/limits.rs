@@ -21,3 +21,9 @@ pub const MIN_STARTS: u32 = 4096;
 pub const MAX_STARTS: u32 = 16_384;
 /// Frames of a hung task's kernel stack that a record has room for.
 pub const MAX_FRAMES: usize = 24;
+/// Remote addresses whose TCP trouble is counted one by one, about 120 bytes each.
+pub const MAX_REMOTES: u32 = 1024;
+/// Threads whose stall in reclaim or compaction is remembered, 8 bytes each; a power of two.
+pub const STALL_SLOTS: u32 = 1024;
+/// Threads whose wait for a processor is remembered, 8 bytes each; a power of two.
+pub const RUN_SLOTS: u32 = 16_384;

@@ -5,11 +5,14 @@
 //! of a series through [`Batch::defs`] before its first sample, and forgets it through
 //! [`Batch::retired`]. Ids of retired series are used again.
 
+mod groups;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::metric::Metric;
 use crate::time::Now;
+pub use groups::{GroupRow, GroupTable, MAX_GROUP_ROWS};
 
 /// Small number that stands for a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +44,8 @@ pub struct Batch {
     pub retired: Vec<SeriesId>,
     /// The process table, from the process collector only.
     pub processes: Option<ProcTable>,
+    /// The memory control groups, from their collector only.
+    pub groups: Option<GroupTable>,
 }
 
 /// The newest look at all processes.
@@ -70,7 +75,12 @@ pub struct ProcRow {
     pub cpu_percent: f32,
     /// State letter of `/proc/PID/stat`.
     pub state: u8,
+    /// Path of the memory control group, of the largest [`ROWS_WITH_CGROUP`] only; hostile text.
+    pub cgroup: Option<Box<str>>,
 }
+
+/// Rows at the head of a [`ProcTable`] that know their control group.
+pub const ROWS_WITH_CGROUP: usize = 8;
 
 struct Entry {
     def: SeriesDef,
@@ -118,6 +128,7 @@ impl Samples {
         batch.samples.clear();
         batch.retired.clear();
         batch.processes = None;
+        batch.groups = None;
         batch.collector = collector;
         batch.at = at;
         self.batch = batch;
@@ -144,6 +155,11 @@ impl Samples {
     /// Hands the process table over with this pass.
     pub fn put_processes(&mut self, table: ProcTable) {
         self.batch.processes = Some(table);
+    }
+
+    /// Hands the memory control groups over with this pass.
+    pub fn put_groups(&mut self, table: GroupTable) {
+        self.batch.groups = Some(table);
     }
 
     /// Ends the pass.

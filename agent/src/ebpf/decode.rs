@@ -17,6 +17,9 @@ pub enum DecodeError {
     /// A kind number this agent does not know.
     #[error("a record of unknown kind {0}")]
     UnknownKind(u32),
+    /// A reporter this agent does not know.
+    #[error("a report of hardware by an unknown tracepoint {0}")]
+    UnknownReporter(u32),
     /// The header tells another size than the kind has: agent and object do not fit together.
     #[error("a record of kind {kind} says it has {size} bytes")]
     WrongSize {
@@ -42,6 +45,7 @@ pub fn decode(
     let what = match kind {
         RecordKind::Oom => What::Oom(Box::new(oom(&record(bytes, header)?))),
         RecordKind::Hang => What::Hang(Box::new(hang(&record(bytes, header)?))),
+        RecordKind::Hardware => What::Hardware(Box::new(super::hardware::report(&record(bytes, header)?)?)),
         RecordKind::Io => What::SlowIo(Box::new(slow_io(&record(bytes, header)?, threshold_ms, device))),
     };
     Ok(Event { at: now.at_mono(header.at_ns), source: Source::Ebpf, historic: false, what })
@@ -64,6 +68,7 @@ fn oom(record: &OomRecord) -> Oom {
         victim: task(record.pid, &record.comm, known_u32(record.uid)),
         victim_tgid: (record.tgid != 0).then_some(record.tgid),
         trigger: task(record.trigger_pid, &record.trigger_comm, Some(record.trigger_uid)),
+        trigger_tid: (record.trigger_tid != 0).then_some(record.trigger_tid),
         total_vm_kb: known_u64(record.total_vm_kb),
         anon_rss_kb: known_u64(record.anon_rss_kb),
         file_rss_kb: known_u64(record.file_rss_kb),
@@ -128,7 +133,7 @@ fn task(pid: u32, comm: &[u8], uid: Option<u32>) -> Task {
 }
 
 /// The bytes before the first NUL; any byte is allowed in a task name.
-fn name(comm: &[u8]) -> Option<String> {
+pub(super) fn name(comm: &[u8]) -> Option<String> {
     let length = comm.iter().position(|&b| b == 0).unwrap_or(comm.len());
     (length > 0).then(|| String::from_utf8_lossy(&comm[..length]).into_owned())
 }

@@ -63,7 +63,7 @@ impl<'a> Loading<'a> {
             if (probe.wanted)(self.options) {
                 self.alive.push(Candidate { probe, plans: Vec::new(), obstacles: Vec::new() });
             } else {
-                let reason = format!("switched off by ebpf.{} = false", probe.name);
+                let reason = format!("switched off by ebpf.{} = false", probe.key);
                 self.states.push((probe, ProbeState::Off { reason }));
             }
         }
@@ -81,7 +81,7 @@ impl<'a> Loading<'a> {
     fn drop_hopeless(&mut self) {
         for candidate in std::mem::take(&mut self.alive) {
             if candidate.plans.is_empty() {
-                self.states.push((candidate.probe, failed(&candidate.obstacles)));
+                self.states.push((candidate.probe, candidate.hopeless()));
             } else {
                 self.alive.push(candidate);
             }
@@ -119,6 +119,8 @@ impl<'a> Loading<'a> {
             _attached: attached,
             stats: Arc::new(stats),
             histograms: take(&mut loader, names::HIST, HistMap::new).ok(),
+            remotes: out::take_remotes(&mut loader),
+            waits: out::take_waits(&mut loader),
             threshold_ms: self.options.io_latency_threshold_ms as f64,
             lost: 0,
             reported: Counts::default(),
@@ -173,7 +175,7 @@ impl<'a> Loading<'a> {
                     }
                     Err(failure) => {
                         let (why, remedy) = explain(&failure, &self.around);
-                        obstacles.push(Obstacle { mode: plan.mode, why, remedy });
+                        obstacles.push(Obstacle { mode: plan.mode, absent: false, why, remedy });
                     }
                 }
             }
@@ -202,6 +204,7 @@ impl<'a> Loading<'a> {
             Constant::new("IO_THRESHOLD_NS", threshold.to_ne_bytes()),
             Constant::new("IO_MAX_PER_SECOND", max_io_events_per_sec.to_ne_bytes()),
             Constant::new("HIST_SHARD_MASK", (sizes.shards - 1).to_ne_bytes()),
+            Constant::new("WAIT_SHARD_MASK", (sizes.shards - 1).to_ne_bytes()),
             Constant::new("USE_RING", [u8::from(way == Way::Ring)]),
             Constant::new("PAGE_KB_SHIFT", [page_kb_shift]),
         ]);

@@ -8,16 +8,19 @@ pub mod btf;
 pub mod decode;
 pub mod devices;
 pub mod format;
+pub mod hardware;
 pub mod hist;
 mod loading;
 mod object;
 pub mod percentile;
 pub mod probes;
 pub mod remedy;
+pub mod remotes;
 mod stats;
 mod sys;
 pub mod tracefs;
 pub mod transport;
+pub mod waits;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -30,14 +33,17 @@ use self::decode::{DeviceName, decode};
 use self::hist::{EbpfCollector, HistMap, Skip};
 use self::loading::Loading;
 use self::probes::{Mode, ProbeReport};
+use self::remotes::{RemoteMaps, TcpCollector};
 use self::stats::{Counts, Stats, loses};
 use self::transport::{Record, Transport, Way};
+use self::waits::{WaitCollector, WaitMap};
 use crate::event::{Event, Lost, Source, What};
 use crate::host::Host;
 use crate::time::Now;
 
 /// The keys of `[ebpf]` that concern loading.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one switch a key of the configuration")]
 pub struct Options {
     /// Probe on OOM kills.
     pub oom: bool,
@@ -45,6 +51,18 @@ pub struct Options {
     pub hung_task: bool,
     /// Probe on block requests.
     pub block_io: bool,
+    /// Probes on reports of faulty hardware.
+    pub ras: bool,
+    /// Probe on adapters that do not send.
+    pub net_tx_timeout: bool,
+    /// Probe on trip points of temperatures.
+    pub thermal: bool,
+    /// Probe on TCP retransmits and resets.
+    pub tcp: bool,
+    /// Probes on reclaim and compaction.
+    pub memory_stalls: bool,
+    /// Probe on waits for a processor.
+    pub run_queue: bool,
     /// Latency from which on a request is an event, milliseconds.
     pub io_latency_threshold_ms: u64,
     /// Such events per second at most.
@@ -64,6 +82,12 @@ impl Default for Options {
             oom: true,
             hung_task: true,
             block_io: true,
+            ras: true,
+            net_tx_timeout: true,
+            thermal: true,
+            tcp: true,
+            memory_stalls: true,
+            run_queue: false,
             io_latency_threshold_ms: 500,
             max_io_events_per_sec: 20,
             perf_buffer_pages: 16,
@@ -79,6 +103,8 @@ pub struct Ebpf {
     _attached: Vec<Attachment>,
     stats: Arc<Stats>,
     histograms: Option<HistMap>,
+    remotes: Option<RemoteMaps>,
+    waits: Vec<(&'static str, WaitMap)>,
     map_bytes: u64,
     threshold_ms: f64,
     /// Lost by the transport's own count; kernels before 5.1 do not tell the program.
@@ -127,6 +153,17 @@ impl Ebpf {
     /// The collector of histograms and counters, once. Devices that `skip` names get no series.
     pub fn collector(&mut self, skip: Skip) -> EbpfCollector {
         EbpfCollector::new(self.histograms.take(), Arc::clone(&self.stats), self.map_bytes, skip)
+    }
+
+    /// The collector of TCP trouble, once, if that is counted.
+    pub fn tcp_collector(&mut self) -> Option<TcpCollector> {
+        self.remotes.take().map(TcpCollector::new)
+    }
+
+    /// The collector of waits, once, if any are measured.
+    pub fn wait_collector(&mut self) -> Option<WaitCollector> {
+        let waits = std::mem::take(&mut self.waits);
+        (!waits.is_empty()).then(|| WaitCollector::new(waits))
     }
 
     /// Memory of maps and buffers, bytes; not part of the resident memory.

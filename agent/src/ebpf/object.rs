@@ -99,6 +99,7 @@ impl Loader {
         match name {
             names::STARTS => map.set_max_entries(self.sizes.starts),
             names::HIST => map.set_max_entries(self.sizes.histograms),
+            name if name.ends_with("_WAITS") => map.set_max_entries(self.sizes.shards),
             names::RING => map.set_max_entries(self.sizes.ring_bytes),
             _ => {}
         }

@@ -31,6 +31,6 @@ pub(super) const fn loses(stat: Stat) -> Option<&'static str> {
         Stat::OutputLost => Some("ebpf"),
         Stat::IoRateLimited | Stat::HistFull | Stat::StartsFull => Some("block_io"),
         // Requests in flight when the agent started, above all.
-        Stat::IoUnmatched => None,
+        Stat::IoUnmatched | Stat::WaitUnmatched => None,
     }
 }

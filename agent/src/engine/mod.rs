@@ -13,9 +13,12 @@ pub mod condition;
 pub mod counter;
 pub mod derive;
 pub mod events;
+pub mod faults;
+pub mod groups;
 pub mod hangs;
 pub mod incident;
 pub mod judge;
+mod kills;
 pub mod limits;
 pub mod series;
 pub mod speak;
@@ -29,11 +32,13 @@ use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
-use compose::{Draft, Identity, hang, incident_id, kernel, oom};
+use compose::{Draft, Identity, hang, incident_id, kernel, oom, user_kill};
 use counter::OomCounter;
 use derive::{Derived, Formula, raw_id};
+use faults::Faults;
+use groups::Groups;
 use hangs::{Follow, Hangs};
-use incident::{Body, Incidents, Report, Witnesses};
+use incident::{Incidents, Witnesses};
 use judge::Judge;
 use limits::Rule;
 use series::SeriesTable;
@@ -99,10 +104,12 @@ pub struct Engine {
     store: Store,
     judge: Judge,
     incidents: Incidents,
+    faults: Faults,
     hangs: Hangs,
     speaker: Speaker,
     counter: OomCounter,
     processes: Option<ProcTable>,
+    groups: Groups,
     tally: Tally,
     mark: Option<KmsgMark>,
     marked: Option<KmsgMark>,
@@ -120,10 +127,12 @@ impl Engine {
             store: Store::new(settings.history_capacity, now.mono_ns),
             judge: Judge::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
+            faults: Faults::new(now.wall_ns),
             hangs: Hangs::default(),
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
             processes: None,
+            groups: Groups::default(),
             tally: Tally::default(),
             mark: None,
             marked: None,
@@ -157,16 +166,23 @@ impl Engine {
         let mut drafts = Vec::new();
         match input {
             Input::Batch(batch) => self.batch(now, batch, &mut drafts),
-            Input::Event(event) => self.event(now, &event, &mut drafts, out),
+            Input::Event(mut event) => {
+                if let What::Oom(oom) = &mut event.what {
+                    oom::find_group(oom, &self.groups);
+                }
+                self.event(now, &event, &mut drafts, out);
+            }
             Input::Tick => {
                 for report in self.incidents.due(now) {
-                    self.tell(&report, &mut drafts);
+                    self.tell(now, &report, &mut drafts);
                 }
+                self.faults.due(now, &mut drafts);
                 for report in self.hangs.due(now) {
                     self.tell_hang(&report, &mut drafts);
                 }
             }
         }
+        self.count_disagreements();
         out.extend(self.hangs.take_follow().into_iter().map(|task| Output::Follow(Box::new(task))));
         self.judge.stale(now, &self.settings.rules, &self.table, &mut drafts);
         let mut told = Vec::new();
@@ -181,8 +197,9 @@ impl Engine {
     pub fn finish(&mut self, now: Now, out: &mut Vec<Output>) {
         let mut drafts = Vec::new();
         for report in self.incidents.finish() {
-            self.tell(&report, &mut drafts);
+            self.tell(now, &report, &mut drafts);
         }
+        self.faults.finish(&mut drafts);
         for report in self.hangs.finish(now) {
             self.tell_hang(&report, &mut drafts);
         }
@@ -201,8 +218,8 @@ impl Engine {
 
     /// When `step` wants to be called at the latest, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        let next = [self.incidents.next_deadline(), self.hangs.next_deadline(), self.speaker.next_deadline()];
-        next.into_iter().flatten().min()
+        let next = [self.incidents.next_deadline(), self.faults.next_deadline(), self.hangs.next_deadline()];
+        next.into_iter().chain([self.speaker.next_deadline()]).flatten().min()
     }
 
     fn batch(&mut self, now: Now, batch: &mut Batch, drafts: &mut Vec<Draft>) {
@@ -229,6 +246,9 @@ impl Engine {
         }
         if let Some(processes) = batch.processes.take() {
             self.processes = Some(processes);
+        }
+        if let Some(groups) = batch.groups.take() {
+            self.groups.take(batch.at, groups);
         }
         let raw = batch.samples.iter().map(|(id, value)| (raw_id(*id), *value));
         for (id, value) in raw.chain(computed.iter().copied()) {
@@ -265,15 +285,6 @@ impl Engine {
         self.judge.observe(now, id, series, &self.settings.rules, &scene, drafts);
     }
 
-    fn count_ooms(&mut self, now: Now, total: u64, drafts: &mut Vec<Draft>) {
-        let blind = self.settings.witnesses.oom.is_empty();
-        if let Some(missing) = self.counter.reading(total, self.incidents.oom_seen(), blind) {
-            self.count(events::OOM_KILLS.name, "", missing);
-            let id = self.judge.next_id();
-            drafts.push(oom::draft_uncounted(missing, id, now, blind, self.processes.as_ref()));
-        }
-    }
-
     fn event(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>, out: &mut Vec<Output>) {
         match &event.what {
             What::KmsgMark(mark) => self.mark = Some(*mark),
@@ -285,9 +296,16 @@ impl Engine {
                 }
             }
             What::Oom(_) => {
+                let before = self.incidents.oom_seen();
                 for report in self.incidents.take(now, event) {
-                    self.tell(&report, drafts);
+                    self.tell(now, &report, drafts);
                 }
+                self.count_victims(event, self.incidents.oom_seen() - before);
+            }
+            What::UserKill(kill) => {
+                self.count(events::USER_KILLS.name, kill.killer, 1);
+                let id = self.judge.next_id();
+                drafts.push(user_kill::draft(event, kill, id));
             }
             What::SlowIo(io) => {
                 self.count(events::SLOW_IO.name, &io.device, 1);
@@ -296,28 +314,16 @@ impl Engine {
             }
             What::Log(found) => {
                 self.count(events::LOG_EVENTS.name, &found.rule, 1);
-                let id = self.judge.next_id();
-                drafts.push(kernel::log(event, found, id));
-            }
-        }
-    }
-
-    fn tell(&mut self, report: &Report, drafts: &mut Vec<Draft>) {
-        let id = format!("{}-k", incident_id(self.start.wall_ns, report.incident.number));
-        let identity = &self.settings.identity;
-        let draft = match &report.incident.body {
-            Body::Oom(oom) => {
-                let mut oom = oom.clone();
-                if let Some(table) = &self.processes {
-                    oom::fill_from_table(&mut oom, table);
+                if !self.faults.take(now, event, drafts) {
+                    let id = self.judge.next_id();
+                    drafts.push(kernel::log(event, found, id));
                 }
-                oom::draft(report, &oom, id, self.processes.as_ref(), identity)
             }
-        };
-        if !report.update {
-            self.count(draft.metric, "", 1);
+            What::Hardware(report) => {
+                self.count(events::HARDWARE.name, report.rule, 1);
+                self.faults.take(now, event, drafts);
+            }
         }
-        drafts.push(draft);
     }
 
     fn tell_hang(&mut self, report: &hangs::Report, drafts: &mut Vec<Draft>) {
@@ -354,8 +360,8 @@ impl Engine {
     /// The mark comes out only when nothing that was read before it is still held back: whoever
     /// stores it may forget everything before it.
     fn pass_mark(&mut self, out: &mut Vec<Output>) {
-        let holding =
-            self.incidents.next_deadline().is_some() || self.hangs.holds() || self.speaker.holds_incidents();
+        let waiting = self.incidents.next_deadline().or(self.faults.next_deadline());
+        let holding = waiting.is_some() || self.hangs.holds() || self.speaker.holds_incidents();
         if !holding && self.mark != self.marked {
             self.marked = self.mark;
             out.extend(self.mark.map(Output::Mark));

@@ -218,6 +218,12 @@ fn prepare(
 
 fn boot(dir: &Path, guest: &Guest, kernel: &Kernel, programs: &Programs) -> Result<Report, String> {
     let (initrd, dir) = prepare(dir, guest, kernel, programs)?;
+    let report = machine::run(guest, &kernel.image, &initrd, &dir)?;
+    if report.booted() {
+        return Ok(report);
+    }
+    // A kernel that dies under the emulator says nothing about the agent; one that dies twice does not work here.
+    println!("{} did not boot; once more. Its console:\n{}", guest.name, report.console.join("\n"));
     machine::run(guest, &kernel.image, &initrd, &dir)
 }
 

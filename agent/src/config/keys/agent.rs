@@ -102,6 +102,18 @@ section! {
         hung_task: bool = true;
         /// Whether block devices are measured.
         block_io: bool = true;
+        /// Whether reports of faulty hardware are watched: memory controllers, PCI Express, machine checks, broken pages.
+        ras: bool = true;
+        /// Whether network adapters that do not send are watched.
+        net_tx_timeout: bool = true;
+        /// Whether trip points of temperatures are watched.
+        thermal: bool = true;
+        /// Whether TCP retransmits and resets are counted by remote address.
+        tcp: bool = true;
+        /// Whether the time threads spend on freeing or compacting memory themselves is measured.
+        memory_stalls: bool = true;
+        /// Whether the time threads wait for a processor is measured. It costs something at every switch between tasks.
+        run_queue: bool = false;
         /// Milliseconds from which one disk request is an event of its own.
         io_latency_threshold_ms: u64 = 500 => Whole(1, 600_000);
         /// Most such events per second; the others are counted.

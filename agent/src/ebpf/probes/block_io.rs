@@ -6,6 +6,7 @@ use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs,
 
 pub(super) const PROBE: Probe = Probe {
     name: "block_io",
+    key: "block_io",
     classic: &[
         Hook {
             program: names::IO_ISSUE,
@@ -90,6 +91,7 @@ pub(super) const PROBE: Probe = Probe {
     },
     prefers: Mode::Classic,
     maps: &[names::STARTS, names::HIST, names::EMPTY, names::WINDOW],
+    rare: false,
     fallback: "block latency is the average of /proc/diskstats only; slow requests are not reported one by one",
     wanted: |options| options.block_io,
     lacks: nothing,

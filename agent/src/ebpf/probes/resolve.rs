@@ -37,6 +37,7 @@ impl Shape {
         match self {
             Self::Number(size) => field.kind == Kind::Plain && field.size == size,
             Self::Letters(least) => field.kind == Kind::Array && field.size >= least,
+            Self::Text => field.kind == Kind::DataLoc && field.size == 4,
             Self::Name(_) => match field.kind {
                 Kind::Array => field.size as usize == agent_common::COMM_LEN,
                 Kind::DataLoc => field.size == 4,
@@ -55,6 +56,13 @@ pub enum BtfGap {
     /// Something that the programs cannot do without is missing or of another type.
     #[error("it does not tell the place of {0}")]
     Missing(&'static str),
+}
+
+impl BtfGap {
+    /// Whether the kernel has no such tracepoint.
+    pub fn is_no_tracepoint(&self) -> bool {
+        matches!(self, Self::Btf(BtfError::NoType(name)) if name.starts_with("btf_trace_"))
+    }
 }
 
 /// What the programs of a probe in BTF mode want to know.
@@ -84,7 +92,8 @@ impl BtfMode {
             let signature = btf.tracepoint(hook.event)?;
             facts.tracepoints.push(signature.id);
             for argument in hook.arguments {
-                if let Some(place) = signature.arguments.iter().position(|of| of == argument.of) {
+                let mut places = signature.arguments.iter().enumerate().filter(|(_, of)| *of == argument.of);
+                if let Some((place, _)) = places.nth(argument.nth) {
                     facts.constants.push(Constant::new(argument.constant, [place as u8 + 1]));
                 }
             }

@@ -2,9 +2,11 @@
 
 pub mod condition;
 pub mod hang;
+pub mod hardware;
 pub mod kernel;
 pub mod oom;
 pub mod recall;
+pub mod user_kill;
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::alert::{Alert, Status};
 use crate::engine::incident::Body;
-use crate::event::{Hang, Oom, Place, Task, TaskId};
+use crate::event::{Hang, MAX_VICTIMS, Oom, Place, Task, TaskId, Victim};
 use crate::time::Now;
 
 /// Incidents of this boot that `alert` told, alone or as part of a summary.
@@ -25,7 +25,13 @@ fn incident(value: &Value, boot_id: &str, now: Now) -> Option<(Now, Body)> {
         ..Task::default()
     };
     match value.get("kind")?.as_str()? {
-        "oom" => Some((at, Body::Oom(Box::new(Oom { victim: task, count: 1, ..Oom::default() })))),
+        "oom" => {
+            let others = value.get("others").and_then(Value::as_array).into_iter().flatten();
+            let others = others.filter_map(Value::as_u64).filter_map(|pid| u32::try_from(pid).ok());
+            let victim = |pid| Victim { task: Task { pid: Some(pid), ..Task::default() }, rss_kb: None };
+            let others = others.take(MAX_VICTIMS).map(victim).collect();
+            Some((at, Body::Oom(Box::new(Oom { victim: task, others, count: 1, ..Oom::default() }))))
+        }
         _ => None,
     }
 }
