@@ -173,13 +173,15 @@ pub enum IoOp {
     Write = 1,
     /// `D`
     Discard = 2,
-    /// `F` or anything else.
+    /// Anything else.
     Other = 3,
+    /// `FF`: a flush of the device's cache, without data.
+    Flush = 4,
 }
 
 impl IoOp {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Discard, Self::Other];
+    pub const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Discard, Self::Other, Self::Flush];
 
     /// The kind that the first two letters of `rwbs` tell (`blk_fill_rwbs`, `block/blk-core.c` and
     /// `kernel/trace/blktrace.c`): a write with a flush before it is `FW…`, a bare flush `FF`.
@@ -191,6 +193,7 @@ impl IoOp {
             b'R' => Self::Read,
             b'W' => Self::Write,
             b'D' => Self::Discard,
+            b'F' => Self::Flush,
             _ => Self::Other,
         }
     }
@@ -201,6 +204,7 @@ impl IoOp {
             0 => Self::Read,
             1 => Self::Write,
             2 => Self::Discard,
+            4 => Self::Flush,
             _ => Self::Other,
         }
     }
@@ -212,6 +216,7 @@ impl IoOp {
             Self::Write => "write",
             Self::Discard => "discard",
             Self::Other => "other",
+            Self::Flush => "flush",
         }
     }
 }

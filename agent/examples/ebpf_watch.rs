@@ -12,6 +12,7 @@ fn main() -> std::io::Result<()> {
 
     use sysops_agent::collect::Collector;
     use sysops_agent::ebpf::devices::Devices;
+    use sysops_agent::ebpf::hist::Look;
     use sysops_agent::ebpf::{Ebpf, Options};
     use sysops_agent::host::clock::now;
     use sysops_agent::sample::Samples;
@@ -34,14 +35,15 @@ fn main() -> std::io::Result<()> {
     while start.elapsed() < Duration::from_secs(seconds) {
         std::thread::sleep(Duration::from_millis(100));
         devices.begin();
-        let mut name =
-            |dev| devices.name(&sysops_agent::host::live::LiveHost::default(), dev).map(str::to_owned);
+        let mut name = |dev| {
+            devices.name(&sysops_agent::host::live::LiveHost::default(), dev).map(|name| name.to_string())
+        };
         ebpf.drain(now(), &mut name, &mut |event| println!("{:?}", event.what));
         ebpf.losses(now(), &mut |event| println!("{:?}", event.what))?;
     }
     let mut samples = Samples::new(1000);
     samples.begin("ebpf", now(), None);
-    ebpf.collector(Box::new(|_| false))
+    ebpf.collector(Look { skip: Box::new(|_| false), scene_from_ms: 0.0 })
         .collect(&sysops_agent::host::live::LiveHost::default(), &mut samples)
         .map_err(std::io::Error::other)?;
     let batch = samples.finish();

@@ -42,6 +42,6 @@ pub fn metrics() -> Vec<&'static Metric> {
     all.extend(formulas::METRICS);
     all.extend(events::METRICS);
     #[cfg(feature = "ebpf")]
-    all.extend(crate::ebpf::hist::METRICS);
+    all.extend(crate::ebpf::io_metrics::METRICS);
     all
 }

@@ -88,6 +88,7 @@ fn slow_io(record: &IoRecord, threshold_ms: f64, device: &mut DeviceName<'_>) ->
         bytes: u64::from(record.bytes),
         error: record.error,
         issuer: task(record.issuer_pid, &record.issuer_comm, None),
+        ..SlowIo::default()
     }
 }
 

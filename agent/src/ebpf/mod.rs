@@ -8,6 +8,7 @@ pub mod decode;
 pub mod devices;
 pub mod format;
 pub mod hist;
+pub mod io_metrics;
 mod object;
 pub mod percentile;
 pub mod probes;
@@ -28,7 +29,7 @@ use aya::maps::{Map, MapData, PerfEventArray};
 use self::attach::Attachment;
 use self::decode::{DeviceName, decode};
 use self::format::Format;
-use self::hist::{EbpfCollector, HistMap, Skip};
+use self::hist::{EbpfCollector, HistMap, Look};
 use self::object::{Loader, Sizes};
 use self::probes::{Constant, Hook, PROBES, Probe, ProbeReport, ProbeState};
 use self::remedy::{Circumstances, Failure, Step, explain};
@@ -121,9 +122,9 @@ impl Ebpf {
         Ok(())
     }
 
-    /// The collector of histograms and counters, once. Devices that `skip` names get no series.
-    pub fn collector(&mut self, skip: Skip) -> EbpfCollector {
-        EbpfCollector::new(self.histograms.take(), Arc::clone(&self.stats), self.map_bytes, skip)
+    /// The collector of histograms and counters, once.
+    pub fn collector(&mut self, look: Look) -> EbpfCollector {
+        EbpfCollector::new(self.histograms.take(), Arc::clone(&self.stats), self.map_bytes, look)
     }
 
     /// Memory of maps and buffers, bytes; not part of the resident memory.

@@ -146,15 +146,20 @@ pub fn judged() -> impl Iterator<Item = &'static str> {
     LINES.iter().map(|l| l.metric).chain(["filesystem_stuck", "filesystem_device_error"])
 }
 
+/// What a threshold on a value that is bad when it is high demands.
+pub fn policy(threshold: &Threshold) -> Policy {
+    let Threshold { warn, critical, for_secs, clear } = *threshold;
+    Policy { limits: Limits { op: Op::Above, warn, critical, clear }, for_secs }
+}
+
 impl Line {
     fn rule(&self, limits: &Threshold) -> Rule {
-        let Threshold { warn, critical, for_secs, clear } = *limits;
         let mode = self.labels.first().map(|(_, value)| format!("_{value}")).unwrap_or_default();
         Rule {
             name: format!("{}{mode}", self.metric),
             metric: self.metric.to_owned(),
             labels: self.labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-            policy: Policy { limits: Limits { op: Op::Above, warn, critical, clear }, for_secs },
+            policy: policy(limits),
             subject: self.subject,
             shown: self.shown,
             style: Style::Number(self.unit),

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, Hang, Oom, Source, Task, What};
+use crate::event::{Event, Hang, IoError, LogMatch, Oom, Source, Task, What};
 use crate::time::{MILLI, Now, SECOND};
 
 /// Longest wait for a second witness.
@@ -15,6 +15,10 @@ pub const MAX_OPEN: usize = 1024;
 const OOM_SAME_NS: u64 = 10 * SECOND;
 /// khungtaskd reports a task again at every check (120 s unless set otherwise): the same hang.
 const HANG_SAME_NS: u64 = 900 * SECOND;
+/// Two failures of one sector within this time are the same.
+const IO_ERROR_SAME_NS: u64 = 2 * SECOND;
+/// Rules of the kernel log whose lines may tell of one failed request.
+pub const IO_ERROR_RULES: [&str; 3] = ["io_error", "removable_io_error", "nvme_error"];
 /// The kernel log's clock (`local_clock`) is not disciplined by NTP as `CLOCK_MONOTONIC` is: they drift
 /// apart by up to 100 ppm of the uptime.
 const DRIFT_PER_UPTIME: u64 = 10_000;
@@ -26,6 +30,8 @@ pub enum Body {
     Oom(Box<Oom>),
     /// A hung task.
     Hang(Box<Hang>),
+    /// A failed block request.
+    IoError(Box<IoError>),
 }
 
 /// An incident as far as it is known.
@@ -63,6 +69,8 @@ pub struct Witnesses {
     pub oom: Vec<Source>,
     /// For hung tasks.
     pub hang: Vec<Source>,
+    /// For failed block requests.
+    pub io_error: Vec<Source>,
 }
 
 /// Incidents that are open or were told a short while ago.
@@ -94,11 +102,7 @@ impl Incidents {
 
     /// Takes an event of one of the kinds an incident is made of; tells what is complete.
     pub fn take(&mut self, now: Now, event: &Event) -> Vec<Report> {
-        let body = match &event.what {
-            What::Oom(oom) => Body::Oom(oom.clone()),
-            What::Hang(hang) => Body::Hang(hang.clone()),
-            What::SlowIo(_) | What::Log(_) | What::Lost(_) | What::KmsgMark(_) => return Vec::new(),
-        };
+        let Some(body) = Body::of(&event.what) else { return Vec::new() };
         let mut reports = Vec::new();
         if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
             reports.extend(self.merge(index, now, event, body));
@@ -213,15 +217,28 @@ impl Incident {
         match self.body {
             Body::Oom(_) => witnesses.oom.iter().all(|w| self.sources.contains(w)),
             Body::Hang(_) => false,
+            Body::IoError(_) => witnesses.io_error.iter().all(|w| self.sources.contains(w)),
         }
     }
 }
 
 impl Body {
+    /// What an event says that an incident is made of, if it is such an event.
+    fn of(what: &What) -> Option<Self> {
+        match what {
+            What::Oom(oom) => Some(Self::Oom(oom.clone())),
+            What::Hang(hang) => Some(Self::Hang(hang.clone())),
+            What::IoError(error) => Some(Self::IoError(error.clone())),
+            What::Log(line) => io_error(line).map(|error| Self::IoError(Box::new(error))),
+            What::SlowIo(_) | What::Lost(_) | What::KmsgMark(_) => None,
+        }
+    }
+
     fn same_ns(&self) -> u64 {
         match self {
             Self::Oom(_) => OOM_SAME_NS,
             Self::Hang(_) => HANG_SAME_NS,
+            Self::IoError(_) => IO_ERROR_SAME_NS,
         }
     }
 
@@ -229,7 +246,8 @@ impl Body {
         match (self, other) {
             (Self::Oom(a), Self::Oom(b)) => same_task(&a.victim, &b.victim),
             (Self::Hang(a), Self::Hang(b)) => same_task(&a.task, &b.task),
-            (Self::Oom(_), Self::Hang(_)) | (Self::Hang(_), Self::Oom(_)) => false,
+            (Self::IoError(a), Self::IoError(b)) => a.device == b.device && a.sector == b.sector,
+            (Self::Oom(_) | Self::Hang(_) | Self::IoError(_), _) => false,
         }
     }
 
@@ -237,7 +255,8 @@ impl Body {
         match (self, other) {
             (Self::Oom(mine), Self::Oom(theirs)) => mine.absorb(*theirs),
             (Self::Hang(mine), Self::Hang(theirs)) => mine.absorb(*theirs),
-            (Self::Oom(_), Self::Hang(_)) | (Self::Hang(_), Self::Oom(_)) => {}
+            (Self::IoError(mine), Self::IoError(theirs)) => mine.absorb(*theirs),
+            (Self::Oom(_) | Self::Hang(_) | Self::IoError(_), _) => {}
         }
     }
 
@@ -257,9 +276,18 @@ impl Body {
             .iter()
             .filter(|known| **known)
             .count(),
-            Self::Hang(_) => 0,
+            Self::Hang(_) | Self::IoError(_) => 0,
         }
     }
+}
+
+/// Whether a line of the kernel log tells of one failed request, and of which.
+pub fn is_io_error(line: &LogMatch) -> bool {
+    io_error(line).is_some()
+}
+
+fn io_error(line: &LogMatch) -> Option<IoError> {
+    if IO_ERROR_RULES.contains(&line.rule.as_str()) { IoError::from_log(line) } else { None }
 }
 
 /// Same pid, and nothing that both know differs.
@@ -296,7 +324,7 @@ mod tests {
 
     fn both() -> Incidents {
         let all = vec![Source::Ebpf, Source::Kmsg];
-        Incidents::new(Witnesses { oom: all.clone(), hang: all })
+        Incidents::new(Witnesses { oom: all.clone(), hang: all.clone(), io_error: all })
     }
 
     /// Feeds events at their own times, then waits; returns for each report `(pid, sources, update)`.
@@ -311,6 +339,7 @@ mod tests {
         let pid = |b: &Body| match b {
             Body::Oom(o) => o.victim.pid.unwrap_or(0),
             Body::Hang(h) => h.task.pid.unwrap_or(0),
+            Body::IoError(e) => e.sector as u32,
         };
         reports.iter().map(|r| (pid(&r.incident.body), r.incident.sources.len(), r.update)).collect()
     }
@@ -359,7 +388,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_source_that_is_down() {
-        let mut incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg], hang: vec![] });
+        let mut incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg], ..Witnesses::default() });
         assert_eq!(incidents.take(ms(0), &oom(Source::Kmsg, 0, 7, true)).len(), 1);
     }
 
@@ -367,6 +396,37 @@ mod tests {
     fn a_hang_reported_at_every_check_is_one() {
         let events: Vec<Event> = (0..9).map(|i| hang(Source::Ebpf, i * 120_000, 7)).collect();
         assert_eq!(run(both(), &events), [(7, 1, false)]);
+    }
+
+    fn io_error(source: Source, at: u64, device: &str, sector: u64) -> Event {
+        let what = if source == Source::Ebpf {
+            What::IoError(Box::new(IoError { device: device.into(), sector, ..IoError::default() }))
+        } else {
+            What::Log(Box::new(LogMatch {
+                rule: "io_error".into(),
+                severity: crate::alert::Severity::Critical,
+                meaning: String::new(),
+                line: String::new(),
+                fields: vec![("device".into(), device.into()), ("sector".into(), sector.to_string())],
+            }))
+        };
+        Event { at: ms(at), source, historic: false, what }
+    }
+
+    #[test]
+    fn a_failed_request_is_one_incident_with_its_line_in_the_log() {
+        let all = vec![Source::Ebpf, Source::Kmsg];
+        let both = || Incidents::new(Witnesses { io_error: all.clone(), ..Witnesses::default() });
+        let (log, seen) = (io_error(Source::Kmsg, 0, "sda", 8), io_error(Source::Ebpf, 1, "sda", 8));
+        assert_eq!(run(both(), &[log.clone(), seen.clone()]), [(8, 2, false)]);
+        assert_eq!(run(both(), &[seen.clone(), log.clone()]), [(8, 2, false)]);
+        // The kernel limits its lines: of many errors only some are in the log.
+        let other = io_error(Source::Ebpf, 2, "sda", 16);
+        assert_eq!(run(both(), &[log.clone(), seen.clone(), other]), [(8, 2, false), (16, 1, false)]);
+        let elsewhere = io_error(Source::Ebpf, 1, "sdb", 8);
+        assert_eq!(run(both(), &[log, elsewhere]), [(8, 1, false), (8, 1, false)]);
+        let again = io_error(Source::Ebpf, 5_000, "sda", 8);
+        assert_eq!(run(both(), &[seen, again]), [(8, 1, false), (8, 1, false)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod compose;
 pub mod condition;
 pub mod counter;
 pub mod derive;
+pub mod disk;
 pub mod events;
 pub mod incident;
 pub mod judge;
@@ -27,9 +28,10 @@ use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
-use compose::{Draft, Identity, incident_id, kernel, oom};
+use compose::{Draft, Identity, incident_id, io, kernel, oom};
 use counter::OomCounter;
 use derive::{Derived, Formula, raw_id};
+use disk::{DiskPolicy, Disks};
 use incident::{Body, Incidents, Report, Witnesses};
 use judge::Judge;
 use limits::Rule;
@@ -54,6 +56,8 @@ pub struct Settings {
     pub history_capacity: usize,
     /// Rates and ratios.
     pub formulas: &'static [Formula],
+    /// What block devices are held to.
+    pub disks: DiskPolicy,
     /// Wire name of the kernel's own count of OOM kills.
     pub oom_counter: &'static str,
 }
@@ -105,6 +109,7 @@ pub struct Engine {
     derived: Derived,
     store: Store,
     judge: Judge,
+    disks: Disks,
     incidents: Incidents,
     speaker: Speaker,
     counter: OomCounter,
@@ -125,6 +130,7 @@ impl Engine {
             derived: Derived::new(settings.formulas),
             store: Store::new(settings.history_capacity, now.mono_ns),
             judge: Judge::new(now.wall_ns),
+            disks: Disks::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
@@ -225,6 +231,13 @@ impl Engine {
             self.sample(now, at_ns, id, value, drafts);
         }
         self.computed = computed;
+        let learning = self.learning(now);
+        let windows = batch.disks.drain(..);
+        self.disks.take((now, at_ns), windows, &self.settings.disks, learning, drafts);
+    }
+
+    fn learning(&self, now: Now) -> bool {
+        now.since(self.start) < self.settings.warmup_secs * SECOND
     }
 
     fn define(&mut self, def: &SeriesDef) {
@@ -250,8 +263,8 @@ impl Engine {
             self.count_ooms(now, value as u64, drafts);
             return;
         }
-        let learning = now.since(self.start) < self.settings.warmup_secs * SECOND;
-        let scene = judge::Scene { store: &self.store, processes: self.processes.as_ref(), learning };
+        let (store, processes) = (&self.store, self.processes.as_ref());
+        let scene = judge::Scene { store, processes, learning: self.learning(now) };
         self.judge.observe(now, id, series, &self.settings.rules, &scene, drafts);
     }
 
@@ -269,21 +282,26 @@ impl Engine {
             What::KmsgMark(mark) => self.mark = Some(*mark),
             What::Lost(lost) => self.lost(now, lost, out),
             _ if event.historic => self.tally.historic += 1,
-            What::Oom(_) | What::Hang(_) => {
-                for report in self.incidents.take(now, event) {
-                    self.tell(&report, drafts);
-                }
-            }
+            What::Oom(_) | What::Hang(_) | What::IoError(_) => self.incident(now, event, drafts),
             What::SlowIo(io) => {
                 self.count(events::SLOW_IO.name, &io.device, 1);
                 let id = self.judge.next_id();
-                drafts.push(kernel::slow_io(event, io, id));
+                drafts.push(io::slow_request(event, io, id));
             }
             What::Log(found) => {
                 self.count(events::LOG_EVENTS.name, &found.rule, 1);
+                if incident::is_io_error(found) {
+                    return self.incident(now, event, drafts);
+                }
                 let id = self.judge.next_id();
                 drafts.push(kernel::log(event, found, id));
             }
+        }
+    }
+
+    fn incident(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>) {
+        for report in self.incidents.take(now, event) {
+            self.tell(&report, drafts);
         }
     }
 
@@ -299,9 +317,11 @@ impl Engine {
                 oom::draft(report, &oom, id, self.processes.as_ref(), identity)
             }
             Body::Hang(hang) => kernel::hang(report, hang, id, identity),
+            Body::IoError(error) => io::error(report, error, id, identity),
         };
         if !report.update {
-            self.count(draft.metric, "", 1);
+            let device = draft.labels.get("device").cloned().unwrap_or_default();
+            self.count(draft.metric, &device, 1);
         }
         drafts.push(draft);
     }

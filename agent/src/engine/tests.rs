@@ -48,10 +48,15 @@ fn settings(group_secs: u64) -> Settings {
             group_secs,
             recovery: true,
         },
-        witnesses: Witnesses { oom: vec![Source::Ebpf, Source::Kmsg], hang: vec![Source::Ebpf] },
+        witnesses: Witnesses {
+            oom: vec![Source::Ebpf, Source::Kmsg],
+            hang: vec![Source::Ebpf],
+            io_error: vec![Source::Ebpf, Source::Kmsg],
+        },
         warmup_secs: 0,
         history_capacity: 1000,
         formulas: &[],
+        disks: DiskPolicy { limit: Policy { limits, for_secs: 30 }, factor: 0.0, least_ms: 0.0, for_secs: 0 },
         oom_counter: "oom_counter",
     }
 }

@@ -68,6 +68,7 @@ impl Kernel {
                 self.kmsg = Some(watch.enriched_by(Arc::clone(host)));
                 self.witnesses.oom.push(Source::Kmsg);
                 self.witnesses.hang.push(Source::Kmsg);
+                self.witnesses.io_error.push(Source::Kmsg);
                 self.features.push(Feature::on(
                     NAME,
                     format!("{path}: OOM kills, hung tasks and all kernel-log rules"),
@@ -119,6 +120,7 @@ impl Kernel {
                     match probe.name {
                         "oom" => self.witnesses.oom.push(Source::Ebpf),
                         "hung_task" => self.witnesses.hang.push(Source::Ebpf),
+                        "block_io" => self.witnesses.io_error.push(Source::Ebpf),
                         _ => {}
                     }
                     self.features.push(Feature::on(name, mode));
@@ -162,7 +164,11 @@ impl Kernel {
         let Some(ebpf) = &mut self.ebpf else { return Vec::new() };
         let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
         let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
-        let collector = ebpf.collector(Box::new(move |device| skip.matches(device)));
+        let look = crate::ebpf::hist::Look {
+            skip: Box::new(move |device| skip.matches(device)),
+            scene_from_ms: super::disk_policy(config).least_alert_ms(),
+        };
+        let collector = ebpf.collector(look);
         vec![("ebpf", pace, Box::new(collector))]
     }
 

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::compose::Identity;
+use crate::engine::disk::DiskPolicy;
 use crate::engine::speak::Manners;
 use crate::engine::{Engine, Settings, builtin};
 use crate::host::live::LiveHost;
@@ -188,7 +189,19 @@ fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incid
         warmup_secs: alerting.state_warmup_secs,
         history_capacity: config.storage.ring_buffer_capacity,
         formulas: formulas::FORMULAS,
+        disks: disk_policy(config),
         oom_counter: crate::collect::vmstat::OOM_KILLS.name,
+    }
+}
+
+/// What block devices are held to.
+fn disk_policy(config: &Config) -> DiskPolicy {
+    let (limits, ebpf) = (&config.thresholds.disk_p99_ms, &config.ebpf);
+    DiskPolicy {
+        limit: builtin::policy(limits),
+        factor: ebpf.io_rise_factor,
+        least_ms: ebpf.io_rise_min_ms,
+        for_secs: ebpf.io_rise_for_secs,
     }
 }
 

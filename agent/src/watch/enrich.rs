@@ -6,7 +6,7 @@
 //! What an event already knows is kept, and if the task with that pid is another one, nothing is taken.
 
 use crate::event::{Constraint, Event, Hang, Oom, Task, What};
-use crate::host::{Host, read_text};
+use crate::host::{Host, block, read_text};
 
 /// Longest command line kept, bytes.
 pub const MAX_CMDLINE: usize = 1024;
@@ -25,7 +25,12 @@ pub fn enrich(host: &dyn Host, event: &mut Event) {
     match &mut event.what {
         What::Oom(oom) => fill_oom(host, oom),
         What::Hang(hang) => fill_hang(host, hang),
-        What::SlowIo(io) => process(host, &mut io.issuer),
+        What::SlowIo(io) => {
+            io.in_flight = block::in_flight(host, &io.device);
+            io.model = block::model(host, &io.device);
+            process(host, &mut io.issuer);
+        }
+        What::IoError(io) => io.model = block::model(host, &io.device),
         What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {}
     }
 }

@@ -1,4 +1,4 @@
-//! Alerts of hung tasks, slow block I/O and kernel-log lines.
+//! Alerts of hung tasks and kernel-log lines.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,14 @@ use crate::alert::{Severity, Status};
 use crate::cgroup::owner;
 use crate::engine::events;
 use crate::engine::incident::Report;
-use crate::event::{Event, Hang, LogMatch, SlowIo};
-use crate::text::{clean, number};
+use crate::event::{Event, Hang, LogMatch};
+use crate::text::clean;
 
 const MAX_NAME: usize = 64;
 const MAX_TEXT: usize = 300;
 
 /// Rule name of hung tasks.
 pub const HANG_RULE: &str = "hung_task";
-/// Rule name of slow requests.
-pub const IO_RULE: &str = "block_io_latency";
 
 /// The alert of a hung task.
 pub fn hang(report: &Report, hang: &Hang, id: String, identity: &Identity) -> Draft {
@@ -66,47 +64,6 @@ pub fn hang(report: &Report, hang: &Hang, id: String, identity: &Identity) -> Dr
         started: incident.at,
         ended: None,
         sources: incident.sources.clone(),
-        context: c.done(),
-    }
-}
-
-/// The alert of a slow block request.
-pub fn slow_io(event: &Event, io: &SlowIo, id: String) -> Draft {
-    let device = clean(&io.device, MAX_NAME);
-    let issuer =
-        io.issuer.comm.as_deref().map(|c| format!(", issued by {}", clean(c, MAX_NAME))).unwrap_or_default();
-    let failed = if io.error == 0 { String::new() } else { format!(", and failed with error {}", io.error) };
-    let latency = number(io.latency_ms);
-    let mut c = Context::default();
-    c.put("sector", Some(io.sector))
-        .put("bytes", Some(io.bytes))
-        .put("error", Some(io.error))
-        .put("latency_ms", Some(io.latency_ms))
-        .put("issuer_pid", io.issuer.pid)
-        .put("issuer_comm", io.issuer.comm.as_deref())
-        .put_if("issuer_cgroup", io.issuer.cgroup.as_deref());
-    Draft {
-        rule: IO_RULE.into(),
-        noun: "slow block requests",
-        phrase: format!("{device} {} {latency} ms", io.op),
-        lasts: false,
-        severity: Severity::Warn,
-        metric: events::IO_LATENCY.name,
-        value: io.latency_ms,
-        threshold: Some(io.threshold_ms),
-        message: format!(
-            "Slow disk: a {} of {} bytes on {device} took {latency} ms (limit {} ms){issuer}{failed}",
-            io.op,
-            io.bytes,
-            number(io.threshold_ms)
-        ),
-        labels: BTreeMap::from([("device".into(), device.clone()), ("op".into(), io.op.into())]),
-        status: Status::Firing,
-        id,
-        fingerprint: fingerprint([IO_RULE, &device, io.op]),
-        started: event.at,
-        ended: None,
-        sources: vec![event.source],
         context: c.done(),
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::alert::{Alert, Status};
 use crate::engine::incident::Body;
-use crate::event::{Hang, Oom, Task};
+use crate::event::{Hang, IoError, Oom, Task};
 use crate::time::Now;
 
 /// Incidents of this boot that `alert` told, alone or as part of a summary.
@@ -19,16 +19,23 @@ fn incident(value: &Value, boot_id: &str, now: Now) -> Option<(Now, Body)> {
         return None;
     }
     let at = now.at_mono(value.get("kernel_time_ns")?.as_u64()?);
-    let task = Task {
-        pid: Some(u32::try_from(value.get("pid")?.as_u64()?).ok()?),
-        comm: value.get("comm").and_then(Value::as_str).map(str::to_owned),
-        ..Task::default()
+    let body = match value.get("kind")?.as_str()? {
+        "oom" => Body::Oom(Box::new(Oom { victim: task(value)?, count: 1, ..Oom::default() })),
+        "hang" => Body::Hang(Box::new(Hang { task: task(value)?, ..Hang::default() })),
+        "io_error" => Body::IoError(Box::new(IoError {
+            device: value.get("device")?.as_str()?.to_owned(),
+            sector: value.get("sector")?.as_u64()?,
+            ..IoError::default()
+        })),
+        _ => return None,
     };
-    match value.get("kind")?.as_str()? {
-        "oom" => Some((at, Body::Oom(Box::new(Oom { victim: task, count: 1, ..Oom::default() })))),
-        "hang" => Some((at, Body::Hang(Box::new(Hang { task, ..Hang::default() })))),
-        _ => None,
-    }
+    Some((at, body))
+}
+
+fn task(value: &Value) -> Option<Task> {
+    let pid = u32::try_from(value.get("pid")?.as_u64()?).ok()?;
+    let comm = value.get("comm").and_then(Value::as_str).map(str::to_owned);
+    Some(Task { pid: Some(pid), comm, ..Task::default() })
 }
 
 /// When `alert` was made, on today's monotonic clock; `None` for anything but the begin of an incident.

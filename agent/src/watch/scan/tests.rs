@@ -59,6 +59,7 @@ fn words(events: &[Event]) -> Vec<String> {
             What::Log(found) => found.rule.clone(),
             What::Lost(lost) => format!("lost {}", lost.count),
             What::SlowIo(_) => "slow".to_owned(),
+            What::IoError(_) => "error".to_owned(),
             What::KmsgMark(_) => return None,
         })
     });
