@@ -10,6 +10,8 @@ pub mod names;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::limits::MAX_FRAMES;
+
 /// Length of a task name in the kernel, the final NUL included (`TASK_COMM_LEN`, `include/linux/sched.h`).
 pub const COMM_LEN: usize = 16;
 
@@ -84,6 +86,10 @@ pub struct OomRecord {
     pub trigger_pid: u32,
     /// User of that thread.
     pub trigger_uid: u32,
+    /// Victim's process, or 0 when the kernel does not tell it; [`OomRecord::pid`] may be any thread of it.
+    pub tgid: u32,
+    /// Keeps the layout free of padding; zero.
+    pub reserved: u32,
     /// Victim's name, NUL-terminated; empty when the kernel does not tell it.
     pub comm: [u8; COMM_LEN],
     /// Trigger's name, NUL-terminated.
@@ -98,10 +104,16 @@ pub struct HangRecord {
     pub header: Header,
     /// The task (a thread id) in the initial pid namespace.
     pub pid: u32,
-    /// Keeps the layout free of padding; zero.
-    pub reserved: u32,
+    /// Its process, or 0 when the kernel does not tell it.
+    pub tgid: u32,
     /// The task's name, NUL-terminated; empty when the kernel does not tell it.
     pub comm: [u8; COMM_LEN],
+    /// Frames in `stack`.
+    pub frames: u32,
+    /// Keeps the layout free of padding; zero.
+    pub reserved: u32,
+    /// Return addresses in the kernel, innermost first; 0 behind the last.
+    pub stack: [u64; MAX_FRAMES],
 }
 
 /// A block request that took at least the threshold from issue to completion.
@@ -120,7 +132,7 @@ pub struct IoRecord {
     pub bytes: u32,
     /// An [`IoOp`] number.
     pub op: u32,
-    /// The completion's `error`: 0 or a negative errno.
+    /// The completion's `error`: 0, a negative errno, or a positive `blk_status_t`.
     pub error: i32,
     /// Process that issued it (often a kernel worker), or 0.
     pub issuer_pid: u32,
@@ -134,7 +146,7 @@ pub struct IoRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Stat {
-    /// Records that found no room in the perf buffer, or no buffer on their processor.
+    /// Records that found no room in the buffer, or no perf buffer on their processor.
     OutputLost = 0,
     /// Slow requests not reported because of the limit per second.
     IoRateLimited = 1,
@@ -198,6 +210,30 @@ impl IoOp {
         }
     }
 
+    /// The kind that a request's `cmd_flags` tell, the same that [`IoOp::from_rwbs`] makes of it: the
+    /// low 8 bits are an `enum req_op` (`include/linux/blk_types.h`). Zeroing is a write from 6.15 on.
+    #[expect(clippy::inline_always, reason = "a BPF program must not call another function")]
+    #[inline(always)]
+    pub const fn from_flags(flags: u32) -> Self {
+        match flags & 0xff {
+            0 => Self::Read,
+            1 => Self::Write,
+            // REQ_OP_FLUSH
+            2 => Self::Flush,
+            // REQ_OP_DISCARD, REQ_OP_SECURE_ERASE
+            3 | 5 => Self::Discard,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether `cmd_flags` are of a command from a driver or from user space: `REQ_OP_SCSI_IN` (32,
+    /// before 5.12) to `REQ_OP_DRV_OUT` (35).
+    #[expect(clippy::inline_always, reason = "a BPF program must not call another function")]
+    #[inline(always)]
+    pub const fn is_passthrough(flags: u32) -> bool {
+        flags & 0xff >= 32
+    }
+
     /// The kind with this number; an unknown number is [`IoOp::Other`].
     pub const fn from_number(number: u32) -> Self {
         match number {
@@ -223,7 +259,7 @@ impl IoOp {
 
 const _: () = {
     assert!(size_of::<Header>() == 16);
-    assert!(size_of::<OomRecord>() == 112);
-    assert!(size_of::<HangRecord>() == 40);
+    assert!(size_of::<OomRecord>() == 120);
+    assert!(size_of::<HangRecord>() == 48 + 8 * MAX_FRAMES);
     assert!(size_of::<IoRecord>() == 72);
 };

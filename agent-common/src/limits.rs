@@ -19,3 +19,5 @@ pub const STARTS_PER_CPU: u32 = 256;
 pub const MIN_STARTS: u32 = 4096;
 /// … and at most so many, 112 bytes each.
 pub const MAX_STARTS: u32 = 16_384;
+/// Frames of a hung task's kernel stack that a record has room for.
+pub const MAX_FRAMES: usize = 24;

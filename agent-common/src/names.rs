@@ -1,7 +1,9 @@
 //! Names of programs, maps and constants in the eBPF object.
 
-/// Perf event array all records go through.
+/// Perf event array all records go through …
 pub const EVENTS: &str = "EVENTS";
+/// … or the ring buffer.
+pub const RING: &str = "RING";
 /// Array of `u64` counters, one a [`Stat`](crate::Stat).
 pub const STATS: &str = "STATS";
 /// Hash map of histograms.
@@ -15,9 +17,17 @@ pub const STARTS: &str = "STARTS";
 
 /// Program on `oom:mark_victim`.
 pub const OOM_KILL: &str = "oom_kill";
+/// The same in BTF mode.
+pub const OOM_KILL_BTF: &str = "oom_kill_btf";
 /// Program on `sched:sched_process_hang`.
 pub const HUNG_TASK: &str = "hung_task";
+/// The same in BTF mode.
+pub const HUNG_TASK_BTF: &str = "hung_task_btf";
 /// Program on `block:block_rq_issue`.
 pub const IO_ISSUE: &str = "io_issue";
+/// The same in BTF mode.
+pub const IO_ISSUE_BTF: &str = "io_issue_btf";
 /// Program on `block:block_rq_complete`.
 pub const IO_COMPLETE: &str = "io_complete";
+/// The same in BTF mode.
+pub const IO_COMPLETE_BTF: &str = "io_complete_btf";

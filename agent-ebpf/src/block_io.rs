@@ -16,8 +16,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap};
 use bytemuck::Zeroable;
 
-use crate::ctx::{Offset, constant, current_name, current_pid, field};
-use crate::out::{self, add, count};
+use crate::ctx::{Argument, Member, Offset, argument, constant, current_name, current_pid, field, member};
+use crate::out::{self, Mode, add, count};
 
 #[unsafe(no_mangle)]
 static ISSUE_DEV: Offset = Offset::ABSENT;
@@ -37,6 +37,37 @@ static COMPLETE_NR_SECTOR: Offset = Offset::ABSENT;
 static COMPLETE_ERROR: Offset = Offset::ABSENT;
 #[unsafe(no_mangle)]
 static COMPLETE_RWBS: Offset = Offset::ABSENT;
+
+#[unsafe(no_mangle)]
+static ISSUE_REQUEST_ARG: Argument = Argument::ABSENT;
+#[unsafe(no_mangle)]
+static COMPLETE_REQUEST_ARG: Argument = Argument::ABSENT;
+#[unsafe(no_mangle)]
+static COMPLETE_BYTES_ARG: Argument = Argument::ABSENT;
+/// 0 or a negative errno (kernels before 5.16) …
+#[unsafe(no_mangle)]
+static COMPLETE_ERRNO_ARG: Argument = Argument::ABSENT;
+/// … or a `blk_status_t`.
+#[unsafe(no_mangle)]
+static COMPLETE_STATUS_ARG: Argument = Argument::ABSENT;
+#[unsafe(no_mangle)]
+static REQUEST_FLAGS: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static REQUEST_SECTOR: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static REQUEST_BYTES: Member = Member::ABSENT;
+/// The disk of a request (kernels before 5.17) …
+#[unsafe(no_mangle)]
+static REQUEST_DISK: Member = Member::ABSENT;
+/// … or of its queue.
+#[unsafe(no_mangle)]
+static REQUEST_QUEUE: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static QUEUE_DISK: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static DISK_MAJOR: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static DISK_FIRST_MINOR: Member = Member::ABSENT;
 
 /// Latency from which on a request is reported, nanoseconds.
 #[unsafe(no_mangle)]
@@ -95,15 +126,22 @@ fn io_issue(ctx: *mut c_void) -> u32 {
     if field(ctx, &ISSUE_NR_SECTOR, 0u32) == 0 {
         return 0;
     }
-    let key = StartKey { sector: field(ctx, &ISSUE_SECTOR, 0), dev: field(ctx, &ISSUE_DEV, 0), zero: 0 };
-    let mut start = Start::zeroed();
-    start.at_ns = out::now();
-    start.bytes = field(ctx, &ISSUE_BYTES, 0);
-    start.pid = current_pid();
-    current_name(&mut start.comm);
-    if STARTS.insert(key, start, 0).is_err() {
-        count(Stat::StartsFull);
+    issued(
+        StartKey::new(field(ctx, &ISSUE_DEV, 0), field(ctx, &ISSUE_SECTOR, 0)),
+        field(ctx, &ISSUE_BYTES, 0),
+    );
+    0
+}
+
+#[unsafe(link_section = "tp_btf")]
+#[unsafe(no_mangle)]
+fn io_issue_btf(ctx: *mut c_void) -> u32 {
+    let request = Request::new(argument(ctx, &ISSUE_REQUEST_ARG));
+    let bytes = request.bytes();
+    if request.is_passthrough() || bytes < SECTOR {
+        return 0;
     }
+    issued(request.key(), bytes);
     0
 }
 
@@ -113,22 +151,105 @@ fn io_complete(ctx: *mut c_void) -> u32 {
     if field(ctx, &COMPLETE_NR_SECTOR, 0u32) == 0 {
         return 0;
     }
-    let key =
-        StartKey { sector: field(ctx, &COMPLETE_SECTOR, 0), dev: field(ctx, &COMPLETE_DEV, 0), zero: 0 };
+    let key = StartKey::new(field(ctx, &COMPLETE_DEV, 0), field(ctx, &COMPLETE_SECTOR, 0));
+    let [first, second] = field(ctx, &COMPLETE_RWBS, [0u8; 2]);
+    completed(Mode::Classic, ctx, &key, IoOp::from_rwbs(first, second), field(ctx, &COMPLETE_ERROR, 0));
+    0
+}
+
+#[unsafe(link_section = "tp_btf")]
+#[unsafe(no_mangle)]
+fn io_complete_btf(ctx: *mut c_void) -> u32 {
+    let request = Request::new(argument(ctx, &COMPLETE_REQUEST_ARG));
+    if request.is_passthrough() || (argument(ctx, &COMPLETE_BYTES_ARG) as u32) < SECTOR {
+        return 0;
+    }
+    let error = if COMPLETE_STATUS_ARG.is_there() {
+        argument(ctx, &COMPLETE_STATUS_ARG) as u8 as i32
+    } else {
+        argument(ctx, &COMPLETE_ERRNO_ARG) as i32
+    };
+    completed(Mode::Btf, ctx, &request.key(), IoOp::from_flags(request.flags), error);
+    0
+}
+
+/// `struct request`, read as `TRACE_EVENT(block_rq_issue)` and its siblings do
+/// (`include/trace/events/block.h`).
+struct Request {
+    address: u64,
+    flags: u32,
+}
+
+/// Bytes of a sector.
+const SECTOR: u32 = 512;
+
+impl Request {
+    #[inline(always)]
+    fn new(address: u64) -> Self {
+        Self { address, flags: member(address, &REQUEST_FLAGS, 0) }
+    }
+
+    /// Commands of a driver or of user space to the device have no sectors (`blk_rq_trace_nr_sectors`).
+    #[inline(always)]
+    fn is_passthrough(&self) -> bool {
+        IoOp::is_passthrough(self.flags)
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> u32 {
+        member(self.address, &REQUEST_BYTES, 0)
+    }
+
+    #[inline(always)]
+    fn key(&self) -> StartKey {
+        let disk: u64 = if REQUEST_DISK.is_there() {
+            member(self.address, &REQUEST_DISK, 0)
+        } else {
+            member(member(self.address, &REQUEST_QUEUE, 0), &QUEUE_DISK, 0)
+        };
+        let (major, minor): (u32, u32) = (member(disk, &DISK_MAJOR, 0), member(disk, &DISK_FIRST_MINOR, 0));
+        StartKey::new(major << MINOR_BITS | minor, member(self.address, &REQUEST_SECTOR, 0))
+    }
+}
+
+/// `MINORBITS`, `include/linux/kdev_t.h`.
+const MINOR_BITS: u32 = 20;
+
+impl StartKey {
+    #[inline(always)]
+    fn new(dev: u32, sector: u64) -> Self {
+        Self { sector, dev, zero: 0 }
+    }
+}
+
+#[inline(always)]
+fn issued(key: StartKey, bytes: u32) {
+    let mut start = Start::zeroed();
+    start.at_ns = out::now();
+    start.bytes = bytes;
+    start.pid = current_pid();
+    current_name(&mut start.comm);
+    if STARTS.insert(key, start, 0).is_err() {
+        count(Stat::StartsFull);
+    }
+}
+
+#[inline(always)]
+fn completed(mode: Mode, ctx: *mut c_void, key: &StartKey, op: IoOp, error: i32) {
     let Some(start) = STARTS.get_ptr(key) else {
         count(Stat::IoUnmatched);
-        return 0;
+        return;
     };
     // SAFETY: the entry stays until it is removed below; should the LRU take it for another request
     // at this very moment, one latency is wrong.
     let start = unsafe { &*start };
-    let done = Done::new(ctx, &key, start);
+    let at_ns = out::now();
+    let done = Done { at_ns, latency_ns: at_ns.saturating_sub(start.at_ns), dev: key.dev, op, error };
     done.count();
     if done.latency_ns >= constant(&IO_THRESHOLD_NS) {
-        done.report(ctx, &key, start);
+        done.report(mode, ctx, key, start);
     }
     let _ = STARTS.remove(key);
-    0
 }
 
 /// A completed request.
@@ -141,19 +262,6 @@ struct Done {
 }
 
 impl Done {
-    #[inline(always)]
-    fn new(ctx: *mut c_void, key: &StartKey, start: &Start) -> Self {
-        let at_ns = out::now();
-        let [first, second] = field(ctx, &COMPLETE_RWBS, [0u8; 2]);
-        Self {
-            at_ns,
-            latency_ns: at_ns.saturating_sub(start.at_ns),
-            dev: key.dev,
-            op: IoOp::from_rwbs(first, second),
-            error: field(ctx, &COMPLETE_ERROR, 0),
-        }
-    }
-
     #[inline(always)]
     fn count(&self) {
         // SAFETY: no arguments.
@@ -180,7 +288,7 @@ impl Done {
     }
 
     #[inline(always)]
-    fn report(&self, ctx: *mut c_void, key: &StartKey, start: &Start) {
+    fn report(&self, mode: Mode, ctx: *mut c_void, key: &StartKey, start: &Start) {
         if !within_limit(self.at_ns) {
             count(Stat::IoRateLimited);
             return;
@@ -195,7 +303,7 @@ impl Done {
         record.error = self.error;
         record.issuer_pid = start.pid;
         record.issuer_comm = start.comm;
-        out::send(ctx, &record);
+        out::send(mode, ctx, &record);
     }
 }
 

@@ -1,4 +1,6 @@
-//! Reading a tracepoint's record at offsets that user space takes from its `format` file.
+//! Reading what a tracepoint tells: in classic mode its record, at offsets that user space takes from
+//! the `format` file; in BTF mode its arguments and the structs they point to, at offsets that user
+//! space takes from the kernel's BTF.
 
 use core::ffi::c_void;
 
@@ -24,6 +26,36 @@ impl Offset {
     }
 }
 
+/// Place of an argument of the tracepoint, from 1; 0 where the kernel passes none of this type.
+#[repr(transparent)]
+pub struct Argument(u8);
+
+impl Argument {
+    /// Absent until user space says otherwise.
+    pub const ABSENT: Self = Self(0);
+
+    /// Whether the kernel passes it.
+    #[inline(always)]
+    pub fn is_there(&'static self) -> bool {
+        constant(&self.0) != 0
+    }
+}
+
+/// Offset of a struct's member plus 1; 0 where the kernel has no such member.
+#[repr(transparent)]
+pub struct Member(u16);
+
+impl Member {
+    /// Absent until user space says otherwise.
+    pub const ABSENT: Self = Self(0);
+
+    /// Whether the kernel has it.
+    #[inline(always)]
+    pub fn is_there(&'static self) -> bool {
+        constant(&self.0) != 0
+    }
+}
+
 /// A constant that user space sets before loading.
 #[inline(always)]
 pub fn constant<T: Copy>(value: &'static T) -> T {
@@ -42,13 +74,58 @@ pub fn field<T: Copy>(ctx: *mut c_void, offset: &'static Offset, absent: T) -> T
     if offset == 0 {
         return absent;
     }
+    peek(ctx as u64, offset as u64, absent)
+}
+
+/// An argument of the tracepoint (BTF mode), 0 where there is none.
+///
+/// Read by helper, like everything else: a direct load gives a pointer with a type, which newer kernels
+/// may want compared with null before anything is added to it (`raw_tp_null_args`, `kernel/bpf/btf.c`).
+#[inline(always)]
+pub fn argument(ctx: *mut c_void, place: &'static Argument) -> u64 {
+    let place = constant(&place.0);
+    if place == 0 {
+        return 0;
+    }
+    peek(ctx as u64, (place as u64 - 1) * 8, 0)
+}
+
+/// A member of the struct at this address, or `absent` where there is no such struct or member.
+#[inline(always)]
+pub fn member<T: Copy>(address: u64, member: &'static Member, absent: T) -> T {
+    let place = constant(&member.0);
+    if place == 0 || address == 0 {
+        return absent;
+    }
+    peek(address, place as u64 - 1, absent)
+}
+
+/// Fills in a name that lies in the struct at this address.
+#[inline(always)]
+pub fn member_name(address: u64, member: &'static Member, to: &mut [u8; COMM_LEN]) {
+    let place = constant(&member.0);
+    if place == 0 || address == 0 {
+        return;
+    }
+    // SAFETY: writes at most `COMM_LEN` bytes; the helper checks the source.
+    unsafe {
+        bpf_probe_read_kernel_str(
+            to.as_mut_ptr().cast(),
+            COMM_LEN as u32,
+            (address as *const u8).add(place as usize - 1).cast(),
+        );
+    }
+}
+
+#[inline(always)]
+fn peek<T: Copy>(address: u64, offset: u64, absent: T) -> T {
     let mut value = absent;
     // SAFETY: writes at most `size_of::<T>()` bytes to `value`; the helper checks the source.
     unsafe {
         bpf_probe_read_kernel(
             (&raw mut value).cast(),
             size_of::<T>() as u32,
-            ctx.cast::<u8>().add(offset as usize).cast(),
+            (address as *const u8).add(offset as usize).cast(),
         );
     }
     value

@@ -6,8 +6,10 @@ use agent_common::{ABSENT_SCORE, ABSENT_U32, ABSENT_U64, OomRecord, RecordKind};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use bytemuck::Zeroable;
 
-use crate::ctx::{Offset, current_name, current_pid, field, name};
-use crate::out;
+use crate::ctx::{
+    Argument, Member, Offset, argument, constant, current_name, current_pid, field, member, member_name, name,
+};
+use crate::out::{self, Mode};
 
 #[unsafe(no_mangle)]
 static OOM_PID: Offset = Offset::ABSENT;
@@ -30,14 +32,45 @@ static OOM_PGTABLES: Offset = Offset::ABSENT;
 #[unsafe(no_mangle)]
 static OOM_SCORE_ADJ: Offset = Offset::ABSENT;
 
+#[unsafe(no_mangle)]
+static OOM_TASK_ARG: Argument = Argument::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_PID_ARG: Argument = Argument::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_UID_ARG: Argument = Argument::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_TASK_PID: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_TASK_TGID: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_TASK_COMM: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_TASK_MM: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_TASK_SIGNAL: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_SIGNAL_SCORE_ADJ: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_MM_TOTAL_VM: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_MM_FILE: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_MM_ANON: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_MM_SHMEM: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
+static OOM_MM_PGTABLES: Member = Member::ABSENT;
+/// log2 of a page's size in kB.
+#[unsafe(no_mangle)]
+static PAGE_KB_SHIFT: u8 = 2;
+
 /// No kernel has this `oom_score_adj`; it stands for an absent one while 16 bits wide.
 const NO_SCORE: i16 = i16::MIN;
 
 #[unsafe(link_section = "tracepoint")]
 #[unsafe(no_mangle)]
 fn oom_kill(ctx: *mut c_void) -> u32 {
-    let mut record = OomRecord::zeroed();
-    record.header = out::header::<OomRecord>(RecordKind::Oom, out::now());
+    let mut record = begun();
     record.total_vm_kb = field(ctx, &OOM_TOTAL_VM, ABSENT_U64);
     record.anon_rss_kb = field(ctx, &OOM_ANON_RSS, ABSENT_U64);
     record.file_rss_kb = field(ctx, &OOM_FILE_RSS, ABSENT_U64);
@@ -45,13 +78,65 @@ fn oom_kill(ctx: *mut c_void) -> u32 {
     record.pgtables_kb = field(ctx, &OOM_PGTABLES, ABSENT_U64);
     record.pid = field(ctx, &OOM_PID, 0);
     record.uid = field(ctx, &OOM_UID, ABSENT_U32);
-    let score = field(ctx, &OOM_SCORE_ADJ, NO_SCORE);
-    record.oom_score_adj = if score == NO_SCORE { ABSENT_SCORE } else { score as i32 };
+    record.oom_score_adj = score(field(ctx, &OOM_SCORE_ADJ, NO_SCORE));
     name(ctx, &OOM_COMM, &OOM_COMM_BY_REF, &mut record.comm);
+    out::send(Mode::Classic, ctx, &record);
+    0
+}
+
+/// Reads what `TRACE_EVENT(mark_victim)`, `include/trace/events/oom.h`, puts into the record.
+#[unsafe(link_section = "tp_btf")]
+#[unsafe(no_mangle)]
+fn oom_kill_btf(ctx: *mut c_void) -> u32 {
+    let mut record = begun();
+    let task = argument(ctx, &OOM_TASK_ARG);
+    let mm: u64 = member(task, &OOM_TASK_MM, 0);
+    let signal: u64 = member(task, &OOM_TASK_SIGNAL, 0);
+    record.total_vm_kb = pages_kb(member(mm, &OOM_MM_TOTAL_VM, ABSENT_U64));
+    record.anon_rss_kb = counter_kb(mm, &OOM_MM_ANON);
+    record.file_rss_kb = counter_kb(mm, &OOM_MM_FILE);
+    record.shmem_rss_kb = counter_kb(mm, &OOM_MM_SHMEM);
+    let pgtables = member(mm, &OOM_MM_PGTABLES, ABSENT_U64);
+    record.pgtables_kb = if pgtables == ABSENT_U64 { ABSENT_U64 } else { pgtables >> 10 };
+    // Kernels without commit 72ba14deb40a pass the pid and nothing else.
+    record.pid = member(task, &OOM_TASK_PID, argument(ctx, &OOM_PID_ARG) as u32);
+    record.tgid = member(task, &OOM_TASK_TGID, 0);
+    record.uid = if OOM_UID_ARG.is_there() { argument(ctx, &OOM_UID_ARG) as u32 } else { ABSENT_U32 };
+    record.oom_score_adj = score(member(signal, &OOM_SIGNAL_SCORE_ADJ, NO_SCORE));
+    member_name(task, &OOM_TASK_COMM, &mut record.comm);
+    out::send(Mode::Btf, ctx, &record);
+    0
+}
+
+/// What both modes know: the moment, and who triggered the kill.
+#[inline(always)]
+fn begun() -> OomRecord {
+    let mut record = OomRecord::zeroed();
+    record.header = out::header::<OomRecord>(RecordKind::Oom, out::now());
     record.trigger_tid = bpf_get_current_pid_tgid() as u32;
     record.trigger_pid = current_pid();
     record.trigger_uid = bpf_get_current_uid_gid() as u32;
     current_name(&mut record.trigger_comm);
-    out::send(ctx, &record);
-    0
+    record
+}
+
+#[inline(always)]
+fn score(score: i16) -> i32 {
+    if score == NO_SCORE { ABSENT_SCORE } else { score as i32 }
+}
+
+/// A counter of pages. Its processors' shares are not added up, so it may be below 0 for a moment
+/// (`percpu_counter_read_positive`).
+#[inline(always)]
+fn counter_kb(mm: u64, place: &'static Member) -> u64 {
+    if !place.is_there() {
+        return ABSENT_U64;
+    }
+    let pages: i64 = member(mm, place, 0);
+    pages_kb(if pages < 0 { 0 } else { pages as u64 })
+}
+
+#[inline(always)]
+fn pages_kb(pages: u64) -> u64 {
+    if pages == ABSENT_U64 { ABSENT_U64 } else { pages << constant(&PAGE_KB_SHIFT) }
 }

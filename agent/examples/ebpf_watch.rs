@@ -1,7 +1,8 @@
 //! Loads the probes, says what they cost, and prints what they see for some seconds. Static enough
 //! for the initramfs of another kernel. As root:
 //! `cargo run -p sysops-agent --no-default-features --features ebpf --example ebpf_watch -- 10 100`
-//! (10 seconds, requests from 100 ms on).
+//! (10 seconds, requests from 100 ms on). The words `classic`, `btf`, `perf`, `ring` behind leave only that
+//! mode or transport.
 #![expect(clippy::disallowed_methods, reason = "a tool that measures itself")]
 
 #[path = "../tests/lab/mod.rs"]
@@ -12,7 +13,12 @@ fn main() -> std::io::Result<()> {
 
     use sysops_agent::collect::Collector;
     use sysops_agent::ebpf::devices::Devices;
+<<<<<<< HEAD
     use sysops_agent::ebpf::hist::Look;
+=======
+    use sysops_agent::ebpf::probes::Mode;
+    use sysops_agent::ebpf::transport::Way;
+>>>>>>> a
     use sysops_agent::ebpf::{Ebpf, Options};
     use sysops_agent::host::clock::now;
     use sysops_agent::sample::Samples;
@@ -21,7 +27,13 @@ fn main() -> std::io::Result<()> {
     let seconds = numbers.next().unwrap_or(0);
     let io_latency_threshold_ms = numbers.next().unwrap_or(500);
     println!("before: {}", memory());
-    let options = Options { io_latency_threshold_ms, ..Options::default() };
+    let word = |word: &str| std::env::args().any(|arg| arg == word);
+    let options = Options {
+        io_latency_threshold_ms,
+        only_mode: word("classic").then_some(Mode::Classic).or(word("btf").then_some(Mode::Btf)),
+        only_transport: word("perf").then_some(Way::PerfBuffer).or(word("ring").then_some(Way::Ring)),
+        ..Options::default()
+    };
     let (ebpf, reports) = Ebpf::load(&sysops_agent::host::live::LiveHost::default(), &options);
     println!("loaded: {}", memory());
     for report in reports {

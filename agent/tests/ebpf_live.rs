@@ -15,7 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sysops_agent::collect::Collector;
 use sysops_agent::ebpf::devices::Devices;
 use sysops_agent::ebpf::hist::Look;
-use sysops_agent::ebpf::probes::ProbeState;
+use sysops_agent::ebpf::probes::{Mode, ProbeState};
+use sysops_agent::ebpf::transport::Way;
 use sysops_agent::ebpf::{Ebpf, Options};
 use sysops_agent::event::{Event, Lost, Oom, SlowIo, Source, What};
 use sysops_agent::host::clock::now;
@@ -46,6 +47,19 @@ fn load(options: &Options) -> Option<Ebpf> {
         }
     }
     ebpf
+}
+
+/// Every mode and transport that go together.
+const COMBINATIONS: [(Mode, Way); 3] =
+    [(Mode::Classic, Way::PerfBuffer), (Mode::Btf, Way::PerfBuffer), (Mode::Btf, Way::Ring)];
+
+/// The same probe several times, so that one event can be compared as each of them tells it.
+fn load_each(name: &str) -> Vec<(String, Ebpf)> {
+    let each = COMBINATIONS.into_iter().filter_map(|(mode, way)| {
+        let options = Options { only_mode: Some(mode), only_transport: Some(way), ..only(name) };
+        Some((format!("{mode:?} {way:?}"), load(&options)?))
+    });
+    each.collect()
 }
 
 fn drain(ebpf: &mut Ebpf) -> Vec<Event> {
@@ -125,29 +139,35 @@ fn what_is_switched_off_is_not_loaded() {
 #[ignore = "live: runs eBPF programs and causes what they watch"]
 fn an_oom_kill_arrives_with_its_victim() {
     let _alone = alone();
-    let Some(mut ebpf) = load(&only("oom")) else { return };
+    let mut each = load_each("oom");
     let group = MemoryCgroup::new("sysops-lab-oom", 32 << 20).expect("cgroup");
     let before = now();
     let pid = group.oom_victim().expect("a kill");
-    let (at, oom): (_, Box<Oom>) = wait_event(&mut ebpf, Duration::from_secs(5), |event| match event.what {
-        What::Oom(oom) if oom.victim.pid == Some(pid) => {
-            assert_eq!((event.source, event.historic), (Source::Ebpf, false));
-            Some((event.at, oom))
+    let mut told: Vec<Oom> = Vec::new();
+    for (how, ebpf) in &mut each {
+        let oom = wait_event(ebpf, Duration::from_secs(5), |event| match event.what {
+            What::Oom(oom) if oom.victim.pid == Some(pid) => {
+                assert_eq!((event.source, event.historic), (Source::Ebpf, false));
+                assert!(event.at.mono_ns >= before.mono_ns && event.at.mono_ns <= now().mono_ns, "{how}");
+                assert!((event.at.wall_ns - before.wall_ns).unsigned_abs() < 10 * SECOND, "{how}");
+                Some(*oom)
+            }
+            _ => None,
+        });
+        told.push(oom.unwrap_or_else(|| panic!("{how}: the kill is seen")));
+    }
+    for ((how, _), oom) in each.iter().zip(&told) {
+        assert_eq!(*oom, told[0], "{how} tells the same as {}", each[0].0);
+        assert_eq!(oom.trigger.pid, Some(pid), "it was its own allocation");
+        assert_eq!(oom.trigger.comm.as_deref(), Some("tail"));
+        assert_eq!(oom.trigger.uid, Some(0));
+        // 5.10 tells the pid only.
+        if let Some(rss) = oom.anon_rss_kb {
+            assert!((16 << 10..=33 << 10).contains(&rss), "{rss} kB of 32 MiB");
+            assert_eq!(oom.victim.comm.as_deref(), Some("tail"));
+            assert_eq!((oom.victim.uid, oom.oom_score_adj), (Some(0), Some(0)));
+            assert!(oom.total_vm_kb > Some(rss) && oom.pgtables_kb > Some(0), "{oom:?}");
         }
-        _ => None,
-    })
-    .expect("the kill is seen");
-    assert!(at.mono_ns >= before.mono_ns && at.mono_ns <= now().mono_ns, "{at:?}");
-    assert!((at.wall_ns - before.wall_ns).unsigned_abs() < 10 * SECOND, "{at:?}");
-    assert_eq!(oom.trigger.pid, Some(pid), "it was its own allocation");
-    assert_eq!(oom.trigger.comm.as_deref(), Some("tail"));
-    assert_eq!(oom.trigger.uid, Some(0));
-    // 5.10 tells the pid only.
-    if let Some(rss) = oom.anon_rss_kb {
-        assert!((16 << 10..=33 << 10).contains(&rss), "{rss} kB of 32 MiB");
-        assert_eq!(oom.victim.comm.as_deref(), Some("tail"));
-        assert_eq!((oom.victim.uid, oom.oom_score_adj), (Some(0), Some(0)));
-        assert!(oom.total_vm_kb > Some(rss) && oom.pgtables_kb > Some(0), "{oom:?}");
     }
 }
 
@@ -155,7 +175,7 @@ fn an_oom_kill_arrives_with_its_victim() {
 #[ignore = "live: runs eBPF programs and causes what they watch"]
 fn a_hung_task_arrives() {
     let _alone = alone();
-    let Some(mut ebpf) = load(&only("hung_task")) else { return };
+    let mut each = load_each("hung_task");
     let _warnings = Sysctl::keep("kernel/hung_task_warnings");
     let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
     let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
@@ -164,40 +184,52 @@ fn a_hung_task_arrives() {
     let mut frozen = FreezableFs::new().expect("a filesystem");
     frozen.freeze().expect("frozen");
     let mut writer = frozen.spawn_writer().expect("a writer");
-    let hang = wait_event(&mut ebpf, Duration::from_secs(20), |event| match event.what {
-        What::Hang(hang) if hang.task.pid == Some(writer.id()) => Some(hang),
-        _ => None,
-    });
+    let hangs: Vec<_> = each
+        .iter_mut()
+        .map(|(_, ebpf)| {
+            wait_event(ebpf, Duration::from_secs(20), |event| match event.what {
+                What::Hang(hang) if hang.task.pid == Some(writer.id()) => Some(hang),
+                _ => None,
+            })
+        })
+        .collect();
     frozen.thaw().expect("thawed");
     assert!(writer.wait().expect("ends").success());
-    assert_eq!(hang.expect("the hang is seen").task.comm.as_deref(), Some("dd"));
+    for ((how, _), hang) in each.iter().zip(hangs) {
+        let hang = hang.unwrap_or_else(|| panic!("{how}: the hang is seen"));
+        assert_eq!(hang.task.comm.as_deref(), Some("dd"), "{how}");
+    }
 }
 
 #[test]
 #[ignore = "live: runs eBPF programs and causes what they watch"]
 fn a_slow_request_arrives_with_its_latency() {
     let _alone = alone();
-    let Some(mut ebpf) = load(&only("block_io")) else { return };
+    let mut each = load_each("block_io");
     let mut frozen = FreezableFs::new().expect("a filesystem");
     let device = LoopDevice::over(&frozen.backing_file().expect("a file")).expect("a loop device");
     device.direct_reads(8).expect("fast reads");
-    drain(&mut ebpf);
+    for (_, ebpf) in &mut each {
+        drain(ebpf);
+    }
     frozen.freeze().expect("frozen");
-    let io: Box<SlowIo> = thread::scope(|scope| {
+    thread::scope(|scope| {
         let write = scope.spawn(|| device.direct_write(40_960));
         thread::sleep(Duration::from_millis(800));
         frozen.thaw().expect("thawed");
         write.join().expect("no panic").expect("written");
-        wait_event(&mut ebpf, Duration::from_secs(5), |event| match event.what {
+    });
+    for (how, ebpf) in &mut each {
+        let io: Box<SlowIo> = wait_event(ebpf, Duration::from_secs(5), |event| match event.what {
             What::SlowIo(io) if io.device == device.name() => Some(io),
             _ => None,
         })
-        .expect("the slow write is seen")
-    });
-    assert_eq!((io.op, io.sector, io.bytes, io.error), ("write", 80, 4096, 0));
-    assert!((700.0..5000.0).contains(&io.latency_ms), "{} ms", io.latency_ms);
-    assert!((io.threshold_ms - 500.0).abs() < 1e-9);
-    assert!(io.issuer.comm.is_some(), "{:?}", io.issuer);
+        .unwrap_or_else(|| panic!("{how}: the slow write is seen"));
+        assert_eq!((io.op, io.sector, io.bytes, io.error), ("write", 80, 4096, 0), "{how}");
+        assert!((700.0..5000.0).contains(&io.latency_ms), "{how}: {} ms", io.latency_ms);
+        assert!((io.threshold_ms - 500.0).abs() < 1e-9);
+        assert!(io.issuer.comm.is_some(), "{how}: {:?}", io.issuer);
+    }
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! How a program gets onto its tracepoint. One way now: a perf event, which every kernel with
-//! eBPF has; raw tracepoints, for hosts with `perf_event_paranoid` above 2, find their place here.
+//! How a program gets onto its tracepoint.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -9,16 +8,18 @@ use super::sys;
 /// An attached program; dropping it detaches.
 #[derive(Debug)]
 pub(super) struct Attachment {
-    _event: OwnedFd,
+    _fd: OwnedFd,
 }
 
-/// Name of this way in reports.
-pub(super) const MODE: &str = "tracepoint";
-
-/// Puts a program on the tracepoint with this number.
-pub(super) fn attach(program: BorrowedFd<'_>, tracepoint: u32, cpu: u32) -> Result<Attachment, Failure> {
+/// Classic: on the tracepoint with this number, by way of a perf event on this processor.
+pub(super) fn to_event(program: BorrowedFd<'_>, tracepoint: u32, cpu: u32) -> Result<Attachment, Failure> {
     let event = sys::open_tracepoint(tracepoint, cpu).map_err(Failure::at(Step::OpenTracepoint))?;
     sys::set_bpf(event.as_fd(), program).map_err(Failure::at(Step::Attach))?;
     sys::enable(event.as_fd()).map_err(Failure::at(Step::Attach))?;
-    Ok(Attachment { _event: event })
+    Ok(Attachment { _fd: event })
+}
+
+/// BTF: on the tracepoint whose type the program was loaded with.
+pub(super) fn to_type(program: BorrowedFd<'_>) -> Result<Attachment, Failure> {
+    sys::open_raw_tracepoint(program).map(|fd| Attachment { _fd: fd }).map_err(Failure::at(Step::Attach))
 }

@@ -27,6 +27,8 @@ fn oom_record() -> OomRecord {
         trigger_tid: 12_086,
         trigger_pid: 12_085,
         trigger_uid: 1000,
+        tgid: 12_085,
+        reserved: 0,
         comm: comm(b"python3"),
         trigger_comm: comm(b"python3"),
     }
@@ -95,7 +97,12 @@ fn a_slow_request_names_its_device() {
 
 #[test]
 fn a_hang_is_a_thread_and_a_name() {
-    let record = HangRecord { header: header::<HangRecord>(2), pid: 14_415, reserved: 0, comm: comm(b"dd") };
+    let record = HangRecord {
+        header: header::<HangRecord>(2),
+        pid: 14_415,
+        comm: comm(b"dd"),
+        ..HangRecord::zeroed()
+    };
     let What::Hang(hang) = decoded(bytes_of(&record)).expect("valid").what else { panic!("kind") };
     assert_eq!(hang.task, Task { pid: Some(14_415), comm: Some("dd".into()), ..Task::default() });
 }
@@ -139,7 +146,8 @@ fn strange_headers_are_errors() {
     for size in [0, 16, 71, 73, u32::MAX] {
         assert_eq!(with(3, size), Err(DecodeError::WrongSize { kind: 3, size }));
     }
-    assert_eq!(with(1, 112), Err(DecodeError::Short(72)));
+    let size = size_of::<OomRecord>() as u32;
+    assert_eq!(with(1, size), Err(DecodeError::Short(72)));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use agent_common::names;
 use aya::maps::{MapData, MapError};
@@ -34,6 +34,8 @@ pub(super) struct Sizes {
     pub(super) histograms: u32,
     /// Shards of one histogram, a power of two.
     pub(super) shards: u32,
+    /// Bytes of the ring buffer.
+    pub(super) ring_bytes: u32,
 }
 
 impl Sizes {
@@ -47,7 +49,7 @@ impl Sizes {
             shards /= 2;
         }
         let starts = cpus.saturating_mul(STARTS_PER_CPU).clamp(MIN_STARTS, MAX_STARTS);
-        Self { starts, histograms: single * shards, shards }
+        Self { starts, histograms: single * shards, shards, ring_bytes: 0 }
     }
 }
 
@@ -59,24 +61,21 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    /// Parses the object and sets its constants.
-    pub(super) fn new(constants: &[Constant], sizes: Sizes) -> Result<Self, Failure> {
-        let own_fault = |error: &dyn ToString| Failure::at(Step::Object)(io::Error::other(error.to_string()));
-        let mut object = Object::parse(OBJECT).map_err(|e| own_fault(&e))?;
-        let values: HashMap<&str, (&[u8], bool)> =
-            constants.iter().map(|c| (c.name, (&*c.bytes, true))).collect();
-        object.patch_map_data(values).map_err(|e| own_fault(&e))?;
+    /// Parses the object.
+    pub(super) fn new(sizes: Sizes) -> Result<Self, Failure> {
+        let object = Object::parse(OBJECT).map_err(|e| own_fault(&e))?;
         Ok(Self { object, maps: BTreeMap::new(), sizes })
     }
 
-    /// Makes the maps all probes share.
-    pub(super) fn make_shared_maps(&mut self) -> Result<(), Failure> {
-        for name in [names::EVENTS, names::STATS, CONSTANTS] {
-            self.make_map(name)?;
-        }
-        let constants = &self.maps[CONSTANTS];
+    /// Sets constants and makes them a map.
+    pub(super) fn make_constants(&mut self, constants: &[Constant]) -> Result<(), Failure> {
+        let values: HashMap<&str, (&[u8], bool)> =
+            constants.iter().map(|c| (c.name, (&*c.bytes, true))).collect();
+        self.object.patch_map_data(values).map_err(|e| own_fault(&e))?;
+        self.make_map(CONSTANTS)?;
+        let map = &self.maps[CONSTANTS];
         let value = self.object.maps.get(CONSTANTS).map_or(&[][..], |map| map.data());
-        sys::fill_constants(constants.fd().as_fd(), value).map_err(Failure::at(Step::Map("of constants")))
+        sys::fill_constants(map.fd().as_fd(), value).map_err(Failure::at(Step::Map("of constants")))
     }
 
     /// Makes the maps of one probe, all or none.
@@ -92,15 +91,15 @@ impl Loader {
         self.maps.retain(|made, _| !probe.maps.contains(made));
     }
 
-    fn make_map(&mut self, name: &'static str) -> Result<(), Failure> {
+    /// Makes a map.
+    pub(super) fn make_map(&mut self, name: &'static str) -> Result<(), Failure> {
         let step = Step::Map(name);
         let mut map =
-            self.object.maps.get(name).cloned().ok_or_else(|| {
-                Failure::at(Step::Object)(io::Error::other(format!("it has no map {name}")))
-            })?;
+            self.object.maps.get(name).cloned().ok_or_else(|| own_fault(&format!("it has no map {name}")))?;
         match name {
             names::STARTS => map.set_max_entries(self.sizes.starts),
             names::HIST => map.set_max_entries(self.sizes.histograms),
+            names::RING => map.set_max_entries(self.sizes.ring_bytes),
             _ => {}
         }
         let kernel_name = if map.section_kind() == EbpfSectionKind::Rodata { "constants" } else { name };
@@ -112,31 +111,35 @@ impl Loader {
         Ok(())
     }
 
-    /// Ties programs to maps. Programs of probes that are not in `alive` are forgotten.
-    pub(super) fn relocate(&mut self, alive: &[&Probe]) -> Result<(), Failure> {
-        let wanted = |name: &str| alive.iter().flat_map(|p| p.hooks).any(|hook| hook.program == name);
-        self.object.programs.retain(|name, _| wanted(name));
+    /// Ties programs to maps. Others than the `wanted` are forgotten. `transport` is the map that records go
+    /// through; it also takes the place of the one that is not used, which the programs name but never touch.
+    pub(super) fn relocate(
+        &mut self,
+        wanted: &HashSet<&str>,
+        transport: BorrowedFd<'_>,
+    ) -> Result<(), Failure> {
+        self.object.programs.retain(|name, _| wanted.contains(name.as_str()));
         let keys: HashSet<_> = self.object.programs.values().map(aya_obj::Program::function_key).collect();
         let text = self.object.functions.keys().map(|&(section, _)| section).collect();
         self.object.functions.retain(|key, _| keys.contains(key));
         let originals = self.object.maps.clone();
-        let maps =
-            self.maps.iter().map(|(name, data)| (*name, data.fd().as_fd().as_raw_fd(), &originals[*name]));
-        self.object
-            .relocate_maps(maps, &text)
-            .map_err(|e| Failure::at(Step::Object)(io::Error::other(e.to_string())))?;
+        let own = self.maps.iter().map(|(name, data)| (*name, data.fd().as_fd().as_raw_fd()));
+        let ways_out = [names::EVENTS, names::RING].map(|name| (name, transport.as_raw_fd()));
+        let maps = own.chain(ways_out).map(|(name, fd)| (name, fd, &originals[name]));
+        self.object.relocate_maps(maps, &text).map_err(|e| own_fault(&e))?;
         // Puts `bpf_probe_read` for `bpf_probe_read_kernel`, which came with 5.5.
         self.object.sanitize_functions(aya::features());
         Ok(())
     }
 
-    /// Loads a program.
-    pub(super) fn load(&self, program: &'static str) -> Result<OwnedFd, Failure> {
-        let missing = || Failure::at(Step::Object)(io::Error::other(format!("it has no program {program}")));
+    /// Loads a program: a classic one, or for the tracepoint of this type.
+    pub(super) fn load(&self, program: &'static str, btf_type: Option<u32>) -> Result<OwnedFd, Failure> {
+        let missing = || own_fault(&format!("it has no program {program}"));
         let entry = self.object.programs.get(program).ok_or_else(missing)?;
         let function = self.object.functions.get(&entry.function_key()).ok_or_else(missing)?;
         let name = aya::features().bpf_name().then_some(program);
-        let load = |log: &mut [u8]| sys::load_tracepoint(name, &function.instructions, &entry.license, log);
+        let load =
+            |log: &mut [u8]| sys::load_program(name, btf_type, &function.instructions, &entry.license, log);
         let result = load(&mut []).or_else(|error| match error.raw_os_error() {
             Some(libc::EPERM) if raise_memlock() => load(&mut []),
             _ => Err(error),
@@ -163,6 +166,10 @@ impl Loader {
         let owned = |name: &str| PROBES.iter().any(|probe| probe.maps.contains(&name));
         self.maps.iter().filter(move |(name, _)| owned(name)).map(|(_, map)| map)
     }
+}
+
+fn own_fault(error: &dyn ToString) -> Failure {
+    Failure::at(Step::Object)(io::Error::other(error.to_string()))
 }
 
 /// Kernels before 5.11 count programs as locked memory. Works for those who may.

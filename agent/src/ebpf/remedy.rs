@@ -119,6 +119,16 @@ pub fn explain(failure: &Failure, around: &Circumstances) -> (String, String) {
     (why, remedy(failure, around))
 }
 
+/// Why perf events are refused, in few words.
+pub fn refusal(failure: &Failure, around: &Circumstances) -> String {
+    match around.paranoid {
+        Some(level @ 3..) if !around.sys_admin => {
+            format!("kernel.perf_event_paranoid is {level} and CAP_SYS_ADMIN is not held")
+        }
+        _ => failure.error.to_string(),
+    }
+}
+
 fn remedy(failure: &Failure, around: &Circumstances) -> String {
     let errno = failure.error.raw_os_error().map(Errno::from_raw_os_error);
     match (failure.step, errno) {

@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use aya_obj::generated::{bpf_cmd, bpf_insn, bpf_prog_type};
+use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_insn, bpf_prog_type};
 
 /// `PERF_TYPE_TRACEPOINT`, `include/uapi/linux/perf_event.h`.
 const PERF_TYPE_TRACEPOINT: u32 = 2;
@@ -32,7 +32,8 @@ struct PerfEventAttr {
     bp_addr: u64,
 }
 
-/// `BPF_PROG_LOAD`'s part of `union bpf_attr`, up to the name.
+/// `BPF_PROG_LOAD`'s part of `union bpf_attr`, as far as it is used. Kernels that know less of it take it as
+/// long as the rest is zero (`bpf_check_uarg_tail_zero`).
 #[repr(C)]
 #[derive(Default)]
 struct ProgLoad {
@@ -46,6 +47,25 @@ struct ProgLoad {
     kern_version: u32,
     prog_flags: u32,
     prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
+}
+
+/// `BPF_RAW_TRACEPOINT_OPEN`'s part.
+#[repr(C)]
+#[derive(Default)]
+struct RawTracepoint {
+    name: u64,
+    prog_fd: u32,
+    pad: u32,
 }
 
 /// `BPF_MAP_*_ELEM`'s part; `BPF_MAP_FREEZE` reads its first field.
@@ -93,9 +113,17 @@ pub(super) fn enable(event: BorrowedFd<'_>) -> io::Result<()> {
     ioctl(event, PERF_EVENT_IOC_ENABLE, 0)
 }
 
-/// Loads a tracepoint program; `log` takes the verifier's words if it is not empty.
-pub(super) fn load_tracepoint(
+/// Puts a program on the tracepoint whose type it was loaded with.
+pub(super) fn open_raw_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let attr = RawTracepoint { prog_fd: program.as_raw_fd() as u32, ..RawTracepoint::default() };
+    // SAFETY: without a name, the command reads a descriptor only.
+    owned(unsafe { bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &attr) })
+}
+
+/// Loads a program: for a tracepoint with a record, or with `btf_type` for the one of this type. `log` takes the verifier's words if it is not empty.
+pub(super) fn load_program(
     name: Option<&str>,
+    btf_type: Option<u32>,
     instructions: &[bpf_insn],
     license: &CStr,
     log: &mut [u8],
@@ -104,8 +132,14 @@ pub(super) fn load_tracepoint(
     let name = name.unwrap_or_default().as_bytes();
     let length = name.len().min(prog_name.len() - 1);
     prog_name[..length].copy_from_slice(&name[..length]);
+    let (kind, expected) = match btf_type {
+        None => (bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT, 0),
+        Some(_) => (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_TRACE_RAW_TP as u32),
+    };
     let attr = ProgLoad {
-        prog_type: bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT as u32,
+        prog_type: kind as u32,
+        expected_attach_type: expected,
+        attach_btf_id: btf_type.unwrap_or_default(),
         insn_cnt: instructions.len() as u32,
         insns: instructions.as_ptr() as u64,
         license: license.as_ptr() as u64,

@@ -1,15 +1,18 @@
-//! How records come from the kernel. One transport now: perf buffers, which every kernel with
-//! eBPF has; a ring buffer (5.8) implements the same trait.
+//! How records come from the kernel: perf buffers, which every kernel with eBPF has, or where they are
+//! refused a ring buffer.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aya::maps::perf::PerfBufferError;
 use aya::maps::perf::{PerfEvent, PerfEventArrayBuffer};
-use aya::maps::{MapData, PerfEventArray};
+use aya::maps::{Map, MapData, MapError, PerfEventArray, RingBuf};
 use rustix::event::epoll;
 
 /// User memory all buffers may take together; pages per processor are halved until it fits.
 pub const MAX_BUFFER_BYTES: u64 = 8 << 20;
+
+/// Records taken from a ring buffer at once; about as many as fit into the largest.
+const MAX_DRAIN: u32 = 1 << 16;
 
 /// What a drained buffer held.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,14 +23,33 @@ pub enum Record<'a> {
     Lost(u64),
 }
 
+/// The kinds of transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// One buffer a processor, each a perf event.
+    PerfBuffer,
+    /// One ring buffer.
+    Ring,
+}
+
+impl Way {
+    /// Name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PerfBuffer => "perf buffer",
+            Self::Ring => "ring buffer",
+        }
+    }
+}
+
 /// A stream of records. Its descriptor becomes readable when there is something to drain.
 pub trait Transport: AsFd + Send {
     /// Hands over everything that has arrived.
     fn drain(&mut self, each: &mut dyn FnMut(Record<'_>));
     /// User memory it holds, bytes.
     fn bytes(&self) -> u64;
-    /// Name in reports.
-    fn name(&self) -> &'static str;
+    /// What it is.
+    fn way(&self) -> Way;
 }
 
 /// One buffer a processor, and one epoll descriptor over all of them.
@@ -94,14 +116,60 @@ impl Transport for PerfBuffers {
         self.bytes
     }
 
-    fn name(&self) -> &'static str {
-        "perf buffer"
+    fn way(&self) -> Way {
+        Way::PerfBuffer
     }
 }
 
 impl AsFd for PerfBuffers {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
+    }
+}
+
+/// One buffer for all processors; kernels from 5.8 on. Needs no perf event, so `perf_event_paranoid` does not matter.
+pub struct Ring {
+    buffer: RingBuf<MapData>,
+    bytes: u64,
+}
+
+impl Ring {
+    /// Maps the buffer of `bytes` bytes.
+    pub fn open(map: MapData, bytes: u32, page_size: u64) -> Result<Self, MapError> {
+        let buffer = RingBuf::try_from(Map::RingBuf(map))?;
+        // Besides the data: positions of reader and writers, and the kernel's own page (`bpf_ringbuf_area_alloc`).
+        Ok(Self { buffer, bytes: u64::from(bytes) + 3 * page_size })
+    }
+}
+
+/// Size of a ring for so many processors: as much as their perf buffers would have, rounded up to a power of two.
+pub fn ring_bytes(cpus: u32, pages: u32, page_size: u64) -> u32 {
+    let cpus = u64::from(cpus.max(1));
+    let all = cpus * u64::from(fitting_pages(cpus, pages, page_size)) * page_size;
+    all.next_power_of_two().clamp(page_size, MAX_BUFFER_BYTES) as u32
+}
+
+impl Transport for Ring {
+    fn drain(&mut self, each: &mut dyn FnMut(Record<'_>)) {
+        // What arrives meanwhile is for the next time, or a storm would never let go.
+        for _ in 0..MAX_DRAIN {
+            let Some(item) = self.buffer.next() else { return };
+            each(Record::Bytes(&item));
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn way(&self) -> Way {
+        Way::Ring
+    }
+}
+
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.buffer.as_fd()
     }
 }
 

@@ -134,6 +134,10 @@ impl HostFile for LiveFile {
     fn read(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         read_whole(self.fd.as_fd(), buf, if self.long_records { 0 } else { SURE_END })
     }
+
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| rustix::io::pread(&self.fd, &mut *buf, offset))?)
+    }
 }
 
 /// A read that ends below this many bytes in all has seen the end of a `/proc` or `/sys` file.

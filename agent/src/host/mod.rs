@@ -59,6 +59,16 @@ pub trait HostFile: Send {
     /// Replaces `buf` with the file's content from its start. A file larger than
     /// [`MAX_FILE`] is cut there.
     fn read(&mut self, buf: &mut Vec<u8>) -> io::Result<()>;
+    /// Reads from `offset` on into `buf` and says how many bytes; 0 at the end. For files of
+    /// megabytes, of which nobody wants to hold all.
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut whole = Vec::new();
+        self.read(&mut whole)?;
+        let rest = usize::try_from(offset).ok().and_then(|at| whole.get(at..)).unwrap_or_default();
+        let count = rest.len().min(buf.len());
+        buf[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
 }
 
 /// Largest file read, bytes.

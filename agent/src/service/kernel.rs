@@ -108,6 +108,7 @@ impl Kernel {
             io_latency_threshold_ms: section.io_latency_threshold_ms,
             max_io_events_per_sec: section.max_io_events_per_sec,
             perf_buffer_pages: section.perf_buffer_pages,
+            ..crate::ebpf::Options::default()
         };
         let (ebpf, reports) = crate::ebpf::Ebpf::load(host.as_ref(), &options);
         self.ebpf = ebpf;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ebpf::format::Format;
 
 fn format(kernel: &str, hook: &Hook) -> Format {
     let path = format!(
@@ -30,7 +31,7 @@ fn check(kernel: &str, hook: &Hook, expect: &[(&str, Option<u16>)]) {
 fn every_kernel_gives_each_probe_what_it_needs() {
     for kernel in ["5.10", "6.1", "6.12", "6.18", "7.2", "7.3"] {
         for probe in PROBES {
-            for hook in probe.hooks {
+            for hook in probe.classic {
                 let constants = hook.constants(&format(kernel, hook)).expect(kernel);
                 assert!(constants.len() >= hook.fields.iter().filter(|f| f.required).count());
             }
@@ -40,14 +41,14 @@ fn every_kernel_gives_each_probe_what_it_needs() {
 
 #[test]
 fn offsets_follow_the_kernel() {
-    let [oom] = OOM.hooks else { panic!("one hook") };
+    let [oom] = oom::PROBE.classic else { panic!("one hook") };
     check("5.10", oom, &[("OOM_PID", Some(8)), ("OOM_COMM", None), ("OOM_COMM_BY_REF", None)]);
     check("6.18", oom, &[("OOM_PID", Some(8)), ("OOM_COMM", Some(12)), ("OOM_COMM_BY_REF", Some(1))]);
     check("6.18", oom, &[("OOM_SCORE_ADJ", Some(64)), ("OOM_PGTABLES", Some(56))]);
-    let [hang] = HUNG_TASK.hooks else { panic!("one hook") };
+    let [hang] = hung_task::PROBE.classic else { panic!("one hook") };
     check("6.12", hang, &[("HANG_PID", Some(24)), ("HANG_COMM", Some(8)), ("HANG_COMM_BY_REF", Some(0))]);
     check("6.18", hang, &[("HANG_PID", Some(12)), ("HANG_COMM", Some(8)), ("HANG_COMM_BY_REF", Some(1))]);
-    let [_, complete] = BLOCK_IO.hooks else { panic!("two hooks") };
+    let [_, complete] = block_io::PROBE.classic else { panic!("two hooks") };
     check("6.1", complete, &[("COMPLETE_RWBS", Some(32)), ("COMPLETE_ERROR", Some(28))]);
     check("7.3", complete, &[("COMPLETE_RWBS", Some(34)), ("COMPLETE_SECTOR", Some(16))]);
 }
@@ -59,7 +60,7 @@ fn fields(lines: &[&str]) -> Format {
 
 #[test]
 fn a_strange_format_fails_the_probe_only_where_it_must() {
-    let [hang] = HUNG_TASK.hooks else { panic!("one hook") };
+    let [hang] = hung_task::PROBE.classic else { panic!("one hook") };
     let pid = "pid_t pid; offset:24; size:4; signed:1;";
     for (lines, expect) in [
         (vec![], Err("it has no field `pid`")),

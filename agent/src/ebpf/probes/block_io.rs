@@ -1,0 +1,95 @@
+//! `block:block_rq_issue` and `block:block_rq_complete`.
+
+use agent_common::names;
+
+use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, takes};
+
+pub(super) const PROBE: Probe = Probe {
+    name: "block_io",
+    classic: &[
+        Hook {
+            program: names::IO_ISSUE,
+            category: "block",
+            event: "block_rq_issue",
+            fields: &[
+                needs("dev", "ISSUE_DEV", Shape::Number(4)),
+                needs("sector", "ISSUE_SECTOR", Shape::Number(8)),
+                needs("nr_sector", "ISSUE_NR_SECTOR", Shape::Number(4)),
+                takes("bytes", "ISSUE_BYTES", Shape::Number(4)),
+            ],
+        },
+        Hook {
+            program: names::IO_COMPLETE,
+            category: "block",
+            event: "block_rq_complete",
+            fields: &[
+                needs("dev", "COMPLETE_DEV", Shape::Number(4)),
+                needs("sector", "COMPLETE_SECTOR", Shape::Number(8)),
+                needs("nr_sector", "COMPLETE_NR_SECTOR", Shape::Number(4)),
+                takes("error", "COMPLETE_ERROR", Shape::Number(4)),
+                takes("rwbs", "COMPLETE_RWBS", Shape::Letters(2)),
+            ],
+        },
+    ],
+    btf: BtfMode {
+        hooks: &[
+            BtfHook {
+                program: names::IO_ISSUE_BTF,
+                event: "block_rq_issue",
+                // Behind the queue before 5.11 (a54895fa057c).
+                arguments: &[argument("*request", "ISSUE_REQUEST_ARG")],
+            },
+            BtfHook {
+                program: names::IO_COMPLETE_BTF,
+                event: "block_rq_complete",
+                arguments: &[
+                    argument("*request", "COMPLETE_REQUEST_ARG"),
+                    argument("unsigned int", "COMPLETE_BYTES_ARG"),
+                    // An errno before 5.16 (8a7d267b4a2c).
+                    argument("int", "COMPLETE_ERRNO_ARG"),
+                    argument("blk_status_t", "COMPLETE_STATUS_ARG"),
+                ],
+            },
+        ],
+        members: &[
+            member(&["request.cmd_flags"], "REQUEST_FLAGS", Shape::Number(4)),
+            member(&["request.__sector"], "REQUEST_SECTOR", Shape::Number(8)),
+            member(&["request.__data_len"], "REQUEST_BYTES", Shape::Number(4)),
+            // The disk moved from the request to its queue in 5.17 (f3fa33acca9f).
+            member(&["request.rq_disk"], "REQUEST_DISK", Shape::Number(8)),
+            member(&["request.q"], "REQUEST_QUEUE", Shape::Number(8)),
+            member(&["request_queue.disk"], "QUEUE_DISK", Shape::Number(8)),
+            member(&["gendisk.major"], "DISK_MAJOR", Shape::Number(4)),
+            member(&["gendisk.first_minor"], "DISK_FIRST_MINOR", Shape::Number(4)),
+        ],
+        enough: &[
+            &[
+                "ISSUE_REQUEST_ARG",
+                "COMPLETE_REQUEST_ARG",
+                "COMPLETE_BYTES_ARG",
+                "REQUEST_FLAGS",
+                "REQUEST_SECTOR",
+                "REQUEST_BYTES",
+                "DISK_MAJOR",
+                "DISK_FIRST_MINOR",
+                "REQUEST_QUEUE",
+                "QUEUE_DISK",
+            ],
+            &[
+                "ISSUE_REQUEST_ARG",
+                "COMPLETE_REQUEST_ARG",
+                "COMPLETE_BYTES_ARG",
+                "REQUEST_FLAGS",
+                "REQUEST_SECTOR",
+                "REQUEST_BYTES",
+                "DISK_MAJOR",
+                "DISK_FIRST_MINOR",
+                "REQUEST_DISK",
+            ],
+        ],
+    },
+    prefers: Mode::Classic,
+    maps: &[names::STARTS, names::HIST, names::EMPTY, names::WINDOW],
+    fallback: "block latency is the average of /proc/diskstats only; slow requests are not reported one by one",
+    wanted: |options| options.block_io,
+};

@@ -1,0 +1,218 @@
+//! The table of probes: which programs, on which tracepoints, reading which fields, replaced by what.
+
+mod block_io;
+mod hung_task;
+mod oom;
+mod resolve;
+
+use super::Options;
+
+/// How a program hangs on its tracepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As a perf event, reading the tracepoint's record: every kernel with eBPF.
+    Classic,
+    /// By the type of the tracepoint, reading its arguments: kernels from 5.8 on that describe their types.
+    Btf,
+}
+
+impl Mode {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Classic, Self::Btf];
+
+    /// Name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "tracepoint",
+            Self::Btf => "BTF tracepoint",
+        }
+    }
+}
+
+/// One feature that eBPF serves. It works or fails as a whole, and alone.
+#[derive(Debug)]
+pub struct Probe {
+    /// Name in reports, and the key that switches it in `[ebpf]`.
+    pub name: &'static str,
+    /// Its programs in classic mode; none if it has no such mode.
+    pub classic: &'static [Hook],
+    /// Its programs in BTF mode.
+    pub btf: BtfMode,
+    /// The mode that is tried first where both are possible.
+    pub prefers: Mode,
+    /// Maps that only it uses.
+    pub maps: &'static [&'static str],
+    /// What stands in when it does not work.
+    pub fallback: &'static str,
+    /// Whether the configuration wants it.
+    pub wanted: fn(&Options) -> bool,
+}
+
+/// A program and its tracepoint.
+#[derive(Debug)]
+pub struct Hook {
+    /// Name of the program in the object.
+    pub program: &'static str,
+    /// Category of the tracepoint.
+    pub category: &'static str,
+    /// Name of the tracepoint.
+    pub event: &'static str,
+    /// What the program reads.
+    pub fields: &'static [FieldUse],
+}
+
+/// The programs of a probe in BTF mode, and what they read.
+#[derive(Debug)]
+pub struct BtfMode {
+    /// Programs and tracepoints; none if the probe has no such mode.
+    pub hooks: &'static [BtfHook],
+    /// Members of structs that any of them reads.
+    pub members: &'static [MemberUse],
+    /// The probe is of use when all constants of one of these sets are found.
+    pub enough: &'static [&'static [&'static str]],
+}
+
+/// A program, its tracepoint, and the arguments it reads.
+#[derive(Debug)]
+pub struct BtfHook {
+    /// Name of the program in the object.
+    pub program: &'static str,
+    /// Name of the tracepoint.
+    pub event: &'static str,
+    /// Arguments by type; kernels pass different ones at different places.
+    pub arguments: &'static [ArgumentUse],
+}
+
+/// An argument of a tracepoint and the constant that gets its place.
+#[derive(Debug)]
+pub struct ArgumentUse {
+    /// Its type as the kernel writes it, `*` first for a pointer: `*request`, `uid_t`.
+    pub of: &'static str,
+    /// Name of the constant in the object.
+    pub constant: &'static str,
+}
+
+/// A member of a struct and the constant that gets its offset.
+#[derive(Debug)]
+pub struct MemberUse {
+    /// Where it lies, `request.__sector`; of several, one a generation of kernels, the first that fits.
+    pub paths: &'static [&'static str],
+    /// Name of the constant in the object.
+    pub constant: &'static str,
+    /// How the program reads it; never a name by reference.
+    pub shape: Shape,
+}
+
+/// A field and the constant that gets its offset.
+#[derive(Debug)]
+pub struct FieldUse {
+    /// Name in the `format` file.
+    pub field: &'static str,
+    /// Name of the constant in the object.
+    pub constant: &'static str,
+    /// How the program reads it.
+    pub shape: Shape,
+    /// Whether the probe is of use without it.
+    pub required: bool,
+}
+
+/// How a program reads a field.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// A number of exactly so many bytes.
+    Number(u16),
+    /// The first bytes of an array of at least so many.
+    Letters(u16),
+    /// A task name, in place or by reference; the constant named here says which.
+    Name(&'static str),
+}
+
+/// All probes.
+pub const PROBES: &[Probe] = &[oom::PROBE, hung_task::PROBE, block_io::PROBE];
+
+impl Probe {
+    /// All its programs.
+    pub fn programs(&self) -> impl Iterator<Item = &'static str> {
+        let btf = self.btf.hooks.iter().map(|hook| hook.program);
+        self.classic.iter().map(|hook| hook.program).chain(btf)
+    }
+
+    /// Its modes, the preferred one first.
+    pub fn modes(&self) -> impl Iterator<Item = Mode> {
+        let mut modes = Mode::ALL;
+        if self.prefers == Mode::Btf {
+            modes.reverse();
+        }
+        let has = move |mode: &Mode| match mode {
+            Mode::Classic => !self.classic.is_empty(),
+            Mode::Btf => !self.btf.hooks.is_empty(),
+        };
+        modes.into_iter().filter(has)
+    }
+}
+
+const fn needs(field: &'static str, constant: &'static str, shape: Shape) -> FieldUse {
+    FieldUse { field, constant, shape, required: true }
+}
+
+const fn takes(field: &'static str, constant: &'static str, shape: Shape) -> FieldUse {
+    FieldUse { field, constant, shape, required: false }
+}
+
+const fn argument(of: &'static str, constant: &'static str) -> ArgumentUse {
+    ArgumentUse { of, constant }
+}
+
+const fn member(paths: &'static [&'static str], constant: &'static str, shape: Shape) -> MemberUse {
+    MemberUse { paths, constant, shape }
+}
+
+/// A value for a constant of the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constant {
+    /// Its name.
+    pub name: &'static str,
+    /// Its bytes, native order.
+    pub bytes: Vec<u8>,
+}
+
+impl Constant {
+    /// From the bytes of a number.
+    pub fn new(name: &'static str, bytes: impl AsRef<[u8]>) -> Self {
+        Self { name, bytes: bytes.as_ref().to_vec() }
+    }
+}
+
+/// How a probe stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeState {
+    /// It runs.
+    On {
+        /// Attachment and transport.
+        mode: String,
+    },
+    /// It is not wanted.
+    Off {
+        /// Who says so.
+        reason: String,
+    },
+    /// It does not run.
+    Failed {
+        /// What went wrong: a sentence without a full stop.
+        why: String,
+        /// What to do: a sentence without a full stop.
+        remedy: String,
+    },
+}
+
+/// A probe and how it stands.
+#[derive(Clone, Debug)]
+pub struct ProbeReport {
+    /// Which.
+    pub probe: &'static Probe,
+    /// How.
+    pub state: ProbeState,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! `oom:mark_victim`.
+
+use agent_common::names;
+
+use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, takes};
+
+pub(super) const PROBE: Probe = Probe {
+    name: "oom",
+    classic: &[Hook {
+        program: names::OOM_KILL,
+        category: "oom",
+        event: "mark_victim",
+        fields: &[
+            needs("pid", "OOM_PID", Shape::Number(4)),
+            // Kernels without commit 72ba14deb40a (5.10 among them) tell the pid only.
+            takes("uid", "OOM_UID", Shape::Number(4)),
+            takes("comm", "OOM_COMM", Shape::Name("OOM_COMM_BY_REF")),
+            takes("total_vm", "OOM_TOTAL_VM", Shape::Number(8)),
+            takes("anon_rss", "OOM_ANON_RSS", Shape::Number(8)),
+            takes("file_rss", "OOM_FILE_RSS", Shape::Number(8)),
+            takes("shmem_rss", "OOM_SHMEM_RSS", Shape::Number(8)),
+            takes("pgtables", "OOM_PGTABLES", Shape::Number(8)),
+            takes("oom_score_adj", "OOM_SCORE_ADJ", Shape::Number(2)),
+        ],
+    }],
+    btf: BtfMode {
+        hooks: &[BtfHook {
+            program: names::OOM_KILL_BTF,
+            event: "mark_victim",
+            // `(int pid)` before that commit, `(struct task_struct *task, uid_t uid)` since.
+            arguments: &[
+                argument("*task_struct", "OOM_TASK_ARG"),
+                argument("int", "OOM_PID_ARG"),
+                argument("uid_t", "OOM_UID_ARG"),
+            ],
+        }],
+        members: &[
+            member(&["task_struct.pid"], "OOM_TASK_PID", Shape::Number(4)),
+            member(&["task_struct.tgid"], "OOM_TASK_TGID", Shape::Number(4)),
+            member(&["task_struct.comm"], "OOM_TASK_COMM", Shape::Letters(16)),
+            member(&["task_struct.mm"], "OOM_TASK_MM", Shape::Number(8)),
+            member(&["task_struct.signal"], "OOM_TASK_SIGNAL", Shape::Number(8)),
+            member(&["signal_struct.oom_score_adj"], "OOM_SIGNAL_SCORE_ADJ", Shape::Number(2)),
+            member(&["mm_struct.total_vm"], "OOM_MM_TOTAL_VM", Shape::Number(8)),
+            // The counters are `atomic_long_t` before 6.2 and `struct percpu_counter` since (f1a7941243c1);
+            // their order is that of MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES.
+            member(
+                &["mm_struct.rss_stat[0].count", "mm_struct.rss_stat.count[0].counter"],
+                "OOM_MM_FILE",
+                Shape::Number(8),
+            ),
+            member(
+                &["mm_struct.rss_stat[1].count", "mm_struct.rss_stat.count[1].counter"],
+                "OOM_MM_ANON",
+                Shape::Number(8),
+            ),
+            member(
+                &["mm_struct.rss_stat[3].count", "mm_struct.rss_stat.count[3].counter"],
+                "OOM_MM_SHMEM",
+                Shape::Number(8),
+            ),
+            member(&["mm_struct.pgtables_bytes.counter"], "OOM_MM_PGTABLES", Shape::Number(8)),
+        ],
+        enough: &[&["OOM_TASK_ARG", "OOM_TASK_PID"], &["OOM_PID_ARG"]],
+    },
+    // Tells the victim's process besides its thread.
+    prefers: Mode::Btf,
+    maps: &[],
+    fallback: "OOM kills are read from the kernel log (/dev/kmsg)",
+    wanted: |options| options.oom,
+};
