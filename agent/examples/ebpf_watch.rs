@@ -13,12 +13,9 @@ fn main() -> std::io::Result<()> {
 
     use sysops_agent::collect::Collector;
     use sysops_agent::ebpf::devices::Devices;
-<<<<<<< HEAD
     use sysops_agent::ebpf::hist::Look;
-=======
     use sysops_agent::ebpf::probes::Mode;
     use sysops_agent::ebpf::transport::Way;
->>>>>>> a
     use sysops_agent::ebpf::{Ebpf, Options};
     use sysops_agent::host::clock::now;
     use sysops_agent::sample::Samples;
