@@ -25,6 +25,8 @@ pub enum RecordKind {
     Hang = 2,
     /// [`IoRecord`].
     Io = 3,
+    /// [`IoErrorRecord`].
+    IoError = 16,
 }
 
 impl RecordKind {
@@ -34,6 +36,7 @@ impl RecordKind {
             1 => Some(Self::Oom),
             2 => Some(Self::Hang),
             3 => Some(Self::Io),
+            16 => Some(Self::IoError),
             _ => None,
         }
     }
@@ -124,6 +127,8 @@ pub struct IoRecord {
     pub header: Header,
     /// Issue to completion, nanoseconds.
     pub latency_ns: u64,
+    /// Insert to issue, nanoseconds; [`ABSENT_U64`] for a request that was never queued.
+    pub queue_ns: u64,
     /// First sector, in units of 512 bytes.
     pub sector: u64,
     /// Kernel-internal `dev_t`: major << 20 | minor.
@@ -142,6 +147,46 @@ pub struct IoRecord {
     pub issuer_comm: [u8; COMM_LEN],
 }
 
+/// A block request that failed.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct IoErrorRecord {
+    /// Kind, size, time.
+    pub header: Header,
+    /// First sector, in units of 512 bytes.
+    pub sector: u64,
+    /// Kernel-internal `dev_t`: major << 20 | minor.
+    pub dev: u32,
+    /// Bytes that failed.
+    pub bytes: u32,
+    /// An [`IoOp`] number.
+    pub op: u32,
+    /// As [`IoRecord::error`].
+    pub error: i32,
+}
+
+/// Value of the map of issuers; its key is the device and the process id.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct IoIssuer {
+    /// Number of the window `requests` and `bytes` are of: the time, shifted.
+    pub window: u32,
+    /// Requests in that window …
+    pub requests: u32,
+    /// … and their bytes.
+    pub bytes: u64,
+    /// Bytes of the window before.
+    pub bytes_before: u64,
+    /// Requests of the window before.
+    pub requests_before: u32,
+    /// Keeps the layout free of padding; zero.
+    pub reserved: u32,
+    /// Control group of the unified hierarchy.
+    pub cgroup_id: u64,
+    /// The process's name, NUL-terminated.
+    pub comm: [u8; COMM_LEN],
+}
+
 /// Place of a counter in the statistics map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -156,12 +201,20 @@ pub enum Stat {
     HistFull = 3,
     /// Issues that could not be remembered.
     StartsFull = 4,
+    /// Failed requests not reported because of the limit per second.
+    IoErrorsLimited = 5,
 }
 
 impl Stat {
     /// All counters, in the order of their places.
-    pub const ALL: [Self; 5] =
-        [Self::OutputLost, Self::IoRateLimited, Self::IoUnmatched, Self::HistFull, Self::StartsFull];
+    pub const ALL: [Self; 6] = [
+        Self::OutputLost,
+        Self::IoRateLimited,
+        Self::IoUnmatched,
+        Self::HistFull,
+        Self::StartsFull,
+        Self::IoErrorsLimited,
+    ];
 
     /// Label value on metrics, and the reason in reports of loss.
     pub const fn name(self) -> &'static str {
@@ -171,6 +224,7 @@ impl Stat {
             Self::IoUnmatched => "io_unmatched",
             Self::HistFull => "histogram_map_full",
             Self::StartsFull => "in_flight_map_full",
+            Self::IoErrorsLimited => "kernel_rate_limit_of_errors",
         }
     }
 }
@@ -261,5 +315,7 @@ const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<OomRecord>() == 120);
     assert!(size_of::<HangRecord>() == 48 + 8 * MAX_FRAMES);
-    assert!(size_of::<IoRecord>() == 72);
+    assert!(size_of::<IoRecord>() == 80);
+    assert!(size_of::<IoErrorRecord>() == 40);
+    assert!(size_of::<IoIssuer>() == 56);
 };

@@ -164,6 +164,25 @@ fn unescape(name: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Reads `/proc/PID/cgroup`: the path of the memory controller (v1 and hybrid), else of the unified hierarchy.
+pub fn path_of(text: &str) -> Option<String> {
+    let mut unified = None;
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let path = || path.strip_suffix(" (deleted)").unwrap_or(path).to_owned();
+        if controllers.split(',').any(|name| name == "memory") {
+            return Some(path());
+        }
+        if controllers.is_empty() {
+            unified = Some(path());
+        }
+    }
+    unified
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

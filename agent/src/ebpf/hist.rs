@@ -10,6 +10,7 @@ use aya::maps::{HashMap as BpfHashMap, Map, MapData, MapError};
 
 use super::devices::{self, Devices};
 use super::io_metrics as m;
+use super::issuers::Issuers;
 use super::percentile::{Buckets, between, summarize};
 use super::stats::Stats;
 use crate::collect::{CollectError, Collector};
@@ -158,6 +159,7 @@ pub struct Look {
 /// The collector.
 pub struct EbpfCollector {
     histograms: Option<HistMap>,
+    issuers: Option<Issuers>,
     stats: Arc<Stats>,
     bytes: u64,
     requests: HashMap<(u32, u16), Requests>,
@@ -166,8 +168,21 @@ pub struct EbpfCollector {
 }
 
 impl EbpfCollector {
-    pub(super) fn new(histograms: Option<HistMap>, stats: Arc<Stats>, bytes: u64, look: Look) -> Self {
-        Self { histograms, stats, bytes, requests: HashMap::new(), devices: Devices::default(), look }
+    pub(super) fn new(
+        (histograms, issuers): (Option<HistMap>, Option<Issuers>),
+        stats: Arc<Stats>,
+        bytes: u64,
+        look: Look,
+    ) -> Self {
+        Self {
+            histograms,
+            issuers,
+            stats,
+            bytes,
+            requests: HashMap::new(),
+            devices: Devices::default(),
+            look,
+        }
     }
 
     fn read_histograms(&mut self) -> Result<(), MapError> {
@@ -188,7 +203,11 @@ impl EbpfCollector {
             }
             let mut window = requests.put(&name, op, out);
             if window.latency.is_some_and(|l| l.p99_ms >= self.look.scene_from_ms) {
-                window.scene = Some(Box::new(scene(host, &name)));
+                let mut scene = scene(host, &name);
+                if let Some(issuers) = &self.issuers {
+                    issuers.fill(host, dev, out.at().mono_ns, &mut scene);
+                }
+                window.scene = Some(Box::new(scene));
             }
             out.put_disk(window);
         }

@@ -10,6 +10,7 @@ pub mod devices;
 pub mod format;
 pub mod hist;
 pub mod io_metrics;
+mod issuers;
 mod loading;
 mod object;
 pub mod percentile;
@@ -29,6 +30,7 @@ use agent_common::Stat;
 use self::attach::Attachment;
 use self::decode::{DeviceName, decode};
 use self::hist::{EbpfCollector, HistMap, Look};
+use self::issuers::Issuers;
 use self::loading::Loading;
 use self::probes::{Mode, ProbeReport};
 use self::stats::{Counts, Stats, loses};
@@ -50,6 +52,8 @@ pub struct Options {
     pub io_latency_threshold_ms: u64,
     /// Such events per second at most.
     pub max_io_events_per_sec: u32,
+    /// Pace of the collector of histograms, seconds: issuers are counted over about as long.
+    pub issuer_window_secs: u64,
     /// Pages of a perf buffer, one buffer per processor; rounded up to a power of two, and down
     /// where all buffers together exceed [`transport::MAX_BUFFER_BYTES`].
     pub perf_buffer_pages: u32,
@@ -73,6 +77,7 @@ impl Default for Options {
             block_io: true,
             io_latency_threshold_ms: 500,
             max_io_events_per_sec: 20,
+            issuer_window_secs: 10,
             perf_buffer_pages: 16,
             only_mode: None,
             only_transport: None,
@@ -86,6 +91,7 @@ pub struct Ebpf {
     _attached: Vec<Attachment>,
     stats: Arc<Stats>,
     histograms: Option<HistMap>,
+    issuers: Option<Issuers>,
     map_bytes: u64,
     threshold_ms: f64,
     /// Lost by the transport's own count; kernels before 5.1 do not tell the program.
@@ -133,7 +139,8 @@ impl Ebpf {
 
     /// The collector of histograms and counters, once.
     pub fn collector(&mut self, look: Look) -> EbpfCollector {
-        EbpfCollector::new(self.histograms.take(), Arc::clone(&self.stats), self.map_bytes, look)
+        let maps = (self.histograms.take(), self.issuers.take());
+        EbpfCollector::new(maps, Arc::clone(&self.stats), self.map_bytes, look)
     }
 
     /// Memory of maps and buffers, bytes; not part of the resident memory.

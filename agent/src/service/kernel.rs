@@ -107,6 +107,7 @@ impl Kernel {
             block_io: section.block_io,
             io_latency_threshold_ms: section.io_latency_threshold_ms,
             max_io_events_per_sec: section.max_io_events_per_sec,
+            issuer_window_secs: config.collector.disk_io_interval_secs,
             perf_buffer_pages: section.perf_buffer_pages,
             ..crate::ebpf::Options::default()
         };

@@ -5,6 +5,8 @@ mod hung_task;
 mod oom;
 mod resolve;
 
+use agent_common::names;
+
 use super::Options;
 
 /// How a program hangs on its tracepoint.
@@ -125,6 +127,19 @@ pub enum Shape {
     Letters(u16),
     /// A task name, in place or by reference; the constant named here says which.
     Name(&'static str),
+}
+
+/// Programs that their probe can do without, and what it lacks then.
+const OPTIONAL: &[(&str, &str)] = &[
+    (names::IO_INSERT, "the time in queues is not known"),
+    (names::IO_INSERT_BTF, "the time in queues is not known"),
+    (names::IO_ERROR, "errors are taken from completions"),
+    (names::IO_ERROR_BTF, "errors are taken from completions"),
+];
+
+/// What a probe lacks without this program; `None` if it is of no use without it.
+pub fn lacking(program: &str) -> Option<&'static str> {
+    OPTIONAL.iter().find(|(name, _)| *name == program).map(|(_, lacking)| *lacking)
 }
 
 /// All probes.
