@@ -37,12 +37,17 @@ impl Issuers {
         let begun = (now_ns >> self.shift).saturating_sub(1) << self.shift;
         scene.issuers_secs = now_ns.saturating_sub(begun) / SECOND;
         for issuer in &mut scene.issuers {
-            issuer.task.cgroup = issuer.task.pid.and_then(|pid| {
-                let text = read_text(host, &format!("/proc/{pid}/cgroup")).ok()?;
-                cgroup::path_of(&text)
-            });
+            look(host, &mut issuer.task);
         }
     }
+}
+
+/// Name and control group, if the process still is. The kernel counted under the name of one of its threads.
+fn look(host: &dyn Host, task: &mut Task) {
+    let Some(pid) = task.pid else { return };
+    let file = |name: &str| read_text(host, &format!("/proc/{pid}/{name}")).ok();
+    task.cgroup = file("cgroup").and_then(|text| cgroup::path_of(&text));
+    task.comm = file("comm").map(|text| text.trim_end_matches('\n').to_owned()).or(task.comm.take());
 }
 
 /// The busiest of the current window and the one before.
@@ -54,9 +59,8 @@ fn rank(found: impl Iterator<Item = (u32, IoIssuer)>, window: u32, scene: &mut D
                 entry.requests.saturating_add(entry.requests_before),
                 entry.bytes.saturating_add(entry.bytes_before),
             ),
-            1 => (entry.requests, entry.bytes),
-            // Of long ago; or of a moment after the time was taken.
-            u32::MAX => (entry.requests, entry.bytes),
+            // The second: begun after the time was taken.
+            1 | u32::MAX => (entry.requests, entry.bytes),
             _ => continue,
         };
         scene.requests += u64::from(requests);
