@@ -47,7 +47,7 @@ fn main() -> std::io::Result<()> {
         let mut name = |dev| {
             devices.name(&sysops_agent::host::live::LiveHost::default(), dev).map(|name| name.to_string())
         };
-        ebpf.drain(now(), &mut name, &mut |event| println!("{:?}", event.what));
+        ebpf.drain(now(), &mut name, &mut |event| print(event.what));
         ebpf.losses(now(), &mut |event| println!("{:?}", event.what))?;
     }
     let mut samples = Samples::new(1000);
@@ -61,6 +61,18 @@ fn main() -> std::io::Result<()> {
     }
     println!("at the end: {}", memory());
     Ok(())
+}
+
+fn print(mut what: sysops_agent::event::What) {
+    use sysops_agent::host::kallsyms::Symbols;
+    if let sysops_agent::event::What::Hang(hang) = &mut what {
+        let (mut symbols, start) = (Symbols::default(), std::time::Instant::now());
+        let learnt =
+            symbols.learn(&sysops_agent::host::live::LiveHost::default(), hang.addresses.iter().copied());
+        hang.stack = symbols.stack(&hang.addresses);
+        println!("names: {learnt:?} after {:?}", start.elapsed());
+    }
+    println!("{what:?}");
 }
 
 fn memory() -> String {

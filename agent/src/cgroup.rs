@@ -1,5 +1,10 @@
 //! Who a control-group path belongs to: unit, container, pod.
 
+use crate::text::clean;
+
+/// Longest name of a container shown, characters.
+const MAX_NAME: usize = 64;
+
 /// The owner of a control group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
@@ -23,9 +28,10 @@ pub struct Container {
 }
 
 impl Container {
-    /// As the runtime's tools show it: the first 12 digits of an id, a name in full.
-    pub fn short_id(&self) -> &str {
-        if is_id(&self.id) { &self.id[..12] } else { &self.id }
+    /// As the runtime's tools show it: the first 12 digits of an id, a name in full. A name is made harmless: an
+    /// escape in a path may stand for any byte.
+    pub fn short_id(&self) -> String {
+        if is_id(&self.id) { self.id[..12].to_owned() } else { clean(&self.id, MAX_NAME) }
     }
 }
 

@@ -116,12 +116,18 @@ fn a_hung_task_is_one_alert_however_often_the_kernel_says_it() {
     assert_eq!((alert.severity, alert.status), (Severity::Warn, Status::Firing));
     assert_eq!(known(&alert, "task_comm"), "dd");
     assert_eq!(known(&alert, "blocked_secs"), 2);
-    assert_eq!(alert.threshold, Some(2.0));
+    assert_eq!((alert.value, known(&alert, "tasks_count")), (1.0, 1.into()));
+    assert_eq!(known(&alert, "layer"), "frozen filesystem", "{alert:#?}");
     let stack = known(&alert, "kernel_stack").to_string();
     assert!(stack.contains("sb_start_write") || stack.contains("percpu_rwsem_wait"), "{alert:#?}");
     assert_eq!(known(&alert, "wait_channel"), "percpu_rwsem_wait", "{alert:#?}");
     assert!(alert.message.contains(&format!("dd (pid {pid})")), "{}", alert.message);
-    webhook.nothing("a hang that is over", QUIET, |a| hang_of(pid)(a) && a.id != alert.id);
+    let over =
+        webhook.exactly_one("its end", SOON, QUIET, |a| hang_of(pid)(a) && a.status == Status::Resolved);
+    assert_eq!((&over.id, over.ended_at.is_some()), (&alert.id, true));
+    assert!(over.message.starts_with("Hang cleared after "), "{}", over.message);
+    assert!(over.duration_secs >= 8, "{over:#?}");
+    webhook.nothing("a hang that is over", Duration::ZERO, |a| hang_of(pid)(a) && a.id != alert.id);
     webhook.nothing("something else came", Duration::ZERO, unforeseen);
     agent.stop();
 }

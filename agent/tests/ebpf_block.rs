@@ -20,7 +20,8 @@ use sysops_agent::ebpf::devices::Devices;
 use sysops_agent::ebpf::hist::{EbpfCollector, Look};
 use sysops_agent::ebpf::probes::{Mode, ProbeState};
 use sysops_agent::ebpf::{Ebpf, Options};
-use sysops_agent::engine::disk::{DiskPolicy, Disks};
+use sysops_agent::engine::builtin;
+use sysops_agent::engine::disk::Disks;
 use sysops_agent::event::{IoError, What};
 use sysops_agent::host::clock::now;
 use sysops_agent::host::live::LiveHost;
@@ -315,12 +316,6 @@ fn a_failed_request_arrives_with_its_place() {
 #[ignore = "live: runs eBPF programs and causes what they watch"]
 fn a_slow_device_becomes_an_alert_that_names_the_issuer() {
     let _alone = alone();
-    let policy = DiskPolicy {
-        limit: sysops_agent::engine::builtin::policy(&Config::default().thresholds.disk_p99_ms),
-        factor: 0.0,
-        least_ms: 0.0,
-        for_secs: 0,
-    };
     for mut probe in Probe::each() {
         let mut frozen = FreezableFs::new().expect("a filesystem");
         let device = LoopDevice::over(&frozen.backing_file().expect("a file")).expect("a loop device");
@@ -336,8 +331,8 @@ fn a_slow_device_becomes_an_alert_that_names_the_issuer() {
         });
         let window = probe.windows(device.name()).remove("write").expect("forty writes");
         let (mut disks, mut drafts, at) = (Disks::new(1), Vec::new(), now());
-        let patient = sysops_agent::engine::condition::Policy { for_secs: 0, ..policy.limit };
-        let policy = DiskPolicy { limit: patient, ..policy.clone() };
+        let mut policy = builtin::disk_policy(&Config::default());
+        policy.limit.for_secs = 0;
         disks.take((at, at.mono_ns), std::iter::once(window), &policy, false, &mut drafts);
         let [draft] = &drafts[..] else { panic!("{drafts:?}") };
         println!("{}: {}", probe.name, draft.message);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{build_ebpf, deps, dist, docs, sh, test};
+use crate::{build_ebpf, deps, dist, docs, sh, test, vm};
 
 /// One gate: a name for the table at the end, and what it does.
 type Gate = (&'static str, fn() -> Result<(), String>);
@@ -11,6 +11,7 @@ type Gate = (&'static str, fn() -> Result<(), String>);
 const GATES: &[Gate] = &[
     ("format", format),
     ("format (eBPF)", format_ebpf),
+    ("format (fuzz targets)", format_fuzz),
     ("lints, default features", || clippy(&["--workspace"])),
     ("lints, no features", || clippy(&["--package", "sysops-agent", "--no-default-features"])),
     ("lints, all features", || clippy(&["--package", "sysops-agent", "--features", sh::ALL_FEATURES])),
@@ -20,6 +21,8 @@ const GATES: &[Gate] = &[
     ("eBPF object is its source", || build_ebpf::run(true)),
     ("reference pages are the code", || docs::run(true)),
     ("static build", dist::run),
+    // With the binary that the gate before has built: the one that is shipped.
+    ("kernels", vm::gate),
 ];
 
 /// Passes all gates, then the tests; says at the end which failed.
@@ -48,6 +51,11 @@ fn pass(&(name, gate): &Gate) -> (&'static str, u64, Result<(), String>) {
 fn format() -> Result<(), String> {
     sh::run(&mut sh::cargo(&["fmt", "--all", "--check"]))
         .map_err(|e| format!("{e}; to mend it: cargo fmt --all"))
+}
+
+/// The fuzz crate stands outside the workspace too; what it checks is linted as a part of an ordinary test.
+fn format_fuzz() -> Result<(), String> {
+    sh::run(sh::cargo(&["fmt", "--check"]).current_dir(sh::root().join("fuzz")))
 }
 
 fn clippy(what: &[&str]) -> Result<(), String> {

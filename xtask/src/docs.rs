@@ -39,7 +39,7 @@ fn page(topic: &str) -> Result<String, String> {
 }
 
 /// Names the first line that differs: enough to see which change was forgotten.
-fn difference(file: &str, old: &str, fresh: &str) -> String {
+pub(crate) fn difference(file: &str, old: &str, fresh: &str) -> String {
     let same = old.lines().zip(fresh.lines()).take_while(|(a, b)| a == b).count();
     let side = |text: &str| text.lines().nth(same).unwrap_or("(end of file)").to_owned();
     format!(

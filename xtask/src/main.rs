@@ -9,11 +9,14 @@ pub mod ci;
 pub mod deps;
 pub mod dist;
 pub mod docs;
+pub mod fuzz;
 pub mod measure;
 pub mod packages;
 pub mod run;
 pub mod sh;
 pub mod test;
+pub mod tools;
+pub mod vm;
 
 /// The project's chores.
 #[derive(Parser)]
@@ -59,6 +62,16 @@ enum Chore {
     Deps,
     /// Builds the static binary for any Linux of this architecture into dist/.
     Dist,
+    /// Boots real Debian kernels in QEMU, causes kernel events in them and judges what the static agent says.
+    Vm(vm::Options),
+    /// Lets libFuzzer try every parser of outside text, or one of them.
+    Fuzz {
+        /// One of the programs in `fuzz/fuzz_targets`.
+        target: Option<String>,
+        /// How long each is tried: `90s`, `2m`, `1h`.
+        #[arg(long = "for", default_value = "60s", value_parser = fuzz::duration)]
+        each: std::time::Duration,
+    },
     /// Measures what the release agent costs on this machine.
     Measure {
         /// Length of one run, minutes.
@@ -82,6 +95,8 @@ fn main() -> ExitCode {
         Chore::Ci { skip_tests } => ci::run(skip_tests),
         Chore::Deps => deps::run(),
         Chore::Dist => dist::run(),
+        Chore::Vm(options) => vm::run(&options),
+        Chore::Fuzz { target, each } => fuzz::run(target.as_deref(), each),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };
     match done {

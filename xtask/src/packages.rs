@@ -17,6 +17,17 @@ pub const FOR_TESTS: &[(&str, &str)] = &[
 /// What the static build needs.
 pub const FOR_MUSL: &[(&str, &str)] = &[("musl-gcc", "musl-tools")];
 
+/// What the virtual machines need.
+pub const FOR_VM: &[(&str, &str)] = &[
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("mke2fs", "e2fsprogs"),
+    ("setpriv", "util-linux"),
+    ("xz", "xz-utils"),
+];
+
+/// What a shell in one needs.
+pub const FOR_VM_SHELL: &[(&str, &str)] = &[("busybox", "busybox-static")];
+
 /// Installs what is missing where that is possible (root, apt-get), and tells what is still missing then.
 pub fn ensure(wanted: &[(&str, &str)]) -> Vec<String> {
     let missing = missing(wanted);

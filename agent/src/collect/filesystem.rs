@@ -14,7 +14,7 @@ use super::kept::Kept;
 use super::{CollectError, Collector};
 use crate::host::aside::{Answer, Aside};
 use crate::host::glob::Globs;
-use crate::host::parse::lines;
+use crate::host::parse::{lines, unescape};
 use crate::host::{FsStat, Host};
 use crate::metric::metrics;
 use crate::sample::Samples;
@@ -272,23 +272,6 @@ fn mounts(table: &[u8], options: &Options) -> (Vec<Mount>, usize) {
     let mut mounts: Vec<_> = by_device.into_values().collect();
     mounts.sort_unstable_by(|a, b| a.point.cmp(&b.point));
     (mounts, bad)
-}
-
-/// Blanks and backslashes of paths are written as `\040` (`mangle`, `fs/proc_namespace.c`).
-fn unescape(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.as_bytes();
-    while let [first, rest @ ..] = bytes {
-        let (byte, after) = match bytes {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
-                ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), after)
-            }
-            _ => (*first, rest),
-        };
-        out.push(byte);
-        bytes = after;
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

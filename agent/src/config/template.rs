@@ -18,9 +18,14 @@ pub(super) const RULE_VARIABLES: &[&str] =
 /// Longest template, characters.
 const LONGEST: usize = 4096;
 
+/// Steps of one rendering; a message takes some dozens. Loops over the characters of a text, one in another, have no
+/// other end.
+const MAX_STEPS: u64 = 20_000;
+
 /// Where templates are checked and rendered: no escaping, no files, an unknown name is an error.
 pub fn template_environment() -> Environment<'static> {
     let mut env = Environment::empty();
+    env.set_fuel(Some(MAX_STEPS));
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env
 }

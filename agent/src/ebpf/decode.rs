@@ -64,6 +64,7 @@ fn prefix<T: AnyBitPattern>(bytes: &[u8]) -> Result<T, DecodeError> {
 fn oom(record: &OomRecord) -> Oom {
     Oom {
         victim: task(record.pid, &record.comm, known_u32(record.uid)),
+        victim_tgid: (record.tgid != 0).then_some(record.tgid),
         trigger: task(record.trigger_pid, &record.trigger_comm, Some(record.trigger_uid)),
         total_vm_kb: known_u64(record.total_vm_kb),
         anon_rss_kb: known_u64(record.anon_rss_kb),
@@ -77,7 +78,13 @@ fn oom(record: &OomRecord) -> Oom {
 }
 
 fn hang(record: &HangRecord) -> Hang {
-    Hang { task: task(record.pid, &record.comm, None), ..Hang::default() }
+    let frames = record.stack.iter().take(record.frames as usize).filter(|&&address| address != 0);
+    Hang {
+        task: task(record.pid, &record.comm, None),
+        tgid: (record.tgid != 0).then_some(record.tgid),
+        addresses: frames.copied().collect(),
+        ..Hang::default()
+    }
 }
 
 fn slow_io(record: &IoRecord, threshold_ms: f64, device: &mut DeviceName<'_>) -> SlowIo {
@@ -106,25 +113,30 @@ fn io_error(record: &IoErrorRecord, device: &mut DeviceName<'_>) -> IoError {
     }
 }
 
-/// The errno of a `blk_status_t` (`blk_errors`, `block/blk-core.c`). Those from 14 on had other numbers in other
-/// kernels: they stay as they are.
-const fn errno(error: i32) -> i32 {
-    match error {
-        1 => -95,
-        2 => -110,
-        3 => -28,
-        4 => -67,
-        5 => -121,
-        6 => -52,
-        7 => -61,
-        8 => -84,
-        9 => -12,
-        10 => -5,
-        12 => -11,
-        13 => -16,
-        other => other,
+/// A `blk_status_t` as the errno that the tracepoint's record would have had (`blk_errors`, `block/blk-core.c`).
+/// The numbers between 13 and 19 have meant different things; to them and to unknown ones it says -EIO.
+fn errno(error: i32) -> i32 {
+    -match error {
+        ..=0 => -error.max(-MAX_ERRNO),
+        1 => libc::EOPNOTSUPP,
+        2 => libc::ETIMEDOUT,
+        3 => libc::ENOSPC,
+        4 => libc::ENOLINK,
+        5 => libc::EREMOTEIO,
+        6 => libc::EBADE,
+        7 => libc::ENODATA,
+        8 => libc::EILSEQ,
+        9 => libc::ENOMEM,
+        11 => libc::EREMCHG,
+        12 => libc::EAGAIN,
+        13 => libc::EBUSY,
+        19 => libc::EINVAL,
+        _ => libc::EIO,
     }
 }
+
+/// `include/linux/err.h`.
+const MAX_ERRNO: i32 = 4095;
 
 fn task(pid: u32, comm: &[u8], uid: Option<u32>) -> Task {
     Task { pid: (pid != 0).then_some(pid), comm: name(comm), uid, ..Task::default() }

@@ -107,8 +107,7 @@ fn a_failed_request_tells_an_errno() {
         op: 4,
         error,
     };
-    for (told, expect) in
-        [(-5, -5), (-61, -61), (10, -5), (7, -61), (2, -110), (14, 14), (255, 255), (i32::MIN, i32::MIN)]
+    for (told, expect) in [(-5, -5), (-61, -61), (10, -5), (7, -61), (2, -110), (255, -5), (i32::MIN, -4095)]
     {
         let event = decoded(bytes_of(&record(told))).expect("valid");
         let What::IoError(io) = event.what else { panic!("kind") };
@@ -127,6 +126,34 @@ fn a_hang_is_a_thread_and_a_name() {
     };
     let What::Hang(hang) = decoded(bytes_of(&record)).expect("valid").what else { panic!("kind") };
     assert_eq!(hang.task, Task { pid: Some(14_415), comm: Some("dd".into()), ..Task::default() });
+    assert_eq!((hang.tgid, hang.addresses.len()), (None, 0));
+}
+
+#[test]
+fn a_stack_is_as_long_as_the_record_says_and_has() {
+    for (frames, expect) in [(0, 0), (2, 2), (3, 2), (24, 2), (25, 2), (u32::MAX, 2)] {
+        let mut record =
+            HangRecord { header: header::<HangRecord>(2), pid: 1, tgid: 7, frames, ..HangRecord::zeroed() };
+        record.stack[..2].copy_from_slice(&[0xffff_ffff_8100_0001, 0xffff_ffff_8100_0002]);
+        let What::Hang(hang) = decoded(bytes_of(&record)).expect("valid").what else { panic!("kind") };
+        assert_eq!((hang.addresses.len(), hang.tgid), (expect, Some(7)), "{frames}");
+    }
+}
+
+#[test]
+fn a_status_becomes_the_errno_of_the_record() {
+    for (error, expect) in [
+        (0, 0),
+        (-5, -5),
+        (10, -libc::EIO),
+        (7, -libc::ENODATA),
+        (2, -libc::ETIMEDOUT),
+        (255, -libc::EIO),
+        (i32::MAX, -libc::EIO),
+        (i32::MIN, -4095),
+    ] {
+        assert_eq!(errno(error), expect, "{error}");
+    }
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use super::compose::condition::Culprits::{self, Cpu, Memory, Nobody};
 use super::condition::Policy;
+use super::disk::DiskPolicy;
 use super::limits::{Rule, Style};
 use crate::analyze::threshold::{Limits, Op};
-use crate::config::Threshold;
-use crate::config::Thresholds;
+use crate::config::{Config, Ebpf, Threshold, Thresholds};
 
 struct Line {
     metric: &'static str,
@@ -150,6 +150,17 @@ pub fn judged() -> impl Iterator<Item = &'static str> {
 pub fn policy(threshold: &Threshold) -> Policy {
     let Threshold { warn, critical, for_secs, clear } = *threshold;
     Policy { limits: Limits { op: Op::Above, warn, critical, clear }, for_secs }
+}
+
+/// What block devices are held to.
+pub fn disk_policy(config: &Config) -> DiskPolicy {
+    let Ebpf { io_rise_factor, io_rise_min_ms, io_rise_for_secs, .. } = config.ebpf;
+    DiskPolicy {
+        limit: policy(&config.thresholds.disk_p99_ms),
+        factor: io_rise_factor,
+        least_ms: io_rise_min_ms,
+        for_secs: io_rise_for_secs,
+    }
 }
 
 impl Line {

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, Hang, IoError, LogMatch, Oom, Source, Task, What};
+use crate::event::{Event, IoError, LogMatch, Oom, Source, Task, What};
 use crate::time::{MILLI, Now, SECOND};
 
 /// Longest wait for a second witness.
@@ -13,8 +13,6 @@ pub const WITNESS_WAIT_NS: u64 = 50 * MILLI;
 pub const MAX_OPEN: usize = 1024;
 /// Two reports of one pid that arrive within this time are the same kill.
 const OOM_SAME_NS: u64 = 10 * SECOND;
-/// khungtaskd reports a task again at every check (120 s unless set otherwise): the same hang.
-const HANG_SAME_NS: u64 = 900 * SECOND;
 /// Two failures of one sector within this time are the same.
 const IO_ERROR_SAME_NS: u64 = 2 * SECOND;
 /// Rules of the kernel log whose lines may tell of one failed request.
@@ -28,8 +26,6 @@ const DRIFT_PER_UPTIME: u64 = 10_000;
 pub enum Body {
     /// An OOM kill.
     Oom(Box<Oom>),
-    /// A hung task.
-    Hang(Box<Hang>),
     /// A failed block request.
     IoError(Box<IoError>),
 }
@@ -67,8 +63,6 @@ pub struct Report {
 pub struct Witnesses {
     /// For OOM kills.
     pub oom: Vec<Source>,
-    /// For hung tasks.
-    pub hang: Vec<Source>,
     /// For failed block requests.
     pub io_error: Vec<Source>,
 }
@@ -90,7 +84,7 @@ impl Incidents {
         Self { open: VecDeque::new(), witnesses, next: 0, oom_seen: 0, forgotten: 0 }
     }
 
-    /// Remembers an OOM kill or a hang that an earlier run of the agent told, so that reading the
+    /// Remembers an OOM kill that an earlier run of the agent told, so that reading the
     /// kernel log again does not tell it twice.
     pub fn remember(&mut self, now: Now, at: Now, body: Body) {
         self.push(now, at, body, Vec::new());
@@ -211,12 +205,10 @@ impl Incident {
         recent && at.mono_ns.abs_diff(self.last_at.mono_ns) <= same_ns + drift && self.body.is_same(body)
     }
 
-    /// Nobody who could add something is still to be heard. A hang always waits: the log tells its
-    /// stack line by line.
+    /// Nobody who could add something is still to be heard.
     fn complete(&self, witnesses: &Witnesses) -> bool {
         match self.body {
             Body::Oom(_) => witnesses.oom.iter().all(|w| self.sources.contains(w)),
-            Body::Hang(_) => false,
             Body::IoError(_) => witnesses.io_error.iter().all(|w| self.sources.contains(w)),
         }
     }
@@ -227,17 +219,15 @@ impl Body {
     fn of(what: &What) -> Option<Self> {
         match what {
             What::Oom(oom) => Some(Self::Oom(oom.clone())),
-            What::Hang(hang) => Some(Self::Hang(hang.clone())),
             What::IoError(error) => Some(Self::IoError(error.clone())),
             What::Log(line) => io_error(line).map(|error| Self::IoError(Box::new(error))),
-            What::SlowIo(_) | What::Lost(_) | What::KmsgMark(_) => None,
+            _ => None,
         }
     }
 
     fn same_ns(&self) -> u64 {
         match self {
             Self::Oom(_) => OOM_SAME_NS,
-            Self::Hang(_) => HANG_SAME_NS,
             Self::IoError(_) => IO_ERROR_SAME_NS,
         }
     }
@@ -245,23 +235,20 @@ impl Body {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Oom(a), Self::Oom(b)) => same_task(&a.victim, &b.victim),
-            (Self::Hang(a), Self::Hang(b)) => same_task(&a.task, &b.task),
             (Self::IoError(a), Self::IoError(b)) => a.device == b.device && a.sector == b.sector,
-            (Self::Oom(_) | Self::Hang(_) | Self::IoError(_), _) => false,
+            (Self::Oom(_) | Self::IoError(_), _) => false,
         }
     }
 
     fn absorb(&mut self, other: Self) {
         match (self, other) {
             (Self::Oom(mine), Self::Oom(theirs)) => mine.absorb(*theirs),
-            (Self::Hang(mine), Self::Hang(theirs)) => mine.absorb(*theirs),
             (Self::IoError(mine), Self::IoError(theirs)) => mine.absorb(*theirs),
-            (Self::Oom(_) | Self::Hang(_) | Self::IoError(_), _) => {}
+            (Self::Oom(_) | Self::IoError(_), _) => {}
         }
     }
 
-    /// How many of the things a person asks first are known. A hang's stack is kept but is not
-    /// worth a second message.
+    /// How many of the things a person asks first are known.
     fn knowledge(&self) -> usize {
         match self {
             Self::Oom(o) => [
@@ -276,7 +263,7 @@ impl Body {
             .iter()
             .filter(|known| **known)
             .count(),
-            Self::Hang(_) | Self::IoError(_) => 0,
+            Self::IoError(_) => 0,
         }
     }
 }
@@ -316,15 +303,9 @@ mod tests {
         Event { at: ms(at), source, historic: false, what }
     }
 
-    fn hang(source: Source, at: u64, pid: u32) -> Event {
-        let task = Task { pid: Some(pid), ..Task::default() };
-        let what = What::Hang(Box::new(Hang { task, ..Hang::default() }));
-        Event { at: ms(at), source, historic: false, what }
-    }
-
     fn both() -> Incidents {
         let all = vec![Source::Ebpf, Source::Kmsg];
-        Incidents::new(Witnesses { oom: all.clone(), hang: all.clone(), io_error: all })
+        Incidents::new(Witnesses { oom: all.clone(), io_error: all })
     }
 
     /// Feeds events at their own times, then waits; returns for each report `(pid, sources, update)`.
@@ -338,7 +319,6 @@ mod tests {
         reports.extend(incidents.due(end));
         let pid = |b: &Body| match b {
             Body::Oom(o) => o.victim.pid.unwrap_or(0),
-            Body::Hang(h) => h.task.pid.unwrap_or(0),
             Body::IoError(e) => e.sector as u32,
         };
         reports.iter().map(|r| (pid(&r.incident.body), r.incident.sources.len(), r.update)).collect()
@@ -390,12 +370,6 @@ mod tests {
     fn nobody_waits_for_a_source_that_is_down() {
         let mut incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg], ..Witnesses::default() });
         assert_eq!(incidents.take(ms(0), &oom(Source::Kmsg, 0, 7, true)).len(), 1);
-    }
-
-    #[test]
-    fn a_hang_reported_at_every_check_is_one() {
-        let events: Vec<Event> = (0..9).map(|i| hang(Source::Ebpf, i * 120_000, 7)).collect();
-        assert_eq!(run(both(), &events), [(7, 1, false)]);
     }
 
     fn io_error(source: Source, at: u64, device: &str, sector: u64) -> Event {

@@ -14,12 +14,14 @@ pub mod counter;
 pub mod derive;
 pub mod disk;
 pub mod events;
+pub mod hangs;
 pub mod incident;
 pub mod judge;
 pub mod limits;
 pub mod series;
 pub mod speak;
 pub mod store;
+pub mod tally;
 
 use std::collections::BTreeMap;
 
@@ -28,16 +30,18 @@ use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
-use compose::{Draft, Identity, incident_id, io, kernel, oom};
+use compose::{Draft, Identity, hang, incident_id, io, kernel, oom};
 use counter::OomCounter;
 use derive::{Derived, Formula, raw_id};
 use disk::{DiskPolicy, Disks};
+use hangs::{Follow, Hangs};
 use incident::{Body, Incidents, Report, Witnesses};
 use judge::Judge;
 use limits::Rule;
 use series::SeriesTable;
 use speak::{Manners, Speaker};
 use store::Store;
+pub use tally::Tally;
 
 /// All that shapes an engine.
 #[derive(Debug)]
@@ -82,19 +86,8 @@ pub enum Output {
     Mark(KmsgMark),
     /// For the agent's own log.
     Notice(String),
-}
-
-/// Counters of what happened, for status and health.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Events by counter name and label.
-    pub events: BTreeMap<(&'static str, String), u64>,
-    /// Events that sources lost, by part and reason.
-    pub lost: BTreeMap<(&'static str, &'static str), u64>,
-    /// Events of before the agent's first start.
-    pub historic: u64,
-    /// Batches taken.
-    pub batches: u64,
+    /// A hung task whose end is to be watched for.
+    Follow(Box<Follow>),
 }
 
 /// Least time between two notices of lost events.
@@ -111,6 +104,7 @@ pub struct Engine {
     judge: Judge,
     disks: Disks,
     incidents: Incidents,
+    hangs: Hangs,
     speaker: Speaker,
     counter: OomCounter,
     processes: Option<ProcTable>,
@@ -132,6 +126,7 @@ impl Engine {
             judge: Judge::new(now.wall_ns),
             disks: Disks::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
+            hangs: Hangs::default(),
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
             processes: None,
@@ -150,6 +145,13 @@ impl Engine {
             for (at, body) in compose::recall::incidents(alert, &self.settings.identity.boot_id, now) {
                 self.incidents.remember(now, at, body);
             }
+            for told in compose::recall::hangs(alert, &self.settings.identity.boot_id, now) {
+                if told.over {
+                    self.hangs.forget(&told.id);
+                } else {
+                    self.hangs.remember(now, told);
+                }
+            }
             if let Some(told_ns) = compose::recall::told_ns(alert, now) {
                 self.speaker.remember(alert.fingerprint.clone(), alert.severity, told_ns);
             }
@@ -166,8 +168,12 @@ impl Engine {
                 for report in self.incidents.due(now) {
                     self.tell(&report, &mut drafts);
                 }
+                for report in self.hangs.due(now) {
+                    self.tell_hang(&report, &mut drafts);
+                }
             }
         }
+        out.extend(self.hangs.take_follow().into_iter().map(|task| Output::Follow(Box::new(task))));
         self.judge.stale(now, &self.settings.rules, &self.table, &mut drafts);
         let mut told = Vec::new();
         for draft in drafts {
@@ -182,6 +188,9 @@ impl Engine {
         let mut drafts = Vec::new();
         for report in self.incidents.finish() {
             self.tell(&report, &mut drafts);
+        }
+        for report in self.hangs.finish(now) {
+            self.tell_hang(&report, &mut drafts);
         }
         let mut told = Vec::new();
         for draft in drafts {
@@ -198,7 +207,8 @@ impl Engine {
 
     /// When `step` wants to be called at the latest, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        [self.incidents.next_deadline(), self.speaker.next_deadline()].into_iter().flatten().min()
+        let next = [self.incidents.next_deadline(), self.hangs.next_deadline(), self.speaker.next_deadline()];
+        next.into_iter().flatten().min()
     }
 
     fn batch(&mut self, now: Now, batch: &mut Batch, drafts: &mut Vec<Draft>) {
@@ -282,7 +292,12 @@ impl Engine {
             What::KmsgMark(mark) => self.mark = Some(*mark),
             What::Lost(lost) => self.lost(now, lost, out),
             _ if event.historic => self.tally.historic += 1,
-            What::Oom(_) | What::Hang(_) | What::IoError(_) => self.incident(now, event, drafts),
+            What::Hang(_) | What::HangFacts(_) | What::Released(_) => {
+                for report in self.hangs.take(now, event) {
+                    self.tell_hang(&report, drafts);
+                }
+            }
+            What::Oom(_) | What::IoError(_) => self.incident(now, event, drafts),
             What::SlowIo(io) => {
                 self.count(events::SLOW_IO.name, &io.device, 1);
                 let id = self.judge.next_id();
@@ -316,7 +331,6 @@ impl Engine {
                 }
                 oom::draft(report, &oom, id, self.processes.as_ref(), identity)
             }
-            Body::Hang(hang) => kernel::hang(report, hang, id, identity),
             Body::IoError(error) => io::error(report, error, id, identity),
         };
         if !report.update {
@@ -326,18 +340,27 @@ impl Engine {
         drafts.push(draft);
     }
 
+    fn tell_hang(&mut self, report: &hangs::Report, drafts: &mut Vec<Draft>) {
+        let incident = &report.incident;
+        let new_id = || format!("{}-h", incident_id(self.start.wall_ns, incident.number));
+        let id = incident.id.clone().unwrap_or_else(new_id);
+        self.count(events::HUNG_TASKS.name, "", report.fresh);
+        drafts.push(hang::draft(report, id, &self.settings.identity));
+    }
+
     fn count(&mut self, metric: &'static str, label: &str, by: u64) {
         const MAX_LABELS: usize = 512;
         let events = &mut self.tally.events;
         let key = (metric, label.to_owned());
         let known = events.len() < MAX_LABELS || events.contains_key(&key);
-        *events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default() += by;
+        let total = events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default();
+        *total = total.saturating_add(by);
     }
 
     fn lost(&mut self, now: Now, lost: &Lost, out: &mut Vec<Output>) {
         let key = (lost.part, lost.reason);
         let total = self.tally.lost.entry(key).or_default();
-        *total += lost.count;
+        *total = total.saturating_add(lost.count);
         let noticed = self.lost_noticed_ns.entry(key).or_insert(0);
         if *noticed == 0 || now.mono_ns.saturating_sub(*noticed) >= LOST_NOTICE_NS {
             *noticed = now.mono_ns;
@@ -351,7 +374,8 @@ impl Engine {
     /// The mark comes out only when nothing that was read before it is still held back: whoever
     /// stores it may forget everything before it.
     fn pass_mark(&mut self, out: &mut Vec<Output>) {
-        let holding = self.incidents.next_deadline().is_some() || self.speaker.holds_incidents();
+        let holding =
+            self.incidents.next_deadline().is_some() || self.hangs.holds() || self.speaker.holds_incidents();
         if !holding && self.mark != self.marked {
             self.marked = self.mark;
             out.extend(self.mark.map(Output::Mark));

@@ -184,8 +184,13 @@ impl Speaker {
         if waiting && let Some(repeat) = self.repeats.get_mut(&draft.fingerprint) {
             repeat.waiting = None;
         }
-        if waiting || self.take_held(&draft.id) || !self.manners.recovery {
+        if waiting || draft.lasts && self.take_held(&draft.id) || !self.manners.recovery {
             self.counts.unneeded += 1;
+            return;
+        }
+        // An event that was held back is told all the same, with its end.
+        if let Some(held) = self.held_back(&draft.id) {
+            *held = Draft { status: held.status, ..draft };
             return;
         }
         self.group(now, draft, out);
@@ -193,6 +198,13 @@ impl Speaker {
 
     fn held_mut(&mut self, id: &str) -> Option<&mut Draft> {
         self.groups.values_mut().flat_map(|g| g.held.iter_mut()).find(|d| d.id == id)
+    }
+
+    /// Held back in a group, or as a repetition.
+    fn held_back(&mut self, id: &str) -> Option<&mut Draft> {
+        let repeated = self.repeats.values_mut().filter_map(|r| r.waiting.as_mut());
+        let grouped = self.groups.values_mut().flat_map(|g| g.held.iter_mut());
+        repeated.chain(grouped).find(|d| d.id == id)
     }
 
     fn take_held(&mut self, id: &str) -> bool {

@@ -50,7 +50,6 @@ fn settings(group_secs: u64) -> Settings {
         },
         witnesses: Witnesses {
             oom: vec![Source::Ebpf, Source::Kmsg],
-            hang: vec![Source::Ebpf],
             io_error: vec![Source::Ebpf, Source::Kmsg],
         },
         warmup_secs: 0,
@@ -407,4 +406,67 @@ fn late_witnesses_of_a_storm_are_no_storm_of_updates() {
     }
     r.wait_ms(60_000);
     assert_eq!(r.told().len(), 3, "the first, its update, the summary");
+}
+
+fn hang(pid: u32, wchan: &str) -> What {
+    let task = Task { pid: Some(pid), comm: Some("dd".into()), start_ticks: Some(9), ..Task::default() };
+    let hang =
+        crate::event::Hang { task, wchan: Some(wchan.into()), blocked_secs: Some(30), ..Default::default() };
+    What::Hang(Box::new(hang))
+}
+
+fn released(pid: u32) -> What {
+    What::Released(vec![crate::event::TaskId { pid, start_ticks: Some(9) }])
+}
+
+#[test]
+fn a_hang_is_followed_told_and_over() {
+    let mut r = run(30);
+    r.event(Source::Watch, hang(7, "f"));
+    assert!(matches!(&r.out[..], [Output::Follow(task)] if !task.facts), "{:?}", r.out);
+    r.wait_ms(60_000).event(Source::Watch, released(7)).wait_ms(1000);
+    r.check(&[
+        "firing warn Hung task: dd (pid 7) has been blocked in the kernel for more than 30 s, waiting in f",
+        "resolved warn Hang cleared after 1 min 30 s: dd (pid 7) goes on, having waited in f",
+    ]);
+    let alerts = r.alerts();
+    assert_eq!((&alerts[0].id, &alerts[0].fingerprint), (&alerts[1].id, &alerts[1].fingerprint));
+    assert_eq!((alerts[1].duration_secs, alerts[1].ended_at.is_some()), (90, true));
+    assert_eq!(r.engine.tally().events[&(events::HUNG_TASKS.name, String::new())], 1);
+}
+
+#[test]
+fn a_hang_that_is_over_before_its_summary_is_told_in_it() {
+    let mut r = run(30);
+    r.event(Source::Watch, hang(7, "f"))
+        .event(Source::Watch, hang(8, "g"))
+        .event(Source::Watch, hang(9, "h"));
+    r.wait_ms(1000).event(Source::Watch, released(8)).wait_ms(40_000);
+    let told = r.told();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[1].ends_with("2 more hangs within 30 s: dd (pid 8), dd (pid 9)"), "{told:#?}");
+}
+
+#[test]
+fn the_end_of_a_hang_of_before_a_restart_is_told() {
+    let mut first = run(30);
+    first.event(Source::Watch, hang(7, "f")).event(Source::Watch, hang(8, "f")).wait_ms(1000);
+    let told: Vec<Alert> = first.alerts().into_iter().cloned().collect();
+    let again = |more: &[Alert]| {
+        let mut again = run(30);
+        again.now = again.now.plus_secs(5);
+        again.engine.remember(told.iter().chain(more), again.now);
+        again.event(Source::Watch, hang(7, "f")).event(Source::Watch, hang(8, "f")).wait_ms(1000);
+        again.event(Source::Watch, released(7)).event(Source::Watch, released(8)).wait_ms(1000);
+        again
+    };
+    let over = again(&[]);
+    over.check(&["resolved warn Hang cleared after 36 s: dd (pid 7) and 1 more go on, having waited in f"]);
+    assert_eq!(over.alerts()[0].id, told[0].id);
+    assert_eq!(over.out.iter().filter(|o| matches!(o, Output::Follow(_))).count(), 2);
+    let ended: Vec<Alert> = over.alerts().into_iter().cloned().collect();
+    let mut anew = again(&ended);
+    assert_eq!(anew.told().len(), 0, "the same task hung anew: a repetition");
+    anew.wait_ms(700_000);
+    assert_eq!(anew.told().len(), 1, "which is told when its window ends: {:#?}", anew.told());
 }

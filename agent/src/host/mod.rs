@@ -13,6 +13,7 @@ pub mod clock;
 mod ethtool;
 pub mod fixture;
 pub mod glob;
+pub mod kallsyms;
 pub mod live;
 pub mod parse;
 pub mod state;

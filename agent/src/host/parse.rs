@@ -1,5 +1,6 @@
 //! Parsing of what the kernel writes, on bytes: names in it may be anything, numbers may be missing,
-//! cut or larger than they should be. Nothing here allocates or fails; what is not a number is `None`.
+//! cut or larger than they should be. Nothing here fails, and only [`unescape`] allocates; what is
+//! not a number is `None`.
 
 /// Lines without their line breaks; a last line that was cut off is a line.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -70,6 +71,23 @@ impl Cursor {
     pub fn find<T>(&mut self, table: &'static [T], is: impl Fn(&T) -> bool) -> Option<&'static T> {
         self.find_at(table, is).map(|(_, row)| row)
     }
+}
+
+/// Blanks and backslashes of paths are written as `\040` (`mangle`, `fs/proc_namespace.c`).
+pub fn unescape(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.as_bytes();
+    while let [first, rest @ ..] = bytes {
+        let (byte, after) = match bytes {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
+                ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), after)
+            }
+            _ => (*first, rest),
+        };
+        out.push(byte);
+        bytes = after;
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

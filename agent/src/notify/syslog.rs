@@ -236,16 +236,16 @@ impl Link {
     }
 }
 
-/// `<PRI>Mmm dd hh:mm:ss tag[pid]: text`
-fn traditional(alert: &Alert, text: &str, options: &Options) -> String {
+/// The traditional form: `<PRI>Mmm dd hh:mm:ss tag[pid]: text`
+pub fn traditional(alert: &Alert, text: &str, options: &Options) -> String {
     let at: Timestamp = alert.timestamp.parse().unwrap_or_default();
     let at = at.to_zoned(options.zone.clone()).strftime("%b %e %H:%M:%S").to_string();
     let Options { tag, pid, .. } = options;
     format!("<{}>{at} {}[{pid}]: {}", priority(alert, options), name(tag, 32), line(text))
 }
 
-/// `<PRI>1 TIME HOST TAG PID METRIC [alert@32473 …] text`
-fn rfc5424(alert: &Alert, text: &str, options: &Options) -> String {
+/// The form of RFC 5424: `<PRI>1 TIME HOST TAG PID METRIC [alert@32473 …] text`
+pub fn rfc5424(alert: &Alert, text: &str, options: &Options) -> String {
     let at: Option<Timestamp> = alert.timestamp.parse().ok();
     let at = at.map_or("-".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
     let params = [

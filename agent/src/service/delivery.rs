@@ -65,6 +65,8 @@ impl Delivery {
                     alerts.push(Arc::new(*alert));
                 }
                 Output::Mark(at) => mark = Some(at),
+                // The pipeline keeps these.
+                Output::Follow(_) => {}
                 Output::Notice(text) => tracing::warn!("{text}"),
             }
         }

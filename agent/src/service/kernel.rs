@@ -67,7 +67,6 @@ impl Kernel {
             Ok(watch) => {
                 self.kmsg = Some(watch.enriched_by(Arc::clone(host)));
                 self.witnesses.oom.push(Source::Kmsg);
-                self.witnesses.hang.push(Source::Kmsg);
                 self.witnesses.io_error.push(Source::Kmsg);
                 self.features.push(Feature::on(
                     NAME,
@@ -121,7 +120,6 @@ impl Kernel {
                 ProbeState::On { mode } => {
                     match probe.name {
                         "oom" => self.witnesses.oom.push(Source::Ebpf),
-                        "hung_task" => self.witnesses.hang.push(Source::Ebpf),
                         "block_io" => self.witnesses.io_error.push(Source::Ebpf),
                         _ => {}
                     }
@@ -168,7 +166,7 @@ impl Kernel {
         let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
         let look = crate::ebpf::hist::Look {
             skip: Box::new(move |device| skip.matches(device)),
-            scene_from_ms: super::disk_policy(config).least_alert_ms(),
+            scene_from_ms: crate::engine::builtin::disk_policy(config).least_alert_ms(),
         };
         let collector = ebpf.collector(look);
         vec![("ebpf", pace, Box::new(collector))]

@@ -3,7 +3,8 @@
 //! ```text
 //! collect thread ┐            engine task                delivery task
 //! ebpf task      ├─ inbox ──► step(now, input) ─ outbound ─► outbox ─► one lane per channel
-//! kmsg task      ┘                                          └► kernel-log position
+//! kmsg task      ┤             │                            └► kernel-log position
+//! hangs thread ◄─┴── follow ◄──┘
 //! ```
 //!
 //! Stopping goes the same way: sources end, the engine tells what it holds back, delivery writes it to
@@ -12,7 +13,10 @@
 pub mod delivery;
 pub mod doctor;
 pub mod features;
+mod hangs;
 mod kernel;
+#[cfg(feature = "ebpf")]
+mod naming;
 pub mod pidfile;
 pub mod pipeline;
 pub mod position;
@@ -33,7 +37,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::compose::Identity;
-use crate::engine::disk::DiskPolicy;
 use crate::engine::speak::Manners;
 use crate::engine::{Engine, Settings, builtin};
 use crate::host::live::LiveHost;
@@ -115,13 +118,16 @@ async fn serve(start: Start) -> Result<(), String> {
     let mut features = vec![doctor::privileges(host.as_ref())];
     features.extend_from_slice(kernel.features());
     let sources = kernel.start(&host, &inbox, &stop);
+    let hangs = hangs::HangWatch::start(config.ebpf.dstate_watch_secs, Arc::clone(&host), inbox.clone())
+        .map_err(|e| format!("the thread that watches hung tasks cannot be started: {e}"))?;
     let collectors = sources::Collectors::start(config, Arc::clone(&host), extra, inbox)
         .map_err(|e| format!("the collector thread cannot be started: {e}"))?;
 
     let first_round = summary::first_round(&start, &host, features, collectors.count);
     let spares = collectors.spares.clone();
     let (inbox, first_round, stopped) = (messages, Some(first_round), stop.clone());
-    let pipeline = Pipeline { engine, inbox, stop: stopped, outbound, spares, first_round };
+    let follow = hangs.asks.clone();
+    let pipeline = Pipeline { engine, inbox, stop: stopped, outbound, spares, follow, first_round };
     let pipeline = tokio::spawn(pipeline.run());
     let delivery = tokio::spawn(Delivery::new(notifier, position).run(outputs));
 
@@ -131,7 +137,7 @@ async fn serve(start: Start) -> Result<(), String> {
     systemd::stopping();
     tracing::info!("stopping");
     stop.cancel();
-    let thread = collectors.stop();
+    let threads = [collectors.stop(), hangs.stop()];
     let ended = timeout(STOP_WITHIN, async {
         let _ = tokio::join!(sources, pipeline);
         if let Ok(notifier) = delivery.await {
@@ -150,8 +156,11 @@ async fn serve(start: Start) -> Result<(), String> {
             STOP_WITHIN.as_secs()
         );
     }
-    if thread.is_finished() && thread.join().is_err() {
-        tracing::error!("the collector thread had panicked");
+    for thread in threads.into_iter().filter(std::thread::JoinHandle::is_finished) {
+        let name = thread.thread().name().unwrap_or_default().to_owned();
+        if thread.join().is_err() {
+            tracing::error!("the thread {name} had panicked");
+        }
     }
     Ok(())
 }
@@ -189,19 +198,8 @@ fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incid
         warmup_secs: alerting.state_warmup_secs,
         history_capacity: config.storage.ring_buffer_capacity,
         formulas: formulas::FORMULAS,
-        disks: disk_policy(config),
+        disks: builtin::disk_policy(config),
         oom_counter: crate::collect::vmstat::OOM_KILLS.name,
-    }
-}
-
-/// What block devices are held to.
-fn disk_policy(config: &Config) -> DiskPolicy {
-    let (limits, ebpf) = (&config.thresholds.disk_p99_ms, &config.ebpf);
-    DiskPolicy {
-        limit: builtin::policy(limits),
-        factor: ebpf.io_rise_factor,
-        least_ms: ebpf.io_rise_min_ms,
-        for_secs: ebpf.io_rise_for_secs,
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::hangs::Ask;
 use super::systemd;
 use crate::engine::{Engine, Input, Output};
 use crate::event::Event;
@@ -45,6 +46,8 @@ pub struct Pipeline {
     pub outbound: Sender<Vec<Output>>,
     /// Used batches back to the collector thread, for their buffers.
     pub spares: std::sync::mpsc::SyncSender<Batch>,
+    /// Hung tasks to be followed.
+    pub(super) follow: std::sync::mpsc::SyncSender<Ask>,
     /// Called once, after every collector's first pass went through.
     pub first_round: Option<FirstRound>,
 }
@@ -100,6 +103,7 @@ impl Pipeline {
         let mut out = Vec::new();
         self.engine.finish(clock::now(), &mut out);
         self.pass_on(out).await;
+        tracing::info!("counted since the start: {}", self.engine.tally());
     }
 
     fn pause(&self) -> Duration {
@@ -123,7 +127,13 @@ impl Pipeline {
         self.pass_on(out).await;
     }
 
-    async fn pass_on(&self, out: Vec<Output>) {
+    async fn pass_on(&self, mut out: Vec<Output>) {
+        for output in out.extract_if(.., |output| matches!(output, Output::Follow(_))) {
+            if let Output::Follow(task) = output {
+                // What does not fit, or a thread that ended: the end of that hang will not be told.
+                let _ = self.follow.try_send(Ask::Follow(task));
+            }
+        }
         if !out.is_empty() && self.outbound.send(out).await.is_err() {
             tracing::error!("the delivery task is gone; alerts cannot be told any more");
         }
@@ -164,8 +174,16 @@ mod tests {
         let (outbound, mut outputs) = channel(8);
         let stop = CancellationToken::new();
         let (spares, _returned) = sync_channel(1);
-        let pipeline =
-            Pipeline { engine: engine(), inbox, stop: stop.clone(), outbound, spares, first_round: None };
+        let (follow, _followed) = sync_channel(1);
+        let pipeline = Pipeline {
+            engine: engine(),
+            inbox,
+            stop: stop.clone(),
+            outbound,
+            spares,
+            follow,
+            first_round: None,
+        };
         for pid in [7, 8] {
             let victim = Task { pid: Some(pid), ..Task::default() };
             let what = What::Oom(Box::new(Oom { victim, count: 1, ..Oom::default() }));

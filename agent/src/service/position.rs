@@ -64,7 +64,8 @@ impl Position {
     }
 }
 
-fn parse(bytes: &[u8], boot_id: &str) -> Option<u64> {
+/// The stored sequence number, if the content is of this boot.
+pub fn parse(bytes: &[u8], boot_id: &str) -> Option<u64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (boot, seq) = text.trim_end().split_once(' ')?;
     // An unreadable boot id is nobody's.

@@ -96,6 +96,7 @@ pub(super) mod ebpf {
     use tokio::time::{MissedTickBehavior, interval};
     use tokio_util::sync::CancellationToken;
 
+    use super::super::naming::Naming;
     use super::Message;
     use crate::ebpf::Ebpf;
     use crate::ebpf::devices::Devices;
@@ -123,6 +124,7 @@ pub(super) mod ebpf {
                 return;
             }
         };
+        let mut naming = Naming::new(Arc::clone(&host));
         let mut reader = Reader { fd, host, devices: Devices::default(), events: Vec::new(), inbox };
         let mut losses = interval(LOSSES);
         losses.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -130,17 +132,28 @@ pub(super) mod ebpf {
             let alive = tokio::select! {
                 biased;
                 () = stop.cancelled() => false,
-                ready = reader.read() => ready,
-                _ = losses.tick() => reader.losses(),
+                ready = readable(&mut reader.fd) => ready && reader.drain(&mut naming),
+                mut named = naming.named() => {
+                    reader.events.append(&mut named);
+                    true
+                }
+                _ = losses.tick() => reader.losses(&mut naming),
             };
             if !alive {
-                // What arrived until the stop is told with the rest.
-                reader.drain();
+                // What arrived and what was lost until the stop is told with the rest.
+                reader.losses(&mut naming);
+                reader.events.append(&mut naming.rest().await);
             }
             if !reader.send().await || !alive {
                 return;
             }
         }
+    }
+
+    /// Waits for records.
+    async fn readable(fd: &mut AsyncFd<Ebpf>) -> bool {
+        let ready = fd.readable_mut().await;
+        ready.map(|mut ready| ready.clear_ready()).is_ok()
     }
 
     struct Reader {
@@ -152,30 +165,22 @@ pub(super) mod ebpf {
     }
 
     impl Reader {
-        /// Waits for records and takes them; asks `/proc` at once, while a victim still stands.
-        async fn read(&mut self) -> bool {
-            match self.fd.readable_mut().await {
-                Ok(mut ready) => ready.clear_ready(),
-                Err(_) => return false,
-            }
-            self.drain();
-            true
-        }
-
-        fn drain(&mut self) {
+        /// Takes what has arrived; asks `/proc` at once, while a victim still stands.
+        fn drain(&mut self, naming: &mut Naming) -> bool {
             let Self { fd, host, devices, events, .. } = self;
             let host = host.as_ref();
             devices.begin();
             let mut name = |dev| devices.name(host, dev).map(|name| name.to_string());
             fd.get_mut().drain(clock::now(), &mut name, &mut |mut event| {
                 enrich::enrich(host, &mut event);
-                events.push(event);
+                events.extend(naming.take(event));
             });
+            true
         }
 
         /// Asks for losses, and looks into the buffers whether or not anything was announced.
-        fn losses(&mut self) -> bool {
-            self.drain();
+        fn losses(&mut self, naming: &mut Naming) -> bool {
+            self.drain(naming);
             let Self { fd, events, .. } = self;
             if let Err(error) = fd.get_mut().losses(clock::now(), &mut |event| events.push(event)) {
                 tracing::warn!("the counters of the eBPF programs cannot be read: {error}");

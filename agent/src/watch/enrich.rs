@@ -5,13 +5,12 @@
 //! memory lock of a task in uninterruptible sleep (`cmdline` does), and the command line comes last.
 //! What an event already knows is kept, and if the task with that pid is another one, nothing is taken.
 
+use super::wait;
 use crate::event::{Constraint, Event, Hang, Oom, Task, What};
 use crate::host::{Host, block, read_text};
 
 /// Longest command line kept, bytes.
 pub const MAX_CMDLINE: usize = 1024;
-/// Stack lines kept.
-const MAX_FRAMES: usize = 16;
 /// Ancestors of a control group looked at.
 const MAX_DEPTH: usize = 16;
 /// Limits from here on are none, bytes: v1 shows `LONG_MAX` rounded down to pages.
@@ -31,7 +30,7 @@ pub fn enrich(host: &dyn Host, event: &mut Event) {
             process(host, &mut io.issuer);
         }
         What::IoError(io) => io.model = block::model(host, &io.device),
-        What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {}
+        What::HangFacts(_) | What::Released(_) | What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {}
     }
 }
 
@@ -50,26 +49,33 @@ fn fill_oom(host: &dyn Host, oom: &mut Oom) {
     fill_group(host, oom);
 }
 
+/// What can be read without waiting; [`super::hang_facts`] reads the rest aside.
 fn fill_hang(host: &dyn Host, hang: &mut Hang) {
     let task = &mut hang.task;
-    let Some((pid, _)) = look(host, task) else { return };
-    if let Some(status) = Status::read(host, pid) {
-        task.uid = task.uid.or(status.uid);
+    if let Some((pid, _)) = look(host, task) {
+        if let Some(status) = Status::read(host, pid) {
+            task.uid = task.uid.or(status.uid);
+            hang.tgid = hang.tgid.or(status.tgid);
+        }
+        hang.wchan = hang.wchan.take().or_else(|| wchan(host, pid));
     }
-    if hang.wchan.is_none() {
-        let name = read_text(host, &format!("/proc/{pid}/wchan")).ok();
-        hang.wchan =
-            name.map(|name| name.trim().to_owned()).filter(|name| !matches!(name.as_str(), "" | "0"));
-    }
-    if hang.stack.is_empty() {
-        let text = read_text(host, &format!("/proc/{pid}/stack")).unwrap_or_default();
-        hang.stack = text.lines().take(MAX_FRAMES).map(|line| frame(line).to_owned()).collect();
-    }
+    hang.conclude();
 }
 
-/// `[<0>] percpu_rwsem_wait+0x15f/0x1d0` without the address.
-fn frame(line: &str) -> &str {
-    line.strip_prefix("[<").and_then(|rest| rest.split_once(">] ")).map_or(line, |(_, frame)| frame)
+/// Function that a task waits in, where this process may know it.
+pub(super) fn wchan(host: &dyn Host, pid: u32) -> Option<String> {
+    let name = read_text(host, &format!("/proc/{pid}/wchan")).ok()?;
+    Some(name.trim().to_owned()).filter(|name| !matches!(name.as_str(), "" | "0"))
+}
+
+impl Hang {
+    /// Draws what follows from the stack.
+    pub(super) fn conclude(&mut self) {
+        self.wchan = self.wchan.take().or_else(|| wait::wchan(&self.stack));
+        self.lock = self.lock.take().or_else(|| wait::lock(&self.stack));
+        let layer = wait::layer(&self.stack, self.wchan.as_deref());
+        self.place.layer = self.place.layer.or(layer.map(|layer| layer.name));
+    }
 }
 
 /// A process, or a thread that stands for one.
@@ -95,7 +101,7 @@ fn look(host: &dyn Host, task: &mut Task) -> Option<(u32, u8)> {
         None => read_text(host, &format!("/proc/{pid}/cgroup")).ok().and_then(|text| cgroup_of(&text)),
         Some(_) => None,
     };
-    let stat = Stat::parse(&read_text(host, &format!("/proc/{pid}/stat")).ok()?)?;
+    let stat = Stat::read(host, pid)?;
     if task.comm.as_deref().is_some_and(|comm| !same_name(comm, &stat.comm))
         || task.start_ticks.is_some_and(|start| start != stat.start_ticks)
     {
@@ -118,22 +124,48 @@ fn same_name(event: &str, proc: &str) -> bool {
 /// The task is on its way out (`include/linux/sched.h`).
 const PF_EXITING: u64 = 4;
 
-struct Stat {
-    comm: String,
-    state: u8,
-    flags: u64,
-    start_ticks: u64,
+/// One line of `/proc/PID/stat`.
+pub(super) struct Stat {
+    pub(super) comm: String,
+    pub(super) state: u8,
+    pub(super) flags: u64,
+    pub(super) threads: u64,
+    pub(super) start_ticks: u64,
+    pub(super) virtual_bytes: u64,
 }
 
 impl Stat {
-    fn parse(text: &str) -> Option<Self> {
+    /// Of a process, or of a thread by its id.
+    pub(super) fn read(host: &dyn Host, pid: u32) -> Option<Self> {
+        Self::parse(&read_text(host, &format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    pub(super) fn read_thread(host: &dyn Host, pid: u32, tid: u32) -> Option<Self> {
+        Self::parse(&read_text(host, &format!("/proc/{pid}/task/{tid}/stat")).ok()?)
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.split_once(" (")?;
         // The name may hold anything, also ") ": what follows its last bracket is the kernel's.
         let (comm, rest) = rest.rsplit_once(") ")?;
         let state = *rest.as_bytes().first()?;
         let field = |number: usize| rest.split(' ').nth(number - 3)?.parse().ok();
-        Some(Self { comm: comm.to_owned(), state, flags: field(9)?, start_ticks: field(22)? })
+        let (threads, virtual_bytes) = (field(20).unwrap_or(1), field(23).unwrap_or(0));
+        Some(Self {
+            comm: comm.to_owned(),
+            state,
+            flags: field(9)?,
+            threads,
+            start_ticks: field(22)?,
+            virtual_bytes,
+        })
     }
+}
+
+/// The task ended between listing and reading: `ENOENT` before the file was opened, `ESRCH` after.
+pub(super) fn vanished(error: &std::io::Error) -> bool {
+    let gone = rustix::io::Errno::SRCH.raw_os_error();
+    error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(gone)
 }
 
 struct Status {

@@ -1,32 +1,38 @@
-//! From the kernel's words about a hung task (`kernel/hung_task.c`) to [`Hang`]s.
+//! From the kernel's words about hung tasks (`kernel/hung_task.c`) to [`Hang`]s.
 //!
-//! `INFO: task NAME:PID blocked for more than N seconds.` is told at once; when the stack follows, the
-//! same hang is told again with it.
+//! ```text
+//! INFO: task NAME:PID blocked for more than N seconds.      told at once
+//! Call Trace: …                                             told again with the stack,
+//! INFO: task NAME:PID is blocked on a mutex likely owned …  and with the lock (6.16 and later)
+//! Showing all locks held in the system: …                   and with its locks (lockdep)
+//! ```
 
+mod lock;
+
+use std::collections::VecDeque;
+
+use super::rules::cut;
+use super::wait;
 use crate::event::{Hang, Task};
 
 /// Frames kept, innermost first.
-const MAX_FRAMES: usize = 16;
+pub const MAX_FRAMES: usize = 16;
+/// Longest frame or lock kept, bytes; a symbol has at most 512 (`KSYM_NAME_LEN`), few more than 60.
+const MAX_FRAME: usize = 256;
 /// Lines of others that may stand between those of one stack.
 const MAX_FOREIGN: u8 = 8;
+/// Hung tasks of which later lines may tell more: the kernel reports ten by default.
+const MAX_RECENT: usize = 64;
+/// Locks kept of one task.
+const MAX_LOCKS: usize = 8;
 
-/// Functions of the scheduler: what a task waits in is the first one that is none of these.
-const SCHEDULER: [&str; 9] = [
-    "__schedule",
-    "__switch_to",
-    "io_schedule",
-    "io_schedule_timeout",
-    "preempt_schedule_common",
-    "schedule",
-    "schedule_hrtimeout_range",
-    "schedule_preempt_disabled",
-    "schedule_timeout",
-];
-
-/// Puts the lines of hung tasks together. Its memory is one `Pending`.
+/// Puts the lines of hung tasks together. Its memory is a few [`Hang`]s and the names of [`MAX_RECENT`].
 #[derive(Debug, Default)]
 pub struct HangText {
     pending: Option<Box<Pending>>,
+    recent: VecDeque<Recent>,
+    /// Whose locks are being listed.
+    held: Option<(Recent, Vec<String>)>,
 }
 
 /// A hang whose stack may follow.
@@ -36,6 +42,14 @@ struct Pending {
     hang: Hang,
     at: At,
     foreign: u8,
+}
+
+/// A hung task that was told.
+#[derive(Clone, Debug)]
+struct Recent {
+    time_us: u64,
+    pid: u32,
+    comm: String,
 }
 
 /// How far a report has come.
@@ -53,20 +67,13 @@ impl HangText {
     /// Takes the text of one record of the kernel's own; `tell` gets a hang and the kernel time of its
     /// first line.
     pub fn line(&mut self, time_us: u64, text: &str, tell: &mut dyn FnMut(u64, Hang)) {
-        if let Some(info) = text.strip_prefix("INFO: task ") {
-            if let Some(hang) = blocked(info) {
-                self.flush(tell);
-                tell(time_us, hang.clone());
-                self.pending = Some(Box::new(Pending { time_us, hang, at: At::Head, foreign: 0 }));
-                return;
-            }
-            if let Some(pending) = self.pending.as_mut()
-                && let Some(why) = blocker(info, &pending.hang)
-            {
-                pending.hang.stack.push(why);
-                self.flush(tell);
-                return;
-            }
+        if let Some(info) = text.strip_prefix("INFO: task ")
+            && self.info(time_us, info, tell)
+        {
+            return;
+        }
+        if self.locks(text, tell) {
+            return;
         }
         let Some(pending) = self.pending.as_mut() else { return };
         pending.line(text);
@@ -76,20 +83,92 @@ impl HangText {
         }
     }
 
-    /// Whether a stack is being read.
+    /// Whether a stack or a list of locks is being read.
     pub fn pending(&self) -> bool {
-        self.pending.is_some()
+        self.pending.is_some() || self.held.is_some()
     }
 
-    /// The log is quiet: what has come of a stack is all there is.
+    /// The log is quiet: what has come is all there is.
     pub fn flush(&mut self, tell: &mut dyn FnMut(u64, Hang)) {
-        if let Some(pending) = self.pending.take()
-            && !pending.hang.stack.is_empty()
-        {
+        if let Some(pending) = self.pending.take() {
             let Pending { time_us, mut hang, .. } = *pending;
-            hang.wchan = wchan(&hang.stack);
-            tell(time_us, hang);
+            if !hang.stack.is_empty() || hang.lock.is_some() {
+                hang.wchan = wait::wchan(&hang.stack);
+                tell(time_us, hang);
+            }
         }
+        self.end_locks(tell);
+    }
+
+    /// Whether a line that begins with `INFO: task ` is about a hang.
+    fn info(&mut self, time_us: u64, info: &str, tell: &mut dyn FnMut(u64, Hang)) -> bool {
+        if let Some(hang) = blocked(info) {
+            self.flush(tell);
+            self.remember(time_us, &hang.task);
+            tell(time_us, hang.clone());
+            self.pending = Some(Box::new(Pending { time_us, hang, at: At::Head, foreign: 0 }));
+            return true;
+        }
+        let Some((who, lock)) = self
+            .recent
+            .iter()
+            .rev()
+            .find_map(|task| Some((task, lock::blocker(info, &task.comm, task.pid)?)))
+        else {
+            return false;
+        };
+        match self.pending.as_mut() {
+            Some(pending) if pending.hang.task.pid == Some(who.pid) => pending.hang.lock = Some(lock),
+            _ => tell(who.time_us, Hang { lock: Some(lock), ..who.hang() }),
+        }
+        self.flush(tell);
+        true
+    }
+
+    fn remember(&mut self, time_us: u64, task: &Task) {
+        let Some(pid) = task.pid else { return };
+        self.recent.retain(|recent| recent.pid != pid);
+        if self.recent.len() >= MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Recent { time_us, pid, comm: task.comm.clone().unwrap_or_default() });
+    }
+
+    /// Whether a line is of lockdep's list of locks.
+    fn locks(&mut self, text: &str, tell: &mut dyn FnMut(u64, Hang)) -> bool {
+        if let Some((_, lines)) = self.held.as_mut()
+            && lock::is_held(text)
+        {
+            if lines.len() < MAX_LOCKS {
+                lines.push(cut(text.trim_start(), MAX_FRAME).to_owned());
+            }
+            return true;
+        }
+        let Some(task) = lock::holder(text) else {
+            if self.held.is_some() && lock::is_end(text) {
+                self.flush(tell);
+            }
+            return false;
+        };
+        self.flush(tell);
+        let ours = self.recent.iter().rev().find(|recent| format!("{}/{}", recent.comm, recent.pid) == task);
+        self.held = ours.map(|recent| (recent.clone(), Vec::new()));
+        true
+    }
+
+    fn end_locks(&mut self, tell: &mut dyn FnMut(u64, Hang)) {
+        if let Some((who, held_locks)) = self.held.take()
+            && !held_locks.is_empty()
+        {
+            tell(who.time_us, Hang { held_locks, ..who.hang() });
+        }
+    }
+}
+
+impl Recent {
+    fn hang(&self) -> Hang {
+        let task = Task { pid: Some(self.pid), comm: Some(self.comm.clone()), ..Task::default() };
+        Hang { task, ..Hang::default() }
     }
 }
 
@@ -116,6 +195,7 @@ impl Pending {
             if rest.rsplit_once(" pid:").and_then(|(_, pid)| number(pid)) != self.hang.task.pid {
                 self.at = At::End;
             }
+            self.hang.tgid = rest.rsplit_once(" tgid:").and_then(|(_, tgid)| number(tgid));
         } else if text.starts_with("Call Trace:") || text.starts_with("Call trace:") {
             self.at = At::Stack;
         } else {
@@ -131,7 +211,7 @@ impl Pending {
             self.at = At::End;
         } else if let Some(frame) = frame(text) {
             if !frame.starts_with("? ") {
-                self.hang.stack.push(frame.to_owned());
+                self.hang.stack.push(cut(frame, MAX_FRAME).to_owned());
             }
             if self.hang.stack.len() >= MAX_FRAMES {
                 self.at = At::End;
@@ -146,18 +226,11 @@ impl Pending {
 /// `NAME:PID blocked for more than N seconds.`, since 6.19 also `blocked in I/O wait for …`.
 fn blocked(info: &str) -> Option<Hang> {
     let (task, rest) = info.rsplit_once(" blocked ")?;
-    let rest = rest.strip_prefix("in I/O wait ").unwrap_or(rest);
-    let secs = rest.strip_prefix("for more than ")?.strip_suffix(" seconds.")?;
+    let io_wait = rest.strip_prefix("in I/O wait ");
+    let secs = io_wait.unwrap_or(rest).strip_prefix("for more than ")?.strip_suffix(" seconds.")?;
     let (comm, pid) = task.rsplit_once(':')?;
     let task = Task { pid: Some(pid.parse().ok()?), comm: Some(comm.to_owned()), ..Task::default() };
-    Some(Hang { task, blocked_secs: Some(secs.parse().ok()?), ..Hang::default() })
-}
-
-/// `NAME:PID is blocked on a mutex likely owned by task OTHER:PID.` about this hang.
-fn blocker(info: &str, hang: &Hang) -> Option<String> {
-    let (task, why) = info.split_once(" is blocked on ")?;
-    let (_, pid) = task.rsplit_once(':')?;
-    (pid.parse().ok() == hang.task.pid).then(|| format!("blocked on {}", why.trim_end_matches('.')))
+    Some(Hang { task, blocked_secs: Some(secs.parse().ok()?), io_wait: io_wait.is_some(), ..Hang::default() })
 }
 
 /// ` schedule+0x23/0xa0` or ` [<ffffffff816c40a9>] schedule+0x29/0x70`.
@@ -172,146 +245,10 @@ fn frame(text: &str) -> Option<&str> {
     (!name.contains(' ') && offset.contains("/0x")).then_some(text)
 }
 
-fn wchan(stack: &[String]) -> Option<String> {
-    let mut names = stack.iter().filter_map(|frame| Some(frame.split_once("+0x")?.0));
-    names.find(|name| !SCHEDULER.contains(name)).map(str::to_owned)
-}
-
 fn number(text: &str) -> Option<u32> {
     let text = text.trim_start();
     text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn tell(log: &str) -> Vec<Hang> {
-        let mut out = Vec::new();
-        let mut text = HangText::default();
-        for line in log.lines() {
-            text.line(1, line, &mut |_, hang| out.push(hang));
-        }
-        text.flush(&mut |_, hang| out.push(hang));
-        out
-    }
-
-    fn first(line: &str) -> Option<(String, u32, u64)> {
-        let hang = tell(line).into_iter().next()?;
-        Some((hang.task.comm?, hang.task.pid?, hang.blocked_secs?))
-    }
-
-    #[test]
-    fn first_lines() {
-        for (line, expect) in [
-            ("INFO: task java:1234 blocked for more than 120 seconds.", Some(("java", 1234, 120))),
-            (
-                "INFO: task kworker/u146:16:495 blocked for more than 120 seconds.",
-                Some(("kworker/u146:16", 495, 120)),
-            ),
-            ("INFO: task dd:5 blocked in I/O wait for more than 9 seconds.", Some(("dd", 5, 9))),
-            ("INFO: task a blocked b:7 blocked for more than 2 seconds.", Some(("a blocked b", 7, 2))),
-            ("INFO: task :7 blocked for more than 2 seconds.", Some(("", 7, 2))),
-            ("INFO: task java blocked for more than 120 seconds.", None),
-            ("INFO: task java:x blocked for more than 120 seconds.", None),
-            ("INFO: task java:1 blocked for more than x seconds.", None),
-            ("INFO: task java:99999999999 blocked for more than 1 seconds.", None),
-            ("INFO: rcu_sched self-detected stall on CPU", None),
-            (" INFO: task java:1 blocked for more than 1 seconds.", None),
-        ] {
-            let expect = expect.map(|(comm, pid, secs)| (comm.to_owned(), pid, secs));
-            assert_eq!(first(line), expect, "{line}");
-        }
-    }
-
-    #[test]
-    fn a_stack_of_3_10() {
-        let hangs = tell(
-            "INFO: task glusterfsd:26120 blocked for more than 120 seconds.\n\
-             \"echo 0 > /proc/sys/kernel/hung_task_timeout_secs\" disables this message.\n\
-             glusterfsd      D ffff8817dddf80b0     0 26120  26119 0x00000080\n \
-             ffff882fd0627c70 0000000000000086 ffff880844fe8fb0 ffff882fd0627fd8\n\
-             Call Trace:\n \
-             [<ffffffff8168c889>] schedule_preempt_disabled+0x29/0x70\n \
-             [<ffffffff8168a4e5>] __mutex_lock_slowpath+0xc5/0x1c0\n \
-             [<ffffffff8168994f>] ? unsure+0x1f/0x2f\n \
-             [<ffffffff8168994f>] mutex_lock+0x1f/0x2f\n",
-        );
-        assert_eq!(hangs.len(), 2);
-        assert!(hangs[0].stack.is_empty());
-        let frames = [
-            "schedule_preempt_disabled+0x29/0x70",
-            "__mutex_lock_slowpath+0xc5/0x1c0",
-            "mutex_lock+0x1f/0x2f",
-        ];
-        assert_eq!(hangs[1].stack, frames);
-        assert_eq!(hangs[1].wchan.as_deref(), Some("__mutex_lock_slowpath"));
-        assert_eq!(hangs[1].task, hangs[0].task);
-    }
-
-    #[test]
-    fn what_it_waits_for_is_told_and_the_holders_stack_is_not_taken() {
-        let hangs = tell(
-            "INFO: task a:1 blocked for more than 9 seconds.\n\
-             task:a state:D stack:0 pid:1 tgid:1 ppid:0 task_flags:0x0 flags:0x0\n\
-             Call Trace:\n <TASK>\n __schedule+0x1/0x2\n mutex_lock+0x1/0x2\n </TASK>\n\
-             INFO: task a:1 is blocked on a mutex likely owned by task b:2.\n\
-             task:b state:S stack:0 pid:2 tgid:2 ppid:0 task_flags:0x0 flags:0x0\n\
-             Call Trace:\n <TASK>\n __schedule+0x1/0x2\n msleep+0x1/0x2\n </TASK>\n",
-        );
-        assert_eq!(hangs.len(), 2);
-        let stack =
-            ["__schedule+0x1/0x2", "mutex_lock+0x1/0x2", "blocked on a mutex likely owned by task b:2"];
-        assert_eq!(hangs[1].stack, stack);
-        assert_eq!(hangs[1].wchan.as_deref(), Some("mutex_lock"));
-    }
-
-    #[test]
-    fn two_tasks_one_after_the_other() {
-        let hangs = tell(
-            "INFO: task a:1 blocked for more than 9 seconds.\nCall Trace:\n schedule+0x1/0x2\n down+0x1/0x2\n\
-             INFO: task b:2 blocked for more than 9 seconds.\nCall Trace:\n schedule+0x1/0x2\n wait+0x1/0x2\n",
-        );
-        let told: Vec<_> = hangs.iter().map(|h| (h.task.pid.unwrap(), h.wchan.as_deref())).collect();
-        assert_eq!(told, [(1, None), (1, Some("down")), (2, None), (2, Some("wait"))]);
-    }
-
-    #[test]
-    fn lines_of_others_do_not_cut_a_stack_until_they_are_many() {
-        let noise = "usb 1-1: new device\n";
-        let log = |n| {
-            let noise = noise.repeat(n);
-            format!(
-                "INFO: task a:1 blocked for more than 9 seconds.\nCall Trace:\n down+0x1/0x2\n{noise} up+0x1/0x2\n"
-            )
-        };
-        assert_eq!(tell(&log(2))[1].stack.len(), 2);
-        assert_eq!(tell(&log(50))[1].stack.len(), 1);
-    }
-
-    #[test]
-    fn a_deep_stack_is_cut() {
-        let frames = " f+0x1/0x2\n".repeat(99);
-        let hangs = tell(&format!("INFO: task a:1 blocked for more than 9 seconds.\nCall Trace:\n{frames}"));
-        assert_eq!((hangs.len(), hangs[1].stack.len()), (2, MAX_FRAMES));
-    }
-
-    #[test]
-    fn not_frames() {
-        for line in
-            [" <TASK>", "RIP: 0033:0x7f179cefd011", " RAX: 0 RBX: 0", " a b+0x1/0x2", " f+0x1", " [<f", ""]
-        {
-            assert_eq!(frame(line), None, "{line}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_lines_make_it_panic_or_grow(lines in proptest::collection::vec("(INFO: task |task:|Call Trace:| f\\+0x1/0x2|a:1 |is blocked on | blocked for more than 1 seconds\\.| pid:1|[ -~é]){0,5}", 0..30)) {
-            let hangs = tell(&lines.join("\n"));
-            prop_assert!(hangs.len() <= 2 * lines.len());
-            prop_assert!(hangs.iter().all(|h| h.stack.len() <= MAX_FRAMES + 1));
-        }
-    }
-}
+mod tests;

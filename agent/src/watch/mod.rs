@@ -5,10 +5,13 @@
 //! event names.
 
 pub mod catalogue;
+pub mod dstate;
 pub mod enrich;
+pub mod hang_facts;
 pub mod hang_text;
 pub mod kmsg;
 pub mod oom_text;
 pub mod record;
 pub mod rules;
 pub mod scan;
+pub mod wait;

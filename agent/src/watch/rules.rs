@@ -61,7 +61,9 @@ const MAX_PATTERN: usize = 1 << 20;
 /// User patterns at most: each runs on every line.
 pub const MAX_CUSTOM: usize = 100;
 /// Longest value of a field, bytes.
-const MAX_FIELD: usize = 128;
+pub(super) const MAX_FIELD: usize = 128;
+/// Fields that a pattern may give an event; further groups are left out.
+const MAX_FIELDS: usize = 12;
 
 /// All rules that are on.
 #[derive(Debug)]
@@ -203,7 +205,7 @@ fn log_match(
         severity,
         meaning: meaning.to_owned(),
         line: cut(line, MAX_LINE).to_owned(),
-        fields: regex.capture_names().flatten().filter_map(field).collect(),
+        fields: regex.capture_names().flatten().filter_map(field).take(MAX_FIELDS).collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::hang_text::HangText;
 use super::oom_text::OomText;
 use super::record::{Part, Record};
-use super::rules::{RuleSet, cut};
+use super::rules::{MAX_FIELD, RuleSet, cut};
 use crate::event::{Event, Hang, KmsgMark, LogMatch, Lost, MAX_LINE, Source, What};
 use crate::time::{Now, SECOND};
 
@@ -193,7 +193,9 @@ impl Scanner {
         }
         self.rules.find(text, &mut |mut found: LogMatch| {
             for (i, (_, name)) in DICTIONARY.iter().enumerate() {
-                found.fields.extend(device(i).map(|value| ((*name).to_owned(), value)));
+                found
+                    .fields
+                    .extend(device(i).map(|value| ((*name).to_owned(), cut(&value, MAX_FIELD).to_owned())));
             }
             out.push(event(moment(time_us, now), historic, What::Log(Box::new(found))));
         });

@@ -133,6 +133,11 @@ impl MemoryCgroup {
         self.path.to_string_lossy().trim_start_matches(root).to_owned()
     }
 
+    /// The file that a process enters the group by.
+    pub(crate) fn procs(&self) -> PathBuf {
+        self.path.join("cgroup.procs")
+    }
+
     /// Starts a shell command in the group; it `exec`s its last part, so that the pid stays.
     pub(crate) fn spawn(&self, command: &str) -> io::Result<Child> {
         let procs = self.path.join("cgroup.procs");

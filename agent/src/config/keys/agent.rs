@@ -116,6 +116,6 @@ section! {
         /// Size of the perf buffer of each CPU, in pages of 4 KiB.
         perf_buffer_pages: u32 = 16 => PowerOfTwo(1024);
         /// Seconds in uninterruptible sleep after which a task is reported. 0: not watched.
-        dstate_watch_secs: u64 = 30 => Whole(0, WEEK), later "the watch on uninterruptible sleep";
+        dstate_watch_secs: u64 = 30 => Whole(0, WEEK);
     }
 }

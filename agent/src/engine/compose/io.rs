@@ -294,7 +294,6 @@ fn errno(error: i32) -> String {
         -95 => "not supported",
         -110 => "timeout",
         -121 => "the device refused",
-        1.. => return format!("block status {error}"),
         _ => return format!("error {error}"),
     };
     format!("{meaning} ({error})")

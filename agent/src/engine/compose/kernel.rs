@@ -1,72 +1,17 @@
-//! Alerts of hung tasks and kernel-log lines.
+//! Alerts of kernel-log lines.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Context, Draft, Identity, fingerprint};
-use crate::alert::{Severity, Status};
-use crate::cgroup::owner;
+use super::{Context, Draft, fingerprint};
+use crate::alert::Status;
 use crate::engine::events;
-use crate::engine::incident::Report;
-use crate::event::{Event, Hang, LogMatch};
+use crate::event::{Event, LogMatch};
 use crate::text::clean;
 
 const MAX_NAME: usize = 64;
 const MAX_TEXT: usize = 300;
-
-/// Rule name of hung tasks.
-pub const HANG_RULE: &str = "hung_task";
-
-/// The alert of a hung task.
-pub fn hang(report: &Report, hang: &Hang, id: String, identity: &Identity) -> Draft {
-    let incident = &report.incident;
-    let owner = hang.task.cgroup.as_deref().map(owner).unwrap_or_default();
-    let comm = hang.task.comm.as_deref().map_or_else(|| "unknown task".into(), |c| clean(c, MAX_NAME));
-    let pid = hang.task.pid.unwrap_or_default();
-    let blocked = hang
-        .blocked_secs
-        .map_or("for longer than the kernel's limit".into(), |s| format!("for more than {s} s"));
-    let wait =
-        hang.wchan.as_deref().map(|w| format!(", waiting in {}", clean(w, MAX_NAME))).unwrap_or_default();
-    let mut labels = BTreeMap::from([("process".to_owned(), comm.clone())]);
-    labels.extend(owner.unit.as_ref().map(|u| ("unit".to_owned(), clean(u, MAX_TEXT))));
-    labels.extend(owner.container.as_ref().map(|c| ("container".to_owned(), c.short_id().to_owned())));
-    let mut c = Context::default();
-    c.put("task_pid", hang.task.pid)
-        .put("task_comm", hang.task.comm.as_deref())
-        .put("task_cmdline", hang.task.cmdline.as_deref())
-        .put("task_cgroup", hang.task.cgroup.as_deref())
-        .put("blocked_secs", hang.blocked_secs)
-        .put("wait_channel", hang.wchan.as_deref())
-        .put("kernel_stack", (!hang.stack.is_empty()).then(|| json!(hang.stack)))
-        .put(
-            "incident",
-            Some(json!({
-                "kind": "hang", "pid": hang.task.pid, "comm": hang.task.comm,
-                "kernel_time_ns": incident.at.mono_ns, "boot_id": identity.boot_id,
-            })),
-        );
-    Draft {
-        rule: HANG_RULE.into(),
-        noun: "hung tasks",
-        phrase: format!("{comm} ({pid})"),
-        lasts: false,
-        severity: Severity::Warn,
-        metric: events::HUNG_TASKS.name,
-        value: 1.0,
-        threshold: hang.blocked_secs.map(|s| s as f64),
-        message: format!("Hung task: {comm} (pid {pid}) has been blocked in the kernel {blocked}{wait}"),
-        labels,
-        status: if report.update { Status::Updated } else { Status::Firing },
-        id,
-        fingerprint: fingerprint([HANG_RULE, &comm, &pid.to_string()]),
-        started: incident.at,
-        ended: None,
-        sources: incident.sources.clone(),
-        context: c.done(),
-    }
-}
 
 /// The alert of a kernel-log line.
 pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {

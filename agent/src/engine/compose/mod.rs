@@ -1,6 +1,7 @@
 //! From a finding to the alert object: one sentence for a person, few labels, everything else typed.
 
 pub mod condition;
+pub mod hang;
 pub mod io;
 pub mod kernel;
 pub mod oom;

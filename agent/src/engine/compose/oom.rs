@@ -89,7 +89,7 @@ fn labels(oom: &Oom, owner: &Owner, comm: &str) -> BTreeMap<String, String> {
         labels.insert("unit".into(), clean(unit, MAX_PATH));
     }
     if let Some(container) = &owner.container {
-        labels.insert("container".into(), container.short_id().to_owned());
+        labels.insert("container".into(), container.short_id());
         labels.insert("runtime".into(), container.runtime.to_owned());
     }
     if let Some(pod) = &owner.pod_uid {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::alert::{Alert, Status};
 use crate::engine::incident::Body;
-use crate::event::{Hang, IoError, Oom, Task};
+use crate::event::{Hang, IoError, Oom, Place, Task, TaskId};
 use crate::time::Now;
 
 /// Incidents of this boot that `alert` told, alone or as part of a summary.
@@ -20,8 +20,7 @@ fn incident(value: &Value, boot_id: &str, now: Now) -> Option<(Now, Body)> {
     }
     let at = now.at_mono(value.get("kernel_time_ns")?.as_u64()?);
     let body = match value.get("kind")?.as_str()? {
-        "oom" => Body::Oom(Box::new(Oom { victim: task(value)?, count: 1, ..Oom::default() })),
-        "hang" => Body::Hang(Box::new(Hang { task: task(value)?, ..Hang::default() })),
+        "oom" => Body::Oom(Box::new(Oom { victim: victim(value)?, count: 1, ..Oom::default() })),
         "io_error" => Body::IoError(Box::new(IoError {
             device: value.get("device")?.as_str()?.to_owned(),
             sector: value.get("sector")?.as_u64()?,
@@ -32,10 +31,81 @@ fn incident(value: &Value, boot_id: &str, now: Now) -> Option<(Now, Body)> {
     Some((at, body))
 }
 
-fn task(value: &Value) -> Option<Task> {
+fn victim(value: &Value) -> Option<Task> {
     let pid = u32::try_from(value.get("pid")?.as_u64()?).ok()?;
     let comm = value.get("comm").and_then(Value::as_str).map(str::to_owned);
     Some(Task { pid: Some(pid), comm, ..Task::default() })
+}
+
+/// A hang of this boot that an alert told.
+#[derive(Debug)]
+pub struct ToldHang {
+    /// Id of the incident.
+    pub id: String,
+    /// The kernel's time of the first report.
+    pub at: Now,
+    /// When its first task was last seen to run, monotonic nanoseconds.
+    pub since_ns: u64,
+    /// The first task.
+    pub hang: Hang,
+    /// The tasks that the alert lists, with their names.
+    pub tasks: Vec<(TaskId, String)>,
+    /// Tasks in all.
+    pub total: u64,
+    /// Whether it was told to be over.
+    pub over: bool,
+}
+
+/// Hangs of this boot that `alert` told, alone or as part of a summary.
+pub fn hangs(alert: &Alert, boot_id: &str, now: Now) -> Vec<ToldHang> {
+    let one = alert.context.get("incident").into_iter().map(|value| (value, true));
+    let many = alert.context.get("incidents").and_then(Value::as_array).into_iter().flatten();
+    let all = one.chain(many.map(|value| (value, false)));
+    all.filter_map(|(value, alone)| hang(alert, value, alone, boot_id, now)).collect()
+}
+
+fn hang(alert: &Alert, value: &Value, alone: bool, boot_id: &str, now: Now) -> Option<ToldHang> {
+    if boot_id.is_empty()
+        || value.get("boot_id")?.as_str()? != boot_id
+        || value.get("kind")?.as_str()? != "hang"
+    {
+        return None;
+    }
+    let first = (task_id(value)?, text(value, "comm").unwrap_or_default());
+    let listed = alert.context.get("tasks").and_then(Value::as_array).filter(|_| alone);
+    let mut tasks: Vec<_> =
+        listed.into_iter().flatten().filter_map(|task| Some((task_id(task)?, text(task, "comm")?))).collect();
+    if tasks.is_empty() {
+        tasks.push(first.clone());
+    }
+    let task = Task {
+        pid: Some(first.0.pid),
+        comm: Some(first.1),
+        start_ticks: first.0.start_ticks,
+        ..Task::default()
+    };
+    let of =
+        |name: &str| alert.context.get(name).and_then(Value::as_str).filter(|_| alone).map(str::to_owned);
+    let place = Place { layer: None, device: of("device"), mount: of("mount") };
+    let total = alert.context.get("tasks_count").and_then(Value::as_u64).filter(|_| alone);
+    Some(ToldHang {
+        id: text(value, "id")?,
+        at: now.at_mono(value.get("kernel_time_ns")?.as_u64()?),
+        since_ns: value.get("since_ns")?.as_u64()?,
+        hang: Hang { task, wchan: of("wait_channel"), place, ..Hang::default() },
+        total: total.unwrap_or(tasks.len() as u64),
+        tasks,
+        over: alert.status == Status::Resolved,
+    })
+}
+
+fn task_id(value: &Value) -> Option<TaskId> {
+    let pid = u32::try_from(value.get("pid")?.as_u64()?).ok()?;
+    Some(TaskId { pid, start_ticks: value.get("start_ticks").and_then(Value::as_u64) })
+}
+
+fn text(value: &Value, name: &str) -> Option<String> {
+    value.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
 /// When `alert` was made, on today's monotonic clock; `None` for anything but the begin of an incident.

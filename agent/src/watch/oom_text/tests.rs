@@ -29,6 +29,7 @@ fn a_kill_of_today() {
             cgroup: Some("/a/b".into()),
             ..Task::default()
         },
+        victim_tgid: None,
         trigger: Task { pid: Some(63635), comm: Some("java".into()), uid: Some(33), ..Task::default() },
         total_vm_kb: Some(100),
         anon_rss_kb: Some(90),

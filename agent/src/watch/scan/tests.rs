@@ -60,7 +60,7 @@ fn words(events: &[Event]) -> Vec<String> {
             What::Lost(lost) => format!("lost {}", lost.count),
             What::SlowIo(_) => "slow".to_owned(),
             What::IoError(_) => "error".to_owned(),
-            What::KmsgMark(_) => return None,
+            What::HangFacts(_) | What::Released(_) | What::KmsgMark(_) => return None,
         })
     });
     words.collect()

@@ -1,0 +1,77 @@
+//! Names for the stacks of hung tasks. Looking them up takes a tenth of a second: it is done aside, for all
+//! that wait at once.
+
+use std::sync::Arc;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::event::{Event, Hang, What};
+use crate::host::Host;
+use crate::host::kallsyms::Symbols;
+
+/// Hangs that wait at most; further ones are told without names.
+const MAX_WAITING: usize = 256;
+
+/// Hangs on their way.
+pub(super) struct Naming {
+    host: Arc<dyn Host>,
+    waiting: Vec<Event>,
+    job: Option<JoinHandle<Vec<Event>>>,
+}
+
+impl Naming {
+    pub(super) fn new(host: Arc<dyn Host>) -> Self {
+        Self { host, waiting: Vec::new(), job: None }
+    }
+
+    /// Keeps an event that wants names; gives back every other.
+    pub(super) fn take(&mut self, event: Event) -> Option<Event> {
+        if hang(&event).is_none_or(|hang| !hang.stack.is_empty() || hang.addresses.is_empty())
+            || self.waiting.len() >= MAX_WAITING
+        {
+            return Some(event);
+        }
+        self.waiting.push(event);
+        None
+    }
+
+    /// Waits for events that have got what names there are.
+    pub(super) async fn named(&mut self) -> Vec<Event> {
+        if self.job.is_none() && !self.waiting.is_empty() {
+            let (host, events) = (Arc::clone(&self.host), std::mem::take(&mut self.waiting));
+            self.job = Some(spawn_blocking(move || name(host.as_ref(), events)));
+        }
+        let Some(job) = &mut self.job else { return std::future::pending().await };
+        let named = job.await.unwrap_or_default();
+        self.job = None;
+        named
+    }
+
+    /// What is still here at the end: the job under way is waited for, the others go without names.
+    pub(super) async fn rest(&mut self) -> Vec<Event> {
+        let mut rest = std::mem::take(&mut self.waiting);
+        if self.job.is_some() {
+            rest.append(&mut self.named().await);
+        }
+        rest
+    }
+}
+
+/// Names the stacks; where the addresses are hidden they stay unknown.
+fn name(host: &dyn Host, mut events: Vec<Event>) -> Vec<Event> {
+    let mut symbols = Symbols::default();
+    let addresses = events.iter().filter_map(hang).flat_map(|hang| hang.addresses.iter().copied());
+    if let Err(error) = symbols.learn(host, addresses) {
+        tracing::debug!("the stacks of hung tasks stay without names: {error}");
+    }
+    for event in &mut events {
+        if let What::Hang(hang) = &mut event.what {
+            hang.stack = symbols.stack(&hang.addresses);
+        }
+    }
+    events
+}
+
+fn hang(event: &Event) -> Option<&Hang> {
+    if let What::Hang(hang) = &event.what { Some(hang) } else { None }
+}

@@ -1,0 +1,149 @@
+//! Hung tasks on a real kernel beyond the first one: when the kernel's log is silent, when nobody but the agent
+//! looks, and when there are hundreds. As root: `cargo test --test e2e_hangs -- --ignored`.
+#![cfg(feature = "ebpf")]
+#![expect(clippy::disallowed_methods, reason = "causes hangs and looks at the machine by itself")]
+
+mod e2e;
+mod lab;
+
+use std::fs::{self, File};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use e2e::agent::Home;
+use e2e::confine::Confine;
+use e2e::webhook::{Webhook, hang_of, known};
+use lab::{FreezableFs, Sysctl, alone, ready, skip};
+use sysops_agent::alert::{Alert, Status};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Processes that write to files that were open before the freeze.
+struct Writers(Vec<Child>);
+
+impl Writers {
+    fn start(frozen: &mut FreezableFs, count: usize) -> Self {
+        let open = |i| File::create(frozen.path().join(format!("f{i}"))).expect("a file");
+        let files: Vec<File> = (0..count).map(open).collect();
+        frozen.freeze().expect("frozen");
+        let dd = |file: File| {
+            Command::new("dd").args(["if=/dev/zero", "bs=4k", "count=1", "status=none"]).stdout(file).spawn()
+        };
+        Self(files.into_iter().map(|file| dd(file).expect("dd")).collect())
+    }
+
+    fn end(&mut self) {
+        assert!(self.0.iter_mut().all(|child| child.wait().expect("ends").success()));
+    }
+}
+
+fn with(status: Status, pick: impl Fn(&Alert) -> bool) -> impl Fn(&Alert) -> bool {
+    move |alert| pick(alert) && alert.status == status
+}
+
+#[test]
+#[ignore = "live: lets a task hang in the kernel"]
+fn a_hang_is_told_and_over_when_the_kernel_log_is_silent() {
+    let _alone = alone();
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), "[ebpf]\ndstate_watch_secs = 0");
+    if !ready() {
+        return;
+    }
+    if !home.doctor(&Confine::No).is_on("ebpf.hung_task") {
+        return skip("no eBPF");
+    }
+    let _warnings = Sysctl::set("kernel/hung_task_warnings", "0");
+    let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
+    let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
+        return skip("this kernel does not detect hung tasks");
+    };
+    let agent = home.start(&Confine::No);
+    let mut frozen = FreezableFs::new().expect("a filesystem");
+    let mut writers = Writers::start(&mut frozen, 1);
+    let pid = writers.0[0].id();
+    let alert = webhook.exactly_one("the hang", 2 * SOON, Duration::ZERO, with(Status::Firing, hang_of(pid)));
+    frozen.thaw().expect("thawed");
+    writers.end();
+    assert_eq!(alert.source, ["ebpf"]);
+    let over = webhook.exactly_one("its end", SOON, Duration::ZERO, with(Status::Resolved, hang_of(pid)));
+    assert_eq!(over.id, alert.id);
+    // The mount is told at once, or at the latest with the end.
+    let mount = frozen.path().display().to_string();
+    assert_eq!((known(&over, "mount"), known(&over, "layer")), (mount.into(), "frozen filesystem".into()));
+    assert_eq!(known(&over, "device"), frozen.device().expect("its device"));
+    assert!(known(&over, "kernel_stack").is_array(), "{over:#?}");
+    agent.stop();
+}
+
+/// A thread that waits for its vfork child for so long.
+fn vfork_parent(secs: u32) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let flags = libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: like fork: the child has memory of its own, and calls only what is safe in a signal handler.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+        if pid == 0 {
+            // SAFETY: as above; both take plain numbers, and `_exit` does not return.
+            unsafe {
+                libc::sleep(secs);
+                libc::_exit(0)
+            }
+        }
+        // SAFETY: the status is not wanted; the pid is that of the child.
+        unsafe { libc::waitpid(pid as libc::pid_t, std::ptr::null_mut(), 0) };
+    })
+}
+
+#[test]
+#[ignore = "live: lets 200 tasks hang in the kernel"]
+fn two_hundred_hung_tasks_are_one_incident_with_the_right_count() {
+    const TASKS: usize = 200;
+    let _alone = alone();
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), "[ebpf]\ndstate_watch_secs = 2");
+    if !ready() {
+        return;
+    }
+    let _warnings = Sysctl::set("kernel/hung_task_warnings", "10");
+    let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
+    let _timeout = Sysctl::set("kernel/hung_task_timeout_secs", "3");
+    let agent = home.start(&Confine::No);
+    let mut frozen = FreezableFs::new().expect("a filesystem");
+    let parent = vfork_parent(9);
+    let mut writers = Writers::start(&mut frozen, TASKS);
+    let pids: Vec<u32> = writers.0.iter().map(Child::id).collect();
+    let ours = |a: &Alert| pids.iter().any(|&pid| hang_of(pid)(a));
+    let first = webhook.exactly_one("the hang", 2 * SOON, Duration::ZERO, with(Status::Firing, ours));
+    // The kernel's own reports come after the agent's, of each task, twice.
+    thread::sleep(Duration::from_secs(7));
+    let rss = fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("its status");
+    let rss: u64 = rss
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:")?.trim_end_matches(" kB").trim().parse().ok())
+        .expect("kB");
+    frozen.thaw().expect("thawed");
+    writers.end();
+    parent.join().expect("no panic");
+    let over = webhook.exactly_one("the end", SOON, Duration::from_secs(1), with(Status::Resolved, ours));
+    let all = webhook.taken(ours);
+    println!("{} messages, agent {rss} kB, first: {}; last: {}", all.len(), first.message, over.message);
+    assert_eq!(
+        (over.id.as_str(), known(&over, "tasks_count")),
+        (first.id.as_str(), TASKS.into()),
+        "{over:#?}"
+    );
+    assert_eq!(
+        (known(&over, "tasks_released"), known(&over, "tasks_same_wait")),
+        (TASKS.into(), TASKS.into())
+    );
+    assert!(all.len() <= 5 && all.iter().all(|a| a.id == first.id), "{:#?}", webhook.messages());
+    assert_eq!(over.labels["mount"], frozen.path().display().to_string());
+    assert!(over.source.contains(&"dstate".to_owned()), "{over:#?}");
+    // The limit is that of a release build; this one is larger.
+    assert!(rss < 100 << 10, "{rss} kB");
+    let me = std::process::id();
+    let vfork = |a: &Alert| a.rule == "hung_task" && known(a, "task_tgid") == me;
+    webhook.nothing("the parent of a vfork", Duration::ZERO, vfork);
+    agent.stop();
+}

@@ -1,0 +1,153 @@
+//! Files of `/proc` and `/sys`: every collector, the inventory and the questions about a task, on a machine written
+//! as text (`//- /proc/stat`, then its content).
+
+use std::time::Duration;
+
+use sysops_agent::cgroup::owner;
+use sysops_agent::collect::{COLLECTORS, Entry};
+use sysops_agent::config::Config;
+use sysops_agent::engine::{Engine, Input};
+use sysops_agent::event::{Event, Hang, Oom, Source, Task, What};
+use sysops_agent::host::fixture::FixtureHost;
+use sysops_agent::host::parse::{count_of_list, decimal, number};
+use sysops_agent::inventory;
+use sysops_agent::sample::Samples;
+use sysops_agent::watch::enrich::{MAX_CMDLINE, enrich};
+
+use super::pipe::{NOW, alerts, engine, tell};
+
+/// Series of a pass at most; more are refused, as on a real machine.
+const MAX_SERIES: usize = 2000;
+/// Longest value of a label, bytes: a path may be long.
+const MAX_LABEL: usize = 16 << 10;
+
+/// All files but the table of mounts.
+pub(crate) fn files(data: &[u8]) {
+    let host = host(data);
+    collect(&host, |entry| entry.name != "filesystem");
+    let options = inventory::Options::of(&Config::default());
+    let found = inventory::collect(&host, &options, NOW);
+    let json = serde_json::to_vec(&found).expect("an inventory is JSON");
+    assert!(json.len() <= 64 * data.len() + 4096, "{} bytes of {}", json.len(), data.len());
+    tell(tasks(&host));
+}
+
+/// The table of mounts. Asks for each in a thread of its own, so it stands apart.
+pub(crate) fn mounts(data: &[u8]) {
+    collect(&host(data), |entry| entry.name == "filesystem");
+}
+
+/// Two passes, ten seconds apart, and what the engine makes of them.
+fn collect(host: &FixtureHost, wanted: impl Fn(&Entry) -> bool) {
+    let config = Config::default();
+    let mut engine = engine();
+    for entry in COLLECTORS.iter().filter(|entry| wanted(entry)) {
+        assert!((entry.pace)(&config) > Duration::ZERO);
+        let mut collector = (entry.make)(&config);
+        let mut samples = Samples::new(MAX_SERIES);
+        for pass in 1..=2 {
+            samples.begin(entry.name, NOW.plus_secs(10 * pass), None);
+            if let Err(why) = collector.collect(host, &mut samples) {
+                super::pipe::harmless("the reason", &why.to_string(), 1024);
+            }
+            digest(&mut engine, &mut samples);
+        }
+    }
+}
+
+fn digest(engine: &mut Engine, samples: &mut Samples) {
+    let mut batch = samples.finish();
+    assert!(samples.len() <= MAX_SERIES);
+    for def in &batch.defs {
+        assert!(def.labels.iter().all(|value| value.len() <= MAX_LABEL), "{def:?}");
+    }
+    assert!(batch.samples.iter().all(|(_, value)| value.is_finite()), "{:?}", batch.samples);
+    let mut out = Vec::new();
+    let at = batch.at;
+    engine.step(at, Input::Batch(&mut batch), &mut out);
+    alerts(out);
+}
+
+/// A kill and a hang of tasks of this machine, with what `/proc` tells of them.
+fn tasks(host: &FixtureHost) -> Vec<Event> {
+    let task = |pid| Task { pid: Some(pid), ..Task::default() };
+    let oom = Oom { victim: task(7), trigger: task(8), count: 1, ..Oom::default() };
+    let named = Oom { victim: task(9), oom_memcg: Some("/a".into()), count: 1, ..Oom::default() };
+    let hang = Hang { task: task(8), ..Hang::default() };
+    let all = [What::Oom(Box::new(oom)), What::Oom(Box::new(named)), What::Hang(Box::new(hang))];
+    all.into_iter()
+        .map(|what| {
+            let mut event = Event { at: NOW, source: Source::Ebpf, historic: false, what };
+            enrich(host, &mut event);
+            if let What::Oom(oom) = &event.what {
+                let cmdline = oom.victim.cmdline.as_ref();
+                assert!(cmdline.is_none_or(|line| line.len() <= 3 * MAX_CMDLINE), "{cmdline:?}");
+            }
+            event
+        })
+        .collect()
+}
+
+/// The machine that the input describes. A file's content is taken as it is, any bytes.
+fn host(data: &[u8]) -> FixtureHost {
+    let host = FixtureHost::default();
+    let mut file: Option<(String, Vec<u8>)> = None;
+    let store = |file: Option<(String, Vec<u8>)>| file.map(|(path, content)| host.set(&path, content));
+    for line in data.split_inclusive(|&b| b == b'\n') {
+        let header = line.strip_prefix(b"//- ").and_then(|rest| std::str::from_utf8(rest).ok());
+        match (header.map(str::trim), &mut file) {
+            (Some(path), _) if path.starts_with('/') && !path.contains(char::is_whitespace) => {
+                store(file.replace((path.to_owned(), Vec::new())));
+            }
+            // A filesystem that hangs would hang this too.
+            (Some(other), _) if !other.contains("hang") => {
+                store(file.take());
+                let _ = host.apply(&format!("//- {other}"));
+            }
+            (_, Some((_, content))) => content.extend_from_slice(line),
+            (_, None) => {}
+        }
+    }
+    store(file);
+    host
+}
+
+/// Paths of control groups, one a line.
+pub(crate) fn cgroup_path(data: &[u8]) {
+    for path in String::from_utf8_lossy(data).lines().take(64) {
+        let owner = owner(path);
+        for part in [&owner.unit, &owner.slice].into_iter().flatten() {
+            assert!(path.contains(part.as_str()), "{part:?} is not of {path:?}");
+        }
+        if let Some(container) = &owner.container {
+            assert!(container.short_id().len() <= container.id.len() && !container.runtime.is_empty());
+            assert!(container.id.len() <= path.len() * 3, "{container:?}");
+        }
+        if let Some(uid) = &owner.pod_uid {
+            assert!(matches!(uid.len(), 32 | 36) && uid.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'));
+        }
+        let victim = Task { pid: Some(1), cgroup: Some(path.to_owned()), ..Task::default() };
+        let oom =
+            Oom { victim: victim.clone(), oom_memcg: Some(path.to_owned()), count: 1, ..Oom::default() };
+        let hang = Hang { task: victim, ..Hang::default() };
+        let all = [What::Oom(Box::new(oom)), What::Hang(Box::new(hang))];
+        tell(all.map(|what| Event { at: NOW, source: Source::Ebpf, historic: false, what }).into());
+    }
+}
+
+/// Words and lists of numbers, compared with other ways to read them.
+pub(crate) fn numbers(data: &[u8]) {
+    for word in data.split(|&b| b == b'\n').take(64) {
+        let text = std::str::from_utf8(word).unwrap_or("x");
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        assert_eq!(number(word), if digits { text.parse().ok() } else { None }, "{text}");
+        assert!(decimal(word).is_none_or(|value| value >= 0.0 && text.parse::<f64>() == Ok(value)), "{text}");
+        let count = |range: &str| -> Option<u64> {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            number(last.as_bytes())?.checked_sub(number(first.as_bytes())?)?.checked_add(1)
+        };
+        let list = text.trim_matches(|c: char| c.is_ascii_whitespace()).split(',');
+        let all = list.map(count).try_fold(0_u64, |sum, n| sum.checked_add(n?));
+        assert_eq!(count_of_list(word), all, "{text}");
+    }
+}

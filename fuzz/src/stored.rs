@@ -1,0 +1,89 @@
+//! What the agent reads back from its own disk, which may be damaged, and what a server answers.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use sysops_agent::engine::Input;
+use sysops_agent::notify::Outbox;
+use sysops_agent::notify::backoff::{MAX_RETRY_AFTER, retry_after as parse_retry_after};
+use sysops_agent::notify::record::{Record, decode, encode, scan};
+use sysops_agent::service::position;
+
+use super::pipe::{BOOT, NOW, engine};
+
+/// The outbox file: what can be read is read, damage is cut out once, and what stands behind it is kept.
+pub(crate) fn outbox(data: &[u8]) {
+    let mut records = Vec::new();
+    let mut place = 0;
+    let found = scan(data, |at, record| {
+        assert!(at.offset >= place && at.offset + u64::from(at.len) <= data.len() as u64, "{at:?}");
+        place = at.offset + u64::from(at.len);
+        records.push(record);
+    });
+    assert_eq!(found.len, data.len() as u64);
+    for record in &records {
+        let mut bytes = Vec::new();
+        encode(record, &mut bytes);
+        assert_eq!(bytes.pop(), Some(b'\n'));
+        assert_eq!(decode(&bytes).as_ref(), Some(record));
+    }
+    let alerts: Vec<_> = records
+        .iter()
+        .filter_map(
+            |record| if let Record::Alert(stored) = record { Some(stored.alert.as_ref()) } else { None },
+        )
+        .collect();
+    let mut engine = engine();
+    engine.remember(alerts, NOW);
+    engine.step(NOW, Input::Tick, &mut Vec::new());
+    reopen(data);
+}
+
+/// The file as a new start of the agent finds it, twice: after the first there is no damage left.
+fn reopen(data: &[u8]) {
+    let dir = folder();
+    fs::create_dir_all(dir.join("outbox")).expect("a folder");
+    fs::write(dir.join("outbox/alerts.log"), data).expect("a file");
+    let (outbox, first) = Outbox::open(&dir, NOW);
+    assert!(outbox.ledger.len() <= data.len());
+    let kept = outbox.ledger.len();
+    drop(outbox);
+    let (outbox, second) = Outbox::open(&dir, NOW);
+    assert_eq!(
+        (second.torn, second.undelivered),
+        (0, first.undelivered),
+        "after {} damaged places",
+        first.torn
+    );
+    assert_eq!(outbox.ledger.len(), kept);
+    assert_eq!((first.warning, second.warning), (None, None));
+}
+
+/// One folder for this process, in memory where the machine has such a place.
+fn folder() -> PathBuf {
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    let base = BASE.get_or_init(|| {
+        let memory = PathBuf::from("/dev/shm");
+        let dir = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        dir.join(format!("sysops-fuzz-{}", std::process::id()))
+    });
+    base.clone()
+}
+
+/// The stored place in the kernel log.
+pub(crate) fn position(data: &[u8]) {
+    let read = position::parse(data, BOOT);
+    assert!(read.is_none() || data.starts_with(BOOT.as_bytes()));
+    if let Some(seq) = read {
+        assert_eq!(position::parse(format!("{BOOT} {seq}\n").as_bytes(), BOOT), Some(seq));
+    }
+    assert_eq!(position::parse(data, ""), None, "a boot without a name is nobody's");
+}
+
+/// The header `Retry-After`.
+pub(crate) fn retry_after(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        assert!(parse_retry_after(text, NOW).is_none_or(|wait| wait <= MAX_RETRY_AFTER));
+    }
+}

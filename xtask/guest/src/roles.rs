@@ -1,0 +1,82 @@
+//! What this program does as a child of itself.
+
+use std::ffi::CString;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::process::{Gid, Resource, Rlimit, Uid, setrlimit};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, configure_capability_in_ambient_set, set_capabilities,
+    set_keep_capabilities, set_name, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+use crate::plan::CAPABILITIES;
+
+/// Somebody without rights: `nobody`.
+pub const NOBODY: u32 = 65534;
+
+/// Plays the role named by the first argument.
+pub fn play(args: &[String]) -> Result<(), String> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["eat", name, group, mib] => eat(name, group, mib.parse().map_err(|e| format!("{mib}: {e}"))?),
+        ["write", name, file] => write(name, file),
+        ["capable", program, args @ ..] => capable(program, args),
+        _ => Err("no such role".into()),
+    }
+}
+
+/// Joins a control group (`-`: none), takes memory and keeps it.
+fn eat(name: &str, group: &str, mib: usize) -> Result<(), String> {
+    rename(name)?;
+    if group != "-" {
+        fs::write(group, "0").map_err(|e| format!("{group}: {e}"))?;
+    }
+    let mut kept = Vec::with_capacity(mib);
+    for _ in 0..mib {
+        // Not zeroes: the allocator would get them from the kernel without touching a page.
+        kept.push(vec![1_u8; 1 << 20]);
+    }
+    loop {
+        sleep(Duration::from_mins(1));
+    }
+}
+
+/// Writes to a file, for who wants to see a writer hang.
+fn write(name: &str, file: &str) -> Result<(), String> {
+    rename(name)?;
+    let mut file = OpenOptions::new().create(true).append(true).open(file).map_err(|e| e.to_string())?;
+    file.write_all(&[7; 4096]).map_err(|e| e.to_string())
+}
+
+fn rename(name: &str) -> Result<(), String> {
+    let name = CString::new(name).map_err(|e| e.to_string())?;
+    set_name(&name).map_err(|e| format!("no new name: {e}"))
+}
+
+/// Becomes `program` as nobody with the four capabilities, as systemd's `AmbientCapabilities=` does.
+fn capable(program: &str, args: &[&str]) -> Result<(), String> {
+    drop_rights().map_err(|e| format!("rights cannot be changed: {e}"))?;
+    let error = Command::new(program).args(args).exec();
+    Err(format!("{program}: {error}"))
+}
+
+fn drop_rights() -> rustix::io::Result<()> {
+    // Kernels before 5.11 charge BPF maps to it; the unit says LimitMEMLOCK=infinity.
+    setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })?;
+    set_keep_capabilities(true)?;
+    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    set_thread_groups(&[])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    let caps = CapabilitySet::from_bits_retain(CAPABILITIES);
+    set_capabilities(None, CapabilitySets { effective: caps, permitted: caps, inheritable: caps })?;
+    for cap in caps.iter() {
+        configure_capability_in_ambient_set(cap, true)?;
+    }
+    Ok(())
+}

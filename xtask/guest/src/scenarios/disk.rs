@@ -1,0 +1,76 @@
+//! Disks that are slow, fail or hold a damaged file system.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::inbox::now_ns;
+use crate::lab::{Lab, Seen, Verdict};
+use crate::machine;
+
+/// The disk whose every request fails (`blkdebug`).
+const FAILING: &str = "vdb";
+
+/// A device that takes exactly 250 ms for each request.
+pub(super) fn slow(lab: &mut Lab) -> Verdict {
+    // irqmode 2: completion by timer; queue_mode 2: blk-mq.
+    let parameters = "nr_devices=1 gb=1 queue_mode=2 irqmode=2 completion_nsec=250000000";
+    machine::load("null_blk", parameters).map_err(|e| format!("null_blk: {e}"))?;
+    let verdict = slow_read(lab);
+    machine::unload("null_blk").map_err(|e| format!("null_blk stays: {e}"))?;
+    verdict
+}
+
+fn slow_read(lab: &mut Lab) -> Verdict {
+    wait_for("/dev/nullb0")?;
+    let sector = 1 << 12;
+    machine::direct_read("/dev/nullb0", sector * 512).map_err(|e| format!("/dev/nullb0: {e}"))?;
+    let done = now_ns();
+    let found = lab.one("block_io_latency", "ebpf.block_io", false, |a| {
+        a.labels.get("device").is_some_and(|d| d == "nullb0")
+            && a.context.get("sector") == Some(&sector.into())
+    })?;
+    let Some(found) = found else { return Ok(Seen::default()) };
+    // The kernel has looked for partitions, just as slowly.
+    lab.also(|a| a.labels.get("device").is_some_and(|d| d == "nullb0"));
+    found.label("op", "read")?.says("bytes", 4096)?.says("error", 0)?;
+    let latency = found.alert.context.get("latency_ms").and_then(serde_json::Value::as_f64);
+    if !latency.is_some_and(|ms| (250.0..400.0).contains(&ms)) {
+        return Err(format!("latency_ms is {latency:?}, expected 250 and little more"));
+    }
+    Ok(found.seen(done))
+}
+
+/// A disk that answers with EIO.
+pub(super) fn failing(lab: &mut Lab) -> Verdict {
+    match machine::direct_read(&format!("/dev/{FAILING}"), 0) {
+        Err(error) if error.raw_os_error() == Some(libc::EIO) => {}
+        other => return Err(format!("reading {FAILING} gave {other:?}, expected an I/O error")),
+    }
+    let done = now_ns();
+    let device = |a: &crate::inbox::Alert| a.labels.get("device").is_some_and(|d| d == FAILING);
+    let found = lab.one("io_error", "ebpf.io_error", true, device)?;
+    Ok(found.ok_or("neither eBPF nor the kernel log works")?.seen(done))
+}
+
+/// A damaged file system, by the kernel's own test trigger (`fs/ext4/sysfs.c`).
+pub(super) fn damaged(lab: &mut Lab) -> Verdict {
+    machine::mount("/dev/vda", "/mnt", "ext4").map_err(|e| format!("/dev/vda: {e}"))?;
+    let trigger = "/sys/fs/ext4/vda/trigger_fs_error";
+    let triggered = std::fs::write(trigger, "1").map_err(|e| format!("{trigger}: {e}"));
+    let done = now_ns();
+    let device = |a: &crate::inbox::Alert| a.labels.get("device").is_some_and(|d| d == "vda");
+    let found = triggered.and_then(|()| lab.one("filesystem_error", "", true, device));
+    machine::unmount("/mnt").map_err(|e| format!("/mnt: {e}"))?;
+    Ok(found?.ok_or("the kernel log does not work")?.seen(done))
+}
+
+fn wait_for(path: &str) -> Result<(), String> {
+    let begin = Instant::now();
+    while !std::fs::exists(path).unwrap_or(false) {
+        if begin.elapsed() > Duration::from_secs(5) {
+            return Err(format!("{path} does not come"));
+        }
+        sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}

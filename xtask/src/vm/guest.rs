@@ -1,0 +1,110 @@
+//! The virtual machines: what each is made of, as data.
+
+use vm_guest::plan::Rights;
+use vm_guest::scenarios;
+
+use super::kernel::Flavour;
+
+/// What a guest's kernel is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The newest Debian kernel of a series (`6.1`), under QEMU.
+    Debian(String, Flavour),
+    /// User-mode Linux, an ordinary process: a kernel without BPF, perf events and tracefs.
+    UserMode,
+}
+
+/// A device of a QEMU guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// A virtio disk with an empty ext4 on it.
+    Ext4,
+    /// A virtio disk whose every request fails with EIO (`blkdebug`).
+    Failing,
+    /// Anything else, as QEMU's own arguments: sockets and NUMA nodes, `NVMe`, SMBIOS tables, an e1000 …
+    Qemu(&'static [&'static str]),
+}
+
+/// One guest.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Name, on the command line and in the table.
+    pub name: String,
+    /// Its kernel.
+    pub source: Source,
+    /// Processors.
+    pub smp: u32,
+    /// Memory, MiB. The less, the sooner it is full.
+    pub memory_mib: u32,
+    /// Devices beside the two serial lines.
+    pub devices: Vec<Device>,
+    /// Modules loaded at the start.
+    pub modules: Vec<&'static str>,
+    /// Modules that scenarios load.
+    pub spare_modules: Vec<&'static str>,
+    /// More of the kernel's command line.
+    pub append: &'static str,
+    /// What happens in it: names out of [`scenarios::ALL`].
+    pub scenarios: Vec<&'static str>,
+    /// The agent runs once with each.
+    pub rights: Vec<Rights>,
+    /// Whether CI insists on it. The others are tried and told: their packages come and go.
+    pub stable: bool,
+}
+
+/// Kernels that are in the pool to stay, and that CI insists on.
+pub const STABLE: &[&str] = &["5.10", "6.1", "6.12"];
+/// How many of the series that come after them are tried.
+pub const NEWER: usize = 2;
+/// A kernel whose lockdown hides tracefs and forbids reading its memory.
+pub const LOCKED: &str = "6.1-lockdown";
+/// End of the names of guests with drivers of real hardware.
+pub const FULL: &str = "-full";
+/// User-mode Linux.
+pub const USER_MODE: &str = "uml";
+
+/// Everything happens to it, to the agent as root and without.
+pub fn ordinary(name: &str, series: &str, flavour: Flavour) -> Guest {
+    Guest {
+        name: name.into(),
+        source: Source::Debian(series.into(), flavour),
+        smp: 2,
+        memory_mib: 384,
+        devices: vec![Device::Ext4, Device::Failing],
+        // crc32c: ext4 asks for it by an alias that only depmod knows.
+        modules: vec!["virtio_pci", "virtio_blk", "crc32c_generic", "crc32c_cryptoapi", "ext4"],
+        spare_modules: vec!["null_blk"],
+        append: "",
+        scenarios: scenarios::ALL.iter().filter(|s| s.everywhere).map(|s| s.name).collect(),
+        rights: vec![Rights::Root, Rights::Capable],
+        stable: STABLE.contains(&name),
+    }
+}
+
+/// A kernel that lets nobody look into it, not even root.
+pub fn locked() -> Guest {
+    Guest {
+        append: "lockdown=confidentiality",
+        scenarios: vec!["oom-unit", "hung-task"],
+        rights: vec![Rights::Root],
+        stable: true,
+        ..ordinary(LOCKED, "6.1", Flavour::Cloud)
+    }
+}
+
+/// A kernel without BPF.
+pub fn user_mode() -> Guest {
+    Guest {
+        name: USER_MODE.into(),
+        source: Source::UserMode,
+        smp: 1,
+        memory_mib: 256,
+        devices: Vec::new(),
+        modules: Vec::new(),
+        spare_modules: Vec::new(),
+        append: "",
+        scenarios: vec!["oom-global"],
+        rights: vec![Rights::Root, Rights::Capable],
+        stable: true,
+    }
+}
