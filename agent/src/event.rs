@@ -3,8 +3,13 @@
 //! Nothing behind these types knows which source spoke; a field that a source cannot tell is `None`
 //! and is said to be unknown, never guessed.
 
+mod hang;
+mod io;
+
 use crate::alert::Severity;
 use crate::time::Now;
+pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
+pub use io::{IoError, SlowIo};
 
 /// Who saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,163 +145,6 @@ pub enum Constraint {
     Other(String),
 }
 
-/// A hung task.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Hang {
-    /// The stuck task; `pid` is a thread id.
-    pub task: Task,
-    /// Process that the thread belongs to.
-    pub tgid: Option<u32>,
-    /// How long it has been blocked at least, seconds.
-    pub blocked_secs: Option<u64>,
-    /// The kernel says that it waits for I/O (since 6.19).
-    pub io_wait: bool,
-    /// Kernel function it waits in.
-    pub wchan: Option<String>,
-    /// First lines of its kernel stack, innermost first.
-    pub stack: Vec<String>,
-    /// The same as return addresses, until somebody names them.
-    pub addresses: Vec<u64>,
-    /// Lock it waits for.
-    pub lock: Option<Lock>,
-    /// Lines of lockdep about the locks that it holds and the one it wants; hostile text.
-    pub held_locks: Vec<String>,
-    /// Part of the kernel that it waits in, and what that works on.
-    pub place: Place,
-}
-
-/// A lock in the kernel that a task waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lock {
-    /// Its type.
-    pub kind: LockKind,
-    /// As what the task wants it, where that matters.
-    pub wanted_as: Option<Side>,
-    /// Who has it, or had it last, as far as the kernel can tell.
-    pub owner: Option<LockOwner>,
-}
-
-/// Types of kernel locks (`enum blocker_type`, `include/linux/hung_task.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockKind {
-    /// A mutex: has one owner.
-    Mutex,
-    /// A semaphore: the kernel knows the last holder.
-    Semaphore,
-    /// A read-write semaphore.
-    Rwsem,
-}
-
-impl LockKind {
-    /// Name in alerts.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mutex => "mutex",
-            Self::Semaphore => "semaphore",
-            Self::Rwsem => "rwsem",
-        }
-    }
-}
-
-/// Side of a read-write semaphore.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Shared.
-    Reader,
-    /// Exclusive.
-    Writer,
-}
-
-impl Side {
-    /// Name in alerts.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Writer => "writer",
-        }
-    }
-}
-
-/// The task that a lock is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockOwner {
-    /// Thread id.
-    pub pid: u32,
-    /// Name; hostile text.
-    pub comm: String,
-    /// As what it has the lock, where that matters.
-    pub held_as: Option<Side>,
-}
-
-/// Where in the kernel a task waits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Part of the kernel: `NFS`, `ext4`, `block layer` …
-    pub layer: Option<&'static str>,
-    /// Block device (`sda1`, `dm-0`) or what a network filesystem is mounted from.
-    pub device: Option<String>,
-    /// Mount point.
-    pub mount: Option<String>,
-}
-
-/// Hung tasks that are followed until they go on; further ones are counted at least once.
-pub const MAX_FOLLOWED: usize = 4096;
-
-/// One task of one life: the pid alone may be used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId {
-    /// Thread id.
-    pub pid: u32,
-    /// Start, clock ticks since boot; `None` where nobody could read it.
-    pub start_ticks: Option<u64>,
-}
-
-/// A block request over the latency threshold.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SlowIo {
-    /// Device name as in `/proc/diskstats`, or `major:minor`.
-    pub device: String,
-    /// The drive's own name; hostile text.
-    pub model: Option<String>,
-    /// `read`, `write`, `flush`, `discard` or `other`.
-    pub op: &'static str,
-    /// Issue to completion, milliseconds.
-    pub latency_ms: f64,
-    /// Insert to issue, milliseconds, of a request that waited in a queue.
-    pub queue_ms: Option<f64>,
-    /// Reads and writes (with all else) issued and not completed a moment later.
-    pub in_flight: Option<(u64, u64)>,
-    /// The threshold it exceeded, milliseconds.
-    pub threshold_ms: f64,
-    /// First sector (512 bytes).
-    pub sector: u64,
-    /// Size, bytes.
-    pub bytes: u64,
-    /// 0 or a negative errno.
-    pub error: i32,
-    /// Task that issued it; often a kernel worker.
-    pub issuer: Task,
-}
-
-/// A block request that failed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct IoError {
-    /// Device name as in `/proc/diskstats`, or `major:minor`.
-    pub device: String,
-    /// The drive's own name; hostile text.
-    pub model: Option<String>,
-    /// `read`, `write`, `flush`, `discard` or `other`.
-    pub op: Option<&'static str>,
-    /// First sector (512 bytes).
-    pub sector: u64,
-    /// Size, bytes.
-    pub bytes: Option<u64>,
-    /// A negative errno.
-    pub error: Option<i32>,
-    /// What the kernel log says of it.
-    pub log: Option<LogMatch>,
-}
-
 /// A kernel-log line that a rule names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogMatch {
@@ -382,66 +230,6 @@ impl Oom {
         fill(&mut self.gfp_mask, gfp_mask);
         fill(&mut self.order, order);
         self.count = self.count.max(count);
-    }
-}
-
-impl Hang {
-    /// Takes what `other` knows and this one does not.
-    pub fn absorb(&mut self, other: Self) {
-        let Self { task, tgid, blocked_secs, io_wait, wchan, stack, addresses: _, lock, held_locks, place } =
-            other;
-        self.task.absorb(task);
-        fill(&mut self.tgid, tgid);
-        self.blocked_secs = self.blocked_secs.max(blocked_secs);
-        self.io_wait |= io_wait;
-        fill(&mut self.wchan, wchan);
-        if self.stack.is_empty() {
-            self.stack = stack;
-        }
-        // A stack tells the type of a lock; only the kernel's own words tell its owner.
-        if self.lock.as_ref().is_none_or(|lock| lock.owner.is_none()) && lock.is_some() {
-            self.lock = lock;
-        }
-        if self.held_locks.is_empty() {
-            self.held_locks = held_locks;
-        }
-        fill(&mut self.place.layer, place.layer);
-        if self.place.device.is_none() && self.place.mount.is_none() {
-            (self.place.device, self.place.mount) = (place.device, place.mount);
-        }
-    }
-
-    /// The task; `None` without a pid.
-    pub fn id(&self) -> Option<TaskId> {
-        Some(TaskId { pid: self.task.pid?, start_ticks: self.task.start_ticks })
-    }
-}
-
-impl IoError {
-    /// The same error as a kernel-log line tells it, if that line names device and sector.
-    pub fn from_log(log: &LogMatch) -> Option<Self> {
-        let field = |name: &str| log.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-        let (device, sector) = (field("device")?.to_owned(), field("sector")?.parse().ok()?);
-        // `op 0x1:(WRITE)` is there from 5.1 on.
-        let op =
-            log.line.split_once(":(").and_then(|(_, rest)| rest.split_once(')')).map(|(op, _)| match op {
-                "READ" => "read",
-                "WRITE" => "write",
-                "FLUSH" => "flush",
-                "DISCARD" => "discard",
-                _ => "other",
-            });
-        Some(Self { device, op, sector, log: Some(log.clone()), ..Self::default() })
-    }
-
-    /// Takes what `other` knows and this one does not.
-    pub fn absorb(&mut self, other: Self) {
-        let Self { device: _, model, op, sector: _, bytes, error, log } = other;
-        fill(&mut self.model, model);
-        fill(&mut self.op, op);
-        fill(&mut self.bytes, bytes);
-        fill(&mut self.error, error);
-        fill(&mut self.log, log);
     }
 }
 

@@ -15,8 +15,10 @@ use sysops_agent::alert::Alert;
 
 const SOON: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_secs(3);
-/// Where the host has it mounted already, there are two then.
-const MOUNT_TRACEFS: &str = "mount -t tracefs tracefs /sys/kernel/tracing";
+/// The rights that the unit gives for kernel events.
+const FOUR: &str = "-all,+bpf,+perfmon,+dac_read_search,+syslog";
+/// The kernel does not describe its types.
+const NO_BTF: &str = "mount -t tracefs tracefs /sys/kernel/tracing && mount -t tmpfs tmpfs /sys/kernel/btf";
 const PROBES: [&str; 3] = ["ebpf.oom", "ebpf.hung_task", "ebpf.block_io"];
 
 /// A home, and the end of its webhook.
@@ -50,30 +52,75 @@ fn without_the_capabilities_the_kernel_log_stands_in() {
     if !ready() {
         return;
     }
-    let root = vec!["--bounding-set", CAPS, "--inh-caps", CAPS];
-    let nobody = nobody("-all,+dac_read_search,+syslog");
-    for (confine, mounted) in [
-        (Confine::Rights(root.clone()), false),
-        (Confine::Rights(nobody.clone()), false),
-        (Confine::Mounts(MOUNT_TRACEFS, root), true),
-        (Confine::Mounts(MOUNT_TRACEFS, nobody), true),
+    for confine in [
+        Confine::Rights(vec!["--bounding-set", CAPS, "--inh-caps", CAPS]),
+        Confine::nobody("-all,+dac_read_search,+syslog"),
     ] {
         let (home, webhook) = home("");
         let features = home.doctor(&confine);
         assert!(features.is_on("kernel_log"), "{features:#?}");
-        // What is missing first is said first: without that right nobody can mount a tracefs either.
-        let absent = !mounted && features.get("ebpf.oom", "reason").contains("tracefs is not mounted");
-        let (why, remedy) = if absent {
-            ("tracefs is not mounted", "mount -t tracefs")
-        } else {
-            ("Operation not permitted", "give the agent CAP_BPF and CAP_PERFMON")
-        };
         for probe in PROBES {
-            features.check_refused(probe, why, remedy);
+            features.check_refused(
+                probe,
+                "Operation not permitted",
+                "give the agent CAP_BPF and CAP_PERFMON",
+            );
         }
         features.check_refused("ebpf.oom", "OOM kills are read from the kernel log", "");
         one_kill(&home, &webhook, &confine, &["kmsg"]);
     }
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn without_perf_events_the_ring_buffer_takes_their_place() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let confine = Confine::NoPerf(Box::new(Confine::nobody(FOUR)));
+    let (home, webhook) = home("");
+    let features = home.doctor(&confine);
+    for probe in PROBES {
+        assert!(features.is_on(probe), "{features:#?}");
+        let reason = features.get(probe, "reason");
+        assert!(reason.contains("BTF tracepoint and ring buffer; no perf buffer: "), "{reason}");
+    }
+    one_kill(&home, &webhook, &confine, &["ebpf", "kmsg"]);
+
+    // The kernel log says nothing about hung tasks any more.
+    let _warnings = Sysctl::set("kernel/hung_task_warnings", "0");
+    let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
+    let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
+        return skip("this kernel does not detect hung tasks");
+    };
+    let agent = home.start(&confine);
+    let mut frozen = FreezableFs::new().expect("a filesystem");
+    frozen.freeze().expect("frozen");
+    let mut writer = frozen.spawn_writer().expect("a writer");
+    let hang = webhook.exactly_one("the hang", Duration::from_secs(20), QUIET, hang_of(writer.id()));
+    frozen.thaw().expect("thawed");
+    assert!(writer.wait().expect("ends").success());
+    agent.stop();
+    assert_eq!(hang.source, ["ebpf"]);
+    let stack = known(&hang, "kernel_stack").to_string();
+    assert!(stack.contains("percpu_rwsem_wait+0x"), "named by nobody but /proc/kallsyms: {stack}");
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn without_perf_events_and_types_the_kernel_log_stands_in() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let confine = Confine::NoPerf(Box::new(Confine::Mounts(NO_BTF, nobody(FOUR))));
+    let (home, webhook) = home("");
+    let features = home.doctor(&confine);
+    for probe in PROBES {
+        features.check_refused(probe, "the perf buffer could not be opened", "perf_event_open");
+    }
+    one_kill(&home, &webhook, &confine, &["kmsg"]);
 }
 
 #[test]
@@ -96,7 +143,8 @@ fn without_bpf_in_the_kernel_the_kernel_log_stands_in() {
 #[ignore = "live: kills a process, makes a task hang and a block device slow"]
 fn one_probe_that_fails_leaves_the_others_alone() {
     const SCRIPT: &str = "mount -t tracefs tracefs /sys/kernel/tracing && \
-                          mount -t tmpfs tmpfs /sys/kernel/tracing/events/oom";
+                          mount -t tmpfs tmpfs /sys/kernel/tracing/events/oom && \
+                          mount -t tmpfs tmpfs /sys/kernel/btf";
     let _alone = alone();
     if !ready() {
         return;
@@ -137,17 +185,29 @@ fn one_probe_that_fails_leaves_the_others_alone() {
 
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
-fn a_tracefs_that_may_not_be_read_is_named() {
-    const SCRIPT: &str = "mount -t tracefs -o mode=700 tracefs /sys/kernel/tracing";
+fn a_tracefs_that_may_not_be_read_is_done_without_or_named() {
+    const CLOSED: &str = "mount -t tracefs -o mode=700 tracefs /sys/kernel/tracing";
+    const NEITHER: &str = "mount -t tracefs -o mode=700 tracefs /sys/kernel/tracing && \
+                           mount -t tmpfs tmpfs /sys/kernel/btf";
     let _alone = alone();
     if !ready() {
         return;
     }
-    let confine = Confine::Mounts(SCRIPT, nobody("-all,+bpf,+perfmon,+syslog"));
+    let rights = || nobody("-all,+bpf,+perfmon,+syslog");
     let (home, webhook) = home("");
+    let features = home.doctor(&Confine::Mounts(CLOSED, rights()));
+    for probe in PROBES {
+        assert!(features.is_on(probe), "{features:#?}");
+        assert!(features.get(probe, "reason").contains("BTF tracepoint and perf buffer"), "{features:#?}");
+    }
+    let why = "not as tracepoint: /sys/kernel/tracing may not be read";
+    assert!(features.get("ebpf.block_io", "reason").contains(why), "{features:#?}");
+
+    let confine = Confine::Mounts(NEITHER, rights());
     let features = home.doctor(&confine);
     for probe in PROBES {
         features.check_refused(probe, "/sys/kernel/tracing may not be read", "CAP_DAC_READ_SEARCH");
+        features.check_refused(probe, "does not describe its types", "CONFIG_DEBUG_INFO_BTF");
     }
     one_kill(&home, &webhook, &confine, &["kmsg"]);
 }

@@ -32,8 +32,8 @@ const AT_ONCE: usize = 125;
 const ROUNDS: usize = 80;
 /// From here on a request is slow, milliseconds.
 const THRESHOLD_MS: u64 = 60;
-/// Longest storm.
-const STORM: Duration = Duration::from_mins(1);
+/// Longest storm; on an idle machine it takes half a minute.
+const STORM: Duration = Duration::from_mins(3);
 /// What the agent may grow by at its peak, kB. It holds 256 drafts a group, 1024 incidents, 4096 fingerprints.
 const MAX_GROWTH_KB: u64 = 16 << 10;
 /// Slow requests of the machine's other disks that may be among the uncounted ones: parts of a hundred.
@@ -74,7 +74,7 @@ fn a_storm_is_counted_and_does_not_become_a_storm_of_messages() {
     let arrived = webhook.taken(|_| true);
     let log = home.log();
     let (kills_told, hung_told): (u64, u64) = (arrived.iter().map(weight).sum(), hung(&arrived));
-    let slow_told: u64 = slow_of(&arrived, &device);
+    let slow_told = slow(&arrived);
     let slow_seen = total(&log, &format!("block_io_slow_total{{{device}}}"));
     let (slow_all, limited) =
         (total(&log, "block_io_slow_total"), total(&log, "lost{block_io kernel_rate_limit}"));
@@ -82,7 +82,7 @@ fn a_storm_is_counted_and_does_not_become_a_storm_of_messages() {
         "storm of {:.1} s, {} messages\n\
          OOM kills:     caused {KILLS}, kernel's counter {counted}, told {}, metric {}\n\
          hung tasks:    caused {HUNG}, told {}, metric {}\n\
-         slow requests: caused {}, told {slow_told}, metric {slow_seen} of {slow_all} on all devices, counted without a record {limited}\n\
+         slow requests: caused {}, records {slow_seen}, on all devices {slow_all}, of them told {slow_told}; counted without a record {limited}\n\
          resident memory: {} kB before, {} kB after, {} kB at the peak",
         caused.as_secs_f64(),
         arrived.len(),
@@ -106,7 +106,7 @@ fn a_storm_is_counted_and_does_not_become_a_storm_of_messages() {
     // Every slow request left a record or is counted as one that did not; of the records, each is in a message.
     let (all, caused_io) = (slow_seen + limited, (AT_ONCE * ROUNDS) as u64);
     assert!((caused_io..=caused_io * (100 + NOISE_PERCENT) / 100).contains(&all), "{all} slow requests");
-    assert_eq!(slow_told, slow_seen);
+    assert_eq!(slow_told, slow_all);
     assert!(!log.contains("perf_buffer_full"), "records were lost");
 
     // As many messages as the limits let through in this time, and the limits were never needed.
@@ -200,7 +200,9 @@ fn slow_many() -> String {
             let all = || (in_flight(device.name()) == AT_ONCE).then_some(());
             if wait_for(Duration::from_secs(10), all).is_some() && is_frozen {
                 slow += 1;
-                thread::sleep(Duration::from_millis(THRESHOLD_MS + 5));
+                // The kernel counts a request as under way before it issues it, from where its time is measured; on a
+                // busy machine the thread may lose its processor in between.
+                thread::sleep(Duration::from_millis(THRESHOLD_MS + 80));
             }
             let _ = frozen.thaw();
             gate.wait();
@@ -243,11 +245,10 @@ fn hung(alerts: &[Alert]) -> u64 {
     incidents.values().sum()
 }
 
-/// Slow requests of a device that messages tell of: itself, and what it says of those before it.
-fn slow_of(alerts: &[Alert], device: &str) -> u64 {
-    let of = |a: &&Alert| a.rule == "block_io_latency" && a.labels.get("device").is_some_and(|d| d == device);
-    let times = |a: &Alert| known(a, "occurrences").as_u64().unwrap_or(1);
-    alerts.iter().filter(of).map(times).sum()
+/// Slow requests that messages tell of: one, as many as a summary counts, or those that a repetition stands for.
+fn slow(alerts: &[Alert]) -> u64 {
+    let times = |a: &Alert| ["occurrences", "grouped"].iter().find_map(|name| known(a, name).as_u64());
+    alerts.iter().filter(|a| a.rule == "block_io_latency").map(|a| times(a).unwrap_or(1)).sum()
 }
 
 /// The sum of the counters whose name begins so, as the agent's last words tell them.

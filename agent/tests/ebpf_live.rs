@@ -20,6 +20,7 @@ use sysops_agent::ebpf::transport::Way;
 use sysops_agent::ebpf::{Ebpf, Options};
 use sysops_agent::event::{Event, Lost, Oom, SlowIo, Source, What};
 use sysops_agent::host::clock::now;
+use sysops_agent::host::kallsyms::Symbols;
 use sysops_agent::host::live::LiveHost;
 use sysops_agent::sample::Samples;
 use sysops_agent::time::SECOND;
@@ -157,7 +158,15 @@ fn an_oom_kill_arrives_with_its_victim() {
         told.push(oom.unwrap_or_else(|| panic!("{how}: the kill is seen")));
     }
     for ((how, _), oom) in each.iter().zip(&told) {
-        assert_eq!(*oom, told[0], "{how} tells the same as {}", each[0].0);
+        // Only the task that BTF mode is given knows its process.
+        let tgid = (how.starts_with("Btf") && oom.victim.comm.is_some()).then_some(pid);
+        assert_eq!(oom.victim_tgid, tgid, "{how}");
+        assert_eq!(
+            Oom { victim_tgid: None, ..oom.clone() },
+            told[0],
+            "{how} tells the same as {}",
+            each[0].0
+        );
         assert_eq!(oom.trigger.pid, Some(pid), "it was its own allocation");
         assert_eq!(oom.trigger.comm.as_deref(), Some("tail"));
         assert_eq!(oom.trigger.uid, Some(0));
@@ -198,6 +207,19 @@ fn a_hung_task_arrives() {
     for ((how, _), hang) in each.iter().zip(hangs) {
         let hang = hang.unwrap_or_else(|| panic!("{how}: the hang is seen"));
         assert_eq!(hang.task.comm.as_deref(), Some("dd"), "{how}");
+        if how.starts_with("Btf") {
+            assert_eq!(hang.tgid, Some(writer.id()), "{how}");
+            let mut symbols = Symbols::default();
+            symbols.learn(&LiveHost::default(), hang.addresses.iter().copied()).expect("root sees names");
+            let stack = symbols.stack(&hang.addresses);
+            // As /proc/PID/stack: what it waits in first, the system call last.
+            assert!(stack.len() > 4 && !stack[0].starts_with("__schedule"), "{how}: {stack:?}");
+            assert!(stack.iter().any(|f| f.starts_with("percpu_rwsem_wait+0x")), "{how}: {stack:?}");
+            assert!(
+                stack.iter().any(|f| f.contains("_x64_sys_") || f.contains("do_syscall")),
+                "{how}: {stack:?}"
+            );
+        }
     }
 }
 

@@ -58,6 +58,8 @@ fn reopen(data: &[u8]) {
     );
     assert_eq!(outbox.ledger.len(), kept);
     assert_eq!((first.warning, second.warning), (None, None));
+    drop(outbox);
+    let _ = fs::remove_dir_all(&dir);
 }
 
 /// One folder for this process, in memory where the machine has such a place.

@@ -63,12 +63,6 @@ pub struct Options {
     pub only_transport: Option<Way>,
 }
 
-impl Options {
-    fn allows(&self, mode: Mode) -> bool {
-        self.only_mode.is_none_or(|only| only == mode)
-    }
-}
-
 impl Default for Options {
     fn default() -> Self {
         Self {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::features::Feature;
 use super::kernel::Kernel;
-use crate::collect::CollectError;
 use crate::collect::runner::{Health, Runner, Sink};
+use crate::collect::{CollectError, filesystem};
 use crate::config::Config;
 use crate::edge;
 use crate::host::{Host, clock, read_text, state};
@@ -59,26 +59,34 @@ const CAPABILITIES: &[(u32, &str)] = &[
 ];
 
 #[derive(Default)]
-struct Heard(Vec<Health>);
+struct Heard {
+    health: Vec<Health>,
+    /// Mounts that did not answer.
+    dead: Vec<String>,
+}
 
 impl Sink for Heard {
     fn batch(&mut self, batch: Batch) -> Option<Batch> {
+        let stuck = batch.defs.iter().filter(|def| def.metric.name == filesystem::STUCK.name);
+        self.dead.extend(stuck.filter_map(|def| def.labels.first()).map(|mount| mount.to_string()));
         Some(batch)
     }
 
     fn health(&mut self, health: Health) {
-        self.0.push(health);
+        self.health.push(health);
     }
 }
 
 fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
     let mut heard = Heard::default();
     Runner::new(config, Arc::clone(host), Vec::new(), clock::now()).pass(&mut clock::now, &mut heard);
-    let told = heard.0.into_iter().map(|health| {
+    let Heard { health, dead } = heard;
+    let told = health.into_iter().map(|health| {
         let name = format!("collector.{}", health.collector);
         match health.result {
+            Ok(()) if health.collector == "filesystem" && !dead.is_empty() => dead_mounts(name, &dead),
             Ok(()) => Feature::on(name, "reads everything"),
-            Err(error @ CollectError::Absent { .. }) => Feature::off(name, error.to_string()),
+            Err(CollectError::Absent { path }) => absent(name, &path, config, host.as_ref()),
             Err(error @ CollectError::Denied { needs, .. }) => {
                 Feature::degraded(name, error.to_string(), format!("give the agent {needs}"))
             }
@@ -94,6 +102,36 @@ fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
         .filter(|entry| !crate::collect::enabled(config).any(|e| e.name == entry.name))
         .map(|entry| Feature::off(format!("collector.{}", entry.name), "switched off in [collector]"));
     told.chain(switched_off).collect()
+}
+
+/// What is not there: because it is looked for in the wrong place, or because the kernel has none.
+fn absent(name: String, path: &str, config: &Config, host: &dyn Host) -> Feature {
+    let roots = [
+        ("/proc", "/proc/stat", "agent.proc_root", &config.agent.proc_root),
+        ("/sys", "/sys/kernel", "agent.sys_root", &config.agent.sys_root),
+    ];
+    for (below, sure, key, root) in roots {
+        if path.starts_with(below) && !there(host, sure) {
+            let reason = format!("{path} does not exist: {} is no {below}", root.display());
+            let remedy = format!("mount {below} there, or set {key} to where the host's is");
+            return Feature::broken(name, reason, remedy);
+        }
+    }
+    let remedy = match name.as_str() {
+        "collector.pressure" => "a kernel from 4.20 on with CONFIG_PSI, started with psi=1",
+        _ => "nothing short of another kernel",
+    };
+    Feature::broken(name, format!("{path} does not exist on this host"), remedy)
+}
+
+fn there(host: &dyn Host, path: &str) -> bool {
+    host.open(path).is_ok() || host.list(path, &mut |_| ()).is_ok()
+}
+
+fn dead_mounts(name: String, dead: &[String]) -> Feature {
+    let reason = format!("reads everything but what does not answer: {}", dead.join(", "));
+    let remedy = "mend or unmount it (`umount -l`), or name it in collector.exclude_mountpoints";
+    Feature::degraded(name, reason, remedy)
 }
 
 fn channels(config: &Config) -> Vec<Feature> {

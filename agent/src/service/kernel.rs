@@ -26,6 +26,22 @@ pub(super) struct Kernel {
     features: Vec<Feature>,
 }
 
+/// The watch on uninterruptible sleep needs no right; with some it tells more.
+fn dstate(after_secs: u64, host: &dyn Host) -> Feature {
+    const NAME: &str = "dstate_watch";
+    if after_secs == 0 {
+        return Feature::off(
+            NAME,
+            "switched off by ebpf.dstate_watch_secs = 0; the ends of hangs are told all the same",
+        );
+    }
+    let stacks = match crate::host::read_text(host, "/proc/self/stack") {
+        Ok(_) => "with their kernel stacks",
+        Err(_) => "without their kernel stacks, which only CAP_SYS_ADMIN may read",
+    };
+    Feature::on(NAME, format!("tasks in uninterruptible sleep for {after_secs} s are reported, {stacks}"))
+}
+
 impl Kernel {
     /// Opens what can be opened. An error only where the configuration insists (`ebpf.enabled = "on"`) or
     /// a pattern cannot be used.
@@ -39,6 +55,7 @@ impl Kernel {
         };
         kernel.open_kmsg(config, host, resume)?;
         kernel.open_ebpf(config, host)?;
+        kernel.features.push(dstate(config.ebpf.dstate_watch_secs, host.as_ref()));
         Ok(kernel)
     }
 
@@ -117,13 +134,16 @@ impl Kernel {
         for report in reports {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
             match report.state {
-                ProbeState::On { mode } => {
+                ProbeState::On { mode, lacks } => {
                     match probe.name {
                         "oom" => self.witnesses.oom.push(Source::Ebpf),
                         "block_io" => self.witnesses.io_error.push(Source::Ebpf),
                         _ => {}
                     }
-                    self.features.push(Feature::on(name, mode));
+                    self.features.push(match lacks {
+                        None => Feature::on(name, mode),
+                        Some((why, remedy)) => Feature::degraded(name, format!("{mode}; {why}"), remedy),
+                    });
                 }
                 ProbeState::Off { reason } => self.features.push(Feature::off(name, reason)),
                 ProbeState::Failed { why, remedy } => {

@@ -67,6 +67,7 @@ fn name(host: &dyn Host, mut events: Vec<Event>) -> Vec<Event> {
     for event in &mut events {
         if let What::Hang(hang) = &mut event.what {
             hang.stack = symbols.stack(&hang.addresses);
+            hang.conclude();
         }
     }
     events

@@ -70,7 +70,7 @@ pub(super) fn wchan(host: &dyn Host, pid: u32) -> Option<String> {
 
 impl Hang {
     /// Draws what follows from the stack.
-    pub(super) fn conclude(&mut self) {
+    pub fn conclude(&mut self) {
         self.wchan = self.wchan.take().or_else(|| wait::wchan(&self.stack));
         self.lock = self.lock.take().or_else(|| wait::lock(&self.stack));
         let layer = wait::layer(&self.stack, self.wchan.as_deref());

@@ -106,8 +106,9 @@ impl Facts {
         self.mounts.take_if(|(_, at, _)| !fresh(at));
         let known = self.mounts.as_ref().map(|(namespace, ..)| namespace.clone());
         let (host, comm) = (Arc::clone(&self.host), hang.task.comm.clone().unwrap_or_default());
-        let answer =
-            self.aside.ask(&pid.to_string(), now, PATIENCE, move || look(host.as_ref(), pid, &comm, known));
+        let answer = self
+            .aside
+            .ask(&pid.to_string(), now, PATIENCE, move || look(host.as_ref(), pid, &comm, known.as_deref()));
         let Answer::Done(mut look) = answer else { return };
         if let (Some(namespace), Some(mounts)) = (look.namespace.take(), look.mounts.take()) {
             self.mounts = Some((namespace, now.mono_ns, mounts));
@@ -125,11 +126,11 @@ impl Facts {
     }
 }
 
-fn look(host: &dyn Host, pid: u32, comm: &str, known: Option<String>) -> Look {
+fn look(host: &dyn Host, pid: u32, comm: &str, known: Option<&str>) -> Look {
     let link = |name: &str| host.read_link(&format!("/proc/{pid}/{name}")).ok();
     let stack = read_text(host, &format!("/proc/{pid}/stack")).unwrap_or_default();
     let namespace = link("ns/mnt");
-    let stale = namespace.is_some() && namespace != known;
+    let stale = namespace.is_some() && namespace.as_deref() != known;
     let open = (0..MAX_FDS).filter_map(|fd| link(&format!("fd/{fd}")));
     // Its pages are read from there at any time; for other waits it would only make others ambiguous.
     let exe = stack.contains("_fault").then(|| link("exe")).flatten();

@@ -20,9 +20,9 @@ const SCHEDULER: [&str; 12] = [
 
 /// Locks by the functions that wait for them (`kernel/locking`), by the beginning of the name.
 const LOCKS: [(&str, LockKind, Option<Side>); 12] = [
-    ("__mutex_lock", LockKind::Mutex, None),
-    ("mutex_lock", LockKind::Mutex, None),
-    ("__rt_mutex_slowlock", LockKind::Mutex, None),
+    ("__mutex_lock", LockKind::KMutex, None),
+    ("mutex_lock", LockKind::KMutex, None),
+    ("__rt_mutex_slowlock", LockKind::KMutex, None),
     ("rwsem_down_read", LockKind::Rwsem, Some(Side::Reader)),
     ("rwsem_down_write", LockKind::Rwsem, Some(Side::Writer)),
     ("__down_read", LockKind::Rwsem, Some(Side::Reader)),

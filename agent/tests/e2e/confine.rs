@@ -12,6 +12,8 @@ pub(crate) enum Confine {
     No,
     /// `bpf()` answers ENOSYS, as on a kernel built without.
     NoBpf,
+    /// `perf_event_open()` answers EACCES, as where `kernel.perf_event_paranoid` forbids it; and more.
+    NoPerf(Box<Self>),
     /// What `setpriv` takes away.
     Rights(Vec<&'static str>),
     /// The same after a shell script has changed mounts that only this program sees.
@@ -31,7 +33,13 @@ impl Confine {
             Self::NoBpf => {
                 let mut command = Command::new(program);
                 // SAFETY: between fork and exec only prctl-like system calls are made and nothing is allocated.
-                unsafe { command.pre_exec(refuse_bpf) };
+                unsafe { command.pre_exec(|| refuse(libc::SYS_bpf, libc::ENOSYS)) };
+                command
+            }
+            Self::NoPerf(inner) => {
+                let mut command = inner.command(program);
+                // SAFETY: as above.
+                unsafe { command.pre_exec(|| refuse(libc::SYS_perf_event_open, libc::EACCES)) };
                 command
             }
             Self::Rights(args) => {
@@ -59,16 +67,16 @@ pub(crate) fn nobody(caps: &'static str) -> Vec<&'static str> {
     args
 }
 
-/// Installs a seccomp filter on the calling thread: `bpf()` fails with ENOSYS.
-fn refuse_bpf() -> io::Result<()> {
+/// Installs a seccomp filter on the calling thread: this system call fails with this error.
+fn refuse(call: libc::c_long, error: i32) -> io::Result<()> {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     // The first word of `struct seccomp_data` is the number of the system call.
     let mut filter = [
         libc::sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 },
-        libc::sock_filter { code: JUMP, jt: 0, jf: 1, k: libc::SYS_bpf as u32 },
-        libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32 },
+        libc::sock_filter { code: JUMP, jt: 0, jf: 1, k: call as u32 },
+        libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | error as u32 },
         libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };

@@ -2,7 +2,7 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, takes};
+use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, nothing, takes};
 
 pub(super) const PROBE: Probe = Probe {
     name: "block_io",
@@ -134,4 +134,5 @@ pub(super) const PROBE: Probe = Probe {
     maps: &[names::STARTS, names::HIST, names::EMPTY, names::WINDOW, names::ISSUERS],
     fallback: "block latency is the average of /proc/diskstats only; slow requests are not reported one by one",
     wanted: |options| options.block_io,
+    lacks: nothing,
 };

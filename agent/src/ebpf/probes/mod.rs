@@ -8,6 +8,8 @@ mod resolve;
 use agent_common::names;
 
 use super::Options;
+use super::remedy::Circumstances;
+use crate::host::Host;
 
 /// How a program hangs on its tracepoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Probe {
     pub fallback: &'static str,
     /// Whether the configuration wants it.
     pub wanted: fn(&Options) -> bool,
+    /// What it cannot tell although it runs in this mode, and what to do.
+    pub lacks: fn(&dyn Host, &Circumstances, Mode) -> Option<(String, String)>,
 }
 
 /// A program and its tracepoint.
@@ -166,6 +170,11 @@ impl Probe {
     }
 }
 
+/// For probes that tell all they can in every mode.
+fn nothing(_: &dyn Host, _: &Circumstances, _: Mode) -> Option<(String, String)> {
+    None
+}
+
 const fn needs(field: &'static str, constant: &'static str, shape: Shape) -> FieldUse {
     FieldUse { field, constant, shape, required: true }
 }
@@ -203,8 +212,10 @@ impl Constant {
 pub enum ProbeState {
     /// It runs.
     On {
-        /// Attachment and transport.
+        /// Attachment and transport, and why not others.
         mode: String,
+        /// What it cannot tell all the same, and what to do: sentences without a full stop.
+        lacks: Option<(String, String)>,
     },
     /// It is not wanted.
     Off {

@@ -2,7 +2,7 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, takes};
+use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, nothing, takes};
 
 pub(super) const PROBE: Probe = Probe {
     name: "oom",
@@ -68,4 +68,5 @@ pub(super) const PROBE: Probe = Probe {
     maps: &[],
     fallback: "OOM kills are read from the kernel log (/dev/kmsg)",
     wanted: |options| options.oom,
+    lacks: nothing,
 };

@@ -216,7 +216,7 @@ mod tests {
             |i| {
                 (i.first.task.comm, i.first.blocked_secs) = (Some("x\x1b[2J\n@everyone".into()), None);
                 let owner = LockOwner { pid: 2, comm: "b\n".into(), held_as: None };
-                i.first.lock = Some(Lock { kind: LockKind::Mutex, wanted_as: None, owner: Some(owner) });
+                i.first.lock = Some(Lock { kind: LockKind::KMutex, wanted_as: None, owner: Some(owner) });
                 i.first.place.mount = Some("/a\nb".into());
             },
             Status::Firing,

@@ -42,13 +42,13 @@ pub(super) fn wait(mut pids: impl Iterator<Item = u32>, first: &Hang, hang: &Han
         return true;
     }
     let (a, b) = (&first.place, &hang.place);
-    let agrees = agree(owners.0, owners.1)
-        && agree(a.layer, b.layer)
+    let agrees = agree(owners.0.as_ref(), owners.1.as_ref())
+        && agree(a.layer.as_ref(), b.layer.as_ref())
         && agree(a.device.as_ref(), b.device.as_ref())
         && agree(a.mount.as_ref(), b.mount.as_ref());
     first.wchan.is_some() && first.wchan == hang.wchan && agrees
 }
 
-fn agree<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
+fn agree<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> bool {
     a.is_none() || b.is_none() || a == b
 }

@@ -27,7 +27,7 @@ fn at(mut hang: Hang, device: &str) -> Hang {
 
 fn behind(mut hang: Hang, owner: u32) -> Hang {
     let owner = LockOwner { pid: owner, comm: "b".into(), held_as: None };
-    hang.lock = Some(Lock { kind: LockKind::Mutex, wanted_as: None, owner: Some(owner) });
+    hang.lock = Some(Lock { kind: LockKind::KMutex, wanted_as: None, owner: Some(owner) });
     hang
 }
 

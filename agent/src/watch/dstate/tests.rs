@@ -17,11 +17,11 @@ fn bench(after_secs: u64) -> Bench {
 
 impl Bench {
     fn task(&self, pid: u32, state: char, switches: u64, start: u64) {
-        let stat = format!("{pid} (dd) {state} 1 1 1 0 -1 0 9 0 0 0 1 0 0 0 20 0 1 0 {start} 4096 1 18 1\n");
+        let line = format!("{pid} (dd) {state} 1 1 1 0 -1 0 9 0 0 0 1 0 0 0 20 0 1 0 {start} 4096 1 18 1\n");
         let status = format!(
             "Name:\tdd\nState:\t{state} (x)\nTgid:\t{pid}\nvoluntary_ctxt_switches:\t{switches}\nnonvoluntary_ctxt_switches:\t0\n"
         );
-        self.host.set(&format!("/proc/{pid}/stat"), stat);
+        self.host.set(&format!("/proc/{pid}/stat"), line);
         self.host.set(&format!("/proc/{pid}/status"), status);
         self.host.set(&format!("/proc/{pid}/wchan"), "nfs_wait");
     }

@@ -5,8 +5,8 @@ use crate::event::{Lock, LockKind, LockOwner, Side};
 
 /// What the kernel says behind the task, the kind of lock, and whether the owner follows.
 const FORMS: [(&str, LockKind, bool); 6] = [
-    (" is blocked on a mutex likely owned by task ", LockKind::Mutex, true),
-    (" is blocked on a mutex, but the owner is not found.", LockKind::Mutex, false),
+    (" is blocked on a mutex likely owned by task ", LockKind::KMutex, true),
+    (" is blocked on a mutex, but the owner is not found.", LockKind::KMutex, false),
     (" blocked on a semaphore likely last held by task ", LockKind::Semaphore, true),
     (" is blocked on a semaphore, but the last holder is not found.", LockKind::Semaphore, false),
     (" blocked on an rw-semaphore likely owned by task ", LockKind::Rwsem, true),

@@ -1,0 +1,150 @@
+//! Where each program would be put, and what stands in the way.
+
+use std::io;
+
+use crate::ebpf::btf::Btf;
+use crate::ebpf::format::Format;
+use crate::ebpf::probes::{Constant, Mode, Probe, ProbeState, lacking};
+use crate::ebpf::tracefs::{Tracefs, TracefsError};
+use crate::host::{Host, HostFile};
+
+/// Where the kernel describes its types.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// A program and what it is put on.
+pub(super) struct Point {
+    pub(super) program: &'static str,
+    /// Number of the tracepoint, or in BTF mode of its type.
+    pub(super) target: u32,
+}
+
+/// A mode in which a probe may run here.
+pub(super) struct Plan {
+    pub(super) mode: Mode,
+    pub(super) points: Vec<Point>,
+}
+
+/// Why a mode is out, and what to do.
+pub(super) struct Obstacle {
+    pub(super) mode: Mode,
+    pub(super) why: String,
+    pub(super) remedy: String,
+}
+
+/// A probe that is wanted.
+pub(super) struct Candidate {
+    pub(super) probe: &'static Probe,
+    pub(super) plans: Vec<Plan>,
+    pub(super) obstacles: Vec<Obstacle>,
+}
+
+/// Why, and what to do.
+type Reason = (String, String);
+
+/// Fills in plans and obstacles of each candidate; the constants that all of them want.
+pub(super) fn plan(
+    host: &dyn Host,
+    candidates: &mut [Candidate],
+    allowed: &dyn Fn(Mode) -> bool,
+) -> Vec<Constant> {
+    let tracefs = Tracefs::open(host);
+    let mut btf = open_btf(host, candidates);
+    let mut constants = Vec::new();
+    for candidate in candidates {
+        for mode in candidate.probe.modes().filter(|&mode| allowed(mode)) {
+            let points = match mode {
+                Mode::Classic => find_events(host, &tracefs, candidate.probe),
+                Mode::Btf => find_types(&mut btf, candidate.probe),
+            };
+            match points {
+                Ok((points, mut found)) => {
+                    constants.append(&mut found);
+                    candidate.plans.push(Plan { mode, points });
+                }
+                Err((why, remedy)) => candidate.obstacles.push(Obstacle { mode, why, remedy }),
+            }
+        }
+    }
+    constants
+}
+
+fn open_btf(host: &dyn Host, candidates: &[Candidate]) -> Result<Btf<Box<dyn HostFile>>, Reason> {
+    let names: Vec<String> = candidates.iter().flat_map(|c| c.probe.btf.names()).collect();
+    let file = host.open(BTF).map_err(|error| no_btf(&error))?;
+    Btf::parse(file, names.iter().map(String::as_str)).map_err(|error| {
+        (format!("{BTF} is not usable: {error}"), "please report it with `uname -r`".to_owned())
+    })
+}
+
+fn find_types(
+    btf: &mut Result<Btf<Box<dyn HostFile>>, Reason>,
+    probe: &Probe,
+) -> Result<(Vec<Point>, Vec<Constant>), Reason> {
+    let btf = btf.as_mut().map_err(|reason| reason.clone())?;
+    let facts = probe.btf.facts(btf).map_err(|gap| {
+        (format!("{BTF} does not serve: {gap}"), "nothing short of another kernel".to_owned())
+    })?;
+    let points = facts.tracepoints.into_iter();
+    let points = points.map(|(program, target)| Point { program, target }).collect();
+    Ok((points, facts.constants))
+}
+
+fn find_events(
+    host: &dyn Host,
+    tracefs: &Result<Tracefs, TracefsError>,
+    probe: &Probe,
+) -> Result<(Vec<Point>, Vec<Constant>), Reason> {
+    let told = |error: &TracefsError| (error.to_string(), error.remedy().to_owned());
+    let tracefs = tracefs.as_ref().map_err(told)?;
+    let (mut points, mut all) = (Vec::new(), Vec::new());
+    for hook in probe.classic {
+        let text = match tracefs.format(host, hook.category, hook.event) {
+            Err(_) if lacking(hook.program).is_some() => continue,
+            text => text.map_err(|error| told(&error))?,
+        };
+        let (format, constants) = Format::parse(&text)
+            .and_then(|format| hook.constants(&format).map(|constants| (format, constants)))
+            .map_err(|error| {
+                let why =
+                    format!("the format file of {}:{} is not usable: {error}", hook.category, hook.event);
+                (why, "please report it with that file and `uname -r`".to_owned())
+            })?;
+        all.extend(constants);
+        points.push(Point { program: hook.program, target: format.id });
+    }
+    Ok((points, all))
+}
+
+/// Why there is no BTF, and what to do.
+fn no_btf(error: &io::Error) -> (String, String) {
+    match error.kind() {
+        io::ErrorKind::NotFound => (
+            format!("this kernel does not describe its types ({BTF} does not exist)"),
+            "a kernel with CONFIG_DEBUG_INFO_BTF".to_owned(),
+        ),
+        io::ErrorKind::PermissionDenied => {
+            (format!("{BTF} may not be read"), "give the agent CAP_DAC_READ_SEARCH".to_owned())
+        }
+        _ => (format!("{BTF} cannot be read: {error}"), "see the error".to_owned()),
+    }
+}
+
+/// What stood in the way of each mode.
+pub(super) fn failed(obstacles: &[Obstacle]) -> ProbeState {
+    let why: Vec<String> = match obstacles {
+        [one] => vec![one.why.clone()],
+        several => several.iter().map(|o| format!("as {}: {}", o.mode.name(), o.why)).collect(),
+    };
+    ProbeState::Failed { why: why.join("; "), remedy: remedies(obstacles) }
+}
+
+/// What would clear them away.
+pub(super) fn remedies(obstacles: &[Obstacle]) -> String {
+    let mut remedies: Vec<&str> = Vec::new();
+    for obstacle in obstacles.iter().filter(|o| !o.remedy.is_empty()) {
+        if !remedies.contains(&obstacle.remedy.as_str()) {
+            remedies.push(&obstacle.remedy);
+        }
+    }
+    remedies.join("; or ")
+}
