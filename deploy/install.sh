@@ -6,7 +6,7 @@ usage() {
     cat <<'END'
 usage: install.sh [--binary FILE] [--sysctl] [--no-start]
   --binary FILE  the sysops-agent to install (default: the one beside this script, in dist/ or target/release/)
-  --sysctl       also set kernel.perf_event_paranoid=2 (see 99-sysops-agent.conf)
+  --sysctl       also set kernel.perf_event_paranoid=2; only kernels without BTF want it (see 99-sysops-agent.conf)
   --no-start     install only
 With DESTDIR set, only files are written, below that folder.
 END
@@ -82,9 +82,10 @@ live || exit 0
 "$bin" --config "$conf/config.toml" --validate ||
     fail "the configuration has problems (above): mend $conf/config.toml, then: systemctl restart sysops-agent"
 paranoid=$(cat /proc/sys/kernel/perf_event_paranoid 2>/dev/null || echo 0)
-if [ "$paranoid" -gt 2 ]; then
-    echo "kernel.perf_event_paranoid is $paranoid: eBPF cannot attach, the kernel log is watched instead."
-    echo "To have eBPF: $0 --sysctl"
+# With CAP_BPF (39) and BTF the agent needs no perf events; before, the unit gives CAP_SYS_ADMIN, which may have them.
+if [ "$paranoid" -gt 2 ] && [ "$(cat /proc/sys/kernel/cap_last_cap)" -ge 39 ] && [ ! -e /sys/kernel/btf/vmlinux ]; then
+    echo "kernel.perf_event_paranoid is $paranoid and this kernel has no BTF: eBPF cannot attach, the kernel log is"
+    echo "watched instead. To have eBPF: $0 --sysctl"
 fi
 if booted; then
     systemctl daemon-reload

@@ -219,7 +219,7 @@ impl Stat {
     /// Label value on metrics, and the reason in reports of loss.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::OutputLost => "perf_buffer_full",
+            Self::OutputLost => "buffer_full",
             Self::IoRateLimited => "kernel_rate_limit",
             Self::IoUnmatched => "io_unmatched",
             Self::HistFull => "histogram_map_full",

@@ -1,4 +1,6 @@
-//! Who a control-group path belongs to: unit, container, pod.
+//! Control groups: who a path belongs to (unit, container, pod), and what the memory controller tells.
+
+pub mod memory;
 
 use crate::text::clean;
 
@@ -86,8 +88,9 @@ impl Owner {
 
     fn slice(&mut self, slice: &str) {
         self.slice = Some(slice.to_owned());
-        let pod =
-            slice.strip_prefix("kubepods").and_then(|rest| rest.strip_suffix(".slice")?.rsplit_once("-pod"));
+        // `kubepods-burstable-podUID.slice`; of kind `kubelet-kubepods-…`.
+        let pod = slice.strip_suffix(".slice").filter(|name| name.contains("kubepods"));
+        let pod = pod.and_then(|name| name.rsplit_once("-pod"));
         if let Some((_, uid)) = pod.filter(|(_, uid)| is_uid(uid)) {
             self.pod_uid = Some(uid.replace('_', "-"));
         }
@@ -284,9 +287,68 @@ mod tests {
             &format!("/docker/ID/kubelet/kubepods/besteffort/pod{uid}/ID"),
             &format!("- - container:83c3e2e7b893 {uid}"),
         );
+        check(
+            &format!(
+                "/docker/ID/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod{escaped}.slice/cri-containerd-ID.scope"
+            ),
+            &format!("- kubelet-kubepods-besteffort-pod{escaped}.slice containerd:83c3e2e7b893 {uid}"),
+        );
+        check(
+            &format!("/kubepods.slice/kubepods-pod{escaped}.slice/crio-conmon-ID.scope"),
+            &format!("- kubepods-pod{escaped}.slice cri-o:83c3e2e7b893 {uid}"),
+        );
+        check(
+            &format!("/kubepods/besteffort/pod{escaped}/crio-ID"),
+            &format!("- - cri-o:83c3e2e7b893 {uid}"),
+        );
+        check(
+            &format!("/k3s.slice/kubepods-pod{uid}.slice/cri-containerd-ID.scope/nested/ID"),
+            &format!("- kubepods-pod{uid}.slice container:83c3e2e7b893 {uid}"),
+        );
         check("/kubepods.slice/kubepods-podnonsense.slice", "- kubepods-podnonsense.slice - -");
         check("/podinfo", "- - - -");
         check("/system.slice/kubelet.service", "kubelet.service system.slice - -");
+    }
+
+    #[test]
+    fn containers_in_containers() {
+        let inner = id().replace('8', "9");
+        for path in [
+            format!("/docker/ID/docker/{inner}"),
+            format!("/system.slice/docker-ID.scope/docker/{inner}"),
+            format!("/system.slice/docker-ID.scope/system.slice/docker-{inner}.scope"),
+            format!("/user.slice/user-1000.slice/user@1000.service/app.slice/docker-ID.scope/docker/{inner}"),
+        ] {
+            let container = owner(&path.replace("ID", id())).container.unwrap();
+            assert_eq!((container.runtime, container.id.as_str()), ("docker", inner.as_str()), "{path}");
+        }
+        check("/system.slice/docker-ID.scope/init.scope", "init.scope system.slice docker:83c3e2e7b893 -");
+        check(
+            "/machine.slice/libpod-ID.scope/system.slice/docker-ID.scope/kubepods/pod2d3b8e4f-1a2b-4c5d-8e9f-0a1b2c3d4e5f",
+            "- system.slice docker:83c3e2e7b893 2d3b8e4f-1a2b-4c5d-8e9f-0a1b2c3d4e5f",
+        );
+    }
+
+    #[test]
+    fn names_that_only_look_like_it() {
+        for (path, expect) in [
+            ("/docker-.scope", "docker-.scope - - -"),
+            ("/docker-ID.scope.scope", "docker-ID.scope.scope - - -"),
+            ("/docker-ID0.scope", "docker-ID0.scope - - -"),
+            ("/.scope/.slice/.service", ".service .slice - -"),
+            ("/../../docker/ID", "- - docker:83c3e2e7b893 -"),
+            ("/docker/ID\n/system.slice", "- system.slice - -"),
+            ("/kubepods/pod--------/x", "- - - -"),
+            ("/kubepods-pod.slice", "- kubepods-pod.slice - -"),
+            ("/lxc/", "- - - -"),
+            ("//docker//ID//", "- - docker:83c3e2e7b893 -"),
+            ("/machine-.scope", "- - machine: -"),
+            ("/\u{202e}evil.service", "\u{202e}evil.service - - -"),
+        ] {
+            let expect = expect.replace("ID", id());
+            check(path, &expect);
+        }
+        check(&"/a.slice".repeat(5000), "- a.slice - -");
     }
 
     #[test]
@@ -315,7 +377,27 @@ mod tests {
             "/machine.slice/machine-qemu\\x2d1\\x2dvm1.scope/libvirt",
             "- machine.slice machine:qemu-1-vm1 -",
         );
+        check(
+            "/machine.slice/systemd-nspawn@web.service/payload/system.slice/cron.service",
+            "cron.service system.slice machine:web -",
+        );
         check("/machine.slice/systemd-nspawn@deb\\x2dtest.service", "- machine.slice machine:deb-test -");
+    }
+
+    #[test]
+    fn paths_of_all_hierarchies() {
+        for (text, expect) in [
+            ("0::/system.slice/a.service\n", Some("/system.slice/a.service")),
+            ("12:pids:/p\n4:memory:/docker/x\n1:name=systemd:/s\n0::/u\n", Some("/docker/x")),
+            ("4:cpu,memory:/both\n", Some("/both")),
+            ("1:name=systemd:/s\n0::/u\n", Some("/u")),
+            ("0::/a:b (deleted)\n", Some("/a:b")),
+            ("1:name=systemd:/s\n", None),
+            ("nonsense\n::\n", Some("")),
+            ("", None),
+        ] {
+            assert_eq!(path_of(text).as_deref(), expect, "{text:?}");
+        }
     }
 
     #[test]

@@ -5,11 +5,15 @@
 
 mod hang;
 mod io;
+mod oom;
+mod user_kill;
 
 use crate::alert::Severity;
 use crate::time::Now;
 pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
 pub use io::{IoError, SlowIo};
+pub use oom::{Constraint, HostMemory, KillGroup, MAX_VICTIMS, Oom, Victim};
+pub use user_kill::UserKill;
 
 /// Who saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +24,8 @@ pub enum Source {
     Kmsg,
     /// A kernel counter that moved.
     Counter,
+    /// A log record that a process wrote: it may be forged.
+    UserLog,
     /// The agent's own look at tasks in uninterruptible sleep.
     Watch,
 }
@@ -31,6 +37,7 @@ impl Source {
             Self::Ebpf => "ebpf",
             Self::Kmsg => "kmsg",
             Self::Counter => "counter",
+            Self::UserLog => "user_log",
             Self::Watch => "dstate",
         }
     }
@@ -54,6 +61,8 @@ pub struct Event {
 pub enum What {
     /// The kernel killed a process for lack of memory.
     Oom(Box<Oom>),
+    /// A process says that it killed for lack of memory.
+    UserKill(Box<UserKill>),
     /// A task is stuck in uninterruptible sleep.
     Hang(Box<Hang>),
     /// More is known of a task that hangs; nobody saw a new hang.
@@ -89,62 +98,6 @@ pub struct Task {
     pub cgroup: Option<String>,
 }
 
-/// An OOM kill.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Oom {
-    /// The killed process; its `pid` is the number the kernel gave, be it a thread's.
-    pub victim: Task,
-    /// Thread group of the victim.
-    pub victim_tgid: Option<u32>,
-    /// The process whose allocation started it.
-    pub trigger: Task,
-    /// Victim's total virtual memory, kB.
-    pub total_vm_kb: Option<u64>,
-    /// Victim's anonymous resident memory, kB.
-    pub anon_rss_kb: Option<u64>,
-    /// Victim's file-backed resident memory, kB.
-    pub file_rss_kb: Option<u64>,
-    /// Victim's shared resident memory, kB.
-    pub shmem_rss_kb: Option<u64>,
-    /// Victim's resident memory in the newest process table, kB: where no source told the parts.
-    pub table_rss_kb: Option<u64>,
-    /// Victim's page tables, kB.
-    pub pgtables_kb: Option<u64>,
-    /// Victim's `oom_score_adj`, -1000..=1000.
-    pub oom_score_adj: Option<i32>,
-    /// What ran out.
-    pub constraint: Option<Constraint>,
-    /// Control group whose limit was hit (memcg kills).
-    pub oom_memcg: Option<String>,
-    /// Limit of that group, kB.
-    pub limit_kb: Option<u64>,
-    /// Usage of that group at the kill, kB.
-    pub usage_kb: Option<u64>,
-    /// Times that group hit its limit.
-    pub failcnt: Option<u64>,
-    /// Allocation flags of the trigger, as the kernel prints them.
-    pub gfp_mask: Option<String>,
-    /// Order of the trigger's allocation (2^order pages).
-    pub order: Option<i32>,
-    /// How many kills, when only a counter told; 1 otherwise.
-    pub count: u64,
-}
-
-/// Which memory ran out (`oom_constraint_text`, `mm/oom_kill.c`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Constraint {
-    /// The whole machine's.
-    None,
-    /// That of a cpuset's nodes.
-    Cpuset,
-    /// That of a memory policy's nodes.
-    MemoryPolicy,
-    /// That of a memory control group.
-    Memcg,
-    /// A word this agent does not know, verbatim.
-    Other(String),
-}
-
 /// A kernel-log line that a rule names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogMatch {
@@ -170,7 +123,7 @@ pub struct Lost {
     pub part: &'static str,
     /// How many since the previous report.
     pub count: u64,
-    /// Why: `perf_buffer_full`, `kernel_rate_limit`, `kmsg_overwritten` …
+    /// Why: `buffer_full`, `kernel_rate_limit`, `kmsg_overwritten` …
     pub reason: &'static str,
 }
 
@@ -179,58 +132,6 @@ pub struct Lost {
 pub struct KmsgMark {
     /// Sequence number of the last record read.
     pub seq: u64,
-}
-
-impl Oom {
-    /// Resident memory in kB, if any part of it is known.
-    pub fn rss_kb(&self) -> Option<u64> {
-        let parts = [self.anon_rss_kb, self.file_rss_kb, self.shmem_rss_kb];
-        let known = parts.iter().any(Option::is_some);
-        let sum = parts.into_iter().flatten().fold(0_u64, u64::saturating_add);
-        if known { Some(sum) } else { self.table_rss_kb }
-    }
-
-    /// Takes what `other` knows and this one does not.
-    pub fn absorb(&mut self, other: Self) {
-        let Self {
-            victim,
-            victim_tgid,
-            trigger,
-            total_vm_kb,
-            anon_rss_kb,
-            file_rss_kb,
-            shmem_rss_kb,
-            table_rss_kb,
-            pgtables_kb,
-            oom_score_adj,
-            constraint,
-            oom_memcg,
-            limit_kb,
-            usage_kb,
-            failcnt,
-            gfp_mask,
-            order,
-            count,
-        } = other;
-        self.victim.absorb(victim);
-        fill(&mut self.victim_tgid, victim_tgid);
-        self.trigger.absorb(trigger);
-        fill(&mut self.total_vm_kb, total_vm_kb);
-        fill(&mut self.anon_rss_kb, anon_rss_kb);
-        fill(&mut self.file_rss_kb, file_rss_kb);
-        fill(&mut self.shmem_rss_kb, shmem_rss_kb);
-        fill(&mut self.table_rss_kb, table_rss_kb);
-        fill(&mut self.pgtables_kb, pgtables_kb);
-        fill(&mut self.oom_score_adj, oom_score_adj);
-        fill(&mut self.constraint, constraint);
-        fill(&mut self.oom_memcg, oom_memcg);
-        fill(&mut self.limit_kb, limit_kb);
-        fill(&mut self.usage_kb, usage_kb);
-        fill(&mut self.failcnt, failcnt);
-        fill(&mut self.gfp_mask, gfp_mask);
-        fill(&mut self.order, order);
-        self.count = self.count.max(count);
-    }
 }
 
 impl Task {

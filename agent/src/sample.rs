@@ -5,6 +5,8 @@
 //! of a series through [`Batch::defs`] before its first sample, and forgets it through
 //! [`Batch::retired`]. Ids of retired series are used again.
 
+mod groups;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use crate::event::Task;
 use crate::metric::Metric;
 use crate::time::Now;
+pub use groups::{GroupRow, GroupTable, MAX_GROUP_ROWS};
 
 /// Small number that stands for a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +48,8 @@ pub struct Batch {
     pub processes: Option<ProcTable>,
     /// Block devices, from the eBPF collector only.
     pub disks: Vec<DiskWindow>,
+    /// The memory control groups, from their collector only.
+    pub groups: Option<GroupTable>,
 }
 
 /// One kind of request to one block device during the interval, as the kernel measured it.
@@ -137,7 +142,12 @@ pub struct ProcRow {
     pub cpu_percent: f32,
     /// State letter of `/proc/PID/stat`.
     pub state: u8,
+    /// Path of the memory control group, of the largest [`ROWS_WITH_CGROUP`] only; hostile text.
+    pub cgroup: Option<Box<str>>,
 }
+
+/// Rows at the head of a [`ProcTable`] that know their control group.
+pub const ROWS_WITH_CGROUP: usize = 8;
 
 struct Entry {
     def: SeriesDef,
@@ -186,6 +196,7 @@ impl Samples {
         batch.retired.clear();
         batch.processes = None;
         batch.disks.clear();
+        batch.groups = None;
         batch.collector = collector;
         batch.at = at;
         self.batch = batch;
@@ -217,6 +228,11 @@ impl Samples {
     /// Hands one window of a block device over with this pass.
     pub fn put_disk(&mut self, window: DiskWindow) {
         self.batch.disks.push(window);
+    }
+
+    /// Hands the memory control groups over with this pass.
+    pub fn put_groups(&mut self, table: GroupTable) {
+        self.batch.groups = Some(table);
     }
 
     /// Ends the pass.

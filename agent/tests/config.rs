@@ -208,11 +208,7 @@ fn warnings_are_one_for_each_feature() {
     for (text, expect) in [
         ("[alerting.discord]\nenabled = false\nusername = 'x'", ""),
         ("[alerting.discord]", ""),
-        (
-            "[ebpf]\ntransport = 'ring'",
-            "config.toml:2: `ebpf.transport = \"ring\"` has no effect: \
-             this version does not have the eBPF ring buffer yet.\n",
-        ),
+        ("[ebpf]\ntransport = 'ring'", ""),
         ("[ebpf]\nenabled = 'off'", ""),
         (
             "[[alerting.maintenance]]\nname='a'\nschedule='daily 01:00-02:00'\n\

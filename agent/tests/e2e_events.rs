@@ -69,6 +69,10 @@ fn an_oom_kill_is_one_alert_with_everything_known() {
         ("trigger_pid", pid.into()),
         ("trigger_comm", "tail".into()),
         ("constraint", "CONSTRAINT_MEMCG".into()),
+        ("victim_tgid", pid.into()),
+        ("trigger_tid", pid.into()),
+        ("killer", "kernel".into()),
+        ("order", 0.into()),
         ("oom_memcg", group.name().into()),
         ("victim_cgroup", group.name().into()),
         ("limit_kb", serde_json::Value::from(32 << 10)),
@@ -79,6 +83,17 @@ fn an_oom_kill_is_one_alert_with_everything_known() {
     assert!((16 << 10..=34 << 10).contains(&kb("victim_rss_kb")), "{alert:#?}");
     assert!((16 << 10..=33 << 10).contains(&kb("anon_rss_kb")), "{alert:#?}");
     assert!(kb("total_vm_kb") >= kb("anon_rss_kb") && kb("pgtables_kb") > 0, "{alert:#?}");
+    assert!(known(&alert, "gfp_mask").as_str().is_some_and(|mask| mask.contains("GFP_KERNEL")), "{alert:#?}");
+    assert!(kb("usage_kb") >= 31 << 10 && known(&alert, "failcnt").is_u64(), "{alert:#?}");
+    assert!(known(&alert, "memory_events")["oom_kill"].is_u64(), "{alert:#?}");
+    assert!(
+        kb("mem_total_kb") > kb("mem_available_kb") && kb("swap_total_kb") >= kb("swap_used_kb"),
+        "{alert:#?}"
+    );
+    assert!(known(&alert, "memory_pressure_some_avg10_percent").is_f64(), "{alert:#?}");
+    let largest = known(&alert, "largest_processes");
+    let place = |p: &serde_json::Value| p.get("in").or_else(|| p.get("cgroup")).is_some();
+    assert!(largest.as_array().is_some_and(|all| all.len() == 5 && all.iter().any(place)), "{largest:#?}");
     let at = known(&alert, "incident")["kernel_time_ns"].as_u64().expect("the kernel's time");
     assert!((before..clock::now().mono_ns).contains(&at), "{at}");
     for part in ["OOM kill: tail", &format!("pid {pid}"), "reached its limit of 32.0 MiB", &group.name()] {
@@ -112,7 +127,6 @@ fn a_hung_task_is_one_alert_however_often_the_kernel_says_it() {
     frozen.thaw().expect("thawed");
     assert!(writer.wait().expect("ends").success());
 
-    assert_eq!(sources(&alert), ["ebpf", "kmsg"]);
     assert_eq!((alert.severity, alert.status), (Severity::Warn, Status::Firing));
     assert_eq!(known(&alert, "task_comm"), "dd");
     assert_eq!(known(&alert, "blocked_secs"), 2);
@@ -125,6 +139,8 @@ fn a_hung_task_is_one_alert_however_often_the_kernel_says_it() {
     let over =
         webhook.exactly_one("its end", SOON, QUIET, |a| hang_of(pid)(a) && a.status == Status::Resolved);
     assert_eq!((&over.id, over.ended_at.is_some()), (&alert.id, true));
+    // Whose stack has to be named first may come after the first message.
+    assert_eq!(sources(&over), ["ebpf", "kmsg"]);
     assert!(over.message.starts_with("Hang cleared after "), "{}", over.message);
     assert!(over.duration_secs >= 8, "{over:#?}");
     webhook.nothing("a hang that is over", Duration::ZERO, |a| hang_of(pid)(a) && a.id != alert.id);

@@ -309,7 +309,7 @@ fn the_kernel_limits_reports_and_counts_the_rest() {
     let limited = lost(&lost_now, "kernel_rate_limit");
     assert!((1..=5 * seconds).contains(&events), "{events} events in {seconds} s");
     assert!(events + limited >= 400, "{events} events and {limited} counted");
-    assert_eq!(lost(&lost_now, "perf_buffer_full"), 0);
+    assert_eq!(lost(&lost_now, "buffer_full"), 0);
     let again = lost(&losses(&mut ebpf), "kernel_rate_limit");
     assert!(again < 100, "a loss is told once: {again}");
 }
@@ -330,7 +330,7 @@ fn a_full_buffer_is_counted() {
     let device = LoopDevice::over(image.path()).expect("a loop device");
     device.direct_reads(1000).expect("reads");
     let events = drain(&mut ebpf).len() as u64;
-    let full = lost(&losses(&mut ebpf), "perf_buffer_full");
+    let full = lost(&losses(&mut ebpf), "buffer_full");
     assert!(events > 0 && full > 0, "{events} events, {full} lost");
     assert!(events + full >= 1000, "{events} events, {full} lost");
     device.direct_reads(10).expect("reads");

@@ -8,9 +8,10 @@ use std::ops::Range;
 use super::kept::failure;
 use super::stat_line::StatLine;
 use super::{CollectError, Collector};
-use crate::host::Host;
+use crate::cgroup::path_of;
+use crate::host::{Host, read_text};
 use crate::metric::metrics;
-use crate::sample::{MAX_PROC_ROWS, ProcRow, ProcTable, Samples};
+use crate::sample::{MAX_PROC_ROWS, ProcRow, ProcTable, ROWS_WITH_CGROUP, Samples};
 use crate::text::clean;
 use crate::time::{Now, SECOND};
 
@@ -183,8 +184,13 @@ impl Process {
             rss_bytes: row.rss_pages.saturating_mul(host.page_size()),
             cpu_percent: if ticks > 0.0 { (100.0 * row.recent_ticks as f64 / ticks) as f32 } else { 0.0 },
             state: row.state,
+            cgroup: None,
         });
-        ProcTable { rows: rows.collect(), total: self.rows.len() }
+        let mut table = ProcTable { rows: rows.collect(), total: self.rows.len() };
+        for row in table.rows.iter_mut().take(ROWS_WITH_CGROUP).filter(|row| row.rss_bytes > 0) {
+            row.cgroup = cgroup(host, row.pid);
+        }
+        table
     }
 
     fn remember(&mut self, now: Now) {
@@ -213,6 +219,11 @@ impl Collector for Process {
             result => result,
         }
     }
+}
+
+fn cgroup(host: &dyn Host, pid: u32) -> Option<Box<str>> {
+    let text = read_text(host, &format!("/proc/{pid}/cgroup")).ok()?;
+    path_of(&text).map(Into::into)
 }
 
 const NEEDS: &str = "/proc mounted without hidepid, or the group of its gid= option";
@@ -343,6 +354,20 @@ mod tests {
         let rows: Vec<_> = table.rows.iter().map(|row| (row.pid, &*row.comm, row.cpu_percent)).collect();
         assert_eq!(rows, [(5, "java", 50.0), (1, "init", 30.0), (6, "new", 100.0)]);
         assert_eq!((table.total, table.rows[0].rss_bytes, table.rows[0].start_ticks), (3, 409_600, 7));
+    }
+
+    #[test]
+    fn the_largest_know_their_group() {
+        let many: Vec<_> = (1..=20).map(|pid| stat(pid, "x", 'S', 0, 1, i64::from(pid))).collect();
+        let mut bench = bench(2, &many);
+        for pid in 2..=20 {
+            bench.host.set(&format!("/proc/{pid}/cgroup"), format!("4:memory:/g/{pid}\n0::/u\n"));
+        }
+        bench.host.set("/proc/19/cgroup", "nonsense");
+        bench.pass().unwrap();
+        let table = bench.processes.take().unwrap();
+        let groups: Vec<_> = table.rows.iter().filter_map(|row| row.cgroup.as_deref()).collect();
+        assert_eq!(groups, ["/g/20", "/g/18", "/g/17", "/g/16", "/g/15", "/g/14", "/g/13"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{CollectError, Collector};
 use crate::host::Host;
 use crate::host::fixture::FixtureHost;
-use crate::sample::{ProcTable, Samples, SeriesId};
+use crate::sample::{GroupTable, ProcTable, Samples, SeriesId};
 use crate::time::Now;
 
 /// The host, the collector and the readings of the newest pass, written `name{label,label}`.
@@ -13,6 +13,7 @@ pub(crate) struct Bench {
     pub(crate) host: FixtureHost,
     pub(crate) readings: BTreeMap<String, f64>,
     pub(crate) processes: Option<ProcTable>,
+    pub(crate) groups: Option<GroupTable>,
     collector: Box<dyn Collector>,
     samples: Samples,
     names: HashMap<SeriesId, String>,
@@ -25,6 +26,7 @@ impl Bench {
             host: FixtureHost::parse(text).expect("the fixture is well-formed"),
             readings: BTreeMap::new(),
             processes: None,
+            groups: None,
             collector: Box::new(collector),
             samples: Samples::new(100_000),
             names: HashMap::new(),
@@ -58,6 +60,7 @@ impl Bench {
             assert_eq!(twice, None, "{} is read twice in a pass", self.names[&id]);
         }
         self.processes = batch.processes;
+        self.groups = batch.groups;
         result
     }
 

@@ -66,6 +66,7 @@ fn oom(record: &OomRecord) -> Oom {
         victim: task(record.pid, &record.comm, known_u32(record.uid)),
         victim_tgid: (record.tgid != 0).then_some(record.tgid),
         trigger: task(record.trigger_pid, &record.trigger_comm, Some(record.trigger_uid)),
+        trigger_tid: (record.trigger_tid != 0).then_some(record.trigger_tid),
         total_vm_kb: known_u64(record.total_vm_kb),
         anon_rss_kb: known_u64(record.anon_rss_kb),
         file_rss_kb: known_u64(record.file_rss_kb),

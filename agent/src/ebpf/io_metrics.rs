@@ -36,5 +36,5 @@ metrics! {
     EBPF_DROPS: Counter Count "ebpf_drops_total" ["reason"]
         "Records or requests that eBPF programs saw but could not deliver or match, by reason.", "counters kept by the eBPF programs";
     EBPF_MAP_BYTES: Gauge Bytes "ebpf_map_bytes" []
-        "Memory of the BPF maps and perf buffers; not part of the resident memory of the agent.", "/proc/self/fdinfo memlock, and the size of the perf buffers";
+        "Memory of the BPF maps and of the buffers for records; not part of the resident memory of the agent.", "/proc/self/fdinfo memlock, and the size of the buffers";
 }

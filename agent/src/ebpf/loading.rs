@@ -15,7 +15,7 @@ use super::attach::{self, Attachment};
 use super::hist::HistMap;
 use super::issuers::Issuers;
 use super::object::{Loader, Sizes};
-use super::probes::{Constant, Mode, PROBES, Probe, ProbeReport, ProbeState, lacking};
+use super::probes::{Constant, Lack, Mode, PROBES, Probe, ProbeReport, ProbeState, lacking};
 use super::remedy::{Circumstances, Failure, Step, explain, refusal};
 use super::stats::{Counts, Stats};
 use super::transport::{self, Way};
@@ -141,8 +141,11 @@ impl<'a> Loading<'a> {
             Err(Some(failure)) if only.is_some() || !self.any_btf() => return Err(failure),
             Err(refused) => refused,
         };
-        let why = refused.as_ref().map(|failure| refusal(failure, &self.around));
-        let out = Out::ring(self.host, loader, sizes, why).map_err(|failure| {
+        let why = match &refused {
+            Some(failure) => refusal(failure, &self.around),
+            None => "ebpf.transport is \"ring\"".to_owned(),
+        };
+        let out = Out::ring(self.host, loader, sizes, Some(why)).map_err(|failure| {
             match (failure.error.raw_os_error(), refused) {
                 // No such map here: then the perf buffers are what could be mended.
                 (Some(libc::EINVAL | libc::ENOSYS), Some(refused)) => refused,
@@ -182,9 +185,9 @@ impl<'a> Loading<'a> {
             let state = if let Some((mode, absences)) = running {
                 let lacks = (probe.lacks)(self.host, &self.around, mode);
                 // What keeps it from a better mode is what it lacks.
-                let lacks = lacks.map(|(why, remedy)| match remedies(&obstacles) {
-                    better if mode != probe.prefers && !better.is_empty() => (why, better),
-                    _ => (why, remedy),
+                let lacks = lacks.map(|lack| match remedies(&obstacles) {
+                    remedy if mode != probe.prefers && !remedy.is_empty() => Lack { remedy, ..lack },
+                    _ => lack,
                 });
                 ProbeState::On { mode: describe(probe, mode, out, &obstacles) + &absences, lacks }
             } else {

@@ -59,7 +59,7 @@ pub struct Options {
     pub perf_buffer_pages: u32,
     /// Only this mode, for tests.
     pub only_mode: Option<Mode>,
-    /// Only this transport, for tests.
+    /// Only this transport.
     pub only_transport: Option<Way>,
 }
 

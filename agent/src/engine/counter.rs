@@ -17,6 +17,11 @@ pub struct OomCounter {
 }
 
 impl OomCounter {
+    /// Whether counter and incidents agreed at the newest reading.
+    pub fn agrees(&self) -> bool {
+        self.base.is_some() && self.suspected == 0 && self.ahead == 0
+    }
+
     /// Takes a reading of the counter beside the incidents seen so far. Returns how many kills nobody
     /// told of. With `blind` nobody could tell, and nothing is waited for.
     pub fn reading(&mut self, total: u64, seen: u64, blind: bool) -> Option<u64> {

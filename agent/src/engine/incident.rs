@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, IoError, LogMatch, Oom, Source, Task, What};
+use crate::event::{Event, IoError, LogMatch, MAX_VICTIMS, Oom, Source, Task, What};
 use crate::time::{MILLI, Now, SECOND};
 
 /// Longest wait for a second witness.
@@ -13,6 +13,8 @@ pub const WITNESS_WAIT_NS: u64 = 50 * MILLI;
 pub const MAX_OPEN: usize = 1024;
 /// Two reports of one pid that arrive within this time are the same kill.
 const OOM_SAME_NS: u64 = 10 * SECOND;
+/// Longest time between two victims of one kill.
+const ONE_KILL_NS: u64 = 50 * MILLI;
 /// Two failures of one sector within this time are the same.
 const IO_ERROR_SAME_NS: u64 = 2 * SECOND;
 /// Rules of the kernel log whose lines may tell of one failed request.
@@ -42,9 +44,12 @@ pub struct Incident {
     /// Who saw it, in the order of arrival.
     pub sources: Vec<Source>,
     last_at: Now,
+    last_source: Option<Source>,
     seen_ns: u64,
     deadline_ns: u64,
     told: bool,
+    /// When what came after it was told is told too: victims of one kill come one by one.
+    news_ns: Option<u64>,
     /// Told by an earlier run of the agent, which knew more of it than is remembered.
     remembered: bool,
 }
@@ -76,12 +81,14 @@ pub struct Incidents {
     /// OOM incidents since the start, for the comparison with the kernel's own counter.
     oom_seen: u64,
     forgotten: u64,
+    /// Kinds of disagreement between the witnesses of incidents that are over.
+    disagreed: Vec<&'static str>,
 }
 
 impl Incidents {
     /// None yet.
     pub fn new(witnesses: Witnesses) -> Self {
-        Self { open: VecDeque::new(), witnesses, next: 0, oom_seen: 0, forgotten: 0 }
+        Self { open: VecDeque::new(), witnesses, next: 0, oom_seen: 0, forgotten: 0, disagreed: Vec::new() }
     }
 
     /// Remembers an OOM kill that an earlier run of the agent told, so that reading the
@@ -100,10 +107,13 @@ impl Incidents {
         let mut reports = Vec::new();
         if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
             reports.extend(self.merge(index, now, event, body));
+        } else if let Some((index, oom)) = self.kill_of(now, event) {
+            self.join(index, now, event, oom);
         } else {
             self.oom_seen += u64::from(matches!(body, Body::Oom(_)));
             reports.extend(self.make_room());
             self.push(now, event.at, body, vec![event.source]);
+            self.open.back_mut().into_iter().for_each(|i| i.last_source = Some(event.source));
         }
         reports.extend(self.tell(now, |_| false));
         reports
@@ -119,30 +129,67 @@ impl Incidents {
             body,
             sources,
             last_at: at,
+            last_source: None,
             seen_ns: now.mono_ns,
             deadline_ns,
             told: false,
+            news_ns: None,
             remembered: false,
         });
     }
 
     fn merge(&mut self, index: usize, now: Now, event: &Event, body: Body) -> Option<Report> {
         let incident = self.open.get_mut(index)?;
-        incident.seen_ns = now.mono_ns;
-        incident.last_at = event.at;
-        if !incident.sources.contains(&event.source) {
-            incident.sources.push(event.source);
-        }
+        incident.seen_by(now, event);
         let before = incident.body.knowledge();
         incident.body.absorb(body);
         let worth_telling = incident.told && !incident.remembered && incident.body.knowledge() > before;
         worth_telling.then(|| Report { incident: incident.clone(), update: true })
     }
 
+    /// The incident whose victims die together with that of `event`.
+    fn kill_of<'a>(&self, now: Now, event: &'a Event) -> Option<(usize, &'a Oom)> {
+        let What::Oom(oom) = &event.what else { return None };
+        oom.group.as_ref()?;
+        Some((self.open.iter().rposition(|i| i.is_one_kill(now, event, oom))?, oom))
+    }
+
+    fn join(&mut self, index: usize, now: Now, event: &Event, oom: &Oom) {
+        let Some(incident) = self.open.get_mut(index) else { return };
+        let first = incident.sources.first().is_none_or(|first| *first == event.source);
+        incident.seen_by(now, event);
+        let Body::Oom(mine) = &mut incident.body else { return };
+        // Those beyond the limit are only counted: as often as one witness names them.
+        if mine.others.len() < MAX_VICTIMS || first {
+            mine.add_victim(oom.clone());
+            self.oom_seen += 1;
+            if incident.told && !incident.remembered {
+                incident.news_ns.get_or_insert(now.mono_ns + WITNESS_WAIT_NS);
+            }
+        }
+    }
+
     /// Tells what has all its witnesses or has waited long enough. For a moment in which nothing is left to be
     /// taken: the second witness may be next in the queue.
     pub fn due(&mut self, now: Now) -> Vec<Report> {
-        self.tell(now, |incident| now.mono_ns >= incident.deadline_ns)
+        let mut reports = self.tell(now, |incident| now.mono_ns >= incident.deadline_ns);
+        reports.extend(self.news(|at_ns| now.mono_ns >= at_ns));
+        reports
+    }
+
+    fn news(&mut self, due: impl Fn(u64) -> bool) -> Vec<Report> {
+        let fresh = self.open.iter_mut().filter(|i| i.news_ns.is_some_and(&due));
+        fresh
+            .map(|incident| {
+                incident.news_ns = None;
+                Report { incident: incident.clone(), update: true }
+            })
+            .collect()
+    }
+
+    /// Kinds of disagreement that became certain since the last call.
+    pub fn disagreed(&mut self) -> std::vec::Drain<'_, &'static str> {
+        self.disagreed.drain(..)
     }
 
     /// Tells what is complete or `overdue`, and forgets what is old.
@@ -154,19 +201,27 @@ impl Incidents {
                 reports.push(Report { incident: incident.clone(), update: false });
             }
         }
-        self.open.retain(|i| !i.told || now.mono_ns.saturating_sub(i.seen_ns) < i.body.same_ns());
+        let Self { open, witnesses, disagreed, .. } = self;
+        open.retain(|i| {
+            let waits = !i.told || i.news_ns.is_some();
+            let stays = waits || now.mono_ns.saturating_sub(i.seen_ns) < i.body.same_ns();
+            disagreed.extend(i.disagreement(witnesses).filter(|_| !stays));
+            stays
+        });
         reports
     }
 
     /// Tells what still waits for a witness: the agent is ending.
     pub fn finish(&mut self) -> Vec<Report> {
         let untold = self.open.iter_mut().filter(|i| !i.told);
-        untold
+        let mut reports: Vec<_> = untold
             .map(|incident| {
                 incident.told = true;
                 Report { incident: incident.clone(), update: false }
             })
-            .collect()
+            .collect();
+        reports.extend(self.news(|_| true));
+        reports
     }
 
     fn make_room(&mut self) -> Option<Report> {
@@ -175,15 +230,15 @@ impl Incidents {
         }
         self.forgotten += 1;
         if let Some(index) = self.open.iter().position(|i| i.told) {
-            self.open.remove(index);
-            return None;
+            let gone = self.open.remove(index)?;
+            return gone.news_ns.is_some().then_some(Report { incident: gone, update: true });
         }
         self.open.pop_front().map(|incident| Report { incident, update: false })
     }
 
     /// When the next incident has waited long enough, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.open.iter().filter(|i| !i.told).map(|i| i.deadline_ns).min()
+        self.open.iter().filter_map(|i| if i.told { i.news_ns } else { Some(i.deadline_ns) }).min()
     }
 
     /// OOM kills seen since the start, each once.
@@ -199,15 +254,65 @@ impl Incidents {
 
 impl Incident {
     fn is_same(&self, now: Now, at: Now, body: &Body) -> bool {
-        let same_ns = self.body.same_ns();
+        self.is_recent(now, at, self.body.same_ns()) && self.body.is_same(body)
+    }
+
+    fn seen_by(&mut self, now: Now, event: &Event) {
+        self.seen_ns = now.mono_ns;
+        self.last_at = event.at;
+        self.last_source = Some(event.source);
+        if !self.sources.contains(&event.source) {
+            self.sources.push(event.source);
+        }
+    }
+
+    /// Whether another victim belongs to this kill: the kernel log says so, or it is of the same group and
+    /// trigger within the same moment.
+    fn is_one_kill(&self, now: Now, event: &Event, other: &Oom) -> bool {
+        let Body::Oom(mine) = &self.body else { return false };
+        let group = |oom: &'_ Oom| oom.group.clone().unwrap_or_default();
+        let (a, b) = (group(mine), group(other));
+        let first = [a.first.or(mine.victim.pid), b.first.or(other.victim.pid)];
+        if (a.first.is_some() || b.first.is_some()) && first[0] == first[1] {
+            return self.is_recent(now, event.at, OOM_SAME_NS);
+        }
+        // Clocks of two sources cannot be compared that finely; their arrival can.
+        let apart = if self.last_source == Some(event.source) {
+            event.at.mono_ns.abs_diff(self.last_at.mono_ns)
+        } else {
+            now.mono_ns.abs_diff(self.seen_ns)
+        };
+        let same = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
+        a.path.is_some()
+            && a.path == b.path
+            && same(mine.trigger_tid, other.trigger_tid)
+            && apart <= ONE_KILL_NS
+    }
+
+    fn is_recent(&self, now: Now, at: Now, same_ns: u64) -> bool {
         let drift = at.mono_ns.max(self.at.mono_ns) / DRIFT_PER_UPTIME;
-        let recent = now.mono_ns.abs_diff(self.seen_ns) <= same_ns;
-        recent && at.mono_ns.abs_diff(self.last_at.mono_ns) <= same_ns + drift && self.body.is_same(body)
+        now.mono_ns.abs_diff(self.seen_ns) <= same_ns
+            && at.mono_ns.abs_diff(self.last_at.mono_ns) <= same_ns + drift
+    }
+
+    /// Which witness of a kill said nothing although it was up.
+    fn disagreement(&self, witnesses: &Witnesses) -> Option<&'static str> {
+        let silent = |source| witnesses.oom.contains(&source) && !self.sources.contains(&source);
+        match self.body {
+            // The kernel limits its lines on I/O errors: their absence says nothing.
+            Body::IoError(_) => None,
+            Body::Oom(_) if self.remembered => None,
+            Body::Oom(_) if silent(Source::Ebpf) => Some("log_only"),
+            Body::Oom(_) if silent(Source::Kmsg) => Some("ebpf_only"),
+            Body::Oom(_) => None,
+        }
     }
 
     /// Nobody who could add something is still to be heard.
     fn complete(&self, witnesses: &Witnesses) -> bool {
         match self.body {
+            // The others of its group follow one by one.
+            Body::Oom(ref oom) if oom.group.is_some() => false,
             Body::Oom(_) => witnesses.oom.iter().all(|w| self.sources.contains(w)),
             Body::IoError(_) => witnesses.io_error.iter().all(|w| self.sources.contains(w)),
         }
@@ -234,7 +339,9 @@ impl Body {
 
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Oom(a), Self::Oom(b)) => same_task(&a.victim, &b.victim),
+            (Self::Oom(a), Self::Oom(b)) => {
+                same_task(&a.victim, &b.victim) || a.others.iter().any(|v| same_task(&v.task, &b.victim))
+            }
             (Self::IoError(a), Self::IoError(b)) => a.device == b.device && a.sector == b.sector,
             (Self::Oom(_) | Self::IoError(_), _) => false,
         }
@@ -242,7 +349,10 @@ impl Body {
 
     fn absorb(&mut self, other: Self) {
         match (self, other) {
-            (Self::Oom(mine), Self::Oom(theirs)) => mine.absorb(*theirs),
+            (Self::Oom(mine), Self::Oom(theirs)) if same_task(&mine.victim, &theirs.victim) => {
+                mine.absorb(*theirs);
+            }
+            (Self::Oom(mine), Self::Oom(theirs)) => mine.add_victim(*theirs),
             (Self::IoError(mine), Self::IoError(theirs)) => mine.absorb(*theirs),
             (Self::Oom(_) | Self::IoError(_), _) => {}
         }

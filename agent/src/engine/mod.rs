@@ -14,9 +14,11 @@ pub mod counter;
 pub mod derive;
 pub mod disk;
 pub mod events;
+pub mod groups;
 pub mod hangs;
 pub mod incident;
 pub mod judge;
+mod kills;
 pub mod limits;
 pub mod series;
 pub mod speak;
@@ -30,12 +32,13 @@ use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
-use compose::{Draft, Identity, hang, incident_id, io, kernel, oom};
+use compose::{Draft, Identity, hang, incident_id, io, kernel, oom, user_kill};
 use counter::OomCounter;
 use derive::{Derived, Formula, raw_id};
 use disk::{DiskPolicy, Disks};
+use groups::Groups;
 use hangs::{Follow, Hangs};
-use incident::{Body, Incidents, Report, Witnesses};
+use incident::{Incidents, Witnesses};
 use judge::Judge;
 use limits::Rule;
 use series::SeriesTable;
@@ -108,6 +111,7 @@ pub struct Engine {
     speaker: Speaker,
     counter: OomCounter,
     processes: Option<ProcTable>,
+    groups: Groups,
     tally: Tally,
     mark: Option<KmsgMark>,
     marked: Option<KmsgMark>,
@@ -130,6 +134,7 @@ impl Engine {
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
             processes: None,
+            groups: Groups::default(),
             tally: Tally::default(),
             mark: None,
             marked: None,
@@ -163,16 +168,22 @@ impl Engine {
         let mut drafts = Vec::new();
         match input {
             Input::Batch(batch) => self.batch(now, batch, &mut drafts),
-            Input::Event(event) => self.event(now, &event, &mut drafts, out),
+            Input::Event(mut event) => {
+                if let What::Oom(oom) = &mut event.what {
+                    oom::find_group(oom, &self.groups);
+                }
+                self.event(now, &event, &mut drafts, out);
+            }
             Input::Tick => {
                 for report in self.incidents.due(now) {
-                    self.tell(&report, &mut drafts);
+                    self.tell(now, &report, &mut drafts);
                 }
                 for report in self.hangs.due(now) {
                     self.tell_hang(&report, &mut drafts);
                 }
             }
         }
+        self.count_disagreements();
         out.extend(self.hangs.take_follow().into_iter().map(|task| Output::Follow(Box::new(task))));
         self.judge.stale(now, &self.settings.rules, &self.table, &mut drafts);
         let mut told = Vec::new();
@@ -187,7 +198,7 @@ impl Engine {
     pub fn finish(&mut self, now: Now, out: &mut Vec<Output>) {
         let mut drafts = Vec::new();
         for report in self.incidents.finish() {
-            self.tell(&report, &mut drafts);
+            self.tell(now, &report, &mut drafts);
         }
         for report in self.hangs.finish(now) {
             self.tell_hang(&report, &mut drafts);
@@ -236,6 +247,9 @@ impl Engine {
         if let Some(processes) = batch.processes.take() {
             self.processes = Some(processes);
         }
+        if let Some(groups) = batch.groups.take() {
+            self.groups.take(batch.at, groups);
+        }
         let raw = batch.samples.iter().map(|(id, value)| (raw_id(*id), *value));
         for (id, value) in raw.chain(computed.iter().copied()) {
             self.sample(now, at_ns, id, value, drafts);
@@ -278,15 +292,6 @@ impl Engine {
         self.judge.observe(now, id, series, &self.settings.rules, &scene, drafts);
     }
 
-    fn count_ooms(&mut self, now: Now, total: u64, drafts: &mut Vec<Draft>) {
-        let blind = self.settings.witnesses.oom.is_empty();
-        if let Some(missing) = self.counter.reading(total, self.incidents.oom_seen(), blind) {
-            self.count(events::OOM_KILLS.name, "", missing);
-            let id = self.judge.next_id();
-            drafts.push(oom::draft_uncounted(missing, id, now, blind, self.processes.as_ref()));
-        }
-    }
-
     fn event(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>, out: &mut Vec<Output>) {
         match &event.what {
             What::KmsgMark(mark) => self.mark = Some(*mark),
@@ -297,16 +302,28 @@ impl Engine {
                     self.tell_hang(&report, drafts);
                 }
             }
-            What::Oom(_) | What::IoError(_) => self.incident(now, event, drafts),
+            What::Oom(_) => {
+                let before = self.incidents.oom_seen();
+                for report in self.incidents.take(now, event) {
+                    self.tell(now, &report, drafts);
+                }
+                self.count_victims(event, self.incidents.oom_seen() - before);
+            }
+            What::IoError(_) => self.io_error(now, event, drafts),
+            What::UserKill(kill) => {
+                self.tally.count(events::USER_KILLS.name, kill.killer, 1);
+                let id = self.judge.next_id();
+                drafts.push(user_kill::draft(event, kill, id));
+            }
             What::SlowIo(io) => {
-                self.count(events::SLOW_IO.name, &io.device, 1);
+                self.tally.count(events::SLOW_IO.name, &io.device, 1);
                 let id = self.judge.next_id();
                 drafts.push(io::slow_request(event, io, id));
             }
             What::Log(found) => {
-                self.count(events::LOG_EVENTS.name, &found.rule, 1);
+                self.tally.count(events::LOG_EVENTS.name, &found.rule, 1);
                 if incident::is_io_error(found) {
-                    return self.incident(now, event, drafts);
+                    return self.io_error(now, event, drafts);
                 }
                 let id = self.judge.next_id();
                 drafts.push(kernel::log(event, found, id));
@@ -314,47 +331,12 @@ impl Engine {
         }
     }
 
-    fn incident(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>) {
-        for report in self.incidents.take(now, event) {
-            self.tell(&report, drafts);
-        }
-    }
-
-    fn tell(&mut self, report: &Report, drafts: &mut Vec<Draft>) {
-        let id = format!("{}-k", incident_id(self.start.wall_ns, report.incident.number));
-        let identity = &self.settings.identity;
-        let draft = match &report.incident.body {
-            Body::Oom(oom) => {
-                let mut oom = oom.clone();
-                if let Some(table) = &self.processes {
-                    oom::fill_from_table(&mut oom, table);
-                }
-                oom::draft(report, &oom, id, self.processes.as_ref(), identity)
-            }
-            Body::IoError(error) => io::error(report, error, id, identity),
-        };
-        if !report.update {
-            let device = draft.labels.get("device").cloned().unwrap_or_default();
-            self.count(draft.metric, &device, 1);
-        }
-        drafts.push(draft);
-    }
-
     fn tell_hang(&mut self, report: &hangs::Report, drafts: &mut Vec<Draft>) {
         let incident = &report.incident;
         let new_id = || format!("{}-h", incident_id(self.start.wall_ns, incident.number));
         let id = incident.id.clone().unwrap_or_else(new_id);
-        self.count(events::HUNG_TASKS.name, "", report.fresh);
+        self.tally.count(events::HUNG_TASKS.name, "", report.fresh);
         drafts.push(hang::draft(report, id, &self.settings.identity));
-    }
-
-    fn count(&mut self, metric: &'static str, label: &str, by: u64) {
-        const MAX_LABELS: usize = 512;
-        let events = &mut self.tally.events;
-        let key = (metric, label.to_owned());
-        let known = events.len() < MAX_LABELS || events.contains_key(&key);
-        let total = events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default();
-        *total = total.saturating_add(by);
     }
 
     fn lost(&mut self, now: Now, lost: &Lost, out: &mut Vec<Output>) {

@@ -3,11 +3,12 @@
 use super::*;
 use crate::alert::{Severity, Status};
 use crate::analyze::threshold::{Limits, Op};
+use crate::cgroup::memory::{Events, Memory};
 use crate::engine::compose::condition::Culprits;
 use crate::engine::condition::Policy;
-use crate::event::{Constraint, LogMatch, Oom, SlowIo, Source, Task};
+use crate::event::{Constraint, KillGroup, LogMatch, Oom, SlowIo, Source, Task};
 use crate::metric::{Metric, Unit};
-use crate::sample::Samples;
+use crate::sample::{GroupRow, GroupTable, Samples};
 use crate::time::MILLI;
 
 const USED: Metric = Metric {
@@ -103,6 +104,20 @@ impl Run {
         let mut batch = self.samples.finish();
         self.engine.step(self.now, Input::Batch(&mut batch), &mut self.out);
         self.wait_ms(10_000)
+    }
+
+    /// A look at the memory groups: path, limit in kB, kills counted.
+    fn groups(&mut self, recursive: bool, rows: &[(&str, u64, u64)]) -> &mut Self {
+        self.samples.begin("cgroup", self.now, None);
+        let row = |(path, limit, kills): &(&str, u64, u64)| {
+            let events = Events { oom_kill: Some(*kills), ..Events::default() };
+            let memory = Memory::new(Some(limit * 1024), Some(limit * 1024), Some(9), events);
+            GroupRow { path: (*path).into(), memory: Memory { oom_group: path.ends_with("whole"), ..memory } }
+        };
+        self.samples.put_groups(GroupTable { rows: rows.iter().map(row).collect(), skipped: 0, recursive });
+        let mut batch = self.samples.finish();
+        self.engine.step(self.now, Input::Batch(&mut batch), &mut self.out);
+        self
     }
 
     fn event(&mut self, source: Source, what: What) -> &mut Self {
@@ -406,6 +421,159 @@ fn late_witnesses_of_a_storm_are_no_storm_of_updates() {
     }
     r.wait_ms(60_000);
     assert_eq!(r.told().len(), 3, "the first, its update, the summary");
+}
+
+/// A victim of the group `/s/whole`, as eBPF sees it.
+fn member(pid: u32, trigger_tid: u32) -> What {
+    let What::Oom(mut oom) = oom(pid) else { unreachable!() };
+    (oom.constraint, oom.oom_memcg, oom.limit_kb) = (None, None, None);
+    oom.victim.cgroup = Some("/s/whole/leaf".into());
+    oom.trigger_tid = Some(trigger_tid);
+    What::Oom(oom)
+}
+
+/// The same in the kernel log, which names the chosen one with its others.
+fn logged(pid: u32, first: Option<u32>) -> What {
+    let What::Oom(mut oom) = oom(pid) else { unreachable!() };
+    let group = |first| KillGroup { path: Some("/s/whole".into()), first: Some(first) };
+    (oom.oom_memcg, oom.group) = (Some("/s".into()), first.map(group));
+    What::Oom(oom)
+}
+
+#[test]
+fn a_group_that_dies_together_is_one_incident() {
+    let mut r = run(0);
+    r.groups(true, &[("/s", 4096, 0), ("/s/whole", 4096, 0)]);
+    for pid in [1, 2, 3] {
+        r.event(Source::Ebpf, member(pid, 9));
+    }
+    r.wait_ms(1).event(Source::Kmsg, logged(1, None));
+    r.event(Source::Kmsg, logged(2, Some(1))).event(Source::Kmsg, logged(3, Some(1))).wait_ms(100);
+    r.check(&["firing critical OOM kill: java (pid 1, uid 7, 2.0 MiB resident) and 2 more processes were \
+               killed together: cgroup /s reached its limit of 4.0 MiB; triggered by ps (pid 9)"]);
+    let alert = r.alerts()[0];
+    let pids: Vec<_> =
+        alert.context["victims"].as_array().unwrap().iter().map(|v| v["pid"].clone()).collect();
+    assert_eq!(pids, [1, 2, 3]);
+    assert_eq!(
+        (alert.context["victims_count"].clone(), alert.context["killed_group"].clone()),
+        (3.into(), "/s/whole".into())
+    );
+    assert_eq!(alert.source, ["ebpf", "kmsg"]);
+    assert_eq!(r.engine.incidents.oom_seen(), 3, "the machine's counter counts them all");
+    assert_eq!(r.engine.tally().events[&(events::OOM_KILLS.name, String::new())], 3);
+    // After a restart the log is read again.
+    let told: Vec<Alert> = r.alerts().into_iter().cloned().collect();
+    let mut again = run(0);
+    again.engine.remember(&told, again.now);
+    for (pid, first) in [(1, None), (2, Some(1)), (3, Some(1))] {
+        again.event(Source::Kmsg, logged(pid, first));
+    }
+    again.wait_ms(1000);
+    again.check(&[]);
+}
+
+#[test]
+fn others_that_come_late_are_one_update() {
+    let mut r = run(0);
+    // Nothing says beforehand that the whole group dies.
+    r.event(Source::Kmsg, logged(1, None)).event(Source::Ebpf, oom(1)).wait_ms(1);
+    assert_eq!(r.told().len(), 1);
+    for pid in 2..500 {
+        r.event(Source::Kmsg, logged(pid, Some(1)));
+    }
+    r.wait_ms(200);
+    assert_eq!(r.told().len(), 2, "{:#?}", r.told());
+    assert!(r.told()[1].starts_with("updated critical OOM kill: java (pid 1,"), "{:?}", r.told());
+    assert!(r.told()[1].contains("and 498 more processes"), "{:?}", r.told());
+    let alert = r.alerts()[1];
+    assert_eq!(alert.context["victims"].as_array().map(Vec::len), Some(32), "the list is bounded");
+    assert_eq!(alert.context["victims_count"], 499);
+    for pid in 400..500 {
+        r.event(Source::Ebpf, logged(pid, Some(1)));
+    }
+    assert_eq!(r.engine.incidents.oom_seen(), 499, "those beyond the list are counted by one witness");
+}
+
+#[test]
+fn neighbours_in_a_group_are_not_one_kill() {
+    let mut r = run(0);
+    r.groups(true, &[("/s/whole", 4096, 0), ("/s/b", 4096, 0)]);
+    r.event(Source::Ebpf, member(1, 9)).wait_ms(200);
+    r.event(Source::Ebpf, member(2, 9)).wait_ms(200);
+    assert_eq!(r.told().len(), 2, "another moment");
+    r.event(Source::Ebpf, member(3, 9)).event(Source::Ebpf, member(4, 8)).wait_ms(200);
+    assert_eq!(r.told().len(), 4, "another trigger");
+    let plain = |pid| {
+        let What::Oom(mut oom) = member(pid, 9) else { unreachable!() };
+        oom.victim.cgroup = Some("/s/b".into());
+        What::Oom(oom)
+    };
+    r.event(Source::Ebpf, plain(5)).event(Source::Ebpf, plain(6)).wait_ms(200);
+    assert_eq!(r.told().len(), 6, "memory.oom.group is not set");
+}
+
+#[test]
+fn a_group_that_is_gone_is_known_from_before() {
+    let mut r = run(0);
+    r.groups(false, &[("/docker/x", 4096, 0)]).wait_ms(7_000).groups(false, &[]);
+    let What::Oom(mut oom) = oom(1) else { unreachable!() };
+    (oom.oom_memcg, oom.limit_kb) = (Some("/docker/x".into()), None);
+    r.event(Source::Kmsg, What::Oom(oom)).wait_ms(100);
+    let context = &r.alerts()[0].context;
+    assert_eq!((context["limit_kb"].clone(), context["failcnt"].clone()), (4096.into(), 9.into()));
+    assert_eq!(
+        (context["figures_age_secs"].clone(), context["memory_events"]["oom_kill"].clone()),
+        (7.into(), 0.into())
+    );
+    assert!(r.told()[0].contains("cgroup /docker/x reached its limit of 4.0 MiB"), "{:?}", r.told());
+}
+
+#[test]
+fn the_groups_own_counter_tells_where_an_unseen_kill_was() {
+    let mut r = run(0);
+    let groups = |a, b| {
+        [("/system.slice", 9, a + b), ("/system.slice/a.service", 9, a), ("/system.slice/b.service", 9, b)]
+    };
+    r.groups(true, &groups(0, 0)).kills(3).kills(3);
+    // One is told, one is not.
+    let What::Oom(mut told) = oom(1) else { unreachable!() };
+    told.victim.cgroup = Some("/system.slice/a.service".into());
+    r.event(Source::Ebpf, What::Oom(told)).wait_ms(100);
+    r.groups(true, &groups(1, 1)).kills(5).kills(5).kills(5);
+    let told = r.told();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[1].contains("killed 1 process in cgroup /system.slice/b.service for lack"), "{}", told[1]);
+    let alert = r.alerts()[1];
+    assert_eq!(
+        (alert.labels["unit"].as_str(), alert.context["cgroups"][0]["kills"].clone()),
+        ("b.service", 1.into())
+    );
+    r.kills(6).kills(6).kills(6);
+    assert!(
+        r.told()[2].contains("killed 1 process for lack"),
+        "not blamed on the same group again: {:?}",
+        r.told()
+    );
+}
+
+#[test]
+fn witnesses_that_disagree_are_counted() {
+    let mut r = run(0);
+    r.event(Source::Ebpf, oom(1)).event(Source::Kmsg, oom(1));
+    r.event(Source::Ebpf, oom(2)).event(Source::Kmsg, oom(3)).event(Source::Kmsg, oom(4));
+    r.wait_ms(30_000).event(Source::Ebpf, oom(5));
+    r.kills(0).kills(2).kills(2);
+    let count =
+        |kind: &str| r.engine.tally().events.get(&(events::DISAGREEMENTS.name, kind.to_owned())).copied();
+    assert_eq!((count("ebpf_only"), count("log_only"), count("counter_only")), (Some(2), Some(2), Some(2)));
+    let mut alone = run(0);
+    alone.engine.incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg], ..Witnesses::default() });
+    alone.event(Source::Kmsg, oom(1)).wait_ms(30_000).event(Source::Kmsg, oom(2));
+    assert!(
+        !alone.engine.tally().events.keys().any(|(name, _)| *name == events::DISAGREEMENTS.name),
+        "nobody else was up"
+    );
 }
 
 fn hang(pid: u32, wchan: &str) -> What {

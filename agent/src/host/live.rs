@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, RawDir, StatVfsMountFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 
 use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Uname, ethtool};
 
@@ -42,6 +42,20 @@ impl LiveHost {
         let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
         Ok(rustix::fs::openat(CWD, &*self.map(path), flags, Mode::empty())?)
     }
+
+    fn entries(&self, path: &str, each: &mut dyn FnMut(&str, FileType)) -> io::Result<()> {
+        let fd = self.open_fd(path, OFlags::DIRECTORY)?;
+        let mut room = [MaybeUninit::uninit(); DIR_BUFFER];
+        let mut dir = RawDir::new(fd, &mut room);
+        while let Some(entry) = dir.next() {
+            let entry = entry?;
+            match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => each(&String::from_utf8_lossy(name), entry.file_type()),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for LiveHost {
@@ -65,17 +79,15 @@ impl Host for LiveHost {
     }
 
     fn list(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
-        let fd = self.open_fd(path, OFlags::DIRECTORY)?;
-        let mut room = [MaybeUninit::uninit(); DIR_BUFFER];
-        let mut dir = RawDir::new(fd, &mut room);
-        while let Some(entry) = dir.next() {
-            let entry = entry?;
-            match entry.file_name().to_bytes() {
-                b"." | b".." => {}
-                name => each(&String::from_utf8_lossy(name)),
+        self.entries(path, &mut |name, _| each(name))
+    }
+
+    fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
+        self.entries(path, &mut |name, kind| {
+            if kind == FileType::Directory {
+                each(name);
             }
-        }
-        Ok(())
+        })
     }
 
     fn read_link(&self, path: &str) -> io::Result<String> {
@@ -238,6 +250,9 @@ mod tests {
         })
         .unwrap();
         assert!(found && names > 20);
+        let mut dirs = Vec::new();
+        host.list_dirs("/proc/self", &mut |name| dirs.push(name.to_owned())).unwrap();
+        assert!(dirs.iter().any(|d| d == "fd") && !dirs.iter().any(|d| d == "stat"), "{dirs:?}");
         assert_eq!(host.read_link("/proc/self").unwrap(), std::process::id().to_string());
         assert_eq!(host.uname().release, read_text(&host, "/proc/sys/kernel/osrelease").unwrap().trim());
         let root = host.statvfs("/").unwrap();

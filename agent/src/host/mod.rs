@@ -15,6 +15,7 @@ pub mod fixture;
 pub mod glob;
 pub mod kallsyms;
 pub mod live;
+pub mod memcg;
 pub mod parse;
 pub mod state;
 
@@ -83,6 +84,14 @@ pub trait Host: Send + Sync {
     fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()>;
     /// Calls `each` with the name of every entry of a directory, `.` and `..` left out.
     fn list(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()>;
+    /// Calls `each` with the name of every directory in a directory.
+    fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
+        let mut names = Vec::new();
+        self.list(path, &mut |name| names.push(name.to_owned()))?;
+        let dirs = names.iter().filter(|name| self.list(&format!("{path}/{name}"), &mut |_| {}).is_ok());
+        dirs.for_each(|name| each(name));
+        Ok(())
+    }
     /// Target of a symbolic link.
     fn read_link(&self, path: &str) -> io::Result<String>;
     /// Filesystem figures. May hang on a dead mount: call it aside.

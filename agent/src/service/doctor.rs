@@ -67,8 +67,10 @@ struct Heard {
 
 impl Sink for Heard {
     fn batch(&mut self, batch: Batch) -> Option<Batch> {
-        let stuck = batch.defs.iter().filter(|def| def.metric.name == filesystem::STUCK.name);
-        self.dead.extend(stuck.filter_map(|def| def.labels.first()).map(|mount| mount.to_string()));
+        let is_set = |id| batch.samples.iter().any(|(of, value)| *of == id && *value > 0.0);
+        let stuck =
+            batch.defs.iter().filter(|def| def.metric.name == filesystem::STUCK.name && is_set(def.id));
+        self.dead.extend(stuck.filter_map(|def| def.labels.first()).map(ToString::to_string));
         Some(batch)
     }
 
@@ -187,5 +189,41 @@ fn data_dir(path: &Path) -> Feature {
             format!("{path} cannot be written: {error}; alerts wait in memory only"),
             "create it for the agent's user, or set agent.data_dir",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fixture::FixtureHost;
+
+    /// How a collector stands on a host.
+    fn check(host: &str, config: &Config, name: &str, state: &str, reason: &str, remedy: &str) {
+        let host: Arc<dyn Host> = Arc::new(FixtureHost::parse(host).expect("valid"));
+        let features = collectors(config, &host);
+        let feature = features.iter().find(|f| f.name == name).expect(name);
+        assert_eq!(feature.state.name(), state, "{feature:?}");
+        assert!(feature.reason.contains(reason), "{feature:?}");
+        assert!(feature.remedy.as_deref().unwrap_or("").contains(remedy), "{feature:?}");
+    }
+
+    #[test]
+    fn what_a_collector_lacks_has_a_remedy() {
+        const MOUNTS: &str = "//- /proc/1/mountinfo\n1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            2 1 0:9 / /mnt/nfs rw - nfs4 far:/x rw\n//- statvfs / total=10 free=5 avail=5 inodes=0 ifree=0\n";
+        let stat = "//- /proc/stat\ncpu 1 2 3 4 5 6 7 8 9 10\n";
+        let dead = format!("{MOUNTS}//- statvfs /mnt/nfs hang\n");
+        let alive = format!("{MOUNTS}//- statvfs /mnt/nfs total=10 free=5 avail=5 inodes=0 ifree=0\n");
+        let plain = Config::default();
+        check(&alive, &plain, "collector.filesystem", "on", "everything", "");
+        check(&dead, &plain, "collector.filesystem", "degraded", "does not answer: /mnt/nfs", "umount -l");
+        check(stat, &plain, "collector.load", "off", "/proc/loadavg does not exist", "another kernel");
+        check(stat, &plain, "collector.pressure", "off", "does not exist on this host", "CONFIG_PSI");
+        let mut moved = Config::default();
+        moved.agent.proc_root = "/host/proc".into();
+        check("", &moved, "collector.load", "off", "/host/proc is no /proc", "agent.proc_root");
+        let mut without = Config::default();
+        without.collector.disabled = vec!["cpu".into()];
+        check(stat, &without, "collector.cpu", "off", "switched off", "");
     }
 }

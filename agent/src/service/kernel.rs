@@ -111,7 +111,9 @@ impl Kernel {
 
     #[cfg(feature = "ebpf")]
     fn open_ebpf(&mut self, config: &Config, host: &Arc<dyn Host>) -> Result<(), String> {
+        use crate::config::Transport;
         use crate::ebpf::probes::ProbeState;
+        use crate::ebpf::transport::Way;
         let section = &config.ebpf;
         if section.enabled == Switch::Off {
             self.features.push(Feature::off("ebpf", "switched off by ebpf.enabled = \"off\""));
@@ -125,7 +127,12 @@ impl Kernel {
             max_io_events_per_sec: section.max_io_events_per_sec,
             issuer_window_secs: config.collector.disk_io_interval_secs,
             perf_buffer_pages: section.perf_buffer_pages,
-            ..crate::ebpf::Options::default()
+            only_transport: match section.transport {
+                Transport::Auto => None,
+                Transport::Perf => Some(Way::PerfBuffer),
+                Transport::Ring => Some(Way::Ring),
+            },
+            only_mode: None,
         };
         let (ebpf, reports) = crate::ebpf::Ebpf::load(host.as_ref(), &options);
         self.ebpf = ebpf;
@@ -142,7 +149,7 @@ impl Kernel {
                     }
                     self.features.push(match lacks {
                         None => Feature::on(name, mode),
-                        Some((why, remedy)) => Feature::degraded(name, format!("{mode}; {why}"), remedy),
+                        Some(lack) => Feature::degraded(name, format!("{mode}; {}", lack.why), lack.remedy),
                     });
                 }
                 ProbeState::Off { reason } => self.features.push(Feature::off(name, reason)),

@@ -6,15 +6,14 @@
 //! What an event already knows is kept, and if the task with that pid is another one, nothing is taken.
 
 use super::wait;
-use crate::event::{Constraint, Event, Hang, Oom, Task, What};
+use crate::cgroup::path_of;
+use crate::event::{Event, Hang, Oom, Task, What};
 use crate::host::{Host, block, read_text};
 
 /// Longest command line kept, bytes.
 pub const MAX_CMDLINE: usize = 1024;
-/// Ancestors of a control group looked at.
-const MAX_DEPTH: usize = 16;
-/// Limits from here on are none, bytes: v1 shows `LONG_MAX` rounded down to pages.
-const NO_LIMIT: u64 = 1 << 60;
+
+mod memory;
 
 /// Fills what a fresh event lacks. Historic ones stay as they are: their tasks are gone.
 pub fn enrich(host: &dyn Host, event: &mut Event) {
@@ -30,7 +29,13 @@ pub fn enrich(host: &dyn Host, event: &mut Event) {
             process(host, &mut io.issuer);
         }
         What::IoError(io) => io.model = block::model(host, &io.device),
-        What::HangFacts(_) | What::Released(_) | What::Log(_) | What::Lost(_) | What::KmsgMark(_) => {}
+        // What a process says it killed is gone, or never was.
+        What::UserKill(_)
+        | What::HangFacts(_)
+        | What::Released(_)
+        | What::Log(_)
+        | What::Lost(_)
+        | What::KmsgMark(_) => {}
     }
 }
 
@@ -38,7 +43,7 @@ fn fill_oom(host: &dyn Host, oom: &mut Oom) {
     let Oom { victim, trigger, .. } = oom;
     // Every witness knows the victim by the number the kernel gave, be it a thread's: it stays.
     let named = victim.pid;
-    process(host, victim);
+    let tgid = process(host, victim);
     victim.pid = named;
     if trigger.pid.is_some() && trigger.pid == victim.pid {
         // It ran into its own limit.
@@ -46,7 +51,8 @@ fn fill_oom(host: &dyn Host, oom: &mut Oom) {
     } else {
         process(host, trigger);
     }
-    fill_group(host, oom);
+    oom.victim_tgid = oom.victim_tgid.or(tgid);
+    memory::fill(host, oom);
 }
 
 /// What can be read without waiting; [`super::hang_facts`] reads the rest aside.
@@ -78,10 +84,11 @@ impl Hang {
     }
 }
 
-/// A process, or a thread that stands for one.
-fn process(host: &dyn Host, task: &mut Task) {
-    let Some((pid, state)) = look(host, task) else { return };
-    if let Some(status) = Status::read(host, pid) {
+/// A process, or a thread that stands for one; its thread group.
+fn process(host: &dyn Host, task: &mut Task) -> Option<u32> {
+    let (pid, state) = look(host, task)?;
+    let status = Status::read(host, pid);
+    if let Some(status) = &status {
         task.uid = task.uid.or(status.uid);
         if let Some(tgid) = status.tgid.filter(|&tgid| tgid != pid) {
             // The kernel log names threads; the start was the thread's.
@@ -92,13 +99,14 @@ fn process(host: &dyn Host, task: &mut Task) {
     if task.cmdline.is_none() && !matches!(state, b'D' | b'Z' | b'X') {
         task.cmdline = cmdline(host, pid);
     }
+    status?.tgid
 }
 
 /// Start and control group of a task, if it still is the one that is meant; its pid and state.
 fn look(host: &dyn Host, task: &mut Task) -> Option<(u32, u8)> {
     let pid = task.pid.filter(|&pid| pid != 0)?;
     let path = match task.cgroup {
-        None => read_text(host, &format!("/proc/{pid}/cgroup")).ok().and_then(|text| cgroup_of(&text)),
+        None => read_text(host, &format!("/proc/{pid}/cgroup")).ok().and_then(|text| path_of(&text)),
         Some(_) => None,
     };
     let stat = Stat::read(host, pid)?;
@@ -197,119 +205,6 @@ fn cmdline(host: &dyn Host, pid: u32) -> Option<String> {
         }
     }
     (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Path of the memory controller (v1 and hybrid), else of the unified hierarchy.
-fn cgroup_of(text: &str) -> Option<String> {
-    let mut unified = None;
-    for line in text.lines() {
-        let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        if controllers.split(',').any(|name| name == "memory") {
-            return Some(clean(path));
-        }
-        if controllers.is_empty() {
-            unified = Some(clean(path));
-        }
-    }
-    unified
-}
-
-fn clean(path: &str) -> String {
-    path.strip_suffix(" (deleted)").unwrap_or(path).to_owned()
-}
-
-/// Figures of the control group that ran out.
-fn fill_group(host: &dyn Host, oom: &mut Oom) {
-    if oom.limit_kb.is_some() {
-        return;
-    }
-    match (&oom.constraint, &oom.oom_memcg) {
-        (_, Some(path)) => {
-            let group = Group::read(host, path);
-            oom.set_group(group);
-        }
-        (None | Some(Constraint::Memcg), None) => {
-            let Some(own) = oom.victim.cgroup.as_deref() else { return };
-            match hit(host, own) {
-                Some((path, group)) => {
-                    oom.oom_memcg = Some(path);
-                    oom.set_group(Some(group));
-                }
-                // Nothing says which group it was: the figures of the victim's own one, unnamed.
-                None => oom.set_group(Group::read(host, own)),
-            }
-        }
-        (Some(_), None) => {}
-    }
-}
-
-/// The group of the tightest limit from `path` upwards, if that limit was hit and is still nearly used up.
-fn hit(host: &dyn Host, path: &str) -> Option<(String, Group)> {
-    let parents = std::iter::successors(Some(path), |path| {
-        let (parent, _) = path.rsplit_once('/')?;
-        (!parent.is_empty()).then_some(parent)
-    });
-    let groups = parents.take(MAX_DEPTH).filter_map(|path| Some((path.to_owned(), Group::read(host, path)?)));
-    let tightest = groups.filter(|(_, group)| group.limit.is_some()).min_by_key(|(_, group)| group.limit)?;
-    tightest.1.is_hit().then_some(tightest)
-}
-
-#[derive(Default)]
-struct Group {
-    limit: Option<u64>,
-    usage: Option<u64>,
-    failures: Option<u64>,
-}
-
-impl Group {
-    fn read(host: &dyn Host, path: &str) -> Option<Self> {
-        // A path outside this view of the hierarchy begins with `/..`.
-        if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
-            return None;
-        }
-        Self::read_v2(host, path).or_else(|| Self::read_v1(host, path))
-    }
-
-    fn read_v2(host: &dyn Host, path: &str) -> Option<Self> {
-        let file = |name: &str| read_text(host, &format!("/sys/fs/cgroup{path}/{name}")).ok();
-        let limit = file("memory.max")?;
-        let events = file("memory.events").unwrap_or_default();
-        Some(Self {
-            limit: limit.trim().parse().ok().filter(|&bytes| bytes < NO_LIMIT),
-            usage: file("memory.current").and_then(|text| text.trim().parse().ok()),
-            failures: events.lines().find_map(|line| line.strip_prefix("max ")?.parse().ok()),
-        })
-    }
-
-    fn read_v1(host: &dyn Host, path: &str) -> Option<Self> {
-        let file = |name: &str| -> Option<u64> {
-            let text = read_text(host, &format!("/sys/fs/cgroup/memory{path}/memory.{name}")).ok()?;
-            text.trim().parse().ok()
-        };
-        let limit = file("limit_in_bytes")?;
-        Some(Self {
-            limit: Some(limit).filter(|&bytes| bytes < NO_LIMIT),
-            usage: file("usage_in_bytes"),
-            failures: file("failcnt"),
-        })
-    }
-
-    fn is_hit(&self) -> bool {
-        let near = |limit: u64, usage: u64| usage >= limit - limit / 10;
-        self.failures.is_some_and(|n| n > 0) && self.limit.zip(self.usage).is_some_and(|(l, u)| near(l, u))
-    }
-}
-
-impl Oom {
-    fn set_group(&mut self, group: Option<Group>) {
-        let Group { limit, usage, failures } = group.unwrap_or_default();
-        self.limit_kb = limit.map(|bytes| bytes / 1024);
-        self.usage_kb = self.usage_kb.or(usage.map(|bytes| bytes / 1024));
-        self.failcnt = self.failcnt.or(failures);
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
-use crate::event::{Constraint, Oom, Task};
+use crate::event::{Constraint, KillGroup, Oom, Task};
 use lines::{Killed, Line, Verdict};
 
 /// Kernel time after which lines no longer belong to one kill: a table of thousands of tasks on a
@@ -38,7 +38,7 @@ struct Context {
     /// The victim was killed.
     spent: Option<u32>,
     /// `memory.oom.group`: the rest of the victim's group follows.
-    group: bool,
+    group: Option<KillGroup>,
 }
 
 impl OomText {
@@ -73,9 +73,9 @@ impl OomText {
                     context.around.constraint = Some(Constraint::Memcg);
                 }
             }
-            Line::Group => {
-                if let Some(context) = self.context.as_mut() {
-                    context.group = context.spent.is_some();
+            Line::Group(path) => {
+                if let Some(context) = self.context.as_mut().filter(|c| c.spent.is_some()) {
+                    context.group = Some(KillGroup { path: path.map(str::to_owned), first: context.spent });
                 }
             }
             Line::Over => self.context = self.context.take().filter(|c| c.spent.is_some()),
@@ -107,6 +107,7 @@ impl OomText {
             && let Some((thread, uid)) = lines::cpu(text, name)
         {
             context.around.trigger.pid = Some(thread);
+            context.around.trigger_tid = Some(thread);
             context.around.trigger.uid = uid;
         }
     }
@@ -117,8 +118,11 @@ impl OomText {
         let pid = oom.victim.pid?;
         match self.context.as_deref_mut() {
             // The walk over the group may meet its first victim again.
-            Some(context) if context.group && context.spent == Some(pid) => return None,
-            Some(context) if context.group => oom.absorb(context.around.clone()),
+            Some(context) if context.group.is_some() && context.spent == Some(pid) => return None,
+            Some(context) if context.group.is_some() => {
+                oom.absorb(context.around.clone());
+                oom.group.clone_from(&context.group);
+            }
             Some(context) if context.spent.is_none() => context.join(pid, &mut oom),
             _ => self.context = Some(Box::new(Context { spent: Some(pid), ..Context::default() })),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::hang_text::HangText;
+use super::killer_text;
 use super::oom_text::OomText;
 use super::record::{Part, Record};
 use super::rules::{MAX_FIELD, RuleSet, cut};
@@ -96,6 +97,7 @@ impl Scanner {
         };
         self.gap(record.seq, now, out);
         if !record.from_kernel() && !self.any_facility {
+            self.user_line(&record, now, out);
             return;
         }
         match (record.part, self.held.as_mut()) {
@@ -119,6 +121,22 @@ impl Scanner {
         }
         let value = |i: usize| record.value(DICTIONARY[i].0).map(Into::into);
         self.line(record.seq, record.time_us, &record.text(), &value, now, out);
+    }
+
+    /// What a process wrote is believed in one thing: that a killer in user space says it killed.
+    fn user_line(&mut self, record: &Record<'_>, now: Now, out: &mut Vec<Event>) {
+        let (historic, told) = self.standing(record.seq, record.time_us, now);
+        if let Some(kill) = killer_text::kmsg_line(&record.text()).filter(|_| !told) {
+            let (at, what) = (moment(record.time_us, now), What::UserKill(Box::new(kill)));
+            out.push(Event { at, source: Source::UserLog, historic, what });
+        }
+    }
+
+    /// Whether a record is of before the agent, and whether it was told by an earlier run.
+    fn standing(&mut self, seq: u64, time_us: u64, now: Now) -> (bool, bool) {
+        let began_ns = *self.began_ns.get_or_insert(now.mono_ns);
+        let historic = self.historic && ns(time_us) < began_ns.saturating_add(STORM_NS);
+        (historic, self.skip.is_some_and(|skip| seq <= skip))
     }
 
     /// Everything there was has been read. `settled`: and nothing came for a while, so that what was
@@ -174,10 +192,8 @@ impl Scanner {
         now: Now,
         out: &mut Vec<Event>,
     ) {
-        let began_ns = *self.began_ns.get_or_insert(now.mono_ns);
-        let historic = self.historic && ns(time_us) < began_ns.saturating_add(STORM_NS);
         // What was told before is still read: a kill may have its first lines there.
-        let told = self.skip.is_some_and(|skip| seq <= skip);
+        let (historic, told) = self.standing(seq, time_us, now);
         if let Some(oom) = self.oom.line(time_us, text)
             && !told
         {

@@ -103,19 +103,33 @@ impl Drop for Sysctl {
 pub(crate) struct MemoryCgroup {
     path: PathBuf,
     version: u8,
+    /// Parents that were made for it, outermost first.
+    made: Vec<PathBuf>,
 }
 
 impl MemoryCgroup {
     /// Makes one below the root of the hierarchy.
     pub(crate) fn new(name: &str, limit_bytes: u64) -> io::Result<Self> {
+        Self::at(&format!("/{name}-{}", std::process::id()), limit_bytes)
+    }
+
+    /// Makes one at this path, and the groups above it that are missing.
+    pub(crate) fn at(path: &str, limit_bytes: u64) -> io::Result<Self> {
         let v1 = Path::new("/sys/fs/cgroup/memory");
         let (root, version) = if v1.is_dir() { (v1, 1) } else { (Path::new("/sys/fs/cgroup"), 2) };
-        if version == 2 {
-            fs::write(root.join("cgroup.subtree_control"), "+memory")?;
+        let mut group = Self { path: root.to_owned(), version, made: Vec::new() };
+        let mut parts = path.trim_start_matches('/').split('/').peekable();
+        while let Some(part) = parts.next() {
+            if version == 2 {
+                fs::write(group.path.join("cgroup.subtree_control"), "+memory")?;
+            }
+            let below = group.path.join(part);
+            if parts.peek().is_none() || !below.is_dir() {
+                fs::create_dir(&below)?;
+                group.made.push(below.clone());
+            }
+            group.path = below;
         }
-        let path = root.join(format!("{name}-{}", std::process::id()));
-        fs::create_dir(&path)?;
-        let group = Self { path, version };
         let limit = limit_bytes.to_string();
         if version == 1 {
             fs::write(group.path.join("memory.limit_in_bytes"), &limit)?;
@@ -170,7 +184,9 @@ impl Drop for MemoryCgroup {
         for pid in fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default().lines() {
             let _ = run("kill", &["-9", pid]);
         }
-        wait_for(Duration::from_secs(2), || fs::remove_dir(&self.path).ok());
+        for path in self.made.iter().rev() {
+            wait_for(Duration::from_secs(2), || fs::remove_dir(path).ok());
+        }
     }
 }
 

@@ -85,7 +85,7 @@ choice! {
         /// Perf buffers, one per CPU; Linux 4.9 and later.
         Perf = "perf";
         /// One ring buffer; Linux 5.8 and later.
-        Ring = "ring", later "the eBPF ring buffer";
+        Ring = "ring";
     }
 }
 
@@ -113,7 +113,7 @@ section! {
         io_rise_min_ms: f64 = 20.0 => Real(0.0, 600_000.0);
         /// Seconds for which it must last.
         io_rise_for_secs: u64 = 60 => Whole(0, DAY);
-        /// Size of the perf buffer of each CPU, in pages of 4 KiB.
+        /// Size of the perf buffer of each CPU, in pages; a ring buffer has the size of all of them together.
         perf_buffer_pages: u32 = 16 => PowerOfTwo(1024);
         /// Seconds in uninterruptible sleep after which a task is reported. 0: not watched.
         dstate_watch_secs: u64 = 30 => Whole(0, WEEK);

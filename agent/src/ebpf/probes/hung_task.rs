@@ -2,7 +2,7 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, takes};
+use super::{BtfHook, BtfMode, Hook, Lack, Mode, Probe, Shape, argument, member, needs, takes};
 use crate::ebpf::remedy::Circumstances;
 use crate::host::kallsyms::{self, NoNames};
 use crate::host::{Host, read_text};
@@ -42,16 +42,15 @@ pub(super) const PROBE: Probe = Probe {
 
 /// Kernel stacks come from `/proc/PID/stack`, which needs `CAP_SYS_ADMIN`, or from the program, which tells
 /// addresses.
-fn stack(host: &dyn Host, around: &Circumstances, mode: Mode) -> Option<(String, String)> {
+fn stack(host: &dyn Host, around: &Circumstances, mode: Mode) -> Option<Lack> {
     if around.sys_admin {
         return None;
     }
     if mode == Mode::Classic {
-        let why = "kernel stacks of hung tasks come from the kernel log only".to_owned();
-        return Some((
-            why,
-            "nothing short of another kernel (5.9 or newer, CONFIG_DEBUG_INFO_BTF)".to_owned(),
-        ));
+        return Some(Lack {
+            why: "kernel stacks of hung tasks come from the kernel log only".into(),
+            remedy: "nothing short of another kernel (5.9 or newer, CONFIG_DEBUG_INFO_BTF)".into(),
+        });
     }
     let error = kallsyms::check(host).err()?;
     let restrict = read_text(host, "/proc/sys/kernel/kptr_restrict").unwrap_or_default();
@@ -60,5 +59,39 @@ fn stack(host: &dyn Host, around: &Circumstances, mode: Mode) -> Option<(String,
         (NoNames::Hidden, _) => "give the agent CAP_SYSLOG (kernel.kptr_restrict)",
         (NoNames::Unreadable(_), _) => "a kernel with CONFIG_KALLSYMS, and a /proc that shows it",
     };
-    Some((format!("kernel stacks of hung tasks have no names: {error}"), remedy.to_owned()))
+    let why = format!("kernel stacks of hung tasks have no names: {error}");
+    Some(Lack { why, remedy: remedy.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fixture::FixtureHost;
+
+    fn check(host: &str, mode: Mode, sys_admin: bool, expect: Option<(&str, &str)>) {
+        let host = FixtureHost::parse(host).expect("valid");
+        let around = Circumstances { sys_admin, ..Circumstances::default() };
+        match (stack(&host, &around, mode), expect) {
+            (None, None) => {}
+            (Some(lack), Some((why, remedy))) => {
+                assert!(lack.why.contains(why) && lack.remedy.contains(remedy), "{lack:?}");
+            }
+            (got, _) => panic!("{got:?} instead of {expect:?}"),
+        }
+    }
+
+    #[test]
+    fn what_keeps_a_stack_without_names_is_named() {
+        const SHOWN: &str = "//- /proc/kallsyms\nffffffff81000000 T _text\n";
+        const HIDDEN: &str =
+            "//- /proc/kallsyms\n0000000000000000 T _text\n//- /proc/sys/kernel/kptr_restrict\n";
+        check(SHOWN, Mode::Btf, false, None);
+        check(SHOWN, Mode::Classic, false, Some(("kernel log only", "CONFIG_DEBUG_INFO_BTF")));
+        check(SHOWN, Mode::Classic, true, None);
+        check("", Mode::Btf, true, None);
+        check("", Mode::Btf, false, Some(("cannot be read", "CONFIG_KALLSYMS")));
+        check(&format!("{HIDDEN}1\n"), Mode::Btf, false, Some(("hides", "give the agent CAP_SYSLOG")));
+        check(&format!("{HIDDEN}0\n"), Mode::Btf, false, Some(("hides", "CAP_SYSLOG")));
+        check(&format!("{HIDDEN}2\n"), Mode::Btf, false, Some(("hides", "sysctl kernel.kptr_restrict=1")));
+    }
 }

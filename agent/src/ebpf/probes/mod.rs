@@ -51,7 +51,7 @@ pub struct Probe {
     /// Whether the configuration wants it.
     pub wanted: fn(&Options) -> bool,
     /// What it cannot tell although it runs in this mode, and what to do.
-    pub lacks: fn(&dyn Host, &Circumstances, Mode) -> Option<(String, String)>,
+    pub lacks: fn(&dyn Host, &Circumstances, Mode) -> Option<Lack>,
 }
 
 /// A program and its tracepoint.
@@ -171,7 +171,7 @@ impl Probe {
 }
 
 /// For probes that tell all they can in every mode.
-fn nothing(_: &dyn Host, _: &Circumstances, _: Mode) -> Option<(String, String)> {
+fn nothing(_: &dyn Host, _: &Circumstances, _: Mode) -> Option<Lack> {
     None
 }
 
@@ -214,8 +214,8 @@ pub enum ProbeState {
     On {
         /// Attachment and transport, and why not others.
         mode: String,
-        /// What it cannot tell all the same, and what to do: sentences without a full stop.
-        lacks: Option<(String, String)>,
+        /// What it cannot tell all the same.
+        lacks: Option<Lack>,
     },
     /// It is not wanted.
     Off {
@@ -229,6 +229,15 @@ pub enum ProbeState {
         /// What to do: a sentence without a full stop.
         remedy: String,
     },
+}
+
+/// Something that a running probe cannot tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What, and why: a sentence without a full stop.
+    pub why: String,
+    /// What to do: a sentence without a full stop.
+    pub remedy: String,
 }
 
 /// A probe and how it stands.

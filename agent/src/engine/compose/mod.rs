@@ -6,6 +6,7 @@ pub mod io;
 pub mod kernel;
 pub mod oom;
 pub mod recall;
+pub mod user_kill;
 
 use std::collections::BTreeMap;
 

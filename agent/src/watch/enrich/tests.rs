@@ -3,11 +3,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use super::*;
-use crate::event::Source;
+use crate::event::{Constraint, Source};
 use crate::host::{FsStat, HostFile, NicDriver, Uname};
 use crate::time::Now;
 
-/// Files as text, and what was read of them.
+/// Files as text, and what was read of them: how many of a task.
 #[derive(Default)]
 struct Files {
     texts: HashMap<&'static str, &'static str>,
@@ -27,7 +27,9 @@ impl Host for Files {
         Err(io::ErrorKind::Unsupported.into())
     }
     fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {
-        self.reads.fetch_add(1, Relaxed);
+        let of_task =
+            path.strip_prefix("/proc/").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        self.reads.fetch_add(usize::from(of_task), Relaxed);
         self.cmdline.fetch_or(path.ends_with("/cmdline"), Relaxed);
         self.astray.fetch_or(path.contains("..") || path.contains("relative"), Relaxed);
         buf.clear();
@@ -259,22 +261,6 @@ fn an_exiting_task_is_not_believed_to_be_in_the_root() {
     }
 }
 
-#[test]
-fn paths_of_all_hierarchies() {
-    for (text, expect) in [
-        ("0::/system.slice/a.service\n", Some("/system.slice/a.service")),
-        ("12:pids:/p\n4:memory:/docker/x\n1:name=systemd:/s\n0::/u\n", Some("/docker/x")),
-        ("4:cpu,memory:/both\n", Some("/both")),
-        ("1:name=systemd:/s\n0::/u\n", Some("/u")),
-        ("0::/a:b (deleted)\n", Some("/a:b")),
-        ("1:name=systemd:/s\n", None),
-        ("nonsense\n::\n", Some("")),
-        ("", None),
-    ] {
-        assert_eq!(cgroup_of(text).as_deref(), expect, "{text:?}");
-    }
-}
-
 fn group_of(
     files: &[(&'static str, &'static str)],
     constraint: Option<Constraint>,
@@ -336,6 +322,61 @@ fn v1_groups() {
     );
     let oom = group_of(&files, Some(Constraint::Memcg), Some("/a"));
     assert_eq!((oom.limit_kb, oom.failcnt), (None, None));
+}
+
+#[test]
+fn counters_of_the_group_and_memory_of_the_machine() {
+    let mut files = V2.to_vec();
+    files.push((
+        "/proc/meminfo",
+        "MemTotal: 1000 kB\nMemFree: 5 kB\nMemAvailable: 70 kB\nSwapTotal: 50 kB\nSwapFree: 20 kB\n",
+    ));
+    files.push((
+        "/proc/pressure/memory",
+        "some avg10=12.50 avg60=0 avg300=0 total=1\nfull avg10=x avg60=0 avg300=0 total=1\n",
+    ));
+    let oom = group_of(&files, None, None);
+    assert_eq!(oom.events.known().collect::<Vec<_>>(), [("max", 3), ("oom_kill", 1)]);
+    let host = oom.host.unwrap();
+    assert_eq!((host.total_kb, host.available_kb), (Some(1000), Some(70)));
+    assert_eq!((host.swap_total_kb, host.swap_used_kb), (Some(50), Some(30)));
+    assert_eq!((host.some_avg10, host.full_avg10), (Some(12.5), None));
+    let host = group_of(V2, None, None).host.unwrap();
+    assert_eq!(host, crate::event::HostMemory::default(), "nothing is guessed");
+}
+
+#[test]
+fn what_the_kernel_log_told_of_the_limit_stays() {
+    let told = Oom {
+        limit_kb: Some(7),
+        constraint: Some(Constraint::Memcg),
+        oom_memcg: Some("/a".into()),
+        ..Oom::default()
+    };
+    let oom = oom(&Files::new(V2), told);
+    assert_eq!(
+        (oom.limit_kb, oom.usage_kb, oom.failcnt, oom.events.oom_kill),
+        (Some(7), None, None, Some(1))
+    );
+}
+
+#[test]
+fn a_group_that_dies_together_is_known_before_the_kernel_says_so() {
+    let mut files = V2.to_vec();
+    files.push(("/sys/fs/cgroup/a/b/memory.oom.group", "1\n"));
+    let path = |oom: Oom| oom.group.and_then(|group| group.path);
+    assert_eq!(path(group_of(&files, None, None)).as_deref(), Some("/a/b"));
+    assert_eq!(
+        path(group_of(&files, Some(Constraint::None), None)).as_deref(),
+        Some("/a/b"),
+        "global kills too"
+    );
+    assert_eq!(
+        path(group_of(&files, Some(Constraint::Memcg), Some("/a/b/c"))),
+        None,
+        "above whose limit was hit"
+    );
+    assert_eq!(path(group_of(V2, None, None)), None);
 }
 
 #[test]

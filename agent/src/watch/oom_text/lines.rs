@@ -20,7 +20,7 @@ pub(super) enum Line<'a> {
     /// `Killed process …`
     Killed(Killed),
     /// `Tasks in … are going to be killed due to memory.oom.group set` (since 4.19).
-    Group,
+    Group(Option<&'a str>),
     /// This dump ends without a kill.
     Over,
 }
@@ -162,8 +162,9 @@ fn task_in(text: &str) -> Option<Line<'_>> {
 }
 
 fn group(text: &str) -> Option<Line<'_>> {
-    text.strip_prefix("Tasks in ")?;
-    text.trim_end().ends_with("are going to be killed due to memory.oom.group set").then_some(Line::Group)
+    const SAID: &str = " are going to be killed due to memory.oom.group set";
+    let path = text.strip_prefix("Tasks in ")?.trim_end().strip_suffix(SAID)?;
+    Some(Line::Group(Some(path).filter(|path| path.starts_with('/'))))
 }
 
 /// `Killed process …`, `Out of memory: Kill process …`, `Memory cgroup out of memory: OOM victim …`.

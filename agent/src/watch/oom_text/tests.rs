@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::KillGroup;
 use proptest::prelude::*;
 
 fn tell(log: &str) -> Vec<Oom> {
@@ -31,6 +32,7 @@ fn a_kill_of_today() {
         },
         victim_tgid: None,
         trigger: Task { pid: Some(63635), comm: Some("java".into()), uid: Some(33), ..Task::default() },
+        trigger_tid: Some(63635),
         total_vm_kb: Some(100),
         anon_rss_kb: Some(90),
         file_rss_kb: Some(8),
@@ -46,6 +48,7 @@ fn a_kill_of_today() {
         gfp_mask: Some("0xcc0(GFP_KERNEL)".into()),
         order: Some(0),
         count: 1,
+        ..Oom::default()
     };
     assert_eq!(oom, expect);
 }
@@ -287,7 +290,9 @@ fn a_whole_group() {
     for oom in &ooms[1..] {
         assert_eq!((oom.oom_memcg.as_deref(), oom.limit_kb), (Some("/a"), Some(32768)));
         assert_eq!((&oom.victim.cgroup, oom.victim.uid), (&None, Some(9)));
+        assert_eq!(oom.group, Some(KillGroup { path: Some("/a".into()), first: Some(7) }));
     }
+    assert_eq!(ooms[0].group, None, "the kernel says it after the first");
     let bare = tell(&[KILLED, group, &member(7), &member(8)].join("\n"));
     assert_eq!(bare.len(), 2);
 }

@@ -58,6 +58,7 @@ fn words(events: &[Event]) -> Vec<String> {
             What::Hang(hang) => format!("stack {} {}", hang.task.pid?, hang.wchan.as_deref().unwrap_or("?")),
             What::Log(found) => found.rule.clone(),
             What::Lost(lost) => format!("lost {}", lost.count),
+            What::UserKill(kill) => format!("{:?} {}", event.source, kill.killer),
             What::SlowIo(_) => "slow".to_owned(),
             What::IoError(_) => "error".to_owned(),
             What::HangFacts(_) | What::Released(_) | What::KmsgMark(_) => return None,
@@ -230,6 +231,27 @@ fn one_mark_a_burst() {
     scanner.drained(true, NOW, &mut out);
     assert_eq!(out.len(), 1);
     assert_eq!(out[0].what, What::KmsgMark(KmsgMark { seq: 8 }));
+}
+
+#[test]
+fn a_process_may_only_tell_of_killers_in_user_space() {
+    let oomd =
+        "Killed /system.slice/a.service due to memory pressure for /system.slice being 85.03% > 80.00%";
+    let lines = [
+        format!("30,1,1,-;systemd-oomd[659]: {oomd}"),
+        "12,2,2,-;earlyoom[7]: sending SIGTERM to process 5 uid 0 \"java\": badness 1, VmRSS 9 MiB"
+            .to_owned(),
+        format!("30,3,3,-;systemd-oomd[659]: {}", kill(1)),
+        format!("12,4,4,-;{}", kill(1)),
+        // The kernel does not speak for them; what looks like it has come out of a process name.
+        format!("4,5,5,-;systemd-oomd[659]: {oomd}"),
+    ];
+    let events = read(scanner(Resume::After { seq: 0 }), &lines, 0);
+    assert_eq!(words(&events), ["UserLog systemd-oomd", "UserLog earlyoom"]);
+    let events = read(scanner(Resume::After { seq: 1 }), &lines, lines.len());
+    assert_eq!(words(&events), ["UserLog earlyoom"], "the first was told by an earlier run");
+    let events = read(scanner(Resume::Fresh), &lines[..1], 1);
+    assert!(events[0].historic && words(&events).len() == 1, "{events:?}");
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! OOM kills and failed requests in the engine: from incidents to drafts, and the counters that must agree with them.
+
+use super::compose::{Draft, incident_id, io, oom};
+use super::incident::{Body, Report};
+use super::{Engine, events};
+use crate::event::{Event, What};
+use crate::time::Now;
+
+impl Engine {
+    pub(super) fn count_ooms(&mut self, now: Now, total: u64, drafts: &mut Vec<Draft>) {
+        let blind = self.settings.witnesses.oom.is_empty();
+        if let Some(missing) = self.counter.reading(total, self.incidents.oom_seen(), blind) {
+            self.tally.count(events::OOM_KILLS.name, "", missing);
+            if !blind {
+                self.tally.count(events::DISAGREEMENTS.name, "counter_only", missing);
+            }
+            let (id, groups) = (self.judge.next_id(), self.groups.untold());
+            drafts.push(oom::draft_uncounted(missing, id, now, blind, &groups, self.processes.as_ref()));
+        }
+        if self.counter.agrees() {
+            self.groups.settle();
+        }
+    }
+
+    /// New victims, for the machine's counter and that of their group.
+    pub(super) fn count_victims(&mut self, event: &Event, victims: u64) {
+        let What::Oom(oom) = &event.what else { return };
+        if victims > 0 {
+            self.tally.count(events::OOM_KILLS.name, "", victims);
+            let path = oom.victim.cgroup.as_deref().or(oom.oom_memcg.as_deref());
+            if let Some(path) = path {
+                self.groups.told(path, victims);
+            }
+        }
+    }
+
+    pub(super) fn tell(&mut self, now: Now, report: &Report, drafts: &mut Vec<Draft>) {
+        let id = format!("{}-k", incident_id(self.start.wall_ns, report.incident.number));
+        let identity = &self.settings.identity;
+        let draft = match &report.incident.body {
+            Body::Oom(oom) => {
+                let mut oom = oom.clone();
+                if let Some(table) = &self.processes {
+                    oom::fill_from_table(&mut oom, table);
+                }
+                oom::fill_from_groups(&mut oom, &self.groups, now);
+                oom::draft(report, &oom, id, self.processes.as_ref(), identity)
+            }
+            Body::IoError(error) => {
+                if !report.update {
+                    self.tally.count(events::IO_ERRORS.name, &error.device, 1);
+                }
+                io::error(report, error, id, identity)
+            }
+        };
+        drafts.push(draft);
+    }
+
+    pub(super) fn io_error(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>) {
+        for report in self.incidents.take(now, event) {
+            self.tell(now, &report, drafts);
+        }
+    }
+
+    pub(super) fn count_disagreements(&mut self) {
+        for kind in self.incidents.disagreed().collect::<Vec<_>>() {
+            self.tally.count(events::DISAGREEMENTS.name, kind, 1);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! A kill by a process that watches the memory, as that process tells it.
+
+use super::Task;
+
+/// A kill before the kernel had to. Nothing but a line in a log vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserKill {
+    /// Who says it killed: `systemd-oomd`, `earlyoom`, `oomd`.
+    pub killer: &'static str,
+    /// Pid of the writer, as the line has it.
+    pub killer_pid: Option<u32>,
+    /// The killed process, where it was one; `cgroup` where it was a whole group.
+    pub victim: Task,
+    /// Resident memory of the process, kB.
+    pub rss_kb: Option<u64>,
+    /// Memory of the group, kB.
+    pub usage_kb: Option<u64>,
+    /// Signal that was sent, where it is told.
+    pub signal: Option<&'static str>,
+    /// Why, in the killer's words; hostile text.
+    pub reason: Option<String>,
+}

@@ -1,0 +1,149 @@
+//! The running agent and kills that are hard to tell of: the group is gone, nobody but a counter saw it,
+//! or it was not the kernel. As root: `cargo test --test e2e_oom -- --ignored`.
+#![cfg(feature = "ebpf")]
+#![expect(clippy::disallowed_methods, reason = "causes kernel events")]
+
+mod e2e;
+mod lab;
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use e2e::agent::Home;
+use e2e::confine::Confine;
+use e2e::webhook::{Webhook, kill_of, known};
+use lab::{MemoryCgroup, alone, ready};
+use rustix::process::{Pid, Signal, kill_process};
+use sysops_agent::alert::Alert;
+
+/// Until an alert must have come.
+const SOON: Duration = Duration::from_secs(10);
+/// Time in which no second one may come.
+const QUIET: Duration = Duration::from_secs(1);
+/// Groups and counters are read every second.
+const FAST: &str = "[collector]\nmemory_interval_secs = 1";
+/// In which the collectors have read every group at least once.
+const A_LOOK: Duration = Duration::from_millis(2500);
+
+const ID: &str = "83c3e2e7b893f0a9d6f3f7c1b5a4e2d1c0b9a8f7e6d5c4b3a291807060504030";
+const POD: &str = "2d3b8e4f-1a2b-4c5d-8e9f-0a1b2c3d4e5f";
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.try_into().expect("a pid")).expect("a pid");
+    kill_process(pid, signal).expect("it runs");
+}
+
+#[test]
+#[ignore = "live: kills three processes for lack of memory"]
+fn a_group_that_is_gone_when_its_kill_is_told_is_known_from_before() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let unit = format!("sysops-e2e-web-{}.service", std::process::id());
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), FAST);
+    let agent = home.start(&Confine::No);
+    let group = |path: &str| MemoryCgroup::at(path, 8 << 20).expect("a group");
+    let groups = [
+        group(&format!("/system.slice/{unit}")),
+        group(&format!("/docker/{ID}")),
+        group(&format!("/kubepods/burstable/pod{POD}/{ID}")),
+    ];
+    let paths = groups.each_ref().map(MemoryCgroup::name);
+    sleep(A_LOOK);
+    // The agent looks away while it happens, and finds neither victim nor group.
+    signal(agent.pid(), Signal::STOP);
+    let pids = groups.map(|group| group.oom_victim());
+    signal(agent.pid(), Signal::CONT);
+    let pids = pids.map(|pid| pid.expect("a kill"));
+    let alerts = pids.map(|pid| webhook.exactly_one("a kill", SOON, QUIET, kill_of(pid)));
+    for (alert, path) in alerts.iter().zip(&paths) {
+        for name in ["oom_memcg", "victim_cgroup"] {
+            assert_eq!(known(alert, name), path.as_str(), "{alert:#?}");
+        }
+        assert_eq!(known(alert, "limit_kb"), 8 << 10, "{alert:#?}");
+        // 0 where memory and swap together are limited, whose failures newer kernels do not count.
+        assert!(known(alert, "failcnt").is_u64(), "{alert:#?}");
+        assert_eq!(known(alert, "memory_events")["oom_kill"], 0, "as it was before: {alert:#?}");
+        assert!(known(alert, "figures_age_secs").as_u64().is_some_and(|age| age <= 10), "{alert:#?}");
+    }
+    let [web, docker, kubernetes] = &alerts;
+    assert_eq!((web.labels["unit"].as_str(), known(web, "slice")), (unit.as_str(), "system.slice".into()));
+    assert_eq!(known(web, "oom_unit"), unit.as_str());
+    assert!(
+        web.message.contains(&format!(
+            "in {unit} was killed: cgroup /system.slice/{unit} reached its limit of 8.0 MiB"
+        )),
+        "{}",
+        web.message
+    );
+    assert_eq!(
+        (docker.labels["container"].as_str(), docker.labels["runtime"].as_str()),
+        (&ID[..12], "docker")
+    );
+    assert_eq!((known(docker, "container_id"), known(docker, "oom_container_id")), (ID.into(), ID.into()));
+    assert_eq!((kubernetes.labels["pod_uid"].as_str(), known(kubernetes, "container_id")), (POD, ID.into()));
+    agent.stop();
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
+fn a_kill_that_only_counters_saw_is_told_with_its_group() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let webhook = Webhook::start();
+    let blind = "[ebpf]\nenabled = \"off\"\n[log_analyzer]\nenabled = false";
+    let home = Home::new(&webhook.url(), &format!("{FAST}\n{blind}"));
+    let group = MemoryCgroup::new("sysops-e2e-blind", 8 << 20).expect("a group");
+    let agent = home.start(&Confine::No);
+    sleep(A_LOOK);
+    group.oom_victim().expect("a kill");
+    let by_counter = |a: &Alert| a.rule == "oom_kill" && a.source == ["counter"];
+    let alert = webhook.exactly_one("the kill", SOON, QUIET, by_counter);
+    let groups = known(&alert, "cgroups");
+    assert_eq!((&groups[0]["cgroup"], &groups[0]["kills"]), (&group.name().into(), &1.into()), "{alert:#?}");
+    assert!(
+        alert.message.contains(&format!("killed 1 process in cgroup {}", group.name())),
+        "{}",
+        alert.message
+    );
+    agent.stop();
+}
+
+#[test]
+#[ignore = "live: writes to the kernel log"]
+fn a_killer_in_user_space_is_told_on_its_own_word() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), "");
+    let agent = home.start(&Confine::No);
+    let line = "<30>systemd-oomd[840]: Killed /system.slice/sysops-e2e.service due to memory pressure for \
+                /system.slice being 51.07% > 50.00% for > 20s with reclaim activity\n";
+    // Without the line break the record would stay open for its continuation, and nobody could read it.
+    fs::write("/dev/kmsg", line).expect("written");
+    let alert = webhook
+        .exactly_one("it", SOON, QUIET, |a| a.labels.get("killer").is_some_and(|k| k == "systemd-oomd"));
+    assert_eq!(
+        (alert.rule.as_str(), alert.source.as_slice()),
+        ("user_oom_kill", &["user_log".to_owned()][..])
+    );
+    assert_eq!(alert.labels["unit"], "sysops-e2e.service");
+    assert!(
+        alert.message.starts_with(
+            "Low memory: systemd-oomd says it killed all of sysops-e2e.service: memory pressure for"
+        ),
+        "{}",
+        alert.message
+    );
+    webhook.nothing("a kernel kill", Duration::ZERO, |a| {
+        a.rule == "oom_kill" && a.message.contains("sysops-e2e")
+    });
+    agent.stop();
+}
