@@ -23,6 +23,17 @@ pub const OOM_KILL_BTF: &str = "oom_kill_btf";
 pub const HUNG_TASK: &str = "hung_task";
 /// The same in BTF mode.
 pub const HUNG_TASK_BTF: &str = "hung_task_btf";
+/// LRU map of processes by device.
+pub const ISSUERS: &str = "ISSUERS";
+
+/// Program on `block:block_rq_insert`.
+pub const IO_INSERT: &str = "io_insert";
+/// The same in BTF mode.
+pub const IO_INSERT_BTF: &str = "io_insert_btf";
+/// Program on `block:block_rq_error`.
+pub const IO_ERROR: &str = "io_error";
+/// The same in BTF mode.
+pub const IO_ERROR_BTF: &str = "io_error_btf";
 /// Program on `block:block_rq_issue`.
 pub const IO_ISSUE: &str = "io_issue";
 /// The same in BTF mode.

@@ -13,6 +13,7 @@ fn main() -> std::io::Result<()> {
 
     use sysops_agent::collect::Collector;
     use sysops_agent::ebpf::devices::Devices;
+    use sysops_agent::ebpf::hist::Look;
     use sysops_agent::ebpf::probes::Mode;
     use sysops_agent::ebpf::transport::Way;
     use sysops_agent::ebpf::{Ebpf, Options};
@@ -44,12 +45,14 @@ fn main() -> std::io::Result<()> {
     while start.elapsed() < Duration::from_secs(seconds) {
         std::thread::sleep(Duration::from_millis(100));
         devices.begin();
-        let mut name =
-            |dev| devices.name(&sysops_agent::host::live::LiveHost::default(), dev).map(str::to_owned);
+        let mut name = |dev| {
+            devices.name(&sysops_agent::host::live::LiveHost::default(), dev).map(|name| name.to_string())
+        };
         ebpf.drain(now(), &mut name, &mut |event| print(event.what));
         ebpf.losses(now(), &mut |event| println!("{:?}", event.what))?;
     }
-    let mut collectors: Vec<Box<dyn Collector>> = vec![Box::new(ebpf.collector(Box::new(|_| false)))];
+    let mut collectors: Vec<Box<dyn Collector>> =
+        vec![Box::new(ebpf.collector(Look { skip: Box::new(|_| false), scene_from_ms: 0.0 }))];
     collectors.extend(ebpf.tcp_collector().map(|c| -> Box<dyn Collector> { Box::new(c) }));
     collectors.extend(ebpf.wait_collector().map(|c| -> Box<dyn Collector> { Box::new(c) }));
     let mut samples = Samples::new(1000);

@@ -44,7 +44,8 @@ pub fn metrics() -> Vec<&'static Metric> {
     all.extend(events::METRICS);
     #[cfg(feature = "ebpf")]
     all.extend(
-        [crate::ebpf::hist::METRICS, crate::ebpf::remotes::METRICS, crate::ebpf::waits::METRICS].concat(),
+        [crate::ebpf::io_metrics::METRICS, crate::ebpf::remotes::METRICS, crate::ebpf::waits::METRICS]
+            .concat(),
     );
     all
 }

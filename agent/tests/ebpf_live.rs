@@ -14,6 +14,7 @@ use lab::{FreezableFs, LoopDevice, MemoryCgroup, Sysctl, alone, ready, skip, wai
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sysops_agent::collect::Collector;
 use sysops_agent::ebpf::devices::Devices;
+use sysops_agent::ebpf::hist::Look;
 use sysops_agent::ebpf::probes::{Mode, PROBES, ProbeState};
 use sysops_agent::ebpf::transport::Way;
 use sysops_agent::ebpf::{Ebpf, Options};
@@ -71,9 +72,13 @@ fn load_each(name: &str) -> Vec<(String, Ebpf)> {
 fn drain(ebpf: &mut Ebpf) -> Vec<Event> {
     let (mut devices, mut events) = (Devices::default(), Vec::new());
     devices.begin();
-    ebpf.drain(now(), &mut |dev| devices.name(&LiveHost::default(), dev).map(str::to_owned), &mut |e| {
-        events.push(e);
-    });
+    ebpf.drain(
+        now(),
+        &mut |dev| devices.name(&LiveHost::default(), dev).map(|name| name.to_string()),
+        &mut |e| {
+            events.push(e);
+        },
+    );
     events
 }
 
@@ -266,7 +271,7 @@ fn histograms_count_every_request() {
     device.direct_reads(1).expect("reads");
     thread::sleep(Duration::from_millis(300));
 
-    let mut collector = ebpf.collector(Box::new(|name| name == "vda"));
+    let mut collector = ebpf.collector(Look { skip: Box::new(|name| name == "vda"), scene_from_ms: 0.0 });
     let mut samples = Samples::new(1000);
     let mut defs = Vec::new();
     let mut read = |metric: &str, op: &str| -> Option<f64> {

@@ -1,11 +1,12 @@
 //! From bytes of the kernel to events. Pure.
 
 use agent_common::{
-    ABSENT_SCORE, ABSENT_U32, ABSENT_U64, HangRecord, Header, IoOp, IoRecord, OomRecord, RecordKind,
+    ABSENT_SCORE, ABSENT_U32, ABSENT_U64, HangRecord, Header, IoErrorRecord, IoOp, IoRecord, OomRecord,
+    RecordKind,
 };
 use bytemuck::AnyBitPattern;
 
-use crate::event::{Event, Hang, Oom, SlowIo, Source, Task, What};
+use crate::event::{Event, Hang, IoError, Oom, SlowIo, Source, Task, What};
 use crate::time::{MILLI, Now};
 
 /// Why bytes are no record.
@@ -46,6 +47,7 @@ pub fn decode(
         RecordKind::Oom => What::Oom(Box::new(oom(&record(bytes, header)?))),
         RecordKind::Hang => What::Hang(Box::new(hang(&record(bytes, header)?))),
         RecordKind::Hardware => What::Hardware(Box::new(super::hardware::report(&record(bytes, header)?)?)),
+        RecordKind::IoError => What::IoError(Box::new(io_error(&record(bytes, header)?, device))),
         RecordKind::Io => What::SlowIo(Box::new(slow_io(&record(bytes, header)?, threshold_ms, device))),
     };
     Ok(Event { at: now.at_mono(header.at_ns), source: Source::Ebpf, historic: false, what })
@@ -95,11 +97,24 @@ fn slow_io(record: &IoRecord, threshold_ms: f64, device: &mut DeviceName<'_>) ->
         device: device(record.dev).unwrap_or_else(|| super::devices::number(record.dev)),
         op: IoOp::from_number(record.op).name(),
         latency_ms: record.latency_ns as f64 / MILLI as f64,
+        queue_ms: known_u64(record.queue_ns).map(|ns| ns as f64 / MILLI as f64),
         threshold_ms,
         sector: record.sector,
         bytes: u64::from(record.bytes),
         error: errno(record.error),
         issuer: task(record.issuer_pid, &record.issuer_comm, None),
+        ..SlowIo::default()
+    }
+}
+
+fn io_error(record: &IoErrorRecord, device: &mut DeviceName<'_>) -> IoError {
+    IoError {
+        device: device(record.dev).unwrap_or_else(|| super::devices::number(record.dev)),
+        op: Some(IoOp::from_number(record.op).name()),
+        sector: record.sector,
+        bytes: Some(u64::from(record.bytes)),
+        error: Some(errno(record.error)),
+        ..IoError::default()
     }
 }
 

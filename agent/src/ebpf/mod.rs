@@ -10,6 +10,8 @@ pub mod devices;
 pub mod format;
 pub mod hardware;
 pub mod hist;
+pub mod io_metrics;
+mod issuers;
 mod loading;
 mod object;
 pub mod percentile;
@@ -30,7 +32,8 @@ use agent_common::Stat;
 
 use self::attach::Attachment;
 use self::decode::{DeviceName, decode};
-use self::hist::{EbpfCollector, HistMap, Skip};
+use self::hist::{EbpfCollector, HistMap, Look};
+use self::issuers::Issuers;
 use self::loading::Loading;
 use self::probes::{Mode, ProbeReport};
 use self::remotes::{RemoteMaps, TcpCollector};
@@ -67,6 +70,8 @@ pub struct Options {
     pub io_latency_threshold_ms: u64,
     /// Such events per second at most.
     pub max_io_events_per_sec: u32,
+    /// Pace of the collector of histograms, seconds: issuers are counted over about as long.
+    pub issuer_window_secs: u64,
     /// Pages of a perf buffer, one buffer per processor; rounded up to a power of two, and down
     /// where all buffers together exceed [`transport::MAX_BUFFER_BYTES`].
     pub perf_buffer_pages: u32,
@@ -90,6 +95,7 @@ impl Default for Options {
             run_queue: false,
             io_latency_threshold_ms: 500,
             max_io_events_per_sec: 20,
+            issuer_window_secs: 10,
             perf_buffer_pages: 16,
             only_mode: None,
             only_transport: None,
@@ -105,6 +111,7 @@ pub struct Ebpf {
     histograms: Option<HistMap>,
     remotes: Option<RemoteMaps>,
     waits: Vec<(&'static str, WaitMap)>,
+    issuers: Option<Issuers>,
     map_bytes: u64,
     threshold_ms: f64,
     /// Lost by the transport's own count; kernels before 5.1 do not tell the program.
@@ -150,9 +157,10 @@ impl Ebpf {
         Ok(())
     }
 
-    /// The collector of histograms and counters, once. Devices that `skip` names get no series.
-    pub fn collector(&mut self, skip: Skip) -> EbpfCollector {
-        EbpfCollector::new(self.histograms.take(), Arc::clone(&self.stats), self.map_bytes, skip)
+    /// The collector of histograms and counters, once.
+    pub fn collector(&mut self, look: Look) -> EbpfCollector {
+        let maps = (self.histograms.take(), self.issuers.take());
+        EbpfCollector::new(maps, Arc::clone(&self.stats), self.map_bytes, look)
     }
 
     /// The collector of TCP trouble, once, if that is counted.

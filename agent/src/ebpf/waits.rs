@@ -9,7 +9,7 @@ use crate::collect::{CollectError, Collector};
 use crate::host::Host;
 use crate::metric::metrics;
 use crate::sample::Samples;
-use crate::time::{MILLI, SECOND};
+use crate::time::SECOND;
 
 metrics! {
     P50: Gauge Milliseconds "kernel_wait_p50_ms" as "kernel_wait_p50_seconds" ["kind"]
@@ -85,8 +85,8 @@ impl Series {
         }
         let interval = between(&self.before, &self.buckets);
         let Some(wait) = summarize(&interval, self.max_ns, self.max_ns > longest) else { return };
-        for (metric, ns) in [(&P50, wait.p50_ns), (&P99, wait.p99_ns), (&MAX, wait.max_ns)] {
-            out.put(metric, labels, ns as f64 / MILLI as f64);
+        for (metric, ms) in [(&P50, wait.p50_ms), (&P99, wait.p99_ms), (&MAX, wait.max_ms)] {
+            out.put(metric, labels, ms);
         }
     }
 }
@@ -123,6 +123,7 @@ impl Collector for WaitCollector {
 mod tests {
     use super::*;
     use crate::sample::Batch;
+    use crate::time::MILLI;
     use crate::time::Now;
     use agent_common::hist::bucket_of;
     use bytemuck::Zeroable;

@@ -12,6 +12,7 @@ pub mod compose;
 pub mod condition;
 pub mod counter;
 pub mod derive;
+pub mod disk;
 pub mod events;
 pub mod faults;
 pub mod groups;
@@ -32,9 +33,10 @@ use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
-use compose::{Draft, Identity, hang, incident_id, kernel, oom, user_kill};
+use compose::{Draft, Identity, hang, incident_id, io, kernel, oom, user_kill};
 use counter::OomCounter;
 use derive::{Derived, Formula, raw_id};
+use disk::{DiskPolicy, Disks};
 use faults::Faults;
 use groups::Groups;
 use hangs::{Follow, Hangs};
@@ -63,6 +65,8 @@ pub struct Settings {
     pub history_capacity: usize,
     /// Rates and ratios.
     pub formulas: &'static [Formula],
+    /// What block devices are held to.
+    pub disks: DiskPolicy,
     /// Wire name of the kernel's own count of OOM kills.
     pub oom_counter: &'static str,
 }
@@ -103,6 +107,7 @@ pub struct Engine {
     derived: Derived,
     store: Store,
     judge: Judge,
+    disks: Disks,
     incidents: Incidents,
     faults: Faults,
     hangs: Hangs,
@@ -126,6 +131,7 @@ impl Engine {
             derived: Derived::new(settings.formulas),
             store: Store::new(settings.history_capacity, now.mono_ns),
             judge: Judge::new(now.wall_ns),
+            disks: Disks::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
             faults: Faults::new(now.wall_ns),
             hangs: Hangs::default(),
@@ -255,6 +261,13 @@ impl Engine {
             self.sample(now, at_ns, id, value, drafts);
         }
         self.computed = computed;
+        let learning = self.learning(now);
+        let windows = batch.disks.drain(..);
+        self.disks.take((now, at_ns), windows, &self.settings.disks, learning, drafts);
+    }
+
+    fn learning(&self, now: Now) -> bool {
+        now.since(self.start) < self.settings.warmup_secs * SECOND
     }
 
     fn define(&mut self, def: &SeriesDef) {
@@ -280,8 +293,8 @@ impl Engine {
             self.count_ooms(now, value as u64, drafts);
             return;
         }
-        let learning = now.since(self.start) < self.settings.warmup_secs * SECOND;
-        let scene = judge::Scene { store: &self.store, processes: self.processes.as_ref(), learning };
+        let (store, processes) = (&self.store, self.processes.as_ref());
+        let scene = judge::Scene { store, processes, learning: self.learning(now) };
         self.judge.observe(now, id, series, &self.settings.rules, &scene, drafts);
     }
 
@@ -302,25 +315,29 @@ impl Engine {
                 }
                 self.count_victims(event, self.incidents.oom_seen() - before);
             }
+            What::IoError(_) => self.io_error(now, event, drafts),
             What::UserKill(kill) => {
-                self.count(events::USER_KILLS.name, kill.killer, 1);
+                self.tally.count(events::USER_KILLS.name, kill.killer, 1);
                 let id = self.judge.next_id();
                 drafts.push(user_kill::draft(event, kill, id));
             }
             What::SlowIo(io) => {
-                self.count(events::SLOW_IO.name, &io.device, 1);
+                self.tally.count(events::SLOW_IO.name, &io.device, 1);
                 let id = self.judge.next_id();
-                drafts.push(kernel::slow_io(event, io, id));
+                drafts.push(io::slow_request(event, io, id));
             }
             What::Log(found) => {
-                self.count(events::LOG_EVENTS.name, &found.rule, 1);
+                self.tally.count(events::LOG_EVENTS.name, &found.rule, 1);
+                if incident::is_io_error(found) {
+                    return self.io_error(now, event, drafts);
+                }
                 if !self.faults.take(now, event, drafts) {
                     let id = self.judge.next_id();
                     drafts.push(kernel::log(event, found, id));
                 }
             }
             What::Hardware(report) => {
-                self.count(events::HARDWARE.name, report.rule, 1);
+                self.tally.count(events::HARDWARE.name, report.rule, 1);
                 self.faults.take(now, event, drafts);
             }
         }
@@ -330,17 +347,8 @@ impl Engine {
         let incident = &report.incident;
         let new_id = || format!("{}-h", incident_id(self.start.wall_ns, incident.number));
         let id = incident.id.clone().unwrap_or_else(new_id);
-        self.count(events::HUNG_TASKS.name, "", report.fresh);
+        self.tally.count(events::HUNG_TASKS.name, "", report.fresh);
         drafts.push(hang::draft(report, id, &self.settings.identity));
-    }
-
-    fn count(&mut self, metric: &'static str, label: &str, by: u64) {
-        const MAX_LABELS: usize = 512;
-        let events = &mut self.tally.events;
-        let key = (metric, label.to_owned());
-        let known = events.len() < MAX_LABELS || events.contains_key(&key);
-        let total = events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default();
-        *total = total.saturating_add(by);
     }
 
     fn lost(&mut self, now: Now, lost: &Lost, out: &mut Vec<Output>) {

@@ -84,6 +84,7 @@ impl Kernel {
             Ok(watch) => {
                 self.kmsg = Some(watch.enriched_by(Arc::clone(host)));
                 self.witnesses.oom.push(Source::Kmsg);
+                self.witnesses.io_error.push(Source::Kmsg);
                 self.features.push(Feature::on(
                     NAME,
                     format!("{path}: OOM kills, hung tasks and all kernel-log rules"),
@@ -130,6 +131,7 @@ impl Kernel {
             run_queue: section.run_queue,
             io_latency_threshold_ms: section.io_latency_threshold_ms,
             max_io_events_per_sec: section.max_io_events_per_sec,
+            issuer_window_secs: config.collector.disk_io_interval_secs,
             perf_buffer_pages: section.perf_buffer_pages,
             only_transport: match section.transport {
                 Transport::Auto => None,
@@ -146,8 +148,10 @@ impl Kernel {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
             match report.state {
                 ProbeState::On { mode, lacks } => {
-                    if probe.name == "oom" {
-                        self.witnesses.oom.push(Source::Ebpf);
+                    match probe.name {
+                        "oom" => self.witnesses.oom.push(Source::Ebpf),
+                        "block_io" => self.witnesses.io_error.push(Source::Ebpf),
+                        _ => {}
                     }
                     self.features.push(match lacks {
                         None => Feature::on(name, mode),
@@ -201,7 +205,11 @@ impl Kernel {
         let Some(ebpf) = &mut self.ebpf else { return Vec::new() };
         let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
         let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
-        let collector = ebpf.collector(Box::new(move |device| skip.matches(device)));
+        let look = crate::ebpf::hist::Look {
+            skip: Box::new(move |device| skip.matches(device)),
+            scene_from_ms: crate::engine::builtin::disk_policy(config).least_alert_ms(),
+        };
+        let collector = ebpf.collector(look);
         let mut items: Vec<Item> = vec![("ebpf", pace, Box::new(collector))];
         let network = std::time::Duration::from_secs(config.collector.network_interval_secs);
         let cpu = std::time::Duration::from_secs(config.collector.cpu_interval_secs);

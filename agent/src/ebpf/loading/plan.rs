@@ -4,7 +4,7 @@ use std::io;
 
 use crate::ebpf::btf::Btf;
 use crate::ebpf::format::Format;
-use crate::ebpf::probes::{Constant, Mode, Probe, ProbeState};
+use crate::ebpf::probes::{Constant, Mode, Probe, ProbeState, lacking};
 use crate::ebpf::tracefs::{Tracefs, TracefsError};
 use crate::host::{Host, HostFile};
 
@@ -113,8 +113,8 @@ fn find_types(
         absent: gap.is_no_tracepoint(),
         ..Reason::new(format!("{BTF} does not serve: {gap}"), "nothing short of another kernel")
     })?;
-    let hooks = probe.btf.hooks.iter().zip(facts.tracepoints);
-    let points = hooks.map(|(hook, target)| Point { program: hook.program, target }).collect();
+    let points = facts.tracepoints.into_iter();
+    let points = points.map(|(program, target)| Point { program, target }).collect();
     Ok((points, facts.constants))
 }
 
@@ -130,7 +130,10 @@ fn find_events(
     let tracefs = tracefs.as_ref().map_err(told)?;
     let (mut points, mut all) = (Vec::new(), Vec::new());
     for hook in probe.classic {
-        let text = tracefs.format(host, hook.category, hook.event).map_err(|error| told(&error))?;
+        let text = match tracefs.format(host, hook.category, hook.event) {
+            Err(_) if lacking(hook.program).is_some() => continue,
+            text => text.map_err(|error| told(&error))?,
+        };
         let (format, constants) = Format::parse(&text)
             .and_then(|format| hook.constants(&format).map(|constants| (format, constants)))
             .map_err(|error| {

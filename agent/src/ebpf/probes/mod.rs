@@ -8,6 +8,8 @@ mod resolve;
 mod tcp;
 mod waits;
 
+use agent_common::names;
+
 use super::Options;
 use super::remedy::Circumstances;
 use crate::host::Host;
@@ -140,6 +142,19 @@ pub enum Shape {
     Text,
     /// A task name, in place or by reference; the constant named here says which.
     Name(&'static str),
+}
+
+/// Programs that their probe can do without, and what it lacks then.
+const OPTIONAL: &[(&str, &str)] = &[
+    (names::IO_INSERT, "the time in queues is not known"),
+    (names::IO_INSERT_BTF, "the time in queues is not known"),
+    (names::IO_ERROR, "errors are taken from completions"),
+    (names::IO_ERROR_BTF, "errors are taken from completions"),
+];
+
+/// What a probe lacks without this program; `None` if it is of no use without it.
+pub fn lacking(program: &str) -> Option<&'static str> {
+    OPTIONAL.iter().find(|(name, _)| *name == program).map(|(_, lacking)| *lacking)
 }
 
 /// All probes.

@@ -1,6 +1,6 @@
 //! From what a kernel says about a tracepoint to the constants of the programs.
 
-use super::{BtfMode, Constant, FieldUse, Hook, MemberUse, Shape};
+use super::{BtfMode, Constant, FieldUse, Hook, MemberUse, Shape, lacking};
 use crate::ebpf::btf::{self, Btf, BtfError, Source};
 use crate::ebpf::format::{Field, Format, FormatError, Kind};
 
@@ -68,8 +68,8 @@ impl BtfGap {
 /// What the programs of a probe in BTF mode want to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BtfFacts {
-    /// The types of the tracepoints, in the order of the hooks.
-    pub tracepoints: Vec<u32>,
+    /// Programs and the types of their tracepoints, without optional ones that this kernel does not have.
+    pub tracepoints: Vec<(&'static str, u32)>,
     /// Where arguments and members lie.
     pub constants: Vec<Constant>,
 }
@@ -89,8 +89,11 @@ impl BtfMode {
     pub fn facts<S: Source>(&self, btf: &mut Btf<S>) -> Result<BtfFacts, BtfGap> {
         let mut facts = BtfFacts::default();
         for hook in self.hooks {
-            let signature = btf.tracepoint(hook.event)?;
-            facts.tracepoints.push(signature.id);
+            let signature = match btf.tracepoint(hook.event) {
+                Err(_) if lacking(hook.program).is_some() => continue,
+                signature => signature?,
+            };
+            facts.tracepoints.push((hook.program, signature.id));
             for argument in hook.arguments {
                 let mut places = signature.arguments.iter().enumerate().filter(|(_, of)| *of == argument.of);
                 if let Some((place, _)) = places.nth(argument.nth) {
