@@ -299,12 +299,11 @@ impl Incident {
     fn disagreement(&self, witnesses: &Witnesses) -> Option<&'static str> {
         let silent = |source| witnesses.oom.contains(&source) && !self.sources.contains(&source);
         match self.body {
-            // The kernel limits its lines on I/O errors: their absence says nothing.
-            Body::IoError(_) => None,
             Body::Oom(_) if self.remembered => None,
             Body::Oom(_) if silent(Source::Ebpf) => Some("log_only"),
             Body::Oom(_) if silent(Source::Kmsg) => Some("ebpf_only"),
-            Body::Oom(_) => None,
+            // The kernel limits its lines on I/O errors: their absence says nothing.
+            Body::Oom(_) | Body::IoError(_) => None,
         }
     }
 
