@@ -79,6 +79,8 @@ pub(super) fn global(lab: &mut Lab) -> Verdict {
     eater.end()?;
     let found = lab.one(RULE, PROBE, true, |a| a.context.get("victim_pid") == Some(&pid.into()))?;
     let found = found.ok_or("neither eBPF nor the kernel log works")?;
+    // A victim that gets no memory from the reserves either says so too; a rule of the kernel log names it.
+    lab.also(|a| a.rule == "page_allocation_failure");
     found.says("victim_comm", "hog")?.says("constraint", "CONSTRAINT_NONE")?.label("scope", "global")?;
     Ok(found.seen_now())
 }
