@@ -329,9 +329,8 @@ impl Engine {
             What::Log(found) => {
                 self.tally.count(events::LOG_EVENTS.name, &found.rule, 1);
                 if incident::is_io_error(found) {
-                    return self.io_error(now, event, drafts);
-                }
-                if !self.faults.take(now, event, drafts) {
+                    self.io_error(now, event, drafts);
+                } else if !self.faults.take(now, event, drafts) {
                     let id = self.judge.next_id();
                     drafts.push(kernel::log(event, found, id));
                 }
