@@ -178,7 +178,7 @@ fn issuer(issuer: &Issuer) -> Value {
 fn who(task: &Task) -> String {
     let comm = task.comm.as_deref().map_or_else(|| "an unknown process".into(), |c| clean(c, MAX_NAME));
     let owner = task.cgroup.as_deref().map(owner).unwrap_or_default();
-    let home = owner.container.map(|c| c.short_id().to_string()).or(owner.unit);
+    let home = owner.container.map(|c| c.short_id()).or(owner.unit);
     let home = home.map(|name| format!(", {}", clean(&name, MAX_NAME))).unwrap_or_default();
     task.pid.map_or_else(|| comm.clone(), |pid| format!("{comm} (pid {pid}{home})"))
 }
