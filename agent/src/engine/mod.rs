@@ -21,6 +21,7 @@ pub mod incident;
 pub mod judge;
 mod kills;
 pub mod limits;
+mod ports;
 pub mod series;
 pub mod speak;
 pub mod store;
@@ -33,67 +34,20 @@ use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
-use compose::{Draft, Identity, hang, incident_id, io, kernel, oom, user_kill};
+use compose::{Draft, hang, incident_id, io, kernel, oom, user_kill};
 use counter::OomCounter;
-use derive::{Derived, Formula, raw_id};
-use disk::{DiskPolicy, Disks};
+use derive::{Derived, raw_id};
+use disk::Disks;
 use faults::Faults;
 use groups::Groups;
-use hangs::{Follow, Hangs};
-use incident::{Incidents, Witnesses};
+use hangs::Hangs;
+use incident::Incidents;
 use judge::Judge;
-use limits::Rule;
+pub use ports::{Input, Output, Settings};
 use series::SeriesTable;
-use speak::{Manners, Speaker};
+use speak::Speaker;
 use store::Store;
 pub use tally::Tally;
-
-/// All that shapes an engine.
-#[derive(Debug)]
-pub struct Settings {
-    /// Who speaks.
-    pub identity: Identity,
-    /// Threshold rules.
-    pub rules: Vec<Rule>,
-    /// De-duplication and grouping.
-    pub manners: Manners,
-    /// Sources that are up.
-    pub witnesses: Witnesses,
-    /// Seconds after the start in which levels are learned and only events speak.
-    pub warmup_secs: u64,
-    /// Samples kept per series.
-    pub history_capacity: usize,
-    /// Rates and ratios.
-    pub formulas: &'static [Formula],
-    /// What block devices are held to.
-    pub disks: DiskPolicy,
-    /// Wire name of the kernel's own count of OOM kills.
-    pub oom_counter: &'static str,
-}
-
-/// What goes in.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// One pass of a collector.
-    Batch(&'a mut Batch),
-    /// Something happened.
-    Event(Event),
-    /// Time passed, and nothing else is left to be taken.
-    Tick,
-}
-
-/// What comes out.
-#[derive(Debug, PartialEq)]
-pub enum Output {
-    /// To be told; must arrive.
-    Alert(Box<Alert>),
-    /// Everything the kernel log said up to here has been turned into alerts that came out before.
-    Mark(KmsgMark),
-    /// For the agent's own log.
-    Notice(String),
-    /// A hung task whose end is to be watched for.
-    Follow(Box<Follow>),
-}
 
 /// Least time between two notices of lost events.
 const LOST_NOTICE_NS: u64 = 60 * SECOND;
