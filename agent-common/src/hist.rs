@@ -11,9 +11,22 @@ pub struct HistKey {
     /// Kernel-internal `dev_t`: major << 20 | minor.
     pub dev: u32,
     /// An [`IoOp`](crate::IoOp) number.
-    pub op: u32,
+    pub op: u16,
+    /// A [`Stage`] number.
+    pub stage: u16,
     /// Processor number modulo the number of shards.
     pub shard: u32,
+}
+
+/// Which part of a request's way a histogram measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u16)]
+pub enum Stage {
+    /// Issue to completion: the device's time.
+    Device = 0,
+    /// Insert to issue: the wait in the scheduler's or the software queue. Requests that go straight
+    /// to the device have none.
+    Queue = 1,
 }
 
 /// One histogram. Everything only grows; the buckets wrap at 2^32.

@@ -4,9 +4,12 @@
 //! (`bytemuck::Pod` refuses it at compile time) and sizes asserted below.
 #![no_std]
 
+pub mod hardware;
 pub mod hist;
 pub mod limits;
 pub mod names;
+pub mod remote;
+pub mod wait;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -25,6 +28,10 @@ pub enum RecordKind {
     Hang = 2,
     /// [`IoRecord`].
     Io = 3,
+    /// [`IoErrorRecord`].
+    IoError = 4,
+    /// [`HardwareRecord`](hardware::HardwareRecord).
+    Hardware = 16,
 }
 
 impl RecordKind {
@@ -34,6 +41,8 @@ impl RecordKind {
             1 => Some(Self::Oom),
             2 => Some(Self::Hang),
             3 => Some(Self::Io),
+            4 => Some(Self::IoError),
+            16 => Some(Self::Hardware),
             _ => None,
         }
     }
@@ -124,6 +133,8 @@ pub struct IoRecord {
     pub header: Header,
     /// Issue to completion, nanoseconds.
     pub latency_ns: u64,
+    /// Insert to issue, nanoseconds; [`ABSENT_U64`] for a request that was never queued.
+    pub queue_ns: u64,
     /// First sector, in units of 512 bytes.
     pub sector: u64,
     /// Kernel-internal `dev_t`: major << 20 | minor.
@@ -142,6 +153,46 @@ pub struct IoRecord {
     pub issuer_comm: [u8; COMM_LEN],
 }
 
+/// A block request that failed.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct IoErrorRecord {
+    /// Kind, size, time.
+    pub header: Header,
+    /// First sector, in units of 512 bytes.
+    pub sector: u64,
+    /// Kernel-internal `dev_t`: major << 20 | minor.
+    pub dev: u32,
+    /// Bytes that failed.
+    pub bytes: u32,
+    /// An [`IoOp`] number.
+    pub op: u32,
+    /// As [`IoRecord::error`].
+    pub error: i32,
+}
+
+/// Value of the map of issuers; its key is the device and the process id.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct IoIssuer {
+    /// Number of the window `requests` and `bytes` are of: the time, shifted.
+    pub window: u32,
+    /// Requests in that window …
+    pub requests: u32,
+    /// … and their bytes.
+    pub bytes: u64,
+    /// Bytes of the window before.
+    pub bytes_before: u64,
+    /// Requests of the window before.
+    pub requests_before: u32,
+    /// Keeps the layout free of padding; zero.
+    pub reserved: u32,
+    /// Control group of the unified hierarchy.
+    pub cgroup_id: u64,
+    /// The process's name, NUL-terminated.
+    pub comm: [u8; COMM_LEN],
+}
+
 /// Place of a counter in the statistics map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -156,12 +207,23 @@ pub enum Stat {
     HistFull = 3,
     /// Issues that could not be remembered.
     StartsFull = 4,
+    /// Waits whose beginning was not seen, or whose slot another thread took.
+    WaitUnmatched = 5,
+    /// Failed requests not reported because of the limit per second.
+    IoErrorsLimited = 6,
 }
 
 impl Stat {
     /// All counters, in the order of their places.
-    pub const ALL: [Self; 5] =
-        [Self::OutputLost, Self::IoRateLimited, Self::IoUnmatched, Self::HistFull, Self::StartsFull];
+    pub const ALL: [Self; 7] = [
+        Self::OutputLost,
+        Self::IoRateLimited,
+        Self::IoUnmatched,
+        Self::HistFull,
+        Self::StartsFull,
+        Self::WaitUnmatched,
+        Self::IoErrorsLimited,
+    ];
 
     /// Label value on metrics, and the reason in reports of loss.
     pub const fn name(self) -> &'static str {
@@ -171,6 +233,8 @@ impl Stat {
             Self::IoUnmatched => "io_unmatched",
             Self::HistFull => "histogram_map_full",
             Self::StartsFull => "in_flight_map_full",
+            Self::WaitUnmatched => "wait_unmatched",
+            Self::IoErrorsLimited => "kernel_rate_limit_of_errors",
         }
     }
 }
@@ -185,13 +249,15 @@ pub enum IoOp {
     Write = 1,
     /// `D`
     Discard = 2,
-    /// `F` or anything else.
+    /// Anything else.
     Other = 3,
+    /// `FF`: a flush of the device's cache, without data.
+    Flush = 4,
 }
 
 impl IoOp {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Discard, Self::Other];
+    pub const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Discard, Self::Other, Self::Flush];
 
     /// The kind that the first two letters of `rwbs` tell (`blk_fill_rwbs`, `block/blk-core.c` and
     /// `kernel/trace/blktrace.c`): a write with a flush before it is `FW…`, a bare flush `FF`.
@@ -203,6 +269,7 @@ impl IoOp {
             b'R' => Self::Read,
             b'W' => Self::Write,
             b'D' => Self::Discard,
+            b'F' => Self::Flush,
             _ => Self::Other,
         }
     }
@@ -215,6 +282,8 @@ impl IoOp {
         match flags & 0xff {
             0 => Self::Read,
             1 => Self::Write,
+            // REQ_OP_FLUSH
+            2 => Self::Flush,
             // REQ_OP_DISCARD, REQ_OP_SECURE_ERASE
             3 | 5 => Self::Discard,
             _ => Self::Other,
@@ -235,6 +304,7 @@ impl IoOp {
             0 => Self::Read,
             1 => Self::Write,
             2 => Self::Discard,
+            4 => Self::Flush,
             _ => Self::Other,
         }
     }
@@ -246,6 +316,7 @@ impl IoOp {
             Self::Write => "write",
             Self::Discard => "discard",
             Self::Other => "other",
+            Self::Flush => "flush",
         }
     }
 }
@@ -254,5 +325,7 @@ const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<OomRecord>() == 120);
     assert!(size_of::<HangRecord>() == 48 + 8 * MAX_FRAMES);
-    assert!(size_of::<IoRecord>() == 72);
+    assert!(size_of::<IoRecord>() == 80);
+    assert!(size_of::<IoErrorRecord>() == 40);
+    assert!(size_of::<IoIssuer>() == 56);
 };

@@ -4,7 +4,8 @@
 
 use core::ffi::c_void;
 
-use agent_common::COMM_LEN;
+use agent_common::hardware::TEXT_LEN;
+use agent_common::{ABSENT_U64, COMM_LEN};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 
@@ -18,6 +19,19 @@ pub struct Offset(u16);
 impl Offset {
     /// Absent until user space says otherwise.
     pub const ABSENT: Self = Self(0);
+
+    /// Whether the kernel has it.
+    #[inline(always)]
+    pub fn is_there(&'static self) -> bool {
+        self.get() != 0
+    }
+
+    /// Where the field lies in this record, 0 if nowhere.
+    #[inline(always)]
+    pub fn find(&'static self, ctx: *mut c_void) -> u64 {
+        let offset = self.get();
+        if offset == 0 { 0 } else { ctx as u64 + offset as u64 }
+    }
 
     #[inline(always)]
     fn get(&self) -> u16 {
@@ -53,6 +67,13 @@ impl Member {
     #[inline(always)]
     pub fn is_there(&'static self) -> bool {
         constant(&self.0) != 0
+    }
+
+    /// Where it lies in the struct at this address, 0 if nowhere.
+    #[inline(always)]
+    pub fn find(&'static self, address: u64) -> u64 {
+        let place = constant(&self.0);
+        if place == 0 || address == 0 { 0 } else { address + place as u64 - 1 }
     }
 }
 
@@ -90,6 +111,20 @@ pub fn argument(ctx: *mut c_void, place: &'static Argument) -> u64 {
     peek(ctx as u64, (place as u64 - 1) * 8, 0)
 }
 
+/// A number widened without a sign; [`ABSENT_U64`] where it lies nowhere.
+#[inline(always)]
+pub fn wide<T: Copy + Default + Into<u64>>(at: u64) -> u64 {
+    if at == 0 { ABSENT_U64 } else { peek(at, 0, T::default()).into() }
+}
+
+/// An argument as [`wide`] gives it.
+#[inline(always)]
+pub fn argument_as<T: Copy + Default + Into<u64>>(ctx: *mut c_void, place: &'static Argument) -> u64 {
+    let place = constant(&place.0);
+    // The kernel widens each to 64 bits; the machine is little-endian, so its own bytes come first.
+    if place == 0 { ABSENT_U64 } else { wide::<T>(ctx as u64 + (place as u64 - 1) * 8) }
+}
+
 /// A member of the struct at this address, or `absent` where there is no such struct or member.
 #[inline(always)]
 pub fn member<T: Copy>(address: u64, member: &'static Member, absent: T) -> T {
@@ -117,8 +152,9 @@ pub fn member_name(address: u64, member: &'static Member, to: &mut [u8; COMM_LEN
     }
 }
 
+/// What lies there, or `absent` where nothing can be read.
 #[inline(always)]
-fn peek<T: Copy>(address: u64, offset: u64, absent: T) -> T {
+pub fn peek<T: Copy>(address: u64, offset: u64, absent: T) -> T {
     let mut value = absent;
     // SAFETY: writes at most `size_of::<T>()` bytes to `value`; the helper checks the source.
     unsafe {
@@ -151,6 +187,32 @@ pub fn name(ctx: *mut c_void, offset: &'static Offset, by_reference: &'static u8
             COMM_LEN as u32,
             ctx.cast::<u8>().add(place as usize).cast(),
         );
+    }
+}
+
+/// Fills in a text behind a `__data_loc` word.
+#[inline(always)]
+pub fn text(ctx: *mut c_void, offset: &'static Offset, to: &mut [u8; TEXT_LEN]) {
+    if offset.is_there() {
+        text_at(ctx as u64 + field(ctx, offset, 0u32) as u16 as u64, to);
+    }
+}
+
+/// Fills in a text that lies in the struct at this address.
+#[inline(always)]
+pub fn member_text(address: u64, member: &'static Member, to: &mut [u8; TEXT_LEN]) {
+    text_at(member.find(address), to);
+}
+
+/// Fills in the text at this address.
+#[inline(always)]
+pub fn text_at(address: u64, to: &mut [u8; TEXT_LEN]) {
+    if address == 0 {
+        return;
+    }
+    // SAFETY: writes at most `TEXT_LEN` bytes; the helper checks the source.
+    unsafe {
+        bpf_probe_read_kernel_str(to.as_mut_ptr().cast(), TEXT_LEN as u32, (address as *const u8).cast());
     }
 }
 

@@ -12,9 +12,12 @@
 
 mod block_io;
 mod ctx;
+mod hardware;
 mod hung_task;
 mod oom;
 mod out;
+mod remote;
+mod wait;
 
 /// Helpers such as `bpf_probe_read_kernel` are open to GPL-compatible programs only; the agent's
 /// own licence, MIT, is compatible. The kernel wants to read it in these words

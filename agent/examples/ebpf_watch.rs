@@ -2,7 +2,7 @@
 //! for the initramfs of another kernel. As root:
 //! `cargo run -p sysops-agent --no-default-features --features ebpf --example ebpf_watch -- 10 100`
 //! (10 seconds, requests from 100 ms on). The words `classic`, `btf`, `perf`, `ring` behind leave only that
-//! mode or transport.
+//! mode or transport; `run_queue` switches on what is off by default.
 #![expect(clippy::disallowed_methods, reason = "a tool that measures itself")]
 
 #[path = "../tests/lab/mod.rs"]
@@ -13,6 +13,7 @@ fn main() -> std::io::Result<()> {
 
     use sysops_agent::collect::Collector;
     use sysops_agent::ebpf::devices::Devices;
+    use sysops_agent::ebpf::hist::Look;
     use sysops_agent::ebpf::probes::Mode;
     use sysops_agent::ebpf::transport::Way;
     use sysops_agent::ebpf::{Ebpf, Options};
@@ -26,6 +27,7 @@ fn main() -> std::io::Result<()> {
     let word = |word: &str| std::env::args().any(|arg| arg == word);
     let options = Options {
         io_latency_threshold_ms,
+        run_queue: word("run_queue"),
         only_mode: word("classic").then_some(Mode::Classic).or(word("btf").then_some(Mode::Btf)),
         only_transport: word("perf").then_some(Way::PerfBuffer).or(word("ring").then_some(Way::Ring)),
         ..Options::default()
@@ -43,16 +45,22 @@ fn main() -> std::io::Result<()> {
     while start.elapsed() < Duration::from_secs(seconds) {
         std::thread::sleep(Duration::from_millis(100));
         devices.begin();
-        let mut name =
-            |dev| devices.name(&sysops_agent::host::live::LiveHost::default(), dev).map(str::to_owned);
+        let mut name = |dev| {
+            devices.name(&sysops_agent::host::live::LiveHost::default(), dev).map(|name| name.to_string())
+        };
         ebpf.drain(now(), &mut name, &mut |event| print(event.what));
         ebpf.losses(now(), &mut |event| println!("{:?}", event.what))?;
     }
+    let mut collectors: Vec<Box<dyn Collector>> =
+        vec![Box::new(ebpf.collector(Look { skip: Box::new(|_| false), scene_from_ms: 0.0 }))];
+    collectors.extend(ebpf.tcp_collector().map(|c| -> Box<dyn Collector> { Box::new(c) }));
+    collectors.extend(ebpf.wait_collector().map(|c| -> Box<dyn Collector> { Box::new(c) }));
     let mut samples = Samples::new(1000);
     samples.begin("ebpf", now(), None);
-    ebpf.collector(Box::new(|_| false))
-        .collect(&sysops_agent::host::live::LiveHost::default(), &mut samples)
-        .map_err(std::io::Error::other)?;
+    for collector in &mut collectors {
+        let host = sysops_agent::host::live::LiveHost::default();
+        collector.collect(&host, &mut samples).map_err(std::io::Error::other)?;
+    }
     let batch = samples.finish();
     for (def, (_, value)) in batch.defs.iter().zip(&batch.samples) {
         println!("{} {:?} {value}", def.metric.name, def.labels);

@@ -20,7 +20,8 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
         )
     })?;
     let metrics: Vec<&str> = metrics().iter().map(|m| m.name).collect();
-    let collectors: Vec<&str> = collect::COLLECTORS.iter().map(|c| c.name).chain(["ebpf"]).collect();
+    let collectors: Vec<&str> =
+        collect::COLLECTORS.iter().map(|c| c.name).chain(["ebpf", "ebpf_tcp", "ebpf_waits"]).collect();
     let known = Known { metrics: &metrics, collectors: &collectors };
     judge(&text, &path.display().to_string(), &environment, known).map_err(|problems| problems.to_string())
 }
@@ -42,6 +43,9 @@ pub fn metrics() -> Vec<&'static Metric> {
     all.extend(formulas::METRICS);
     all.extend(events::METRICS);
     #[cfg(feature = "ebpf")]
-    all.extend(crate::ebpf::hist::METRICS);
+    all.extend(
+        [crate::ebpf::io_metrics::METRICS, crate::ebpf::remotes::METRICS, crate::ebpf::waits::METRICS]
+            .concat(),
+    );
     all
 }

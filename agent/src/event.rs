@@ -4,12 +4,16 @@
 //! and is said to be unknown, never guessed.
 
 mod hang;
+mod hardware;
+mod io;
 mod oom;
 mod user_kill;
 
 use crate::alert::Severity;
 use crate::time::Now;
 pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
+pub use hardware::Hardware;
+pub use io::{IoError, SlowIo};
 pub use oom::{Constraint, HostMemory, KillGroup, MAX_VICTIMS, Oom, Victim};
 pub use user_kill::UserKill;
 
@@ -69,8 +73,12 @@ pub enum What {
     Released(Vec<TaskId>),
     /// A block request took longer than the threshold.
     SlowIo(Box<SlowIo>),
+    /// A block request failed.
+    IoError(Box<IoError>),
     /// A kernel-log line that a rule names and that is none of the above.
     Log(Box<LogMatch>),
+    /// A tracepoint of the hardware spoke.
+    Hardware(Box<Hardware>),
     /// A source lost events.
     Lost(Lost),
     /// How far the kernel log has been read; persisted with the effects of what came before.
@@ -92,27 +100,6 @@ pub struct Task {
     pub start_ticks: Option<u64>,
     /// Path in the memory cgroup hierarchy (v1) or the unified one (v2).
     pub cgroup: Option<String>,
-}
-
-/// A block request over the latency threshold.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SlowIo {
-    /// Device name as in `/proc/diskstats`, or `major:minor`.
-    pub device: String,
-    /// `read`, `write`, `discard` or `other`.
-    pub op: &'static str,
-    /// Issue to completion, milliseconds.
-    pub latency_ms: f64,
-    /// The threshold it exceeded, milliseconds.
-    pub threshold_ms: f64,
-    /// First sector (512 bytes).
-    pub sector: u64,
-    /// Size, bytes.
-    pub bytes: u64,
-    /// 0 or a negative errno.
-    pub error: i32,
-    /// Task that issued it; often a kernel worker.
-    pub issuer: Task,
 }
 
 /// A kernel-log line that a rule names.

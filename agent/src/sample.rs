@@ -9,7 +9,9 @@ mod groups;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
+use crate::event::Task;
 use crate::metric::Metric;
 use crate::time::Now;
 pub use groups::{GroupRow, GroupTable, MAX_GROUP_ROWS};
@@ -44,9 +46,74 @@ pub struct Batch {
     pub retired: Vec<SeriesId>,
     /// The process table, from the process collector only.
     pub processes: Option<ProcTable>,
+    /// Block devices, from the eBPF collector only.
+    pub disks: Vec<DiskWindow>,
     /// The memory control groups, from their collector only.
     pub groups: Option<GroupTable>,
 }
+
+/// One kind of request to one block device during the interval, as the kernel measured it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DiskWindow {
+    /// Name in `/proc/diskstats`, or `major:minor`.
+    pub device: Arc<str>,
+    /// `read`, `write`, `flush`, `discard` or `other`.
+    pub op: &'static str,
+    /// Requests that completed with an error.
+    pub errors: u64,
+    /// Issue to completion; `None` without requests.
+    pub latency: Option<Latency>,
+    /// Insert to issue, of the requests that waited in a queue at all.
+    pub queue: Option<Latency>,
+    /// What surrounds it; only for an interval that may be worth an alert.
+    pub scene: Option<Box<DiskScene>>,
+}
+
+/// Latencies of some requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Latency {
+    /// How many.
+    pub requests: u64,
+    /// Median, milliseconds.
+    pub p50_ms: f64,
+    /// Nine of ten were faster, milliseconds.
+    pub p90_ms: f64,
+    /// 99 of 100 were faster, milliseconds.
+    pub p99_ms: f64,
+    /// 999 of 1000 were faster, milliseconds.
+    pub p999_ms: f64,
+    /// Longest, milliseconds.
+    pub max_ms: f64,
+}
+
+/// What else is known of a block device at that moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DiskScene {
+    /// The drive's own name; hostile text.
+    pub model: Option<String>,
+    /// Reads and writes (with all else) issued and not completed.
+    pub in_flight: Option<(u64, u64)>,
+    /// Who issued most lately, most first; at most [`MAX_ISSUERS`].
+    pub issuers: Vec<Issuer>,
+    /// Requests of all issuers in that time.
+    pub requests: u64,
+    /// How far back `issuers` looks, seconds.
+    pub issuers_secs: u64,
+}
+
+/// A process that issued requests.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Issuer {
+    /// Who; often a kernel worker that writes for others.
+    pub task: Task,
+    /// Requests.
+    pub requests: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Issuers named with a device.
+pub const MAX_ISSUERS: usize = 5;
 
 /// The newest look at all processes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -128,6 +195,7 @@ impl Samples {
         batch.samples.clear();
         batch.retired.clear();
         batch.processes = None;
+        batch.disks.clear();
         batch.groups = None;
         batch.collector = collector;
         batch.at = at;
@@ -155,6 +223,11 @@ impl Samples {
     /// Hands the process table over with this pass.
     pub fn put_processes(&mut self, table: ProcTable) {
         self.batch.processes = Some(table);
+    }
+
+    /// Hands one window of a block device over with this pass.
+    pub fn put_disk(&mut self, window: DiskWindow) {
+        self.batch.disks.push(window);
     }
 
     /// Hands the memory control groups over with this pass.

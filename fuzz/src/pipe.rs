@@ -48,6 +48,7 @@ pub(crate) fn engine() -> Engine {
         warmup_secs: 0,
         history_capacity: 16,
         formulas: formulas::FORMULAS,
+        disks: builtin::disk_policy(&Config::default()),
         oom_counter: "",
     };
     Engine::new(settings, NOW)

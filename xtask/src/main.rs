@@ -12,6 +12,7 @@ pub mod docs;
 pub mod fuzz;
 pub mod measure;
 pub mod packages;
+pub mod probe_cost;
 pub mod run;
 pub mod sh;
 pub mod test;
@@ -72,6 +73,8 @@ enum Chore {
         #[arg(long = "for", default_value = "60s", value_parser = fuzz::duration)]
         each: std::time::Duration,
     },
+    /// Measures what each eBPF probe costs an event (as root), and writes it into docs/KERNELS.md.
+    ProbeCost,
     /// Measures what the release agent costs on this machine.
     Measure {
         /// Length of one run, minutes.
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Chore::Dist => dist::run(),
         Chore::Vm(options) => vm::run(&options),
         Chore::Fuzz { target, each } => fuzz::run(target.as_deref(), each),
+        Chore::ProbeCost => probe_cost::run(),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };
     match done {

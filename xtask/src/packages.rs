@@ -11,6 +11,7 @@ pub const FOR_TESTS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("capsh", "libcap2-bin"),
     ("systemd-analyze", "systemd"),
+    ("bpftrace", "bpftrace"),
 ];
 
 /// What the static build needs.

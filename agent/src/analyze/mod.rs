@@ -1,4 +1,5 @@
 //! Judgements about one series: pure, O(1) a sample, no memory of alerts. Hold times, hysteresis,
 //! repetition and recovery live once, in the engine's state machine.
 
+pub mod baseline;
 pub mod threshold;

@@ -1,11 +1,12 @@
 //! From bytes of the kernel to events. Pure.
 
 use agent_common::{
-    ABSENT_SCORE, ABSENT_U32, ABSENT_U64, HangRecord, Header, IoOp, IoRecord, OomRecord, RecordKind,
+    ABSENT_SCORE, ABSENT_U32, ABSENT_U64, HangRecord, Header, IoErrorRecord, IoOp, IoRecord, OomRecord,
+    RecordKind,
 };
 use bytemuck::AnyBitPattern;
 
-use crate::event::{Event, Hang, Oom, SlowIo, Source, Task, What};
+use crate::event::{Event, Hang, IoError, Oom, SlowIo, Source, Task, What};
 use crate::time::{MILLI, Now};
 
 /// Why bytes are no record.
@@ -17,6 +18,9 @@ pub enum DecodeError {
     /// A kind number this agent does not know.
     #[error("a record of unknown kind {0}")]
     UnknownKind(u32),
+    /// A reporter this agent does not know.
+    #[error("a report of hardware by an unknown tracepoint {0}")]
+    UnknownReporter(u32),
     /// The header tells another size than the kind has: agent and object do not fit together.
     #[error("a record of kind {kind} says it has {size} bytes")]
     WrongSize {
@@ -42,6 +46,8 @@ pub fn decode(
     let what = match kind {
         RecordKind::Oom => What::Oom(Box::new(oom(&record(bytes, header)?))),
         RecordKind::Hang => What::Hang(Box::new(hang(&record(bytes, header)?))),
+        RecordKind::Hardware => What::Hardware(Box::new(super::hardware::report(&record(bytes, header)?)?)),
+        RecordKind::IoError => What::IoError(Box::new(io_error(&record(bytes, header)?, device))),
         RecordKind::Io => What::SlowIo(Box::new(slow_io(&record(bytes, header)?, threshold_ms, device))),
     };
     Ok(Event { at: now.at_mono(header.at_ns), source: Source::Ebpf, historic: false, what })
@@ -91,11 +97,24 @@ fn slow_io(record: &IoRecord, threshold_ms: f64, device: &mut DeviceName<'_>) ->
         device: device(record.dev).unwrap_or_else(|| super::devices::number(record.dev)),
         op: IoOp::from_number(record.op).name(),
         latency_ms: record.latency_ns as f64 / MILLI as f64,
+        queue_ms: known_u64(record.queue_ns).map(|ns| ns as f64 / MILLI as f64),
         threshold_ms,
         sector: record.sector,
         bytes: u64::from(record.bytes),
         error: errno(record.error),
         issuer: task(record.issuer_pid, &record.issuer_comm, None),
+        ..SlowIo::default()
+    }
+}
+
+fn io_error(record: &IoErrorRecord, device: &mut DeviceName<'_>) -> IoError {
+    IoError {
+        device: device(record.dev).unwrap_or_else(|| super::devices::number(record.dev)),
+        op: Some(IoOp::from_number(record.op).name()),
+        sector: record.sector,
+        bytes: Some(u64::from(record.bytes)),
+        error: Some(errno(record.error)),
+        ..IoError::default()
     }
 }
 
@@ -129,7 +148,7 @@ fn task(pid: u32, comm: &[u8], uid: Option<u32>) -> Task {
 }
 
 /// The bytes before the first NUL; any byte is allowed in a task name.
-fn name(comm: &[u8]) -> Option<String> {
+pub(super) fn name(comm: &[u8]) -> Option<String> {
     let length = comm.iter().position(|&b| b == 0).unwrap_or(comm.len());
     (length > 0).then(|| String::from_utf8_lossy(&comm[..length]).into_owned())
 }

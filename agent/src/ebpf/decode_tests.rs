@@ -38,6 +38,7 @@ fn io_record() -> IoRecord {
     IoRecord {
         header: header::<IoRecord>(3),
         latency_ns: 696_500_000,
+        queue_ns: ABSENT_U64,
         sector: 80,
         dev: 7 << 20 | 1,
         bytes: 4096,
@@ -90,9 +91,29 @@ fn a_slow_request_names_its_device() {
     assert_eq!((io.device.as_str(), io.op, io.error), ("7:1", "write", -5));
     assert!((io.latency_ms - 696.5).abs() < 1e-9 && (io.threshold_ms - 500.0).abs() < 1e-9);
     assert_eq!((io.issuer.pid, io.issuer.comm.as_deref()), (None, Some("kworker/u4:1")));
-    let known = IoRecord { dev: 8 << 20, op: 99, ..io_record() };
+    assert_eq!(io.queue_ms, None, "it was never queued");
+    let known = IoRecord { dev: 8 << 20, op: 99, queue_ns: 2_500_000, ..io_record() };
     let What::SlowIo(io) = decoded(bytes_of(&known)).expect("valid").what else { panic!("kind") };
-    assert_eq!((io.device.as_str(), io.op), ("sda", "other"));
+    assert_eq!((io.device.as_str(), io.op, io.queue_ms), ("sda", "other", Some(2.5)));
+}
+
+#[test]
+fn a_failed_request_tells_an_errno() {
+    let record = |error| IoErrorRecord {
+        header: header::<IoErrorRecord>(4),
+        sector: 4656,
+        dev: 8 << 20,
+        bytes: 4096,
+        op: 4,
+        error,
+    };
+    for (told, expect) in [(-5, -5), (-61, -61), (10, -5), (7, -61), (2, -110), (255, -5), (i32::MIN, -4095)]
+    {
+        let event = decoded(bytes_of(&record(told))).expect("valid");
+        let What::IoError(io) = event.what else { panic!("kind") };
+        assert_eq!((io.device.as_str(), io.op, io.sector), ("sda", Some("flush"), 4656));
+        assert_eq!((io.bytes, io.error, io.log), (Some(4096), Some(expect), None), "{told}");
+    }
 }
 
 #[test]
@@ -168,14 +189,14 @@ fn strange_headers_are_errors() {
         (record.header.kind, record.header.size) = (kind, size);
         decoded(bytes_of(&record))
     };
-    for kind in [0, 4, 255, u32::MAX] {
-        assert_eq!(with(kind, 72), Err(DecodeError::UnknownKind(kind)));
+    for kind in [0, 5, 15, 255, u32::MAX] {
+        assert_eq!(with(kind, 80), Err(DecodeError::UnknownKind(kind)));
     }
-    for size in [0, 16, 71, 73, u32::MAX] {
+    for size in [0, 16, 79, 81, u32::MAX] {
         assert_eq!(with(3, size), Err(DecodeError::WrongSize { kind: 3, size }));
     }
     let size = size_of::<OomRecord>() as u32;
-    assert_eq!(with(1, size), Err(DecodeError::Short(72)));
+    assert_eq!(with(1, size), Err(DecodeError::Short(80)));
 }
 
 #[test]

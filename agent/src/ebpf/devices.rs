@@ -1,6 +1,7 @@
 //! Names of block devices.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::host::{Host, read_text};
 
@@ -20,7 +21,7 @@ pub fn number(dev: u32) -> String {
 /// Names by `dev_t`, from `/proc/diskstats`.
 #[derive(Debug, Default)]
 pub struct Devices {
-    names: HashMap<u32, Box<str>>,
+    names: HashMap<u32, Arc<str>>,
     /// Passes since the names were read; 0: in this one.
     age: u32,
 }
@@ -38,11 +39,11 @@ impl Devices {
     }
 
     /// The name; `None` if the host does not know it.
-    pub fn name(&mut self, host: &dyn Host, dev: u32) -> Option<&str> {
+    pub fn name(&mut self, host: &dyn Host, dev: u32) -> Option<Arc<str>> {
         if self.age > 0 && !self.names.contains_key(&dev) {
             self.read(host);
         }
-        self.names.get(&dev).map(|name| &**name)
+        self.names.get(&dev).cloned()
     }
 
     fn read(&mut self, host: &dyn Host) {
@@ -53,7 +54,7 @@ impl Devices {
     }
 }
 
-fn parse(line: &str) -> Option<(u32, Box<str>)> {
+fn parse(line: &str) -> Option<(u32, Arc<str>)> {
     let mut words = line.split_ascii_whitespace();
     let major: u32 = words.next()?.parse().ok()?;
     let minor: u32 = words.next()?.parse().ok()?;

@@ -3,99 +3,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use agent_common::hist::{HistKey, HistValue};
+use agent_common::hist::{HistKey, HistValue, Stage};
 use agent_common::limits::{HIST_BUCKETS, MAX_HIST_ENTRIES};
 use agent_common::{IoOp, Stat};
 use aya::maps::{HashMap as BpfHashMap, Map, MapData, MapError};
 
 use super::devices::{self, Devices};
+use super::io_metrics as m;
+use super::issuers::Issuers;
 use super::percentile::{Buckets, between, summarize};
 use super::stats::Stats;
 use crate::collect::{CollectError, Collector};
-use crate::host::Host;
-use crate::metric::{Kind, Metric, Unit};
-use crate::sample::Samples;
-use crate::time::{MILLI, SECOND};
-
-const DEVICE_OP: &[&str] = &["device", "op"];
-const HISTOGRAM: &str = "eBPF histogram of block:block_rq_issue to block:block_rq_complete";
-
-const fn latency(name: &'static str, prometheus: &'static str, help: &'static str) -> Metric {
-    Metric {
-        name,
-        prometheus,
-        kind: Kind::Gauge,
-        unit: Unit::Milliseconds,
-        labels: DEVICE_OP,
-        help,
-        source: HISTOGRAM,
-    }
-}
-
-const fn total(name: &'static str, unit: Unit, help: &'static str) -> Metric {
-    Metric { name, prometheus: name, kind: Kind::Counter, unit, labels: DEVICE_OP, help, source: HISTOGRAM }
-}
-
-/// Median latency of the interval.
-pub const P50: Metric = latency(
-    "block_io_latency_p50_ms",
-    "block_io_latency_p50_seconds",
-    "Half of the requests of the interval were faster, from issue to completion.",
-);
-/// 90th percentile.
-pub const P90: Metric = latency(
-    "block_io_latency_p90_ms",
-    "block_io_latency_p90_seconds",
-    "Nine of ten requests of the interval were faster.",
-);
-/// 99th percentile.
-pub const P99: Metric = latency(
-    "block_io_latency_p99_ms",
-    "block_io_latency_p99_seconds",
-    "99 of 100 requests of the interval were faster.",
-);
-/// Longest.
-pub const MAX: Metric = latency(
-    "block_io_latency_max_ms",
-    "block_io_latency_max_seconds",
-    "Longest latency of the interval (at most 6.25 % too high).",
-);
-/// Requests.
-pub const REQUESTS: Metric =
-    total("block_io_requests_total", Unit::Count, "Requests completed since the agent started.");
-/// Time of requests.
-pub const TIME: Metric = total(
-    "block_io_latency_seconds_total",
-    Unit::Seconds,
-    "Latencies of all requests since the agent started, added up.",
-);
-/// Failed requests.
-pub const ERRORS: Metric =
-    total("block_io_errors_total", Unit::Count, "Requests that completed with an error.");
-/// Records and requests the programs could not deliver.
-pub const EBPF_DROPS: Metric = Metric {
-    name: "ebpf_drops_total",
-    prometheus: "ebpf_drops_total",
-    kind: Kind::Counter,
-    unit: Unit::Count,
-    labels: &["reason"],
-    help: "Records or requests that eBPF programs saw but could not deliver or match, by reason.",
-    source: "counters kept by the eBPF programs",
-};
-/// Memory of the maps.
-pub const EBPF_MAP_BYTES: Metric = Metric {
-    name: "ebpf_map_bytes",
-    prometheus: "ebpf_map_bytes",
-    kind: Kind::Gauge,
-    unit: Unit::Bytes,
-    labels: &[],
-    help: "Memory of the BPF maps and of the buffers for records; not part of the resident memory of the agent.",
-    source: "/proc/self/fdinfo memlock, and the size of the buffers",
-};
-
-/// What this collector puts out.
-pub const METRICS: &[&Metric] =
-    &[&P50, &P90, &P99, &MAX, &REQUESTS, &TIME, &ERRORS, &EBPF_DROPS, &EBPF_MAP_BYTES];
+use crate::host::{Host, block};
+use crate::metric::Metric;
+use crate::sample::{DiskScene, DiskWindow, Latency, Samples};
+use crate::time::SECOND;
 
 /// The histogram map; keys and values as plain words, which aya moves as they are.
 pub(super) struct HistMap(BpfHashMap<MapData, [u32; 3], [u64; VALUE_WORDS]>);
@@ -117,28 +39,47 @@ impl HistMap {
     }
 }
 
-/// One device and operation, its shards added up.
+/// One histogram, its shards added up.
 struct Series {
     buckets: Box<Buckets>,
     before: Box<Buckets>,
     count: u64,
     sum_ns: u64,
     errors: u64,
+    errors_before: u64,
     max_ns: u64,
     max_before_ns: u64,
 }
 
+/// Metrics of one histogram: requests, time, and percentiles of the interval up to the longest.
+struct Outputs([&'static Metric; 2], [&'static Metric; 5]);
+
+static DEVICE: Outputs = Outputs([&m::REQUESTS, &m::TIME], [&m::P50, &m::P90, &m::P99, &m::P999, &m::MAX]);
+static QUEUE: Outputs = Outputs(
+    [&m::QUEUED, &m::QUEUE_TIME],
+    [&m::QUEUE_P50, &m::QUEUE_P90, &m::QUEUE_P99, &m::QUEUE_P999, &m::QUEUE_MAX],
+);
+
 impl Series {
     fn new() -> Self {
         let zero = || Box::new([0; HIST_BUCKETS]);
-        Self { buckets: zero(), before: zero(), count: 0, sum_ns: 0, errors: 0, max_ns: 0, max_before_ns: 0 }
+        Self {
+            buckets: zero(),
+            before: zero(),
+            count: 0,
+            sum_ns: 0,
+            errors: 0,
+            errors_before: 0,
+            max_ns: 0,
+            max_before_ns: 0,
+        }
     }
 
     /// Makes room for a new reading.
     fn begin(&mut self) {
         std::mem::swap(&mut self.buckets, &mut self.before);
         self.buckets.fill(0);
-        self.max_before_ns = self.max_ns;
+        (self.max_before_ns, self.errors_before) = (self.max_ns, self.errors);
         (self.count, self.sum_ns, self.errors, self.max_ns) = (0, 0, 0, 0);
     }
 
@@ -152,59 +93,132 @@ impl Series {
         self.max_ns = self.max_ns.max(shard.max_ns);
     }
 
-    fn put(&self, device: &str, op: &str, out: &mut Samples) {
-        let labels = &[device, op];
-        out.put(&REQUESTS, labels, self.count as f64);
-        out.put(&TIME, labels, self.sum_ns as f64 / SECOND as f64);
-        out.put(&ERRORS, labels, self.errors as f64);
+    /// The interval; `None` without requests.
+    fn interval(&self) -> Option<Latency> {
         let interval = between(&self.before, &self.buckets);
-        let Some(latency) = summarize(&interval, self.max_ns, self.max_ns > self.max_before_ns) else {
-            return;
-        };
-        for (metric, ns) in
-            [(&P50, latency.p50_ns), (&P90, latency.p90_ns), (&P99, latency.p99_ns), (&MAX, latency.max_ns)]
-        {
-            out.put(metric, labels, ns as f64 / MILLI as f64);
+        summarize(&interval, self.max_ns, self.max_ns > self.max_before_ns)
+    }
+
+    fn put(&self, labels: &[&str], interval: Option<Latency>, outputs: &Outputs, out: &mut Samples) {
+        let Outputs([count, time], percentiles) = outputs;
+        out.put(count, labels, self.count as f64);
+        out.put(time, labels, self.sum_ns as f64 / SECOND as f64);
+        let Some(l) = interval else { return };
+        for (metric, ms) in percentiles.iter().zip([l.p50_ms, l.p90_ms, l.p99_ms, l.p999_ms, l.max_ms]) {
+            out.put(metric, labels, ms);
         }
+    }
+}
+
+/// One device and operation.
+#[derive(Default)]
+struct Requests {
+    device: Option<Series>,
+    queue: Option<Series>,
+}
+
+impl Requests {
+    fn begin(&mut self) {
+        self.device.iter_mut().chain(&mut self.queue).for_each(Series::begin);
+    }
+
+    fn add(&mut self, stage: u16, shard: &HistValue) {
+        let series = if stage == Stage::Queue as u16 { &mut self.queue } else { &mut self.device };
+        series.get_or_insert_with(Series::new).add(shard);
+    }
+
+    /// Puts the metrics out; gives what the engine judges.
+    fn put(&self, name: &Arc<str>, op: &'static str, out: &mut Samples) -> DiskWindow {
+        let labels = &[&**name, op];
+        let interval = |series: &Option<Series>| series.as_ref().and_then(Series::interval);
+        let (latency, queue) = (interval(&self.device), interval(&self.queue));
+        let mut errors = 0;
+        if let Some(series) = &self.device {
+            series.put(labels, latency, &DEVICE, out);
+            out.put(&m::ERRORS, labels, series.errors as f64);
+            errors = series.errors.saturating_sub(series.errors_before);
+        }
+        if let Some(series) = &self.queue {
+            series.put(labels, queue, &QUEUE, out);
+        }
+        DiskWindow { device: Arc::clone(name), op, errors, latency, queue, scene: None }
     }
 }
 
 /// Whether a device is left out.
 pub type Skip = Box<dyn Fn(&str) -> bool + Send>;
 
+/// How devices are looked at.
+pub struct Look {
+    /// Devices without series and alerts.
+    pub skip: Skip,
+    /// 99th percentile from which on an interval is given with what surrounds it, milliseconds.
+    pub scene_from_ms: f64,
+}
+
 /// The collector.
 pub struct EbpfCollector {
     histograms: Option<HistMap>,
+    issuers: Option<Issuers>,
     stats: Arc<Stats>,
     bytes: u64,
-    series: HashMap<(u32, u32), Series>,
+    requests: HashMap<(u32, u16), Requests>,
     devices: Devices,
-    skip: Skip,
+    look: Look,
 }
 
 impl EbpfCollector {
-    pub(super) fn new(histograms: Option<HistMap>, stats: Arc<Stats>, bytes: u64, skip: Skip) -> Self {
-        Self { histograms, stats, bytes, series: HashMap::new(), devices: Devices::default(), skip }
+    pub(super) fn new(
+        (histograms, issuers): (Option<HistMap>, Option<Issuers>),
+        stats: Arc<Stats>,
+        bytes: u64,
+        look: Look,
+    ) -> Self {
+        Self {
+            histograms,
+            issuers,
+            stats,
+            bytes,
+            requests: HashMap::new(),
+            devices: Devices::default(),
+            look,
+        }
     }
 
     fn read_histograms(&mut self) -> Result<(), MapError> {
         let Some(histograms) = &self.histograms else { return Ok(()) };
-        self.series.values_mut().for_each(Series::begin);
+        self.requests.values_mut().for_each(Requests::begin);
         histograms.for_each(|key, value| {
-            self.series.entry((key.dev, key.op)).or_insert_with(Series::new).add(value);
+            self.requests.entry((key.dev, key.op)).or_default().add(key.stage, value);
         })
     }
 
     fn put_histograms(&mut self, host: &dyn Host, out: &mut Samples) {
         self.devices.begin();
-        for (&(dev, op), series) in &self.series {
-            let op = IoOp::from_number(op).name();
-            match self.devices.name(host, dev) {
-                Some(device) if (self.skip)(device) => {}
-                Some(device) => series.put(device, op, out),
-                None => series.put(&devices::number(dev), op, out),
+        for (&(dev, op), requests) in &self.requests {
+            let op = IoOp::from_number(u32::from(op)).name();
+            let name = self.devices.name(host, dev).unwrap_or_else(|| devices::number(dev).into());
+            if (self.look.skip)(&name) {
+                continue;
             }
+            let mut window = requests.put(&name, op, out);
+            if window.latency.is_some_and(|l| l.p99_ms >= self.look.scene_from_ms) {
+                let mut scene = scene(host, &name);
+                if let Some(issuers) = &self.issuers {
+                    issuers.fill(host, dev, out.at().mono_ns, &mut scene);
+                }
+                window.scene = Some(Box::new(scene));
+            }
+            out.put_disk(window);
         }
+    }
+}
+
+fn scene(host: &dyn Host, device: &str) -> DiskScene {
+    DiskScene {
+        model: block::model(host, device),
+        in_flight: block::in_flight(host, device),
+        ..DiskScene::default()
     }
 }
 
@@ -214,10 +228,10 @@ impl Collector for EbpfCollector {
             let path = format!("BPF map {map}");
             move |error: MapError| CollectError::Read { path, error: error.to_string() }
         };
-        out.put(&EBPF_MAP_BYTES, &[], self.bytes as f64);
+        out.put(&m::EBPF_MAP_BYTES, &[], self.bytes as f64);
         let counts = self.stats.read().map_err(failed("STATS"))?;
         for (stat, count) in Stat::ALL.into_iter().zip(counts) {
-            out.put(&EBPF_DROPS, &[stat.name()], count as f64);
+            out.put(&m::EBPF_DROPS, &[stat.name()], count as f64);
         }
         self.read_histograms().map_err(failed("HIST"))?;
         self.put_histograms(host, out);

@@ -2,8 +2,9 @@ use super::*;
 use agent_common::hist::bucket_of;
 use bytemuck::Zeroable;
 
+use crate::host::fixture::FixtureHost;
 use crate::sample::Batch;
-use crate::time::Now;
+use crate::time::{MILLI, Now};
 
 fn shard(latencies_ms: &[u64], errors: u64) -> HistValue {
     let mut value = HistValue::zeroed();
@@ -18,20 +19,29 @@ fn shard(latencies_ms: &[u64], errors: u64) -> HistValue {
     value
 }
 
-fn pass(series: &mut Series, samples: &mut Samples, shards: &[HistValue]) -> Batch {
-    series.begin();
-    for shard in shards {
-        series.add(shard);
+/// One pass over the shards of both stages.
+fn pass(
+    requests: &mut Requests,
+    samples: &mut Samples,
+    device: &[HistValue],
+    queue: &[HistValue],
+) -> (Batch, DiskWindow) {
+    requests.begin();
+    for (stage, shards) in [(Stage::Device, device), (Stage::Queue, queue)] {
+        for shard in shards {
+            requests.add(stage as u16, shard);
+        }
     }
     samples.begin("ebpf", Now::default(), None);
-    series.put("sda", "read", samples);
-    samples.finish()
+    let window = requests.put(&"sda".into(), "read", samples);
+    (samples.finish(), window)
 }
 
 #[test]
 fn shards_add_up_and_intervals_stand_alone() {
-    let (mut series, mut samples) = (Series::new(), Samples::new(100));
-    let first = pass(&mut series, &mut samples, &[shard(&[10], 1), shard(&[10, 30], 2)]);
+    let (mut requests, mut samples) = (Requests::default(), Samples::new(100));
+    let (ten, two) = (shard(&[10], 1), shard(&[10, 30], 2));
+    let (first, window) = pass(&mut requests, &mut samples, &[ten, two], &[]);
     let names: Vec<_> = first.defs.iter().map(|d| d.metric.name).collect();
     let read = |batch: &Batch, name: &str| {
         let id = first.defs[names.iter().position(|n| *n == name).expect(name)].id;
@@ -42,20 +52,54 @@ fn shards_add_up_and_intervals_stand_alone() {
     assert_eq!(read(&first, "block_io_errors_total"), Some(3.0));
     assert_eq!(read(&first, "block_io_latency_max_ms"), Some(30.0));
     assert!(read(&first, "block_io_latency_p50_ms").is_some_and(|v| (v / 10.0 - 1.0).abs() < 0.0625));
+    assert!(read(&first, "block_io_latency_p999_ms").is_some_and(|v| (v / 30.0 - 1.0).abs() < 0.0625));
+    assert!(!names.contains(&"block_io_queued_requests_total"), "nothing was queued");
+    assert_eq!((window.errors, window.latency.map(|l| l.requests), window.queue), (3, Some(3), None));
 
-    let idle = pass(&mut series, &mut samples, &[shard(&[10], 1), shard(&[10, 30], 2)]);
+    let (idle, window) = pass(&mut requests, &mut samples, &[ten, two], &[]);
     assert_eq!(read(&idle, "block_io_requests_total"), Some(3.0));
     assert_eq!(read(&idle, "block_io_latency_p50_ms"), None, "no requests, no percentile");
+    assert_eq!((window.errors, window.latency), (0, None));
 
-    let fast = pass(&mut series, &mut samples, &[shard(&[10, 2], 1), shard(&[10, 30], 2)]);
+    let (fast, window) = pass(&mut requests, &mut samples, &[shard(&[10, 2], 1), two], &[]);
     let max = read(&fast, "block_io_latency_max_ms").expect("one request");
     assert!((2.0..=2.125).contains(&max), "the old maximum is not repeated: {max}");
+    assert_eq!(window.latency.map(|l| l.max_ms), Some(max));
+}
+
+#[test]
+fn waits_in_the_queue_are_apart() {
+    let (mut requests, mut samples) = (Requests::default(), Samples::new(100));
+    let (first, window) = pass(&mut requests, &mut samples, &[shard(&[10; 4], 0)], &[shard(&[300], 0)]);
+    let value = |name: &str| {
+        let id = first.defs.iter().find(|d| d.metric.name == name).expect(name).id;
+        first.samples.iter().find(|(i, _)| *i == id).map(|(_, v)| *v)
+    };
+    assert_eq!(value("block_io_requests_total"), Some(4.0));
+    assert_eq!(value("block_io_queued_requests_total"), Some(1.0));
+    assert_eq!(value("block_io_queue_seconds_total"), Some(0.3));
+    assert_eq!(value("block_io_queue_max_ms"), Some(300.0));
+    assert_eq!(value("block_io_latency_max_ms"), Some(10.0));
+    assert_eq!(window.queue.map(|l| l.requests), Some(1));
+    let (_, idle) = pass(&mut requests, &mut samples, &[shard(&[10; 4], 0)], &[shard(&[300], 0)]);
+    assert_eq!((idle.latency, idle.queue), (None, None));
+}
+
+#[test]
+fn a_scene_is_what_sysfs_tells() {
+    let host = FixtureHost::parse("").expect("empty");
+    assert_eq!(scene(&host, "sda"), DiskScene::default());
+    host.set("/sys/block/sda/device/model", "WDC WD40EFRX-68N\n");
+    host.set("/sys/block/sda/inflight", "       7        2\n");
+    let seen = scene(&host, "sda");
+    assert_eq!((seen.model.as_deref(), seen.in_flight), (Some("WDC WD40EFRX-68N"), Some((7, 2))));
 }
 
 #[test]
 fn names_are_unique_and_counters_end_in_total() {
-    for metric in METRICS {
-        assert_eq!(METRICS.iter().filter(|m| m.name == metric.name).count(), 1, "{}", metric.name);
-        assert_eq!(metric.kind == Kind::Counter, metric.prometheus.ends_with("_total"), "{}", metric.name);
+    for metric in m::METRICS {
+        assert_eq!(m::METRICS.iter().filter(|o| o.name == metric.name).count(), 1, "{}", metric.name);
+        let counter = metric.kind == crate::metric::Kind::Counter;
+        assert_eq!(counter, metric.prometheus.ends_with("_total"), "{}", metric.name);
     }
 }

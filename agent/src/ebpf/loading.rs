@@ -13,14 +13,15 @@ use self::out::{Out, memory_of, take};
 use self::plan::{Candidate, Obstacle, Plan, Point, failed, remedies};
 use super::attach::{self, Attachment};
 use super::hist::HistMap;
+use super::issuers::Issuers;
 use super::object::{Loader, Sizes};
-use super::probes::{Constant, Lack, Mode, PROBES, Probe, ProbeReport, ProbeState};
+use super::probes::{Constant, Lack, Mode, PROBES, Probe, ProbeReport, ProbeState, lacking};
 use super::remedy::{Circumstances, Failure, Step, explain, refusal};
 use super::stats::{Counts, Stats};
 use super::transport::{self, Way};
 use super::{Ebpf, Options};
 use crate::host::Host;
-use crate::time::MILLI;
+use crate::time::{MILLI, SECOND};
 
 /// Probes leave `alive` as they fail.
 pub(super) struct Loading<'a> {
@@ -63,7 +64,7 @@ impl<'a> Loading<'a> {
             if (probe.wanted)(self.options) {
                 self.alive.push(Candidate { probe, plans: Vec::new(), obstacles: Vec::new() });
             } else {
-                let reason = format!("switched off by ebpf.{} = false", probe.name);
+                let reason = format!("switched off by ebpf.{} = false", probe.key);
                 self.states.push((probe, ProbeState::Off { reason }));
             }
         }
@@ -81,7 +82,7 @@ impl<'a> Loading<'a> {
     fn drop_hopeless(&mut self) {
         for candidate in std::mem::take(&mut self.alive) {
             if candidate.plans.is_empty() {
-                self.states.push((candidate.probe, failed(&candidate.obstacles)));
+                self.states.push((candidate.probe, candidate.hopeless()));
             } else {
                 self.alive.push(candidate);
             }
@@ -99,7 +100,8 @@ impl<'a> Loading<'a> {
         let mut loader = Loader::new(sizes)?;
         let out = self.open_transport(&mut loader, &cpus, sizes)?;
         self.drop_hopeless();
-        self.add_settings(sizes, out.transport.way());
+        let issuer_shift = self.options.issuer_window_secs.max(1).saturating_mul(SECOND).ilog2();
+        self.add_settings(sizes, out.transport.way(), issuer_shift);
         loader.make_constants(&self.constants)?;
         loader.make_map(names::STATS)?;
         let shared_bytes: u64 = loader.maps().map(|map| memory_of(self.host, map)).sum();
@@ -119,6 +121,9 @@ impl<'a> Loading<'a> {
             _attached: attached,
             stats: Arc::new(stats),
             histograms: take(&mut loader, names::HIST, HistMap::new).ok(),
+            remotes: out::take_remotes(&mut loader),
+            waits: out::take_waits(&mut loader),
+            issuers: take(&mut loader, names::ISSUERS, |map| Issuers::new(map, issuer_shift)).ok(),
             threshold_ms: self.options.io_latency_threshold_ms as f64,
             lost: 0,
             reported: Counts::default(),
@@ -166,25 +171,27 @@ impl<'a> Loading<'a> {
             let mut running = None;
             for plan in plans {
                 match attach_all(loader, &plan, cpu) {
-                    Ok(attachments) => {
+                    Ok((attachments, failed)) => {
                         attached.extend(attachments);
-                        running = Some(plan.mode);
+                        let on: Vec<_> =
+                            plan.points.iter().map(|p| p.program).filter(|p| !failed.contains(p)).collect();
+                        running = Some((plan.mode, absences(probe, plan.mode, &on)));
                         break;
                     }
                     Err(failure) => {
                         let (why, remedy) = explain(&failure, &self.around);
-                        obstacles.push(Obstacle { mode: plan.mode, why, remedy });
+                        obstacles.push(Obstacle { mode: plan.mode, absent: false, why, remedy });
                     }
                 }
             }
-            let state = if let Some(mode) = running {
+            let state = if let Some((mode, absences)) = running {
                 let lacks = (probe.lacks)(self.host, &self.around, mode);
                 // What keeps it from a better mode is what it lacks.
                 let lacks = lacks.map(|lack| match remedies(&obstacles) {
                     remedy if mode != probe.prefers && !remedy.is_empty() => Lack { remedy, ..lack },
                     _ => lack,
                 });
-                ProbeState::On { mode: describe(probe, mode, out, &obstacles), lacks }
+                ProbeState::On { mode: describe(probe, mode, out, &obstacles) + &absences, lacks }
             } else {
                 loader.drop_maps(probe);
                 failed(&obstacles)
@@ -194,14 +201,19 @@ impl<'a> Loading<'a> {
         attached
     }
 
-    fn add_settings(&mut self, sizes: Sizes, way: Way) {
+    fn add_settings(&mut self, sizes: Sizes, way: Way, issuer_shift: u32) {
         let Options { io_latency_threshold_ms, max_io_events_per_sec, .. } = self.options;
         let threshold = io_latency_threshold_ms.saturating_mul(MILLI);
+        let error_hook = |point: &Point| [names::IO_ERROR, names::IO_ERROR_BTF].contains(&point.program);
+        let has_errors = self.alive.iter().flat_map(|c| &c.plans).flat_map(|p| &p.points).any(error_hook);
         let page_kb_shift = (self.host.page_size() >> 10).max(1).ilog2() as u8;
         self.constants.extend([
             Constant::new("IO_THRESHOLD_NS", threshold.to_ne_bytes()),
             Constant::new("IO_MAX_PER_SECOND", max_io_events_per_sec.to_ne_bytes()),
             Constant::new("HIST_SHARD_MASK", (sizes.shards - 1).to_ne_bytes()),
+            Constant::new("WAIT_SHARD_MASK", (sizes.shards - 1).to_ne_bytes()),
+            Constant::new("ERRORS_BY_COMPLETION", [u8::from(!has_errors)]),
+            Constant::new("ISSUER_WINDOW_SHIFT", issuer_shift.to_ne_bytes()),
             Constant::new("USE_RING", [u8::from(way == Way::Ring)]),
             Constant::new("PAGE_KB_SHIFT", [page_kb_shift]),
         ]);
@@ -237,15 +249,40 @@ fn describe(probe: &Probe, mode: Mode, out: &Out, obstacles: &[Obstacle]) -> Str
     std::iter::once(way).chain(not).chain(no_perf).collect()
 }
 
-fn attach_all(loader: &Loader, plan: &Plan, cpu: u32) -> Result<Vec<Attachment>, Failure> {
-    let btf_type = |point: &Point| (plan.mode == Mode::Btf).then_some(point.target);
-    let load = |point: &Point| loader.load(point.program, btf_type(point));
-    let programs: Vec<_> = plan.points.iter().map(load).collect::<Result<_, _>>()?;
-    let pairs = plan.points.iter().zip(&programs);
-    pairs
-        .map(|(point, program)| match plan.mode {
+/// Attachments, and the optional programs that were refused.
+type Attached = (Vec<Attachment>, Vec<&'static str>);
+
+fn attach_all(loader: &Loader, plan: &Plan, cpu: u32) -> Result<Attached, Failure> {
+    let mut optional_failed = Vec::new();
+    // All are loaded before the first is attached: what cannot run leaves nothing behind.
+    let mut programs = Vec::new();
+    for point in &plan.points {
+        match loader.load(point.program, (plan.mode == Mode::Btf).then_some(point.target)) {
+            Ok(program) => programs.push((point, program)),
+            Err(_) if lacking(point.program).is_some() => optional_failed.push(point.program),
+            Err(failure) => return Err(failure),
+        }
+    }
+    let mut attached = Vec::new();
+    for (point, program) in &programs {
+        let attachment = match plan.mode {
             Mode::Classic => attach::to_event(program.as_fd(), point.target, cpu),
             Mode::Btf => attach::to_type(program.as_fd()),
-        })
-        .collect()
+        };
+        match attachment {
+            Ok(attachment) => attached.push(attachment),
+            Err(_) if lacking(point.program).is_some() => optional_failed.push(point.program),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok((attached, optional_failed))
+}
+
+/// What a probe lacks because of optional programs that do not run.
+fn absences(probe: &Probe, mode: Mode, on: &[&str]) -> String {
+    let classic = probe.classic.iter().map(|hook| (hook.program, hook.event));
+    let btf = probe.btf.hooks.iter().map(|hook| (hook.program, hook.event));
+    let hooks: Vec<_> = if mode == Mode::Classic { classic.collect() } else { btf.collect() };
+    let missing = hooks.into_iter().filter(|(program, _)| !on.contains(program));
+    missing.filter_map(|(program, event)| Some(format!("; without {event}: {}", lacking(program)?))).collect()
 }

@@ -8,16 +8,21 @@ pub mod btf;
 pub mod decode;
 pub mod devices;
 pub mod format;
+pub mod hardware;
 pub mod hist;
+pub mod io_metrics;
+mod issuers;
 mod loading;
 mod object;
 pub mod percentile;
 pub mod probes;
 pub mod remedy;
+pub mod remotes;
 mod stats;
 mod sys;
 pub mod tracefs;
 pub mod transport;
+pub mod waits;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -27,17 +32,21 @@ use agent_common::Stat;
 
 use self::attach::Attachment;
 use self::decode::{DeviceName, decode};
-use self::hist::{EbpfCollector, HistMap, Skip};
+use self::hist::{EbpfCollector, HistMap, Look};
+use self::issuers::Issuers;
 use self::loading::Loading;
 use self::probes::{Mode, ProbeReport};
+use self::remotes::{RemoteMaps, TcpCollector};
 use self::stats::{Counts, Stats, loses};
 use self::transport::{Record, Transport, Way};
+use self::waits::{WaitCollector, WaitMap};
 use crate::event::{Event, Lost, Source, What};
 use crate::host::Host;
 use crate::time::Now;
 
 /// The keys of `[ebpf]` that concern loading.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one switch a key of the configuration")]
 pub struct Options {
     /// Probe on OOM kills.
     pub oom: bool,
@@ -45,10 +54,24 @@ pub struct Options {
     pub hung_task: bool,
     /// Probe on block requests.
     pub block_io: bool,
+    /// Probes on reports of faulty hardware.
+    pub ras: bool,
+    /// Probe on adapters that do not send.
+    pub net_tx_timeout: bool,
+    /// Probe on trip points of temperatures.
+    pub thermal: bool,
+    /// Probe on TCP retransmits and resets.
+    pub tcp: bool,
+    /// Probes on reclaim and compaction.
+    pub memory_stalls: bool,
+    /// Probe on waits for a processor.
+    pub run_queue: bool,
     /// Latency from which on a request is an event, milliseconds.
     pub io_latency_threshold_ms: u64,
     /// Such events per second at most.
     pub max_io_events_per_sec: u32,
+    /// Pace of the collector of histograms, seconds: issuers are counted over about as long.
+    pub issuer_window_secs: u64,
     /// Pages of a perf buffer, one buffer per processor; rounded up to a power of two, and down
     /// where all buffers together exceed [`transport::MAX_BUFFER_BYTES`].
     pub perf_buffer_pages: u32,
@@ -64,8 +87,15 @@ impl Default for Options {
             oom: true,
             hung_task: true,
             block_io: true,
+            ras: true,
+            net_tx_timeout: true,
+            thermal: true,
+            tcp: true,
+            memory_stalls: true,
+            run_queue: false,
             io_latency_threshold_ms: 500,
             max_io_events_per_sec: 20,
+            issuer_window_secs: 10,
             perf_buffer_pages: 16,
             only_mode: None,
             only_transport: None,
@@ -79,6 +109,9 @@ pub struct Ebpf {
     _attached: Vec<Attachment>,
     stats: Arc<Stats>,
     histograms: Option<HistMap>,
+    remotes: Option<RemoteMaps>,
+    waits: Vec<(&'static str, WaitMap)>,
+    issuers: Option<Issuers>,
     map_bytes: u64,
     threshold_ms: f64,
     /// Lost by the transport's own count; kernels before 5.1 do not tell the program.
@@ -124,9 +157,21 @@ impl Ebpf {
         Ok(())
     }
 
-    /// The collector of histograms and counters, once. Devices that `skip` names get no series.
-    pub fn collector(&mut self, skip: Skip) -> EbpfCollector {
-        EbpfCollector::new(self.histograms.take(), Arc::clone(&self.stats), self.map_bytes, skip)
+    /// The collector of histograms and counters, once.
+    pub fn collector(&mut self, look: Look) -> EbpfCollector {
+        let maps = (self.histograms.take(), self.issuers.take());
+        EbpfCollector::new(maps, Arc::clone(&self.stats), self.map_bytes, look)
+    }
+
+    /// The collector of TCP trouble, once, if that is counted.
+    pub fn tcp_collector(&mut self) -> Option<TcpCollector> {
+        self.remotes.take().map(TcpCollector::new)
+    }
+
+    /// The collector of waits, once, if any are measured.
+    pub fn wait_collector(&mut self) -> Option<WaitCollector> {
+        let waits = std::mem::take(&mut self.waits);
+        (!waits.is_empty()).then(|| WaitCollector::new(waits))
     }
 
     /// Memory of maps and buffers, bytes; not part of the resident memory.

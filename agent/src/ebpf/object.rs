@@ -34,22 +34,28 @@ pub(super) struct Sizes {
     pub(super) histograms: u32,
     /// Shards of one histogram, a power of two.
     pub(super) shards: u32,
+    /// Devices times processes whose requests are counted.
+    pub(super) issuers: u32,
     /// Bytes of the ring buffer.
     pub(super) ring_bytes: u32,
 }
 
 impl Sizes {
     /// For so many processors and disks: room for three operations of each disk and of eight to
-    /// come, in as many shards as there are processors and as the limit leaves.
+    /// come, and the queue of two, in as many shards as there are processors and as the limit leaves.
     pub(super) fn of(cpus: u32, disks: u32) -> Self {
-        use agent_common::limits::{MAX_HIST_ENTRIES, MAX_SHARDS, MAX_STARTS, MIN_STARTS, STARTS_PER_CPU};
-        let single = disks.saturating_add(8).saturating_mul(3).min(MAX_HIST_ENTRIES);
+        use agent_common::limits::{
+            ISSUERS_PER_CPU, MAX_HIST_ENTRIES, MAX_ISSUERS, MAX_SHARDS, MAX_STARTS, MIN_ISSUERS, MIN_STARTS,
+            STARTS_PER_CPU,
+        };
+        let single = disks.saturating_add(8).saturating_mul(5).min(MAX_HIST_ENTRIES);
         let mut shards = cpus.clamp(1, MAX_SHARDS).next_power_of_two();
         while shards > 1 && single * shards > MAX_HIST_ENTRIES {
             shards /= 2;
         }
         let starts = cpus.saturating_mul(STARTS_PER_CPU).clamp(MIN_STARTS, MAX_STARTS);
-        Self { starts, histograms: single * shards, shards, ring_bytes: 0 }
+        let issuers = cpus.saturating_mul(ISSUERS_PER_CPU).clamp(MIN_ISSUERS, MAX_ISSUERS);
+        Self { starts, histograms: single * shards, shards, issuers, ring_bytes: 0 }
     }
 }
 
@@ -99,6 +105,8 @@ impl Loader {
         match name {
             names::STARTS => map.set_max_entries(self.sizes.starts),
             names::HIST => map.set_max_entries(self.sizes.histograms),
+            name if name.ends_with("_WAITS") => map.set_max_entries(self.sizes.shards),
+            names::ISSUERS => map.set_max_entries(self.sizes.issuers),
             names::RING => map.set_max_entries(self.sizes.ring_bytes),
             _ => {}
         }

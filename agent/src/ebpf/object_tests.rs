@@ -34,7 +34,9 @@ fn every_probe_finds_its_programs_maps_and_constants() {
         assert!(object.maps.contains_key(map), "{map}");
     }
     assert_eq!(object.maps.len(), 4 + PROBES.iter().map(|p| p.maps.len()).sum::<usize>());
-    assert_eq!(object.programs.len(), PROBES.iter().map(|p| p.programs().count()).sum::<usize>());
+    // Some serve in both modes.
+    let programs: HashSet<_> = PROBES.iter().flat_map(Probe::programs).collect();
+    assert_eq!(object.programs.len(), programs.len());
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn programs_use_what_old_kernels_know() {
 
 #[test]
 fn the_object_is_small_and_names_no_path() {
-    assert!(OBJECT.len() < 64 << 10, "{} bytes", OBJECT.len());
+    assert!(OBJECT.len() < 96 << 10, "{} bytes", OBJECT.len());
     for text in [&b".cargo"[..], b"/root", b"/home", b"agent-ebpf/src"] {
         assert!(!OBJECT.windows(text.len()).any(|w| w == text), "{}", String::from_utf8_lossy(text));
     }
@@ -77,15 +79,15 @@ fn the_object_is_small_and_names_no_path() {
 #[test]
 fn sizes_follow_the_host_within_limits() {
     for (cpus, disks, expect) in [
-        (2, 1, (4096, 54, 2)),
-        (2, 9, (4096, 102, 2)),
-        (1, 0, (4096, 24, 1)),
-        (3, 4, (4096, 144, 4)),
-        (32, 24, (8192, 768, 8)),
-        (512, 60, (16_384, 816, 4)),
-        (512, 1000, (16_384, 1024, 1)),
-        (u32::MAX, u32::MAX, (16_384, 1024, 1)),
-        (0, 0, (4096, 24, 1)),
+        (2, 1, (4096, 90, 2)),
+        (2, 9, (4096, 170, 2)),
+        (1, 0, (4096, 40, 1)),
+        (3, 4, (4096, 240, 4)),
+        (32, 24, (8192, 1280, 8)),
+        (512, 60, (16_384, 1360, 4)),
+        (512, 1000, (16_384, 2048, 1)),
+        (u32::MAX, u32::MAX, (16_384, 2048, 1)),
+        (0, 0, (4096, 40, 1)),
     ] {
         let got = Sizes::of(cpus, disks);
         assert_eq!((got.starts, got.histograms, got.shards), expect, "{cpus} processors, {disks} disks");

@@ -3,21 +3,11 @@
 use agent_common::hist::bucket_floor;
 use agent_common::limits::HIST_BUCKETS;
 
+use crate::sample::Latency;
+use crate::time::MILLI;
+
 /// Requests by latency.
 pub type Buckets = [u32; HIST_BUCKETS];
-
-/// What an interval says.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary {
-    /// Median, nanoseconds.
-    pub p50_ns: u64,
-    /// Nine of ten were faster, nanoseconds.
-    pub p90_ns: u64,
-    /// 99 of 100 were faster, nanoseconds.
-    pub p99_ns: u64,
-    /// Longest, nanoseconds.
-    pub max_ns: u64,
-}
 
 /// Requests that came between two readings of counters that wrap.
 pub fn between(before: &Buckets, after: &Buckets) -> Box<Buckets> {
@@ -30,12 +20,20 @@ pub fn between(before: &Buckets, after: &Buckets) -> Box<Buckets> {
 
 /// Percentiles; `None` without requests. `longest_ns` is the longest latency ever seen, and exact if
 /// it `is_new` in this interval.
-pub fn summarize(interval: &Buckets, longest_ns: u64, is_new: bool) -> Option<Summary> {
+pub fn summarize(interval: &Buckets, longest_ns: u64, is_new: bool) -> Option<Latency> {
     let total: u64 = interval.iter().map(|&n| u64::from(n)).sum();
     let last = interval.iter().rposition(|&n| n > 0)?;
     let max_ns = if is_new { longest_ns } else { end_of(last, longest_ns).min(longest_ns) };
-    let at = |percent: u64| percentile(interval, (total * percent).div_ceil(100), max_ns);
-    Some(Summary { p50_ns: at(50), p90_ns: at(90), p99_ns: at(99), max_ns })
+    let ms = |ns: u64| ns as f64 / MILLI as f64;
+    let at = |per_mille: u64| ms(percentile(interval, (total * per_mille).div_ceil(1000), max_ns));
+    Some(Latency {
+        requests: total,
+        p50_ms: at(500),
+        p90_ms: at(900),
+        p99_ms: at(990),
+        p999_ms: at(999),
+        max_ms: ms(max_ns),
+    })
 }
 
 /// Latency of the request with this rank, 1 being the fastest: spread evenly over its bucket.
@@ -74,35 +72,43 @@ mod tests {
         (buckets, latencies.iter().copied().max().unwrap_or(0))
     }
 
-    fn check(latencies: &[u64], expect: [u64; 4]) {
+    /// Median, 90th, 99th, 99.9th and the longest, in milliseconds.
+    fn check(latencies: &[u64], expect: [u64; 5]) {
         let (buckets, longest) = histogram(latencies);
         let got = summarize(&buckets, longest, true).expect("requests");
-        for (got, expect) in [got.p50_ns, got.p90_ns, got.p99_ns, got.max_ns].into_iter().zip(expect) {
-            let error = (got as f64 - expect as f64).abs() / expect as f64;
+        assert_eq!(got.requests, latencies.len() as u64);
+        let all = [got.p50_ms, got.p90_ms, got.p99_ms, got.p999_ms, got.max_ms];
+        for (got, expect) in all.into_iter().zip(expect) {
+            let error = (got / expect as f64 - 1.0).abs();
             assert!(error <= 0.0625, "{latencies:?}: {got} instead of {expect}");
         }
     }
 
     #[test]
     fn known_latencies() {
-        check(&[MS], [MS; 4]);
-        check(&[MS; 1000], [MS; 4]);
-        check(&[MS, 100 * MS], [MS, 100 * MS, 100 * MS, 100 * MS]);
+        check(&[MS], [1; 5]);
+        check(&[MS; 1000], [1; 5]);
+        check(&[MS, 100 * MS], [1, 100, 100, 100, 100]);
         let mut mostly_fast = vec![MS; 990];
         mostly_fast.extend([700 * MS; 10]);
-        check(&mostly_fast, [MS, MS, MS, 700 * MS]);
+        check(&mostly_fast, [1, 1, 1, 700, 700]);
         mostly_fast.push(700 * MS);
-        check(&mostly_fast, [MS, MS, 700 * MS, 700 * MS]);
+        check(&mostly_fast, [1, 1, 700, 700, 700]);
+        let mut one_slow = vec![MS; 999];
+        one_slow.push(900 * MS);
+        check(&one_slow, [1, 1, 1, 1, 900]);
+        one_slow.push(900 * MS);
+        check(&one_slow, [1, 1, 1, 900, 900]);
     }
 
     #[test]
     fn beyond_the_range() {
         let (buckets, longest) = histogram(&[200_000 * MS]);
         let one = summarize(&buckets, longest, true).expect("one");
-        assert_eq!(one.max_ns, 200_000 * MS);
-        assert!(one.p50_ns >= 1 << 36 && one.p50_ns <= one.max_ns);
+        assert!((one.max_ms - 200_000.0).abs() < 1e-9);
+        assert!(one.p50_ms >= 68_719.0 && one.p50_ms <= one.max_ms);
         let (buckets, longest) = histogram(&[3]);
-        assert_eq!(summarize(&buckets, longest, true).map(|s| s.max_ns), Some(3));
+        assert_eq!(summarize(&buckets, longest, true).map(|s| s.max_ms), Some(0.000_003));
         assert_eq!(summarize(&[0; HIST_BUCKETS], 5, true), None);
     }
 
@@ -110,8 +116,8 @@ mod tests {
     fn an_interval_without_a_new_record_does_not_repeat_the_old_one() {
         let (buckets, _) = histogram(&[MS, 2 * MS]);
         let longest_ever = 900 * MS;
-        let max = summarize(&buckets, longest_ever, false).expect("two").max_ns;
-        assert!((2 * MS..=2 * MS + MS / 8).contains(&max), "{max}");
+        let max = summarize(&buckets, longest_ever, false).expect("two").max_ms;
+        assert!((2.0..=2.125).contains(&max), "{max}");
     }
 
     #[test]
@@ -130,12 +136,12 @@ mod tests {
             let got = summarize(&buckets, longest, true).expect("requests");
             let mut sorted = latencies;
             sorted.sort_unstable();
-            let exact = |percent: usize| sorted[(sorted.len() * percent).div_ceil(100) - 1];
-            for (got, exact) in [(got.p50_ns, exact(50)), (got.p90_ns, exact(90)), (got.p99_ns, exact(99))] {
-                let error = (got as f64 - exact as f64).abs() / exact as f64;
-                prop_assert!(error <= 0.0625, "{got} instead of {exact}");
+            let exact = |per_mille: usize| sorted[(sorted.len() * per_mille).div_ceil(1000) - 1] as f64 / 1e6;
+            let [p50, p90, p99, p999] = [exact(500), exact(900), exact(990), exact(999)];
+            for (got, exact) in [(got.p50_ms, p50), (got.p90_ms, p90), (got.p99_ms, p99), (got.p999_ms, p999)] {
+                prop_assert!((got / exact - 1.0).abs() <= 0.0625, "{got} instead of {exact}");
             }
-            prop_assert_eq!(got.max_ns, longest);
+            prop_assert!((got.max_ms - longest as f64 / 1e6).abs() < 1e-9);
         }
     }
 }

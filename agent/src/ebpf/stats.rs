@@ -29,8 +29,8 @@ impl Stats {
 pub(super) const fn loses(stat: Stat) -> Option<&'static str> {
     match stat {
         Stat::OutputLost => Some("ebpf"),
-        Stat::IoRateLimited | Stat::HistFull | Stat::StartsFull => Some("block_io"),
+        Stat::IoRateLimited | Stat::HistFull | Stat::StartsFull | Stat::IoErrorsLimited => Some("block_io"),
         // Requests in flight when the agent started, above all.
-        Stat::IoUnmatched => None,
+        Stat::IoUnmatched | Stat::WaitUnmatched => None,
     }
 }

@@ -2,10 +2,10 @@
 
 use super::compose::condition::Culprits::{self, Cpu, Memory, Nobody};
 use super::condition::Policy;
+use super::disk::DiskPolicy;
 use super::limits::{Rule, Style};
 use crate::analyze::threshold::{Limits, Op};
-use crate::config::Threshold;
-use crate::config::Thresholds;
+use crate::config::{Config, Ebpf, Threshold, Thresholds};
 
 struct Line {
     metric: &'static str,
@@ -146,15 +146,31 @@ pub fn judged() -> impl Iterator<Item = &'static str> {
     LINES.iter().map(|l| l.metric).chain(["filesystem_stuck", "filesystem_device_error"])
 }
 
+/// What a threshold on a value that is bad when it is high demands.
+pub fn policy(threshold: &Threshold) -> Policy {
+    let Threshold { warn, critical, for_secs, clear } = *threshold;
+    Policy { limits: Limits { op: Op::Above, warn, critical, clear }, for_secs }
+}
+
+/// What block devices are held to.
+pub fn disk_policy(config: &Config) -> DiskPolicy {
+    let Ebpf { io_rise_factor, io_rise_min_ms, io_rise_for_secs, .. } = config.ebpf;
+    DiskPolicy {
+        limit: policy(&config.thresholds.disk_p99_ms),
+        factor: io_rise_factor,
+        least_ms: io_rise_min_ms,
+        for_secs: io_rise_for_secs,
+    }
+}
+
 impl Line {
     fn rule(&self, limits: &Threshold) -> Rule {
-        let Threshold { warn, critical, for_secs, clear } = *limits;
         let mode = self.labels.first().map(|(_, value)| format!("_{value}")).unwrap_or_default();
         Rule {
             name: format!("{}{mode}", self.metric),
             metric: self.metric.to_owned(),
             labels: self.labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-            policy: Policy { limits: Limits { op: Op::Above, warn, critical, clear }, for_secs },
+            policy: policy(limits),
             subject: self.subject,
             shown: self.shown,
             style: Style::Number(self.unit),

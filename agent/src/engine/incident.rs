@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, MAX_VICTIMS, Oom, Source, Task, What};
+use crate::event::{Event, IoError, LogMatch, MAX_VICTIMS, Oom, Source, Task, What};
 use crate::time::{MILLI, Now, SECOND};
 
 /// Longest wait for a second witness.
@@ -15,6 +15,10 @@ pub const MAX_OPEN: usize = 1024;
 const OOM_SAME_NS: u64 = 10 * SECOND;
 /// Longest time between two victims of one kill.
 const ONE_KILL_NS: u64 = 50 * MILLI;
+/// Two failures of one sector within this time are the same.
+const IO_ERROR_SAME_NS: u64 = 2 * SECOND;
+/// Rules of the kernel log whose lines may tell of one failed request.
+pub const IO_ERROR_RULES: [&str; 3] = ["io_error", "removable_io_error", "nvme_error"];
 /// The kernel log's clock (`local_clock`) is not disciplined by NTP as `CLOCK_MONOTONIC` is: they drift
 /// apart by up to 100 ppm of the uptime.
 const DRIFT_PER_UPTIME: u64 = 10_000;
@@ -24,6 +28,8 @@ const DRIFT_PER_UPTIME: u64 = 10_000;
 pub enum Body {
     /// An OOM kill.
     Oom(Box<Oom>),
+    /// A failed block request.
+    IoError(Box<IoError>),
 }
 
 /// An incident as far as it is known.
@@ -62,6 +68,8 @@ pub struct Report {
 pub struct Witnesses {
     /// For OOM kills.
     pub oom: Vec<Source>,
+    /// For failed block requests.
+    pub io_error: Vec<Source>,
 }
 
 /// Incidents that are open or were told a short while ago.
@@ -95,10 +103,7 @@ impl Incidents {
 
     /// Takes an event of one of the kinds an incident is made of; tells what is complete.
     pub fn take(&mut self, now: Now, event: &Event) -> Vec<Report> {
-        let body = match &event.what {
-            What::Oom(oom) => Body::Oom(oom.clone()),
-            _ => return Vec::new(),
-        };
+        let Some(body) = Body::of(&event.what) else { return Vec::new() };
         let mut reports = Vec::new();
         if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
             reports.extend(self.merge(index, now, event, body));
@@ -153,7 +158,7 @@ impl Incidents {
         let Some(incident) = self.open.get_mut(index) else { return };
         let first = incident.sources.first().is_none_or(|first| *first == event.source);
         incident.seen_by(now, event);
-        let Body::Oom(mine) = &mut incident.body;
+        let Body::Oom(mine) = &mut incident.body else { return };
         // Those beyond the limit are only counted: as often as one witness names them.
         if mine.others.len() < MAX_VICTIMS || first {
             mine.add_victim(oom.clone());
@@ -264,7 +269,7 @@ impl Incident {
     /// Whether another victim belongs to this kill: the kernel log says so, or it is of the same group and
     /// trigger within the same moment.
     fn is_one_kill(&self, now: Now, event: &Event, other: &Oom) -> bool {
-        let Body::Oom(mine) = &self.body;
+        let Body::Oom(mine) = &self.body else { return false };
         let group = |oom: &'_ Oom| oom.group.clone().unwrap_or_default();
         let (a, b) = (group(mine), group(other));
         let first = [a.first.or(mine.victim.pid), b.first.or(other.victim.pid)];
@@ -297,7 +302,8 @@ impl Incident {
             Body::Oom(_) if self.remembered => None,
             Body::Oom(_) if silent(Source::Ebpf) => Some("log_only"),
             Body::Oom(_) if silent(Source::Kmsg) => Some("ebpf_only"),
-            Body::Oom(_) => None,
+            // The kernel limits its lines on I/O errors: their absence says nothing.
+            Body::Oom(_) | Body::IoError(_) => None,
         }
     }
 
@@ -307,14 +313,26 @@ impl Incident {
             // The others of its group follow one by one.
             Body::Oom(ref oom) if oom.group.is_some() => false,
             Body::Oom(_) => witnesses.oom.iter().all(|w| self.sources.contains(w)),
+            Body::IoError(_) => witnesses.io_error.iter().all(|w| self.sources.contains(w)),
         }
     }
 }
 
 impl Body {
+    /// What an event says that an incident is made of, if it is such an event.
+    fn of(what: &What) -> Option<Self> {
+        match what {
+            What::Oom(oom) => Some(Self::Oom(oom.clone())),
+            What::IoError(error) => Some(Self::IoError(error.clone())),
+            What::Log(line) => io_error(line).map(|error| Self::IoError(Box::new(error))),
+            _ => None,
+        }
+    }
+
     fn same_ns(&self) -> u64 {
         match self {
             Self::Oom(_) => OOM_SAME_NS,
+            Self::IoError(_) => IO_ERROR_SAME_NS,
         }
     }
 
@@ -323,6 +341,8 @@ impl Body {
             (Self::Oom(a), Self::Oom(b)) => {
                 same_task(&a.victim, &b.victim) || a.others.iter().any(|v| same_task(&v.task, &b.victim))
             }
+            (Self::IoError(a), Self::IoError(b)) => a.device == b.device && a.sector == b.sector,
+            (Self::Oom(_) | Self::IoError(_), _) => false,
         }
     }
 
@@ -332,6 +352,8 @@ impl Body {
                 mine.absorb(*theirs);
             }
             (Self::Oom(mine), Self::Oom(theirs)) => mine.add_victim(*theirs),
+            (Self::IoError(mine), Self::IoError(theirs)) => mine.absorb(*theirs),
+            (Self::Oom(_) | Self::IoError(_), _) => {}
         }
     }
 
@@ -350,8 +372,18 @@ impl Body {
             .iter()
             .filter(|known| **known)
             .count(),
+            Self::IoError(_) => 0,
         }
     }
+}
+
+/// Whether a line of the kernel log tells of one failed request, and of which.
+pub fn is_io_error(line: &LogMatch) -> bool {
+    io_error(line).is_some()
+}
+
+fn io_error(line: &LogMatch) -> Option<IoError> {
+    if IO_ERROR_RULES.contains(&line.rule.as_str()) { IoError::from_log(line) } else { None }
 }
 
 /// Same pid, and nothing that both know differs.
@@ -382,7 +414,7 @@ mod tests {
 
     fn both() -> Incidents {
         let all = vec![Source::Ebpf, Source::Kmsg];
-        Incidents::new(Witnesses { oom: all })
+        Incidents::new(Witnesses { oom: all.clone(), io_error: all })
     }
 
     /// Feeds events at their own times, then waits; returns for each report `(pid, sources, update)`.
@@ -396,6 +428,7 @@ mod tests {
         reports.extend(incidents.due(end));
         let pid = |b: &Body| match b {
             Body::Oom(o) => o.victim.pid.unwrap_or(0),
+            Body::IoError(e) => e.sector as u32,
         };
         reports.iter().map(|r| (pid(&r.incident.body), r.incident.sources.len(), r.update)).collect()
     }
@@ -444,8 +477,39 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_source_that_is_down() {
-        let mut incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg] });
+        let mut incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg], ..Witnesses::default() });
         assert_eq!(incidents.take(ms(0), &oom(Source::Kmsg, 0, 7, true)).len(), 1);
+    }
+
+    fn io_error(source: Source, at: u64, device: &str, sector: u64) -> Event {
+        let what = if source == Source::Ebpf {
+            What::IoError(Box::new(IoError { device: device.into(), sector, ..IoError::default() }))
+        } else {
+            What::Log(Box::new(LogMatch {
+                rule: "io_error".into(),
+                severity: crate::alert::Severity::Critical,
+                meaning: String::new(),
+                line: String::new(),
+                fields: vec![("device".into(), device.into()), ("sector".into(), sector.to_string())],
+            }))
+        };
+        Event { at: ms(at), source, historic: false, what }
+    }
+
+    #[test]
+    fn a_failed_request_is_one_incident_with_its_line_in_the_log() {
+        let all = vec![Source::Ebpf, Source::Kmsg];
+        let both = || Incidents::new(Witnesses { io_error: all.clone(), ..Witnesses::default() });
+        let (log, seen) = (io_error(Source::Kmsg, 0, "sda", 8), io_error(Source::Ebpf, 1, "sda", 8));
+        assert_eq!(run(both(), &[log.clone(), seen.clone()]), [(8, 2, false)]);
+        assert_eq!(run(both(), &[seen.clone(), log.clone()]), [(8, 2, false)]);
+        // The kernel limits its lines: of many errors only some are in the log.
+        let other = io_error(Source::Ebpf, 2, "sda", 16);
+        assert_eq!(run(both(), &[log.clone(), seen.clone(), other]), [(8, 2, false), (16, 1, false)]);
+        let elsewhere = io_error(Source::Ebpf, 1, "sdb", 8);
+        assert_eq!(run(both(), &[log, elsewhere]), [(8, 1, false), (8, 1, false)]);
+        let again = io_error(Source::Ebpf, 5_000, "sda", 8);
+        assert_eq!(run(both(), &[seen, again]), [(8, 1, false), (8, 1, false)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! OOM kills in the engine: from incidents to drafts, and the counters that must agree with them.
+//! OOM kills and failed requests in the engine: from incidents to drafts, and the counters that must agree with them.
 
-use super::compose::{Draft, incident_id, oom};
+use super::compose::{Draft, incident_id, io, oom};
 use super::incident::{Body, Report};
 use super::{Engine, events};
 use crate::event::{Event, What};
@@ -10,9 +10,9 @@ impl Engine {
     pub(super) fn count_ooms(&mut self, now: Now, total: u64, drafts: &mut Vec<Draft>) {
         let blind = self.settings.witnesses.oom.is_empty();
         if let Some(missing) = self.counter.reading(total, self.incidents.oom_seen(), blind) {
-            self.count(events::OOM_KILLS.name, "", missing);
+            self.tally.count(events::OOM_KILLS.name, "", missing);
             if !blind {
-                self.count(events::DISAGREEMENTS.name, "counter_only", missing);
+                self.tally.count(events::DISAGREEMENTS.name, "counter_only", missing);
             }
             let (id, groups) = (self.judge.next_id(), self.groups.untold());
             drafts.push(oom::draft_uncounted(missing, id, now, blind, &groups, self.processes.as_ref()));
@@ -26,7 +26,7 @@ impl Engine {
     pub(super) fn count_victims(&mut self, event: &Event, victims: u64) {
         let What::Oom(oom) = &event.what else { return };
         if victims > 0 {
-            self.count(events::OOM_KILLS.name, "", victims);
+            self.tally.count(events::OOM_KILLS.name, "", victims);
             let path = oom.victim.cgroup.as_deref().or(oom.oom_memcg.as_deref());
             if let Some(path) = path {
                 self.groups.told(path, victims);
@@ -46,13 +46,25 @@ impl Engine {
                 oom::fill_from_groups(&mut oom, &self.groups, now);
                 oom::draft(report, &oom, id, self.processes.as_ref(), identity)
             }
+            Body::IoError(error) => {
+                if !report.update {
+                    self.tally.count(events::IO_ERRORS.name, &error.device, 1);
+                }
+                io::error(report, error, id, identity)
+            }
         };
         drafts.push(draft);
     }
 
+    pub(super) fn io_error(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>) {
+        for report in self.incidents.take(now, event) {
+            self.tell(now, &report, drafts);
+        }
+    }
+
     pub(super) fn count_disagreements(&mut self) {
         for kind in self.incidents.disagreed().collect::<Vec<_>>() {
-            self.count(events::DISAGREEMENTS.name, kind, 1);
+            self.tally.count(events::DISAGREEMENTS.name, kind, 1);
         }
     }
 }

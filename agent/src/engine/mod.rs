@@ -12,13 +12,16 @@ pub mod compose;
 pub mod condition;
 pub mod counter;
 pub mod derive;
+pub mod disk;
 pub mod events;
+pub mod faults;
 pub mod groups;
 pub mod hangs;
 pub mod incident;
 pub mod judge;
 mod kills;
 pub mod limits;
+mod ports;
 pub mod series;
 pub mod speak;
 pub mod store;
@@ -31,63 +34,20 @@ use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
-use compose::{Draft, Identity, hang, incident_id, kernel, oom, user_kill};
+use compose::{Draft, hang, incident_id, io, kernel, oom, user_kill};
 use counter::OomCounter;
-use derive::{Derived, Formula, raw_id};
+use derive::{Derived, raw_id};
+use disk::Disks;
+use faults::Faults;
 use groups::Groups;
-use hangs::{Follow, Hangs};
-use incident::{Incidents, Witnesses};
+use hangs::Hangs;
+use incident::Incidents;
 use judge::Judge;
-use limits::Rule;
+pub use ports::{Input, Output, Settings};
 use series::SeriesTable;
-use speak::{Manners, Speaker};
+use speak::Speaker;
 use store::Store;
 pub use tally::Tally;
-
-/// All that shapes an engine.
-#[derive(Debug)]
-pub struct Settings {
-    /// Who speaks.
-    pub identity: Identity,
-    /// Threshold rules.
-    pub rules: Vec<Rule>,
-    /// De-duplication and grouping.
-    pub manners: Manners,
-    /// Sources that are up.
-    pub witnesses: Witnesses,
-    /// Seconds after the start in which levels are learned and only events speak.
-    pub warmup_secs: u64,
-    /// Samples kept per series.
-    pub history_capacity: usize,
-    /// Rates and ratios.
-    pub formulas: &'static [Formula],
-    /// Wire name of the kernel's own count of OOM kills.
-    pub oom_counter: &'static str,
-}
-
-/// What goes in.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// One pass of a collector.
-    Batch(&'a mut Batch),
-    /// Something happened.
-    Event(Event),
-    /// Time passed, and nothing else is left to be taken.
-    Tick,
-}
-
-/// What comes out.
-#[derive(Debug, PartialEq)]
-pub enum Output {
-    /// To be told; must arrive.
-    Alert(Box<Alert>),
-    /// Everything the kernel log said up to here has been turned into alerts that came out before.
-    Mark(KmsgMark),
-    /// For the agent's own log.
-    Notice(String),
-    /// A hung task whose end is to be watched for.
-    Follow(Box<Follow>),
-}
 
 /// Least time between two notices of lost events.
 const LOST_NOTICE_NS: u64 = 60 * SECOND;
@@ -101,7 +61,9 @@ pub struct Engine {
     derived: Derived,
     store: Store,
     judge: Judge,
+    disks: Disks,
     incidents: Incidents,
+    faults: Faults,
     hangs: Hangs,
     speaker: Speaker,
     counter: OomCounter,
@@ -123,7 +85,9 @@ impl Engine {
             derived: Derived::new(settings.formulas),
             store: Store::new(settings.history_capacity, now.mono_ns),
             judge: Judge::new(now.wall_ns),
+            disks: Disks::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
+            faults: Faults::new(now.wall_ns),
             hangs: Hangs::default(),
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
@@ -172,6 +136,7 @@ impl Engine {
                 for report in self.incidents.due(now) {
                     self.tell(now, &report, &mut drafts);
                 }
+                self.faults.due(now, &mut drafts);
                 for report in self.hangs.due(now) {
                     self.tell_hang(&report, &mut drafts);
                 }
@@ -194,6 +159,7 @@ impl Engine {
         for report in self.incidents.finish() {
             self.tell(now, &report, &mut drafts);
         }
+        self.faults.finish(&mut drafts);
         for report in self.hangs.finish(now) {
             self.tell_hang(&report, &mut drafts);
         }
@@ -212,8 +178,8 @@ impl Engine {
 
     /// When `step` wants to be called at the latest, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        let next = [self.incidents.next_deadline(), self.hangs.next_deadline(), self.speaker.next_deadline()];
-        next.into_iter().flatten().min()
+        let next = [self.incidents.next_deadline(), self.faults.next_deadline(), self.hangs.next_deadline()];
+        next.into_iter().chain([self.speaker.next_deadline()]).flatten().min()
     }
 
     fn batch(&mut self, now: Now, batch: &mut Batch, drafts: &mut Vec<Draft>) {
@@ -249,6 +215,13 @@ impl Engine {
             self.sample(now, at_ns, id, value, drafts);
         }
         self.computed = computed;
+        let learning = self.learning(now);
+        let windows = batch.disks.drain(..);
+        self.disks.take((now, at_ns), windows, &self.settings.disks, learning, drafts);
+    }
+
+    fn learning(&self, now: Now) -> bool {
+        now.since(self.start) < self.settings.warmup_secs * SECOND
     }
 
     fn define(&mut self, def: &SeriesDef) {
@@ -274,8 +247,8 @@ impl Engine {
             self.count_ooms(now, value as u64, drafts);
             return;
         }
-        let learning = now.since(self.start) < self.settings.warmup_secs * SECOND;
-        let scene = judge::Scene { store: &self.store, processes: self.processes.as_ref(), learning };
+        let (store, processes) = (&self.store, self.processes.as_ref());
+        let scene = judge::Scene { store, processes, learning: self.learning(now) };
         self.judge.observe(now, id, series, &self.settings.rules, &scene, drafts);
     }
 
@@ -296,20 +269,29 @@ impl Engine {
                 }
                 self.count_victims(event, self.incidents.oom_seen() - before);
             }
+            What::IoError(_) => self.io_error(now, event, drafts),
             What::UserKill(kill) => {
-                self.count(events::USER_KILLS.name, kill.killer, 1);
+                self.tally.count(events::USER_KILLS.name, kill.killer, 1);
                 let id = self.judge.next_id();
                 drafts.push(user_kill::draft(event, kill, id));
             }
             What::SlowIo(io) => {
-                self.count(events::SLOW_IO.name, &io.device, 1);
+                self.tally.count(events::SLOW_IO.name, &io.device, 1);
                 let id = self.judge.next_id();
-                drafts.push(kernel::slow_io(event, io, id));
+                drafts.push(io::slow_request(event, io, id));
             }
             What::Log(found) => {
-                self.count(events::LOG_EVENTS.name, &found.rule, 1);
-                let id = self.judge.next_id();
-                drafts.push(kernel::log(event, found, id));
+                self.tally.count(events::LOG_EVENTS.name, &found.rule, 1);
+                if incident::is_io_error(found) {
+                    self.io_error(now, event, drafts);
+                } else if !self.faults.take(now, event, drafts) {
+                    let id = self.judge.next_id();
+                    drafts.push(kernel::log(event, found, id));
+                }
+            }
+            What::Hardware(report) => {
+                self.tally.count(events::HARDWARE.name, report.rule, 1);
+                self.faults.take(now, event, drafts);
             }
         }
     }
@@ -318,17 +300,8 @@ impl Engine {
         let incident = &report.incident;
         let new_id = || format!("{}-h", incident_id(self.start.wall_ns, incident.number));
         let id = incident.id.clone().unwrap_or_else(new_id);
-        self.count(events::HUNG_TASKS.name, "", report.fresh);
+        self.tally.count(events::HUNG_TASKS.name, "", report.fresh);
         drafts.push(hang::draft(report, id, &self.settings.identity));
-    }
-
-    fn count(&mut self, metric: &'static str, label: &str, by: u64) {
-        const MAX_LABELS: usize = 512;
-        let events = &mut self.tally.events;
-        let key = (metric, label.to_owned());
-        let known = events.len() < MAX_LABELS || events.contains_key(&key);
-        let total = events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default();
-        *total = total.saturating_add(by);
     }
 
     fn lost(&mut self, now: Now, lost: &Lost, out: &mut Vec<Output>) {
@@ -348,8 +321,8 @@ impl Engine {
     /// The mark comes out only when nothing that was read before it is still held back: whoever
     /// stores it may forget everything before it.
     fn pass_mark(&mut self, out: &mut Vec<Output>) {
-        let holding =
-            self.incidents.next_deadline().is_some() || self.hangs.holds() || self.speaker.holds_incidents();
+        let waiting = self.incidents.next_deadline().or(self.faults.next_deadline());
+        let holding = waiting.is_some() || self.hangs.holds() || self.speaker.holds_incidents();
         if !holding && self.mark != self.marked {
             self.marked = self.mark;
             out.extend(self.mark.map(Output::Mark));

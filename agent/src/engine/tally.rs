@@ -32,6 +32,18 @@ impl fmt::Display for Tally {
     }
 }
 
+/// Events counted by label; further labels are counted together.
+const MAX_LABELS: usize = 512;
+
+impl Tally {
+    /// Counts events of one label.
+    pub(super) fn count(&mut self, metric: &'static str, label: &str, by: u64) {
+        let key = (metric, label.to_owned());
+        let known = self.events.len() < MAX_LABELS || self.events.contains_key(&key);
+        *self.events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default() += by;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,13 @@ use super::*;
 use crate::alert::{Severity, Status};
 use crate::analyze::threshold::{Limits, Op};
 use crate::cgroup::memory::{Events, Memory};
+use crate::engine::compose::Identity;
 use crate::engine::compose::condition::Culprits;
 use crate::engine::condition::Policy;
+use crate::engine::disk::DiskPolicy;
+use crate::engine::incident::Witnesses;
+use crate::engine::limits::Rule;
+use crate::engine::speak::Manners;
 use crate::event::{Constraint, KillGroup, LogMatch, Oom, SlowIo, Source, Task};
 use crate::metric::{Metric, Unit};
 use crate::sample::{GroupRow, GroupTable, Samples};
@@ -49,10 +54,14 @@ fn settings(group_secs: u64) -> Settings {
             group_secs,
             recovery: true,
         },
-        witnesses: Witnesses { oom: vec![Source::Ebpf, Source::Kmsg] },
+        witnesses: Witnesses {
+            oom: vec![Source::Ebpf, Source::Kmsg],
+            io_error: vec![Source::Ebpf, Source::Kmsg],
+        },
         warmup_secs: 0,
         history_capacity: 1000,
         formulas: &[],
+        disks: DiskPolicy { limit: Policy { limits, for_secs: 30 }, factor: 0.0, least_ms: 0.0, for_secs: 0 },
         oom_counter: "oom_counter",
     }
 }
@@ -564,7 +573,7 @@ fn witnesses_that_disagree_are_counted() {
         |kind: &str| r.engine.tally().events.get(&(events::DISAGREEMENTS.name, kind.to_owned())).copied();
     assert_eq!((count("ebpf_only"), count("log_only"), count("counter_only")), (Some(2), Some(2), Some(2)));
     let mut alone = run(0);
-    alone.engine.incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg] });
+    alone.engine.incidents = Incidents::new(Witnesses { oom: vec![Source::Kmsg], ..Witnesses::default() });
     alone.event(Source::Kmsg, oom(1)).wait_ms(30_000).event(Source::Kmsg, oom(2));
     assert!(
         !alone.engine.tally().events.keys().any(|(name, _)| *name == events::DISAGREEMENTS.name),

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 pub mod aside;
+pub mod block;
 pub mod clock;
 mod ethtool;
 pub mod fixture;

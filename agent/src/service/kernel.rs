@@ -84,6 +84,7 @@ impl Kernel {
             Ok(watch) => {
                 self.kmsg = Some(watch.enriched_by(Arc::clone(host)));
                 self.witnesses.oom.push(Source::Kmsg);
+                self.witnesses.io_error.push(Source::Kmsg);
                 self.features.push(Feature::on(
                     NAME,
                     format!("{path}: OOM kills, hung tasks and all kernel-log rules"),
@@ -122,8 +123,15 @@ impl Kernel {
             oom: section.oom,
             hung_task: section.hung_task,
             block_io: section.block_io,
+            ras: section.ras,
+            net_tx_timeout: section.net_tx_timeout,
+            thermal: section.thermal,
+            tcp: section.tcp,
+            memory_stalls: section.memory_stalls,
+            run_queue: section.run_queue,
             io_latency_threshold_ms: section.io_latency_threshold_ms,
             max_io_events_per_sec: section.max_io_events_per_sec,
+            issuer_window_secs: config.collector.disk_io_interval_secs,
             perf_buffer_pages: section.perf_buffer_pages,
             only_transport: match section.transport {
                 Transport::Auto => None,
@@ -135,13 +143,15 @@ impl Kernel {
         let (ebpf, reports) = crate::ebpf::Ebpf::load(host.as_ref(), &options);
         self.ebpf = ebpf;
         let log = self.kmsg.is_some();
-        let mut refused = Vec::new();
+        let (mut refused, mut further) = (Vec::new(), Vec::new());
         for report in reports {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
             match report.state {
                 ProbeState::On { mode, lacks } => {
-                    if probe.name == "oom" {
-                        self.witnesses.oom.push(Source::Ebpf);
+                    match probe.name {
+                        "oom" => self.witnesses.oom.push(Source::Ebpf),
+                        "block_io" => self.witnesses.io_error.push(Source::Ebpf),
+                        _ => {}
                     }
                     self.features.push(match lacks {
                         None => Feature::on(name, mode),
@@ -150,11 +160,15 @@ impl Kernel {
                 }
                 ProbeState::Off { reason } => self.features.push(Feature::off(name, reason)),
                 ProbeState::Failed { why, remedy } => {
-                    // The averages of /proc/diskstats need no kernel log.
-                    let replaced = log || probe.name == "block_io";
+                    // What /proc tells needs no kernel log.
+                    let replaced = log || !probe.fallback.contains("kernel log");
                     let stand_in =
                         if replaced { probe.fallback } else { "the kernel log cannot be read either" };
-                    tracing::warn!("eBPF probe {}: {why}; {stand_in}. {remedy}", probe.name);
+                    if probe.rare {
+                        further.push(probe.name);
+                    } else {
+                        tracing::warn!("eBPF probe {}: {why}; {stand_in}. {remedy}", probe.name);
+                    }
                     refused.push(format!("{}: {why}. {remedy}", probe.name));
                     let reason = format!("{why}; {stand_in}");
                     self.features.push(if replaced {
@@ -164,6 +178,10 @@ impl Kernel {
                     });
                 }
             }
+        }
+        if !further.is_empty() {
+            let names = further.join(", ");
+            tracing::warn!("eBPF probes {names}: they do not run either; `sysops-agent doctor` tells why");
         }
         if section.enabled == Switch::On && !refused.is_empty() {
             return Err(format!("ebpf.enabled = \"on\", but {}", refused.join("; ")));
@@ -187,8 +205,17 @@ impl Kernel {
         let Some(ebpf) = &mut self.ebpf else { return Vec::new() };
         let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
         let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
-        let collector = ebpf.collector(Box::new(move |device| skip.matches(device)));
-        vec![("ebpf", pace, Box::new(collector))]
+        let look = crate::ebpf::hist::Look {
+            skip: Box::new(move |device| skip.matches(device)),
+            scene_from_ms: crate::engine::builtin::disk_policy(config).least_alert_ms(),
+        };
+        let collector = ebpf.collector(look);
+        let mut items: Vec<Item> = vec![("ebpf", pace, Box::new(collector))];
+        let network = std::time::Duration::from_secs(config.collector.network_interval_secs);
+        let cpu = std::time::Duration::from_secs(config.collector.cpu_interval_secs);
+        items.extend(ebpf.tcp_collector().map(|tcp| -> Item { ("ebpf_tcp", network, Box::new(tcp)) }));
+        items.extend(ebpf.wait_collector().map(|waits| -> Item { ("ebpf_waits", cpu, Box::new(waits)) }));
+        items
     }
 
     /// Collectors that the sources bring along: none without eBPF.

@@ -198,6 +198,7 @@ fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incid
         warmup_secs: alerting.state_warmup_secs,
         history_capacity: config.storage.ring_buffer_capacity,
         formulas: formulas::FORMULAS,
+        disks: builtin::disk_policy(config),
         oom_counter: crate::collect::vmstat::OOM_KILLS.name,
     }
 }

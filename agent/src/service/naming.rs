@@ -1,10 +1,11 @@
-//! Names for the stacks of hung tasks. Looking them up takes a tenth of a second: it is done aside, for all
-//! that wait at once.
+//! Names for the stacks of hung tasks, where `/proc/PID/stack` is closed to the agent. Looking them up takes a
+//! tenth of a second: it is done aside, for all that wait at once.
 
 use std::sync::Arc;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::ebpf::remedy::Circumstances;
 use crate::event::{Event, Hang, What};
 use crate::host::Host;
 use crate::host::kallsyms::Symbols;
@@ -15,18 +16,22 @@ const MAX_WAITING: usize = 256;
 /// Hangs on their way.
 pub(super) struct Naming {
     host: Arc<dyn Host>,
+    /// Whether `/proc/PID/stack` may be read: then nobody has to wait.
+    stacks_are_open: bool,
     waiting: Vec<Event>,
     job: Option<JoinHandle<Vec<Event>>>,
 }
 
 impl Naming {
     pub(super) fn new(host: Arc<dyn Host>) -> Self {
-        Self { host, waiting: Vec::new(), job: None }
+        let stacks_are_open = Circumstances::of(host.as_ref()).sys_admin;
+        Self { host, stacks_are_open, waiting: Vec::new(), job: None }
     }
 
     /// Keeps an event that wants names; gives back every other.
     pub(super) fn take(&mut self, event: Event) -> Option<Event> {
-        if hang(&event).is_none_or(|hang| !hang.stack.is_empty() || hang.addresses.is_empty())
+        if self.stacks_are_open
+            || hang(&event).is_none_or(|hang| !hang.stack.is_empty() || hang.addresses.is_empty())
             || self.waiting.len() >= MAX_WAITING
         {
             return Some(event);

@@ -164,7 +164,7 @@ mod tests {
             labels: std::collections::BTreeMap::new(),
         };
         let oom = vec![Source::Ebpf, Source::Kmsg];
-        let witnesses = crate::engine::incident::Witnesses { oom };
+        let witnesses = crate::engine::incident::Witnesses { oom, ..Default::default() };
         Engine::new(crate::service::settings(&Config::default(), identity, witnesses), clock::now())
     }
 

@@ -170,7 +170,7 @@ pub(super) mod ebpf {
             let Self { fd, host, devices, events, .. } = self;
             let host = host.as_ref();
             devices.begin();
-            let mut name = |dev| devices.name(host, dev).map(str::to_owned);
+            let mut name = |dev| devices.name(host, dev).map(|name| name.to_string());
             fd.get_mut().drain(clock::now(), &mut name, &mut |mut event| {
                 enrich::enrich(host, &mut event);
                 events.extend(naming.take(event));

@@ -8,7 +8,7 @@
 use super::wait;
 use crate::cgroup::path_of;
 use crate::event::{Event, Hang, Oom, Task, What};
-use crate::host::{Host, read_text};
+use crate::host::{Host, block, read_text};
 
 /// Longest command line kept, bytes.
 pub const MAX_CMDLINE: usize = 1024;
@@ -24,13 +24,17 @@ pub fn enrich(host: &dyn Host, event: &mut Event) {
         What::Oom(oom) => fill_oom(host, oom),
         What::Hang(hang) => fill_hang(host, hang),
         What::SlowIo(io) => {
+            io.in_flight = block::in_flight(host, &io.device);
+            io.model = block::model(host, &io.device);
             process(host, &mut io.issuer);
         }
+        What::IoError(io) => io.model = block::model(host, &io.device),
         // What a process says it killed is gone, or never was.
         What::UserKill(_)
         | What::HangFacts(_)
         | What::Released(_)
         | What::Log(_)
+        | What::Hardware(_)
         | What::Lost(_)
         | What::KmsgMark(_) => {}
     }

@@ -209,9 +209,14 @@ impl LoopDevice {
 
     /// Reads so many times 4096 bytes past the page cache.
     pub(crate) fn direct_reads(&self, count: u64) -> io::Result<()> {
+        self.direct_reads_from(0, count)
+    }
+
+    /// The same from this byte on.
+    pub(crate) fn direct_reads_from(&self, from: u64, count: u64) -> io::Result<()> {
         let file = self.direct(File::options().read(true))?;
         let mut block = Aligned([0; 4096]);
-        (0..count).try_for_each(|i| file.read_exact_at(&mut block.0, i % 1024 * 4096))
+        (0..count).try_for_each(|i| file.read_exact_at(&mut block.0, from + i % 1024 * 4096))
     }
 
     /// Writes 4096 bytes past the page cache.

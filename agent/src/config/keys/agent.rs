@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{DAY, WEEK};
-use crate::config::must::Must::{Labels, PowerOfTwo, Whole};
+use crate::config::must::Must::{Labels, PowerOfTwo, Real, Whole};
 use crate::config::section::{choice, section};
 
 section! {
@@ -102,10 +102,29 @@ section! {
         hung_task: bool = true;
         /// Whether block devices are measured.
         block_io: bool = true;
+        /// Whether reports of faulty hardware are watched: memory controllers, PCI Express, machine checks, broken pages.
+        ras: bool = true;
+        /// Whether network adapters that do not send are watched.
+        net_tx_timeout: bool = true;
+        /// Whether trip points of temperatures are watched.
+        thermal: bool = true;
+        /// Whether TCP retransmits and resets are counted by remote address.
+        tcp: bool = true;
+        /// Whether the time threads spend on freeing or compacting memory themselves is measured.
+        memory_stalls: bool = true;
+        /// Whether the time threads wait for a processor is measured. It costs something at every switch between tasks.
+        run_queue: bool = false;
         /// Milliseconds from which one disk request is an event of its own.
         io_latency_threshold_ms: u64 = 500 => Whole(1, 600_000);
         /// Most such events per second; the others are counted.
         max_io_events_per_sec: u32 = 20 => Whole(1, 10_000);
+        /// How many times its usual 99th percentile the latency of a block device must be to be told, as
+        /// info. The usual is learned in ten minutes of traffic. 0: never.
+        io_rise_factor: f64 = 10.0 => Real(0.0, 1_000_000.0);
+        /// Milliseconds below which such a rise is not worth telling.
+        io_rise_min_ms: f64 = 20.0 => Real(0.0, 600_000.0);
+        /// Seconds for which it must last.
+        io_rise_for_secs: u64 = 60 => Whole(0, DAY);
         /// Size of the perf buffer of each CPU, in pages; a ring buffer has the size of all of them together.
         perf_buffer_pages: u32 = 16 => PowerOfTwo(1024);
         /// Seconds in uninterruptible sleep after which a task is reported. 0: not watched.

@@ -76,6 +76,9 @@ section! {
         disk_busy_percent: Threshold = Some((80.0, 95.0)) => PERCENT;
         /// Milliseconds a request to a block device takes on average.
         disk_await_ms: Threshold = Some((100.0, 500.0)) => MILLISECONDS;
+        /// Milliseconds that the slowest hundredth of the requests to a block device take at least, of one
+        /// kind (read, write, flush, discard), from issue to completion. Measured with eBPF.
+        disk_p99_ms: Threshold = Some((500.0, 2000.0)) => MILLISECONDS;
         /// File descriptors in use, of the system's limit.
         fd_percent: Threshold = Some((80.0, 95.0)) => PERCENT;
         /// Errors per packet of a network interface over the interval.

@@ -8,8 +8,11 @@ use aya::maps::perf::PerfBufferError;
 use aya::maps::{Map, MapData, PerfEventArray};
 
 use crate::ebpf::object::{Loader, Sizes};
+use crate::ebpf::probes::PROBES;
 use crate::ebpf::remedy::{Failure, Step};
+use crate::ebpf::remotes::RemoteMaps;
 use crate::ebpf::transport::{PerfBuffers, Ring, Transport};
+use crate::ebpf::waits::WaitMap;
 use crate::host::{Host, read_text};
 
 /// The way out that was found.
@@ -94,4 +97,19 @@ fn buffer_error(error: PerfBufferError) -> io::Error {
         | PerfBufferError::IOError(io_error) => io_error,
         other @ PerfBufferError::InvalidPageCount { .. } => io::Error::other(other),
     }
+}
+
+/// The maps of TCP trouble, where that probe runs.
+pub(super) fn take_remotes(loader: &mut Loader) -> Option<RemoteMaps> {
+    let (remotes, totals) = (loader.take_map(names::REMOTES)?, loader.take_map(names::REMOTE_TOTALS)?);
+    RemoteMaps::new(remotes, totals).ok()
+}
+
+/// The histograms of the waits that are measured.
+pub(super) fn take_waits(loader: &mut Loader) -> Vec<(&'static str, WaitMap)> {
+    let kinds = PROBES.iter().filter_map(|probe| {
+        let name = probe.maps.iter().find(|map| map.ends_with("_WAITS"))?;
+        Some((probe.name, take(loader, name, WaitMap::new).ok()?))
+    });
+    kinds.collect()
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::ebpf::btf::Btf;
 use crate::ebpf::format::Format;
-use crate::ebpf::probes::{Constant, Mode, Probe, ProbeState};
+use crate::ebpf::probes::{Constant, Mode, Probe, ProbeState, lacking};
 use crate::ebpf::tracefs::{Tracefs, TracefsError};
 use crate::host::{Host, HostFile};
 
@@ -27,6 +27,8 @@ pub(super) struct Plan {
 /// Why a mode is out, and what to do.
 pub(super) struct Obstacle {
     pub(super) mode: Mode,
+    /// The kernel has no such tracepoint.
+    pub(super) absent: bool,
     pub(super) why: String,
     pub(super) remedy: String,
 }
@@ -38,8 +40,32 @@ pub(super) struct Candidate {
     pub(super) obstacles: Vec<Obstacle>,
 }
 
+impl Candidate {
+    /// Many a machine has no memory controller that reports, and many a kernel not its tracepoint.
+    pub(super) fn hopeless(&self) -> ProbeState {
+        let absent = self.obstacles.iter().any(|obstacle| obstacle.absent);
+        match self.probe.classic.first() {
+            Some(hook) if absent && self.probe.rare => {
+                ProbeState::Off { reason: format!("this kernel has no {}:{}", hook.category, hook.event) }
+            }
+            _ => failed(&self.obstacles),
+        }
+    }
+}
+
 /// Why, and what to do.
-type Reason = (String, String);
+#[derive(Clone)]
+struct Reason {
+    absent: bool,
+    why: String,
+    remedy: String,
+}
+
+impl Reason {
+    fn new(why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { absent: false, why: why.into(), remedy: remedy.into() }
+    }
+}
 
 /// Fills in plans and obstacles of each candidate; the constants that all of them want.
 pub(super) fn plan(
@@ -61,7 +87,9 @@ pub(super) fn plan(
                     constants.append(&mut found);
                     candidate.plans.push(Plan { mode, points });
                 }
-                Err((why, remedy)) => candidate.obstacles.push(Obstacle { mode, why, remedy }),
+                Err(Reason { absent, why, remedy }) => {
+                    candidate.obstacles.push(Obstacle { mode, absent, why, remedy });
+                }
             }
         }
     }
@@ -72,7 +100,7 @@ fn open_btf(host: &dyn Host, candidates: &[Candidate]) -> Result<Btf<Box<dyn Hos
     let names: Vec<String> = candidates.iter().flat_map(|c| c.probe.btf.names()).collect();
     let file = host.open(BTF).map_err(|error| no_btf(&error))?;
     Btf::parse(file, names.iter().map(String::as_str)).map_err(|error| {
-        (format!("{BTF} is not usable: {error}"), "please report it with `uname -r`".to_owned())
+        Reason::new(format!("{BTF} is not usable: {error}"), "please report it with `uname -r`")
     })
 }
 
@@ -81,11 +109,12 @@ fn find_types(
     probe: &Probe,
 ) -> Result<(Vec<Point>, Vec<Constant>), Reason> {
     let btf = btf.as_mut().map_err(|reason| reason.clone())?;
-    let facts = probe.btf.facts(btf).map_err(|gap| {
-        (format!("{BTF} does not serve: {gap}"), "nothing short of another kernel".to_owned())
+    let facts = probe.btf.facts(btf).map_err(|gap| Reason {
+        absent: gap.is_no_tracepoint(),
+        ..Reason::new(format!("{BTF} does not serve: {gap}"), "nothing short of another kernel")
     })?;
-    let hooks = probe.btf.hooks.iter().zip(facts.tracepoints);
-    let points = hooks.map(|(hook, target)| Point { program: hook.program, target }).collect();
+    let points = facts.tracepoints.into_iter();
+    let points = points.map(|(program, target)| Point { program, target }).collect();
     Ok((points, facts.constants))
 }
 
@@ -94,17 +123,23 @@ fn find_events(
     tracefs: &Result<Tracefs, TracefsError>,
     probe: &Probe,
 ) -> Result<(Vec<Point>, Vec<Constant>), Reason> {
-    let told = |error: &TracefsError| (error.to_string(), error.remedy().to_owned());
+    let told = |error: &TracefsError| Reason {
+        absent: matches!(error, TracefsError::NoTracepoint { .. }),
+        ..Reason::new(error.to_string(), error.remedy())
+    };
     let tracefs = tracefs.as_ref().map_err(told)?;
     let (mut points, mut all) = (Vec::new(), Vec::new());
     for hook in probe.classic {
-        let text = tracefs.format(host, hook.category, hook.event).map_err(|error| told(&error))?;
+        let text = match tracefs.format(host, hook.category, hook.event) {
+            Err(_) if lacking(hook.program).is_some() => continue,
+            text => text.map_err(|error| told(&error))?,
+        };
         let (format, constants) = Format::parse(&text)
             .and_then(|format| hook.constants(&format).map(|constants| (format, constants)))
             .map_err(|error| {
                 let why =
                     format!("the format file of {}:{} is not usable: {error}", hook.category, hook.event);
-                (why, "please report it with that file and `uname -r`".to_owned())
+                Reason::new(why, "please report it with that file and `uname -r`")
             })?;
         all.extend(constants);
         points.push(Point { program: hook.program, target: format.id });
@@ -113,16 +148,16 @@ fn find_events(
 }
 
 /// Why there is no BTF, and what to do.
-fn no_btf(error: &io::Error) -> (String, String) {
+fn no_btf(error: &io::Error) -> Reason {
     match error.kind() {
-        io::ErrorKind::NotFound => (
+        io::ErrorKind::NotFound => Reason::new(
             format!("this kernel does not describe its types ({BTF} does not exist)"),
-            "a kernel with CONFIG_DEBUG_INFO_BTF".to_owned(),
+            "a kernel with CONFIG_DEBUG_INFO_BTF",
         ),
         io::ErrorKind::PermissionDenied => {
-            (format!("{BTF} may not be read"), "give the agent CAP_DAC_READ_SEARCH".to_owned())
+            Reason::new(format!("{BTF} may not be read"), "give the agent CAP_DAC_READ_SEARCH")
         }
-        _ => (format!("{BTF} cannot be read: {error}"), "see the error".to_owned()),
+        _ => Reason::new(format!("{BTF} cannot be read: {error}"), "see the error"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `block:block_rq_issue` and `block:block_rq_complete`.
+//! `block:block_rq_insert`, `block_rq_issue`, `block_rq_complete` and `block_rq_error`.
 
 use agent_common::names;
 
@@ -6,7 +6,20 @@ use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs,
 
 pub(super) const PROBE: Probe = Probe {
     name: "block_io",
+    key: "block_io",
     classic: &[
+        Hook {
+            program: names::IO_INSERT,
+            category: "block",
+            event: "block_rq_insert",
+            fields: &[
+                needs("dev", "INSERT_DEV", Shape::Number(4)),
+                needs("sector", "INSERT_SECTOR", Shape::Number(8)),
+                needs("nr_sector", "INSERT_NR_SECTOR", Shape::Number(4)),
+                takes("bytes", "INSERT_BYTES", Shape::Number(4)),
+                takes("rwbs", "INSERT_RWBS", Shape::Letters(2)),
+            ],
+        },
         Hook {
             program: names::IO_ISSUE,
             category: "block",
@@ -16,6 +29,7 @@ pub(super) const PROBE: Probe = Probe {
                 needs("sector", "ISSUE_SECTOR", Shape::Number(8)),
                 needs("nr_sector", "ISSUE_NR_SECTOR", Shape::Number(4)),
                 takes("bytes", "ISSUE_BYTES", Shape::Number(4)),
+                takes("rwbs", "ISSUE_RWBS", Shape::Letters(2)),
             ],
         },
         Hook {
@@ -30,9 +44,27 @@ pub(super) const PROBE: Probe = Probe {
                 takes("rwbs", "COMPLETE_RWBS", Shape::Letters(2)),
             ],
         },
+        // From 5.18 on (d5869fdc189f).
+        Hook {
+            program: names::IO_ERROR,
+            category: "block",
+            event: "block_rq_error",
+            fields: &[
+                needs("dev", "ERROR_DEV", Shape::Number(4)),
+                needs("sector", "ERROR_SECTOR", Shape::Number(8)),
+                takes("nr_sector", "ERROR_NR_SECTOR", Shape::Number(4)),
+                takes("error", "ERROR_ERROR", Shape::Number(4)),
+                takes("rwbs", "ERROR_RWBS", Shape::Letters(2)),
+            ],
+        },
     ],
     btf: BtfMode {
         hooks: &[
+            BtfHook {
+                program: names::IO_INSERT_BTF,
+                event: "block_rq_insert",
+                arguments: &[argument("*request", "INSERT_REQUEST_ARG")],
+            },
             BtfHook {
                 program: names::IO_ISSUE_BTF,
                 event: "block_rq_issue",
@@ -48,6 +80,15 @@ pub(super) const PROBE: Probe = Probe {
                     // An errno before 5.16 (8a7d267b4a2c).
                     argument("int", "COMPLETE_ERRNO_ARG"),
                     argument("blk_status_t", "COMPLETE_STATUS_ARG"),
+                ],
+            },
+            BtfHook {
+                program: names::IO_ERROR_BTF,
+                event: "block_rq_error",
+                arguments: &[
+                    argument("*request", "ERROR_REQUEST_ARG"),
+                    argument("unsigned int", "ERROR_BYTES_ARG"),
+                    argument("blk_status_t", "ERROR_STATUS_ARG"),
                 ],
             },
         ],
@@ -88,8 +129,11 @@ pub(super) const PROBE: Probe = Probe {
             ],
         ],
     },
-    prefers: Mode::Classic,
-    maps: &[names::STARTS, names::HIST, names::EMPTY, names::WINDOW],
+    // Knows a request by its address: device and sector are those of several where the kernel merges
+    // requests or flushes on several hardware queues.
+    prefers: Mode::Btf,
+    maps: &[names::STARTS, names::HIST, names::EMPTY, names::WINDOW, names::ISSUERS],
+    rare: false,
     fallback: "block latency is the average of /proc/diskstats only; slow requests are not reported one by one",
     wanted: |options| options.block_io,
     lacks: nothing,

@@ -9,6 +9,7 @@ use crate::host::{Host, read_text};
 
 pub(super) const PROBE: Probe = Probe {
     name: "hung_task",
+    key: "hung_task",
     classic: &[Hook {
         program: names::HUNG_TASK,
         category: "sched",
@@ -34,6 +35,7 @@ pub(super) const PROBE: Probe = Probe {
     // The kernel stack: `bpf_get_task_stack` wants a task that the verifier knows to be one.
     prefers: Mode::Btf,
     maps: &[],
+    rare: false,
     fallback: "hung tasks are read from the kernel log (/dev/kmsg), which falls silent after \
                kernel.hung_task_warnings reports",
     wanted: |options| options.hung_task,

@@ -1,9 +1,14 @@
 //! The table of probes: which programs, on which tracepoints, reading which fields, replaced by what.
 
 mod block_io;
+mod hardware;
 mod hung_task;
 mod oom;
 mod resolve;
+mod tcp;
+mod waits;
+
+use agent_common::names;
 
 use super::Options;
 use super::remedy::Circumstances;
@@ -34,8 +39,10 @@ impl Mode {
 /// One feature that eBPF serves. It works or fails as a whole, and alone.
 #[derive(Debug)]
 pub struct Probe {
-    /// Name in reports, and the key that switches it in `[ebpf]`.
+    /// Name in reports.
     pub name: &'static str,
+    /// The key that switches it in `[ebpf]`.
+    pub key: &'static str,
     /// Its programs in classic mode; none if it has no such mode.
     pub classic: &'static [Hook],
     /// Its programs in BTF mode.
@@ -44,6 +51,8 @@ pub struct Probe {
     pub prefers: Mode,
     /// Maps that only it uses.
     pub maps: &'static [&'static str],
+    /// Whether kernels in good order may lack its tracepoints: then it is off, and nobody needs to care.
+    pub rare: bool,
     /// What stands in when it does not work.
     pub fallback: &'static str,
     /// Whether the configuration wants it.
@@ -92,6 +101,8 @@ pub struct BtfHook {
 pub struct ArgumentUse {
     /// Its type as the kernel writes it, `*` first for a pointer: `*request`, `uid_t`.
     pub of: &'static str,
+    /// How many of that type stand before it.
+    pub nth: usize,
     /// Name of the constant in the object.
     pub constant: &'static str,
 }
@@ -127,12 +138,43 @@ pub enum Shape {
     Number(u16),
     /// The first bytes of an array of at least so many.
     Letters(u16),
+    /// A text behind a reference.
+    Text,
     /// A task name, in place or by reference; the constant named here says which.
     Name(&'static str),
 }
 
+/// Programs that their probe can do without, and what it lacks then.
+const OPTIONAL: &[(&str, &str)] = &[
+    (names::IO_INSERT, "the time in queues is not known"),
+    (names::IO_INSERT_BTF, "the time in queues is not known"),
+    (names::IO_ERROR, "errors are taken from completions"),
+    (names::IO_ERROR_BTF, "errors are taken from completions"),
+];
+
+/// What a probe lacks without this program; `None` if it is of no use without it.
+pub fn lacking(program: &str) -> Option<&'static str> {
+    OPTIONAL.iter().find(|(name, _)| *name == program).map(|(_, lacking)| *lacking)
+}
+
 /// All probes.
-pub const PROBES: &[Probe] = &[oom::PROBE, hung_task::PROBE, block_io::PROBE];
+pub const PROBES: &[Probe] = &[
+    oom::PROBE,
+    hung_task::PROBE,
+    block_io::PROBE,
+    hardware::MEMORY_CONTROLLER,
+    hardware::PCIE,
+    hardware::MEMORY_FAILURE,
+    hardware::EXTENDED_LOG,
+    hardware::MACHINE_CHECK,
+    hardware::TRANSMIT_TIMEOUT,
+    hardware::THERMAL_TRIP,
+    tcp::PROBE,
+    waits::RECLAIM,
+    waits::CGROUP_RECLAIM,
+    waits::COMPACTION,
+    waits::RUN_QUEUE,
+];
 
 impl Probe {
     /// All its programs.
@@ -169,7 +211,11 @@ const fn takes(field: &'static str, constant: &'static str, shape: Shape) -> Fie
 }
 
 const fn argument(of: &'static str, constant: &'static str) -> ArgumentUse {
-    ArgumentUse { of, constant }
+    argument_nth(of, 0, constant)
+}
+
+const fn argument_nth(of: &'static str, nth: usize, constant: &'static str) -> ArgumentUse {
+    ArgumentUse { of, nth, constant }
 }
 
 const fn member(paths: &'static [&'static str], constant: &'static str, shape: Shape) -> MemberUse {

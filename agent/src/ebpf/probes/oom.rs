@@ -6,6 +6,7 @@ use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs,
 
 pub(super) const PROBE: Probe = Probe {
     name: "oom",
+    key: "oom",
     classic: &[Hook {
         program: names::OOM_KILL,
         category: "oom",
@@ -66,6 +67,7 @@ pub(super) const PROBE: Probe = Probe {
     // Tells the victim's process besides its thread.
     prefers: Mode::Btf,
     maps: &[],
+    rare: false,
     fallback: "OOM kills are read from the kernel log (/dev/kmsg)",
     wanted: |options| options.oom,
     lacks: nothing,

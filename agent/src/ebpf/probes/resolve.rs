@@ -1,6 +1,6 @@
 //! From what a kernel says about a tracepoint to the constants of the programs.
 
-use super::{BtfMode, Constant, FieldUse, Hook, MemberUse, Shape};
+use super::{BtfMode, Constant, FieldUse, Hook, MemberUse, Shape, lacking};
 use crate::ebpf::btf::{self, Btf, BtfError, Source};
 use crate::ebpf::format::{Field, Format, FormatError, Kind};
 
@@ -37,6 +37,7 @@ impl Shape {
         match self {
             Self::Number(size) => field.kind == Kind::Plain && field.size == size,
             Self::Letters(least) => field.kind == Kind::Array && field.size >= least,
+            Self::Text => field.kind == Kind::DataLoc && field.size == 4,
             Self::Name(_) => match field.kind {
                 Kind::Array => field.size as usize == agent_common::COMM_LEN,
                 Kind::DataLoc => field.size == 4,
@@ -57,11 +58,18 @@ pub enum BtfGap {
     Missing(&'static str),
 }
 
+impl BtfGap {
+    /// Whether the kernel has no such tracepoint.
+    pub fn is_no_tracepoint(&self) -> bool {
+        matches!(self, Self::Btf(BtfError::NoType(name)) if name.starts_with("btf_trace_"))
+    }
+}
+
 /// What the programs of a probe in BTF mode want to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BtfFacts {
-    /// The types of the tracepoints, in the order of the hooks.
-    pub tracepoints: Vec<u32>,
+    /// Programs and the types of their tracepoints, without optional ones that this kernel does not have.
+    pub tracepoints: Vec<(&'static str, u32)>,
     /// Where arguments and members lie.
     pub constants: Vec<Constant>,
 }
@@ -81,10 +89,14 @@ impl BtfMode {
     pub fn facts<S: Source>(&self, btf: &mut Btf<S>) -> Result<BtfFacts, BtfGap> {
         let mut facts = BtfFacts::default();
         for hook in self.hooks {
-            let signature = btf.tracepoint(hook.event)?;
-            facts.tracepoints.push(signature.id);
+            let signature = match btf.tracepoint(hook.event) {
+                Err(_) if lacking(hook.program).is_some() => continue,
+                signature => signature?,
+            };
+            facts.tracepoints.push((hook.program, signature.id));
             for argument in hook.arguments {
-                if let Some(place) = signature.arguments.iter().position(|of| of == argument.of) {
+                let mut places = signature.arguments.iter().enumerate().filter(|(_, of)| *of == argument.of);
+                if let Some((place, _)) = places.nth(argument.nth) {
                     facts.constants.push(Constant::new(argument.constant, [place as u8 + 1]));
                 }
             }

@@ -11,6 +11,11 @@ fn format(kernel: &str, hook: &Hook) -> Format {
     Format::parse(&std::fs::read_to_string(&path).expect(&path)).expect(&path)
 }
 
+fn has(kernel: &str, hook: &Hook) -> bool {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ebpf/testdata");
+    std::path::Path::new(&format!("{dir}/{kernel}/{}/{}/format", hook.category, hook.event)).exists()
+}
+
 fn number(constants: &[Constant], name: &str) -> Option<u16> {
     let bytes = &constants.iter().find(|c| c.name == name)?.bytes;
     Some(match bytes[..] {
@@ -29,13 +34,28 @@ fn check(kernel: &str, hook: &Hook, expect: &[(&str, Option<u16>)]) {
 
 #[test]
 fn every_kernel_gives_each_probe_what_it_needs() {
-    for kernel in ["5.10", "6.1", "6.12", "6.18", "7.2", "7.3"] {
-        for probe in PROBES {
+    for probe in PROBES {
+        let mut kernels = 0;
+        for kernel in ["5.10", "6.1", "6.12", "6.18", "7.2", "7.3"] {
+            // Not every kernel has the rare ones.
+            if probe.rare && !probe.classic.iter().all(|hook| has(kernel, hook)) {
+                continue;
+            }
+            kernels += 1;
             for hook in probe.classic {
+                // 5.10 has no `block_rq_error`.
+                if kernel == "5.10" && hook.program == names::IO_ERROR {
+                    assert!(lacking(hook.program).is_some());
+                    continue;
+                }
                 let constants = hook.constants(&format(kernel, hook)).expect(kernel);
                 assert!(constants.len() >= hook.fields.iter().filter(|f| f.required).count());
+                let all = kernel == "5.10" && !probe.rare || probe.name == "tcp";
+                let names = hook.fields.iter().filter(|f| !matches!(f.shape, Shape::Name(_)));
+                assert!(all || constants.len() >= names.count(), "{kernel} {}: a field is gone", hook.event);
             }
         }
+        assert!(kernels >= 4, "{}: {kernels} kernels", probe.name);
     }
 }
 
@@ -48,7 +68,15 @@ fn offsets_follow_the_kernel() {
     let [hang] = hung_task::PROBE.classic else { panic!("one hook") };
     check("6.12", hang, &[("HANG_PID", Some(24)), ("HANG_COMM", Some(8)), ("HANG_COMM_BY_REF", Some(0))]);
     check("6.18", hang, &[("HANG_PID", Some(12)), ("HANG_COMM", Some(8)), ("HANG_COMM_BY_REF", Some(1))]);
-    let [_, complete] = block_io::PROBE.classic else { panic!("two hooks") };
+    let [_, _, reset] = tcp::PROBE.classic else { panic!("three hooks") };
+    check("5.10", reset, &[("RESET_OUT_REMOTE", Some(56)), ("RESET_OUT_ADDRESS", None)]);
+    check("7.3", reset, &[("RESET_OUT_REMOTE", None), ("RESET_OUT_ADDRESS", Some(60))]);
+    let [mce] = hardware::MACHINE_CHECK.classic else { panic!("one hook") };
+    check("6.1", mce, &[("MCE_BANK", Some(105)), ("MCE_STATUS", Some(24))]);
+    check("7.3", mce, &[("MCE_BANK", Some(113)), ("MCE_STATUS", Some(24))]);
+    let [insert, _, complete, error] = block_io::PROBE.classic else { panic!("four hooks") };
+    check("5.10", insert, &[("INSERT_SECTOR", Some(16)), ("INSERT_RWBS", Some(32))]);
+    check("6.18", error, &[("ERROR_ERROR", Some(28)), ("ERROR_RWBS", Some(34))]);
     check("6.1", complete, &[("COMPLETE_RWBS", Some(32)), ("COMPLETE_ERROR", Some(28))]);
     check("7.3", complete, &[("COMPLETE_RWBS", Some(34)), ("COMPLETE_SECTOR", Some(16))]);
 }

@@ -1,61 +1,17 @@
-//! Alerts of slow block I/O and kernel-log lines.
+//! Alerts of kernel-log lines.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::{Context, Draft, fingerprint};
-use crate::alert::{Severity, Status};
+use crate::alert::Status;
 use crate::engine::events;
-use crate::event::{Event, LogMatch, SlowIo};
-use crate::text::{clean, number};
+use crate::event::{Event, LogMatch};
+use crate::text::clean;
 
 const MAX_NAME: usize = 64;
 const MAX_TEXT: usize = 300;
-
-/// Rule name of slow requests.
-pub const IO_RULE: &str = "block_io_latency";
-
-/// The alert of a slow block request.
-pub fn slow_io(event: &Event, io: &SlowIo, id: String) -> Draft {
-    let device = clean(&io.device, MAX_NAME);
-    let issuer =
-        io.issuer.comm.as_deref().map(|c| format!(", issued by {}", clean(c, MAX_NAME))).unwrap_or_default();
-    let failed = if io.error == 0 { String::new() } else { format!(", and failed with error {}", io.error) };
-    let latency = number(io.latency_ms);
-    let mut c = Context::default();
-    c.put("sector", Some(io.sector))
-        .put("bytes", Some(io.bytes))
-        .put("error", Some(io.error))
-        .put("latency_ms", Some(io.latency_ms))
-        .put("issuer_pid", io.issuer.pid)
-        .put("issuer_comm", io.issuer.comm.as_deref())
-        .put_if("issuer_cgroup", io.issuer.cgroup.as_deref());
-    Draft {
-        rule: IO_RULE.into(),
-        noun: "slow block requests",
-        phrase: format!("{device} {} {latency} ms", io.op),
-        lasts: false,
-        severity: Severity::Warn,
-        metric: events::IO_LATENCY.name,
-        value: io.latency_ms,
-        threshold: Some(io.threshold_ms),
-        message: format!(
-            "Slow disk: a {} of {} bytes on {device} took {latency} ms (limit {} ms){issuer}{failed}",
-            io.op,
-            io.bytes,
-            number(io.threshold_ms)
-        ),
-        labels: BTreeMap::from([("device".into(), device.clone()), ("op".into(), io.op.into())]),
-        status: Status::Firing,
-        id,
-        fingerprint: fingerprint([IO_RULE, &device, io.op]),
-        started: event.at,
-        ended: None,
-        sources: vec![event.source],
-        context: c.done(),
-    }
-}
 
 /// The alert of a kernel-log line.
 pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {

@@ -2,6 +2,8 @@
 
 pub mod condition;
 pub mod hang;
+pub mod hardware;
+pub mod io;
 pub mod kernel;
 pub mod oom;
 pub mod recall;

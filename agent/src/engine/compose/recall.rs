@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::alert::{Alert, Status};
 use crate::engine::incident::Body;
-use crate::event::{Hang, MAX_VICTIMS, Oom, Place, Task, TaskId, Victim};
+use crate::event::{Hang, IoError, MAX_VICTIMS, Oom, Place, Task, TaskId, Victim};
 use crate::time::Now;
 
 /// Incidents of this boot that `alert` told, alone or as part of a summary.
@@ -19,21 +19,29 @@ fn incident(value: &Value, boot_id: &str, now: Now) -> Option<(Now, Body)> {
         return None;
     }
     let at = now.at_mono(value.get("kernel_time_ns")?.as_u64()?);
-    let task = Task {
+    let body = match value.get("kind")?.as_str()? {
+        "oom" => Body::Oom(Box::new(oom(value)?)),
+        "io_error" => Body::IoError(Box::new(IoError {
+            device: value.get("device")?.as_str()?.to_owned(),
+            sector: value.get("sector")?.as_u64()?,
+            ..IoError::default()
+        })),
+        _ => return None,
+    };
+    Some((at, body))
+}
+
+fn oom(value: &Value) -> Option<Oom> {
+    let victim = Task {
         pid: Some(u32::try_from(value.get("pid")?.as_u64()?).ok()?),
         comm: value.get("comm").and_then(Value::as_str).map(str::to_owned),
         ..Task::default()
     };
-    match value.get("kind")?.as_str()? {
-        "oom" => {
-            let others = value.get("others").and_then(Value::as_array).into_iter().flatten();
-            let others = others.filter_map(Value::as_u64).filter_map(|pid| u32::try_from(pid).ok());
-            let victim = |pid| Victim { task: Task { pid: Some(pid), ..Task::default() }, rss_kb: None };
-            let others = others.take(MAX_VICTIMS).map(victim).collect();
-            Some((at, Body::Oom(Box::new(Oom { victim: task, others, count: 1, ..Oom::default() }))))
-        }
-        _ => None,
-    }
+    let others = value.get("others").and_then(Value::as_array).into_iter().flatten();
+    let others = others.filter_map(Value::as_u64).filter_map(|pid| u32::try_from(pid).ok());
+    let other = |pid| Victim { task: Task { pid: Some(pid), ..Task::default() }, rss_kb: None };
+    let others = others.take(MAX_VICTIMS).map(other).collect();
+    Some(Oom { victim, others, count: 1, ..Oom::default() })
 }
 
 /// A hang of this boot that an alert told.

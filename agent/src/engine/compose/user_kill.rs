@@ -23,7 +23,7 @@ pub fn draft(event: &Event, kill: &UserKill, id: String) -> Draft {
     let mut labels = BTreeMap::from([("killer".to_owned(), kill.killer.to_owned())]);
     labels.extend(kill.victim.comm.as_deref().map(|comm| ("process".to_owned(), clean(comm, MAX_NAME))));
     labels.extend(owner.unit.as_deref().map(|unit| ("unit".to_owned(), clean(unit, MAX_PATH))));
-    let container = owner.container.as_ref().map(|c| c.short_id().to_owned());
+    let container = owner.container.as_ref().map(crate::cgroup::Container::short_id);
     labels.extend(container.map(|id| ("container".to_owned(), id)));
     let pid = kill.victim.pid.map(|pid| pid.to_string()).unwrap_or_default();
     let print = fingerprint([RULE, kill.killer, &pid, kill.victim.cgroup.as_deref().unwrap_or_default()]);

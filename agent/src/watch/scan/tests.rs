@@ -60,7 +60,8 @@ fn words(events: &[Event]) -> Vec<String> {
             What::Lost(lost) => format!("lost {}", lost.count),
             What::UserKill(kill) => format!("{:?} {}", event.source, kill.killer),
             What::SlowIo(_) => "slow".to_owned(),
-            What::HangFacts(_) | What::Released(_) | What::KmsgMark(_) => return None,
+            What::IoError(_) => "error".to_owned(),
+            What::Hardware(_) | What::HangFacts(_) | What::Released(_) | What::KmsgMark(_) => return None,
         })
     });
     words.collect()

@@ -1,0 +1,207 @@
+//! One alert of a fault of the hardware, however many speak of it: a machine check may be reported by
+//! two tracepoints and four lines of the kernel log.
+//!
+//! Reports belong together when they have the same rule, come within [`SAME_NS`] and contradict each
+//! other in no label. The first waits [`WITNESS_WAIT_NS`] for the others. From then on only the witness
+//! that leads (a tracepoint, where one spoke) makes it a repetition; what the others say of it is known.
+
+use std::collections::VecDeque;
+
+use super::compose::{Draft, hardware, incident_id, kernel};
+use super::incident::WITNESS_WAIT_NS;
+use crate::event::{Event, Hardware, LogMatch, Source, What};
+use crate::time::{Now, SECOND};
+
+/// Rules whose faults tracepoints report too.
+pub const RULES: [&str; 6] =
+    ["hardware_error", "pcie_error", "memory_failure", "nic_hang", "thermal_critical", "thermal_throttle"];
+/// Faults remembered; beyond it the oldest is forgotten, and told before if it was not.
+pub const MAX_FAULTS: usize = 256;
+/// How long after its last report a fault is the same.
+const SAME_NS: u64 = 10 * SECOND;
+
+/// Faults that wait for a witness or were told a short while ago.
+#[derive(Debug)]
+pub struct Faults {
+    open: VecDeque<Fault>,
+    run_ns: i64,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Fault {
+    first: Event,
+    /// By tracepoints, the worst first.
+    reports: Vec<Hardware>,
+    log: Option<LogMatch>,
+    sources: Vec<Source>,
+    seen_ns: u64,
+    deadline_ns: u64,
+    told: bool,
+}
+
+/// Reports of one fault that are kept: one a tracepoint.
+const MAX_REPORTS: usize = 4;
+
+impl Faults {
+    /// None yet; `run_ns` makes the ids of alerts unique.
+    pub fn new(run_ns: i64) -> Self {
+        Self { open: VecDeque::new(), run_ns, next: 0 }
+    }
+
+    /// Takes a report of a tracepoint, or a line of one of [`RULES`]; `false`: it is neither.
+    pub fn take(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>) -> bool {
+        match &event.what {
+            What::Hardware(report) if report.severity.is_none() => return true,
+            What::Hardware(_) => {}
+            What::Log(found) if RULES.contains(&found.rule.as_str()) => {}
+            _ => return false,
+        }
+        self.open.retain(|f| !f.told || now.mono_ns.saturating_sub(f.seen_ns) <= SAME_NS);
+        match self.open.iter().rposition(|fault| fault.is_same(event)) {
+            Some(index) => self.merge(now, index, event, drafts),
+            None => self.begin(now, event, drafts),
+        }
+        true
+    }
+
+    fn begin(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>) {
+        if self.open.len() >= MAX_FAULTS
+            && let Some(oldest) = self.open.pop_front()
+            && !oldest.told
+        {
+            drafts.push(oldest.draft(&oldest.first, self.id()));
+        }
+        let mut fault = Fault {
+            first: event.clone(),
+            reports: Vec::new(),
+            log: None,
+            sources: Vec::new(),
+            seen_ns: now.mono_ns,
+            deadline_ns: now.mono_ns + WITNESS_WAIT_NS,
+            told: false,
+        };
+        fault.absorb(event);
+        self.open.push_back(fault);
+    }
+
+    fn merge(&mut self, now: Now, index: usize, event: &Event, drafts: &mut Vec<Draft>) {
+        let Some(fault) = self.open.get_mut(index) else { return };
+        let repeats = fault.told && fault.is_led_by(event);
+        fault.seen_ns = now.mono_ns;
+        fault.absorb(event);
+        if repeats {
+            let id = self.id();
+            drafts.extend(self.open.get(index).map(|fault| fault.draft(event, id)));
+        }
+    }
+
+    /// Tells what has waited long enough. For a moment in which nothing is left to be taken.
+    pub fn due(&mut self, now: Now, drafts: &mut Vec<Draft>) {
+        self.tell(|fault| now.mono_ns >= fault.deadline_ns, drafts);
+    }
+
+    /// Tells what still waits: the agent is ending.
+    pub fn finish(&mut self, drafts: &mut Vec<Draft>) {
+        self.tell(|_| true, drafts);
+    }
+
+    fn tell(&mut self, due: impl Fn(&Fault) -> bool, drafts: &mut Vec<Draft>) {
+        for index in 0..self.open.len() {
+            if !self.open[index].told && due(&self.open[index]) {
+                let id = self.id();
+                let fault = &mut self.open[index];
+                fault.told = true;
+                drafts.push(fault.draft(&fault.first, id));
+            }
+        }
+    }
+
+    /// When the next fault has waited long enough, monotonic nanoseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.open.iter().filter(|f| !f.told).map(|f| f.deadline_ns).min()
+    }
+
+    fn id(&mut self) -> String {
+        self.next += 1;
+        format!("{}-f", incident_id(self.run_ns, self.next))
+    }
+}
+
+impl Fault {
+    fn is_same(&self, event: &Event) -> bool {
+        match &event.what {
+            What::Hardware(report) => {
+                let others = self.reports.iter().all(|mine| same(mine, report));
+                others && self.log.as_ref().is_none_or(|log| agree(report, log))
+            }
+            What::Log(found) => match self.reports.first() {
+                Some(report) => agree(report, found),
+                None => {
+                    self.log.as_ref().is_some_and(|log| log.rule == found.rule && log.fields == found.fields)
+                }
+            },
+            _ => false,
+        }
+    }
+
+    fn is_led_by(&self, event: &Event) -> bool {
+        match (&event.what, self.reports.first()) {
+            (What::Hardware(report), Some(lead)) => lead.reporter == report.reporter,
+            (What::Log(_), None) => true,
+            _ => false,
+        }
+    }
+
+    fn absorb(&mut self, event: &Event) {
+        if !self.sources.contains(&event.source) {
+            self.sources.push(event.source);
+        }
+        match &event.what {
+            What::Hardware(report) => self.absorb_report(report),
+            What::Log(found) => {
+                self.log.get_or_insert_with(|| (**found).clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn absorb_report(&mut self, report: &Hardware) {
+        if let Some(mine) = self.reports.iter_mut().find(|mine| mine.reporter == report.reporter) {
+            *mine = report.clone();
+        } else if self.reports.len() < MAX_REPORTS {
+            self.reports.push(report.clone());
+            if !self.told {
+                self.reports.sort_by_key(|report| std::cmp::Reverse(report.severity));
+            }
+        }
+    }
+
+    fn draft(&self, event: &Event, id: String) -> Draft {
+        match (&self.reports[..], &self.log) {
+            ([], Some(found)) => kernel::log(event, found, id),
+            (reports, log) => hardware::draft(event, reports, log.as_ref(), &self.sources, id),
+        }
+    }
+}
+
+/// Reports of two tracepoints of one fault, or of one tracepoint about the same thing.
+fn same(a: &Hardware, b: &Hardware) -> bool {
+    let value = |name: &str| b.labels.iter().find(|(n, _)| *n == name).map(|(_, v)| v);
+    let agree = a.labels.iter().all(|(name, mine)| value(name).is_none_or(|theirs| theirs == mine));
+    a.rule == b.rule && agree && (a.reporter != b.reporter || a.labels == b.labels)
+}
+
+/// Whether a line can be of the reported fault: it names nothing else. A line may name the port that
+/// reports before the device at fault: that counts, too.
+fn agree(report: &Hardware, log: &LogMatch) -> bool {
+    let value = |name: &str| log.fields.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+    report.rule == log.rule
+        && report.labels.iter().all(|(name, mine)| {
+            value(name).is_none_or(|theirs| theirs == mine || log.line.contains(mine.as_str()))
+        })
+}
+
+#[cfg(test)]
+#[path = "faults_tests.rs"]
+mod tests;

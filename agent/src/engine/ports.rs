@@ -1,0 +1,59 @@
+//! What shapes an engine, what goes in and what comes out.
+
+use super::compose::Identity;
+use super::derive::Formula;
+use super::disk::DiskPolicy;
+use super::hangs::Follow;
+use super::incident::Witnesses;
+use super::limits::Rule;
+use super::speak::Manners;
+use crate::alert::Alert;
+use crate::event::{Event, KmsgMark};
+use crate::sample::Batch;
+
+/// All that shapes an engine.
+#[derive(Debug)]
+pub struct Settings {
+    /// Who speaks.
+    pub identity: Identity,
+    /// Threshold rules.
+    pub rules: Vec<Rule>,
+    /// De-duplication and grouping.
+    pub manners: Manners,
+    /// Sources that are up.
+    pub witnesses: Witnesses,
+    /// Seconds after the start in which levels are learned and only events speak.
+    pub warmup_secs: u64,
+    /// Samples kept per series.
+    pub history_capacity: usize,
+    /// Rates and ratios.
+    pub formulas: &'static [Formula],
+    /// What block devices are held to.
+    pub disks: DiskPolicy,
+    /// Wire name of the kernel's own count of OOM kills.
+    pub oom_counter: &'static str,
+}
+
+/// What goes in.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// One pass of a collector.
+    Batch(&'a mut Batch),
+    /// Something happened.
+    Event(Event),
+    /// Time passed, and nothing else is left to be taken.
+    Tick,
+}
+
+/// What comes out.
+#[derive(Debug, PartialEq)]
+pub enum Output {
+    /// To be told; must arrive.
+    Alert(Box<Alert>),
+    /// Everything the kernel log said up to here has been turned into alerts that came out before.
+    Mark(KmsgMark),
+    /// For the agent's own log.
+    Notice(String),
+    /// A hung task whose end is to be watched for.
+    Follow(Box<Follow>),
+}

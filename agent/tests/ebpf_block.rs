@@ -1,0 +1,352 @@
+//! Block requests as the probe measures them, held against bpftrace and against what was done. As root:
+//! `cargo test -p sysops-agent --test ebpf_block -- --ignored`.
+#![cfg(feature = "ebpf")]
+#![expect(clippy::disallowed_methods, reason = "causes block I/O and looks at the machine by itself")]
+
+mod lab;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use agent_common::hist::bucket_of;
+use lab::{FreezableFs, LoopDevice, alone, ready, skip, wait_for};
+use sysops_agent::collect::Collector;
+use sysops_agent::config::Config;
+use sysops_agent::ebpf::devices::Devices;
+use sysops_agent::ebpf::hist::{EbpfCollector, Look};
+use sysops_agent::ebpf::probes::{Mode, ProbeState};
+use sysops_agent::ebpf::{Ebpf, Options};
+use sysops_agent::engine::builtin;
+use sysops_agent::engine::disk::Disks;
+use sysops_agent::event::{IoError, What};
+use sysops_agent::host::clock::now;
+use sysops_agent::host::live::LiveHost;
+use sysops_agent::sample::{Batch, DiskWindow, Latency, Samples};
+
+/// The probe in one mode, and what it measured.
+struct Probe {
+    name: &'static str,
+    ebpf: Ebpf,
+    collector: EbpfCollector,
+    samples: Samples,
+}
+
+impl Probe {
+    /// One for each mode, or the reason why there is none.
+    fn each() -> Vec<Self> {
+        if !ready() {
+            return Vec::new();
+        }
+        Mode::ALL.into_iter().filter_map(Self::new).collect()
+    }
+
+    fn new(mode: Mode) -> Option<Self> {
+        let options = Options { oom: false, hung_task: false, only_mode: Some(mode), ..Options::default() };
+        let (ebpf, reports) = Ebpf::load(&LiveHost::default(), &options);
+        for report in &reports {
+            if let ProbeState::Failed { why, remedy } = &report.state {
+                skip(&format!("{}: {why}; {remedy}", report.probe.name));
+            }
+        }
+        let mut ebpf = ebpf?;
+        println!("{}: {} bytes of maps and buffers", mode.name(), ebpf.map_bytes());
+        let collector = ebpf.collector(Look { skip: Box::new(|_| false), scene_from_ms: 0.0 });
+        Some(Self { name: mode.name(), ebpf, collector, samples: Samples::new(4000) })
+    }
+
+    fn collect(&mut self) -> Batch {
+        self.samples.begin("ebpf", now(), None);
+        self.collector.collect(&LiveHost::default(), &mut self.samples).expect("collected");
+        self.samples.finish()
+    }
+
+    /// What was measured of a device since the last look, by operation.
+    fn windows(&mut self, device: &str) -> HashMap<&'static str, DiskWindow> {
+        let of_device = self.collect().disks.into_iter().filter(|w| &*w.device == device);
+        of_device.filter(|w| w.latency.is_some()).map(|w| (w.op, w)).collect()
+    }
+
+    fn error(&mut self, device: &str) -> Option<IoError> {
+        let (mut devices, mut found) = (Devices::default(), None);
+        devices.begin();
+        let mut name = |dev| devices.name(&LiveHost::default(), dev).map(|name| name.to_string());
+        self.ebpf.drain(now(), &mut name, &mut |event| {
+            if let What::IoError(io) = event.what
+                && io.device == device
+            {
+                found = Some(*io);
+            }
+        });
+        found
+    }
+}
+
+/// bpftrace on the same tracepoints. It keeps latencies and waits one by one and prints them at its end: its own
+/// histograms are coarse, and printing at once would slow down what is measured.
+struct Bpftrace {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+const SCRIPT: &str = r#"
+BEGIN { printf("ready\n"); }
+tracepoint:block:block_rq_insert /args->dev == DEV && args->nr_sector != 0/ { @i[args->sector] = nsecs; }
+tracepoint:block:block_rq_issue /args->dev == DEV && args->nr_sector != 0/ { @s[args->sector] = nsecs; }
+tracepoint:block:block_rq_issue /args->dev == DEV && args->nr_sector == 0/ { @f = nsecs; }
+tracepoint:block:block_rq_complete /args->dev == DEV && args->nr_sector != 0 && @s[args->sector]/ {
+  $s = @s[args->sector]; $i = @i[args->sector];
+  @lat[args->rwbs, nsecs] = nsecs - $s;
+  if ($i) { @wait[args->rwbs, nsecs] = $s - $i; }
+  delete(@s[args->sector]); delete(@i[args->sector]);
+}
+tracepoint:block:block_rq_complete /args->dev == DEV && args->nr_sector == 0 && @f/ {
+  @lat[args->rwbs, nsecs] = nsecs - @f; @f = 0;
+}
+END { clear(@i); clear(@s); clear(@f); }
+"#;
+
+/// By operation: latencies and waits, nanoseconds, sorted.
+type Seen = HashMap<String, (Vec<u64>, Vec<u64>)>;
+
+impl Bpftrace {
+    fn start(device: &str) -> Option<Self> {
+        let (major, minor) = numbers(device);
+        let script = SCRIPT.replace("DEV", &(major << 20 | minor).to_string());
+        // In a mount namespace of its own: tracefs may be mounted nowhere, and is to stay so.
+        let command = "mount -t tracefs none /sys/kernel/tracing; exec bpftrace -B line -e \"$0\"";
+        let started = Command::new("unshare")
+            .args(["--mount", "sh", "-c", command, &script])
+            .env("BPFTRACE_MAP_KEYS_MAX", "65536")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(mut child) = started else {
+            skip("unshare is missing");
+            return None;
+        };
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains("ready") {
+            line.clear();
+            if out.read_line(&mut line).unwrap_or(0) == 0 {
+                skip("bpftrace does not run here");
+                let _ = child.wait();
+                return None;
+            }
+        }
+        Some(Self { child, out })
+    }
+
+    fn stop(mut self) -> Seen {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("told to end");
+        let mut text = String::new();
+        self.out.read_to_string(&mut text).expect("read");
+        let _ = self.child.wait();
+        let mut seen = Seen::new();
+        for line in text.lines() {
+            // `@lat[WS, 123456789]: 20867`
+            let Some((key, value)) = line.split_once("]: ") else { continue };
+            let Some((map, rwbs)) = key.split_once('[') else { continue };
+            let (latencies, waits) = seen.entry(op(rwbs).to_owned()).or_default();
+            let list = if map == "@lat" { latencies } else { waits };
+            list.push(value.parse().expect("nanoseconds"));
+        }
+        for (latencies, waits) in seen.values_mut() {
+            latencies.sort_unstable();
+            waits.sort_unstable();
+        }
+        seen
+    }
+}
+
+fn op(rwbs: &str) -> &'static str {
+    match rwbs.as_bytes() {
+        [b'F', b'F', ..] => "flush",
+        [b'R', ..] => "read",
+        [b'W', ..] | [b'F', b'W', ..] => "write",
+        [b'D', ..] => "discard",
+        _ => "other",
+    }
+}
+
+fn numbers(device: &str) -> (u32, u32) {
+    let text = std::fs::read_to_string(format!("/sys/block/{device}/dev")).expect("its numbers");
+    let (major, minor) = text.trim().split_once(':').expect("major:minor");
+    (major.parse().expect("a number"), minor.parse().expect("a number"))
+}
+
+/// The same number, and every percentile in the same bucket or the next as that of one of the ranks beside it. The
+/// clocks are looked at some microseconds apart (`slack_ns` is near), with up to three programs on each tracepoint; a
+/// request that is interrupted between them has another rank for each. So the two slowest are left out.
+fn agree(what: &str, ours: Latency, theirs: &[u64], slack_ns: u64) {
+    const RANKS: usize = 3;
+    assert_eq!(ours.requests, theirs.len() as u64, "{what}");
+    let shown = [(500, ours.p50_ms), (900, ours.p90_ms), (990, ours.p99_ms), (999, ours.p999_ms)];
+    for (per_mille, ms) in shown {
+        let ours = (ms * 1e6) as u64;
+        let rank = (theirs.len() * per_mille).div_ceil(1000) - 1;
+        if rank + 2 >= theirs.len() {
+            continue;
+        }
+        let beside = &theirs[rank.saturating_sub(RANKS)..(rank + RANKS + 1).min(theirs.len())];
+        println!("{what} p{per_mille}: {ours} ns, bpftrace {} ns", theirs[rank]);
+        let near = |theirs: &u64| {
+            ours.abs_diff(*theirs) <= slack_ns || bucket_of(ours).abs_diff(bucket_of(*theirs)) <= 1
+        };
+        assert!(beside.iter().any(near), "{what} p{per_mille}: {ours} ns, bpftrace {beside:?}");
+    }
+}
+
+/// A file of 16 MiB as a block device, with a scheduler or without.
+fn device(scheduler: &str) -> (tempfile::NamedTempFile, LoopDevice) {
+    let image = tempfile::NamedTempFile::new_in("/dev/shm").expect("a file in memory");
+    std::fs::write(image.path(), vec![1; 16 << 20]).expect("16 MiB");
+    let device = LoopDevice::over(image.path()).expect("a loop device");
+    // A kernel without that scheduler keeps the one it has.
+    let _ = std::fs::write(format!("/sys/block/{}/queue/scheduler", device.name()), scheduler);
+    thread::sleep(Duration::from_millis(200));
+    (image, device)
+}
+
+/// Reads and writes of four threads, each in its own quarter, flushes and discards.
+fn load(device: &LoopDevice) {
+    thread::scope(|scope| {
+        for quarter in 0..4 {
+            scope.spawn(move || {
+                let from = quarter * 1024 * 4096;
+                device.direct_reads_from(from, 800).expect("reads");
+                for i in 0..100 {
+                    device.direct_write(from + i * 4096).expect("a write");
+                }
+            });
+        }
+    });
+    let file = File::options().write(true).open(&device.path).expect("opened");
+    for _ in 0..20 {
+        file.sync_all().expect("flushed");
+    }
+    for at in ["0", "1048576", "2097152"] {
+        let done = Command::new("blkdiscard").args(["-o", at, "-l", "65536", &device.path]).status();
+        assert!(done.expect("blkdiscard").success());
+    }
+}
+
+#[test]
+#[ignore = "live: runs eBPF programs and causes what they watch"]
+fn histograms_agree_with_bpftrace() {
+    let _alone = alone();
+    let mut probes = Probe::each();
+    for scheduler in ["none", "mq-deadline"] {
+        let (_image, device) = device(scheduler);
+        let Some(bpftrace) = Bpftrace::start(device.name()) else { return };
+        for probe in &mut probes {
+            probe.collect();
+        }
+        load(&device);
+        let measured: Vec<_> =
+            probes.iter_mut().map(|probe| (probe.name, probe.windows(device.name()))).collect();
+        let seen = bpftrace.stop();
+        for (mode, ours) in measured {
+            let mut operations: Vec<_> = ours.keys().copied().collect();
+            operations.sort_unstable();
+            assert_eq!(operations, ["discard", "flush", "read", "write"], "{mode}");
+            for (op, window) in ours {
+                let (latencies, waits) = &seen[op];
+                agree(&format!("{mode}, {scheduler}: {op}"), window.latency.expect("some"), latencies, 3_000);
+                let queued = window.queue.map_or(0, |queue| queue.requests);
+                assert_eq!(queued, waits.len() as u64, "{mode}, {scheduler}: {op} queued");
+                if let Some(queue) = window.queue {
+                    agree(&format!("{mode}, {scheduler}: {op} queued"), queue, waits, 10_000);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "live: runs eBPF programs and causes what they watch"]
+fn the_process_that_issued_most_is_named() {
+    let _alone = alone();
+    for mut probe in Probe::each() {
+        for scheduler in ["none", "mq-deadline"] {
+            let (_image, device) = device(scheduler);
+            device.direct_reads(5).expect("reads");
+            let mut dd = Command::new("dd")
+                .args([&format!("if={}", device.path), "of=/dev/null", "bs=4k", "count=400"])
+                .args(["iflag=direct", "status=none"])
+                .spawn()
+                .expect("dd");
+            assert!(dd.wait().expect("ends").success());
+            let windows = probe.windows(device.name());
+            let scene = windows["read"].scene.as_ref().expect("asked for");
+            // Devices of this number that were before may have had busy readers too.
+            let of = |pid| scene.issuers.iter().find(|i| i.task.pid == Some(pid)).expect("named");
+            let busiest = of(dd.id());
+            assert_eq!(busiest.task.comm.as_deref(), Some("dd"));
+            assert_eq!((busiest.requests, busiest.bytes), (400, 400 * 4096), "{} {scheduler}", probe.name);
+            let own = of(std::process::id());
+            assert!(own.requests < busiest.requests, "{scene:?}");
+            assert!(own.task.cgroup.as_deref().is_some_and(|path| path.starts_with('/')), "{own:?}");
+            assert!(scene.requests >= 405 && scene.in_flight == Some((0, 0)), "{scene:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "live: runs eBPF programs and causes what they watch"]
+fn a_failed_request_arrives_with_its_place() {
+    let _alone = alone();
+    for mut probe in Probe::each() {
+        let (image, device) = device("none");
+        probe.collect();
+        probe.error("none");
+        // A read behind the end of the file fails (`lo_complete_rq`, `drivers/block/loop.c`).
+        image.as_file().set_len(0).expect("cut");
+        assert!(device.direct_reads_from(40_960, 1).is_err());
+        let io = wait_for(Duration::from_secs(3), || probe.error(device.name())).expect("the error is seen");
+        assert_eq!(
+            (io.op, io.sector, io.bytes, io.error),
+            (Some("read"), 80, Some(4096), Some(-5)),
+            "{io:?}"
+        );
+        assert_eq!(probe.windows(device.name())["read"].errors, 1, "{}", probe.name);
+    }
+}
+
+#[test]
+#[ignore = "live: runs eBPF programs and causes what they watch"]
+fn a_slow_device_becomes_an_alert_that_names_the_issuer() {
+    let _alone = alone();
+    for mut probe in Probe::each() {
+        let mut frozen = FreezableFs::new().expect("a filesystem");
+        let device = LoopDevice::over(&frozen.backing_file().expect("a file")).expect("a loop device");
+        probe.collect();
+        frozen.freeze().expect("frozen");
+        thread::scope(|scope| {
+            let device = &device;
+            let writes: Vec<_> =
+                (0..40).map(|i| scope.spawn(move || device.direct_write(i * 4096))).collect();
+            thread::sleep(Duration::from_millis(700));
+            frozen.thaw().expect("thawed");
+            for write in writes {
+                write.join().expect("no panic").expect("written");
+            }
+        });
+        let window = probe.windows(device.name()).remove("write").expect("forty writes");
+        let (mut disks, mut drafts, at) = (Disks::new(1), Vec::new(), now());
+        let mut policy = builtin::disk_policy(&Config::default());
+        policy.limit.for_secs = 0;
+        disks.take((at, at.mono_ns), std::iter::once(window), &policy, false, &mut drafts);
+        let [draft] = &drafts[..] else { panic!("{drafts:?}") };
+        println!("{}: {}", probe.name, draft.message);
+        let start = format!("Slow disk: the slowest 1 % of writes on {} took ", device.name());
+        assert!(draft.message.starts_with(&start), "{}", draft.message);
+        assert!(draft.message.contains("most requests by ebpf_block"), "{}", draft.message);
+        assert!(draft.value >= 600.0 && draft.value < 5000.0, "{}", draft.value);
+    }
+}
