@@ -16,10 +16,16 @@ pub struct Judged {
     pub problems: Vec<String>,
 }
 
-/// Features of the agent that rightly are not `on`: guest (empty: all), beginning of the feature's name, state,
-/// and why. The first row that fits counts.
-const NOT_ON: &[(&str, &str, &str, &str)] = &[
+/// States of the agent's features that are not simply `on`: guest (empty: all), beginning of the feature's name,
+/// state, and why. The first row that fits counts.
+const STATES: &[(&str, &str, &str, &str)] = &[
     (USER_MODE, "ebpf.", "degraded", "no BPF: the kernel log stands in"),
+    (LOCKED, "ebpf.memory_failure", "off", "as 6.1"),
+    (LOCKED, "ebpf.mce_record", "off", "as 6.1"),
+    (LOCKED, "ebpf.extlog_mem_event", "off", "as all"),
+    (LOCKED, "ebpf.direct_reclaim", "on", "attached by BTF, reads no kernel memory"),
+    (LOCKED, "ebpf.cgroup_reclaim", "on", "attached by BTF, reads no kernel memory"),
+    (LOCKED, "ebpf.compaction", "on", "attached by BTF, reads no kernel memory"),
     (LOCKED, "ebpf.", "degraded", "no events in tracefs, no reading of kernel memory"),
     ("5.10", "ebpf.memory_failure", "off", "Debian's cloud kernel is built without"),
     ("5.10", "ebpf.mce_record", "off", "Debian's cloud kernel is built without"),
@@ -33,7 +39,7 @@ fn expected(guest: &Guest, feature: &str) -> &'static str {
     let fits = |(name, begin, ..): &&(&str, &str, &str, &str)| {
         (name.is_empty() || *name == guest.name) && feature.starts_with(begin)
     };
-    NOT_ON.iter().find(fits).map_or("on", |row| row.2)
+    STATES.iter().find(fits).map_or("on", |row| row.2)
 }
 
 /// Whether the table shows this feature: those that depend on kernel and rights.
