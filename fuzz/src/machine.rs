@@ -1,6 +1,7 @@
 //! Files of `/proc` and `/sys`: every collector, the inventory and the questions about a task, on a machine written
 //! as text (`//- /proc/stat`, then its content).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sysops_agent::cgroup::owner;
@@ -70,7 +71,7 @@ fn digest(engine: &mut Engine, samples: &mut Samples) {
 
 /// A kill and a hang of tasks of this machine, with what `/proc` tells of them.
 fn tasks(host: &FixtureHost) -> Vec<Event> {
-    let mut enricher = Enricher::new(host.shared());
+    let mut enricher = Enricher::new(Arc::new(host.clone()));
     let task = |pid| Task { pid: Some(pid), ..Task::default() };
     let oom = Oom { victim: task(7), trigger: task(8), count: 1, ..Oom::default() };
     let named = Oom { victim: task(9), oom_memcg: Some("/a".into()), count: 1, ..Oom::default() };

@@ -30,12 +30,13 @@ pub struct Enricher {
     host: Arc<dyn Host>,
     /// Command lines, each with the moment of the event it was read for.
     aside: Aside<(Now, Option<String>)>,
+    patience: Duration,
 }
 
 impl Enricher {
     /// Reads nothing yet.
     pub fn new(host: Arc<dyn Host>) -> Self {
-        Self { host, aside: Aside::new("cmdline", MAX_STUCK) }
+        Self { host, aside: Aside::new("cmdline", MAX_STUCK), patience: PATIENCE }
     }
 
     /// Fills what a fresh event lacks. Historic ones stay as they are: their tasks are gone.
@@ -106,7 +107,7 @@ impl Enricher {
         let key = pid.to_string();
         for _ in 0..2 {
             let host = Arc::clone(&self.host);
-            match self.aside.ask(&key, at, PATIENCE, move || (at, cmdline(host.as_ref(), pid))) {
+            match self.aside.ask(&key, at, self.patience, move || (at, cmdline(host.as_ref(), pid))) {
                 Answer::Done((asked, line)) if asked == at => return line,
                 // Late, and the pid may be another's by now: ask anew.
                 Answer::Done(_) => {}

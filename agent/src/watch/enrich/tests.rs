@@ -75,10 +75,15 @@ fn task(pid: u32, comm: Option<&str>) -> Task {
     Task { pid: Some(pid), comm: comm.map(str::to_owned), ..Task::default() }
 }
 
+/// One that a busy machine does not make give up.
+fn patient(host: &Files) -> Enricher {
+    Enricher { patience: Duration::from_secs(10), ..Enricher::new(host.shared()) }
+}
+
 fn oom(host: &Files, oom: Oom) -> Oom {
     let mut event =
         Event { at: Now::default(), source: Source::Ebpf, historic: false, what: What::Oom(Box::new(oom)) };
-    Enricher::new(host.shared()).enrich(&mut event);
+    patient(host).enrich(&mut event);
     let What::Oom(oom) = event.what else { panic!() };
     *oom
 }
@@ -86,7 +91,7 @@ fn oom(host: &Files, oom: Oom) -> Oom {
 fn hang(host: &Files, hang: Hang) -> Hang {
     let mut event =
         Event { at: Now::default(), source: Source::Kmsg, historic: false, what: What::Hang(Box::new(hang)) };
-    Enricher::new(host.shared()).enrich(&mut event);
+    patient(host).enrich(&mut event);
     let What::Hang(hang) = event.what else { panic!() };
     *hang
 }
@@ -157,7 +162,7 @@ fn historic_events_and_pid_0_are_left_alone() {
     let host = Files::new(&[("/proc/0/stat", STAT)]);
     let what = What::Oom(Box::new(Oom { victim: task(7, None), ..Oom::default() }));
     let mut event = Event { at: Now::default(), source: Source::Kmsg, historic: true, what };
-    Enricher::new(host.shared()).enrich(&mut event);
+    patient(&host).enrich(&mut event);
     oom(&host, Oom { victim: task(0, None), ..Oom::default() });
     assert_eq!(host.0.reads.load(Relaxed), 0);
 }
@@ -430,11 +435,12 @@ fn a_command_line_that_cannot_be_read_costs_nothing_else() {
     ];
     let tree = Tree { texts: texts.into(), locked: "/proc/7/cmdline", ..Tree::default() };
     let host = Files(Arc::new(tree));
-    let mut enricher = Enricher::new(host.shared());
+    let mut enricher = Enricher { patience: PATIENCE, ..patient(&host) };
     let held = host.0.lock.lock().unwrap();
     let victim = killed(&mut enricher, 7, 1);
     assert_eq!((victim.cmdline, victim.comm.as_deref(), victim.uid), (None, Some("java"), Some(33)));
     assert_eq!(enricher.aside.stuck(), 1);
+    enricher.patience = patient(&host).patience;
     assert_eq!(killed(&mut enricher, 8, 2).cmdline.as_deref(), Some("bash"), "others are read");
     assert_eq!(killed(&mut enricher, 7, 3).cmdline, None);
     assert_eq!(enricher.aside.stuck(), 1, "asked once");
@@ -449,7 +455,7 @@ fn a_command_line_that_cannot_be_read_costs_nothing_else() {
 #[test]
 fn a_late_command_line_is_not_told_of_another_process() {
     let tree = Tree { texts: [("/proc/7/stat", STAT)].into(), ..Tree::default() };
-    let mut enricher = Enricher::new(Files(Arc::new(tree)).shared());
+    let mut enricher = patient(&Files(Arc::new(tree)));
     let asked = Now::default().plus_secs(1);
     let late = move || {
         std::thread::sleep(Duration::from_millis(20));
