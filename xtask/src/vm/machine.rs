@@ -97,9 +97,18 @@ fn command(guest: &Guest, image: &Path, initrd: &Path, dir: &Path) -> Result<Com
 
 fn qemu(command: &mut Command, guest: &Guest, image: &Path, initrd: &Path, dir: &Path) -> Result<(), String> {
     // TCG: nested KVM is rarely there, and the same everywhere is worth more than speed.
-    // Without CMPXCHG16B: emulated by QEMU 7.2 it leaves wrong flags behind when a timer interrupt comes at the wrong
+    // One thread for all processors: with several, a processor may trip over code that another one changes (int3 in
+    // Linux 6.12), and guests run two at a time anyway. Without CMPXCHG16B: emulated by QEMU 7.2 it leaves wrong flags behind when a timer interrupt comes at the wrong
     // moment. Linux 6.12 uses it in kmalloc, and died at the boot in 5 of 10 runs with it, in none of 8 without.
-    command.args(["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max,-cx16", "-machine", "q35"]);
+    command.args([
+        "qemu-system-x86_64",
+        "-accel",
+        "tcg,thread=single",
+        "-cpu",
+        "max,-cx16",
+        "-machine",
+        "q35",
+    ]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     command.args(["-smp", &guest.smp.to_string(), "-m", &guest.memory_mib.to_string()]);
     // First serial line: console, on standard output. Second: the report, on standard error.
