@@ -22,6 +22,7 @@ pub const FOR_VM: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("mke2fs", "e2fsprogs"),
     ("setpriv", "util-linux"),
+    ("unshare", "util-linux"),
     ("xz", "xz-utils"),
 ];
 

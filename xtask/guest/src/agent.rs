@@ -46,6 +46,7 @@ impl Home {
             process_interval_secs = 2
             [ebpf]
             io_latency_threshold_ms = 150
+            run_queue = true
             [alerting]
             min_interval_secs = 0
             dedup_window_secs = 0

@@ -12,10 +12,10 @@ use crate::machine::Group;
 use crate::plan::GUEST;
 use crate::report::{Doctor, Line, Monitor};
 
-/// Until an alert must have come.
-const SOON: Duration = Duration::from_secs(15);
-/// Until a second witness, which may come later than the first message, must have been told.
-const WITNESS: Duration = Duration::from_secs(5);
+/// Until an alert must have come, with an agent without optimisation on an emulated and busy machine.
+const SOON: Duration = Duration::from_secs(30);
+/// For how long no alert may come.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// What a scenario found.
 pub type Verdict = Result<Seen, String>;
@@ -56,7 +56,7 @@ impl Lab {
     }
 
     /// Waits for the one alert of `rule` that `is_it` knows and that `probe` (a feature's name) and, with `logged`, the
-    /// kernel log tell. Where neither works there must be none.
+    /// kernel log tell, and until it names both. Where neither works there must be none.
     pub fn one(
         &mut self,
         rule: &str,
@@ -64,29 +64,51 @@ impl Lab {
         logged: bool,
         is_it: impl Fn(&Alert) -> bool,
     ) -> Result<Option<Found>, String> {
+        let first = self.first(rule, probe, logged, is_it)?;
+        first.map(|first| self.whole(first, |_| true)).transpose()
+    }
+
+    /// The first message of that alert, for causes that must end before all is known.
+    pub fn first(
+        &mut self,
+        rule: &str,
+        probe: &str,
+        logged: bool,
+        is_it: impl Fn(&Alert) -> bool,
+    ) -> Result<Option<First>, String> {
         let witnesses = self.witnesses(probe, logged);
         let claimed = &self.claimed;
         let matches = |a: &Alert| a.rule == rule && !claimed.contains(&a.id) && is_it(a);
-        if witnesses.is_empty() {
-            return match self.inbox.wait(WITNESS, |all| all.iter().find(|a| matches(a)).cloned()) {
-                None => Ok(None),
-                Some(alert) => Err(format!("nobody could see it, yet somebody told: {}", alert.message)),
-            };
+        let limit = if witnesses.is_empty() { QUIET } else { SOON };
+        let alert = self.inbox.wait(limit, |all| all.iter().find(|a| matches(a)).cloned());
+        match alert {
+            None if witnesses.is_empty() => Ok(None),
+            None => Err(format!("no alert of rule {rule} within {} s", limit.as_secs())),
+            Some(alert) if witnesses.is_empty() => {
+                Err(format!("nobody could see it, yet somebody told: {}", alert.message))
+            }
+            Some(alert) if alert.status != "firing" => {
+                Err(format!("its first message is `{}`: {}", alert.status, alert.message))
+            }
+            Some(alert) => {
+                self.claimed.insert(alert.id.clone());
+                Ok(Some(First { alert, witnesses }))
+            }
         }
-        let first = self.inbox.wait(SOON, |all| all.iter().find(|a| matches(a)).cloned());
-        let first = first.ok_or_else(|| format!("no alert of rule {rule} within {} s", SOON.as_secs()))?;
-        if first.status != "firing" {
-            return Err(format!("its first message is `{}`: {}", first.status, first.message));
-        }
+    }
+
+    /// Waits for a later message of the same incident, or the first one, that names all who must have seen it and that
+    /// is as it must be: a witness who comes late is named by the next message.
+    pub fn whole(&self, first: First, is_it: impl Fn(&Alert) -> bool) -> Result<Found, String> {
+        let First { alert: first, witnesses } = first;
         let last = |all: &[Alert]| all.iter().rev().find(|a| a.id == first.id).cloned();
-        let complete = |a: &Alert| witnesses.iter().all(|w| a.source.iter().any(|s| s == w));
-        let whole = self.inbox.wait(WITNESS, |all| last(all).filter(complete));
-        let alert = whole.or_else(|| self.inbox.wait(Duration::ZERO, last)).unwrap_or_else(|| first.clone());
-        self.claimed.insert(first.id.clone());
-        if !complete(&alert) {
-            return Err(format!("seen by {:?}, expected {witnesses:?}: {}", alert.source, alert.message));
-        }
-        Ok(Some(Found { first, alert }))
+        let complete = |a: &Alert| witnesses.iter().all(|w| a.source.iter().any(|s| s == w)) && is_it(a);
+        let whole = self.inbox.wait(SOON, |all| last(all).filter(complete));
+        whole.map(|alert| Found { first: first.clone(), alert }).ok_or_else(|| {
+            let alert = self.inbox.wait(Duration::ZERO, last).unwrap_or_else(|| first.clone());
+            let Alert { status, source, message, .. } = alert;
+            format!("`{status}`, seen by {source:?} and not all of {witnesses:?}: {message}")
+        })
     }
 
     /// Takes alerts that came so far and that the cause brought along.
@@ -116,6 +138,13 @@ impl Lab {
         self.reporter.tell(&Line::Monitor(Monitor { command: command.into() }));
         std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// The first message of an incident, and who must be named by a later one.
+#[derive(Clone, Debug)]
+pub struct First {
+    alert: Alert,
+    witnesses: Vec<&'static str>,
 }
 
 /// The alert of an incident: its first message, and the one that knows most.

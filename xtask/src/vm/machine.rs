@@ -97,9 +97,18 @@ fn command(guest: &Guest, image: &Path, initrd: &Path, dir: &Path) -> Result<Com
 
 fn qemu(command: &mut Command, guest: &Guest, image: &Path, initrd: &Path, dir: &Path) -> Result<(), String> {
     // TCG: nested KVM is rarely there, and the same everywhere is worth more than speed.
-    // Without CMPXCHG16B: emulated by QEMU 7.2 it leaves wrong flags behind when a timer interrupt comes at the wrong
-    // moment. Linux 6.12 uses it in kmalloc, and died at the boot in 5 of 10 runs with it, in none of 8 without.
-    command.args(["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max,-cx16", "-machine", "q35"]);
+    // One thread for all processors: with several, a processor may trip over code that another one changes (int3 in
+    // Linux 6.12), and guests run two at a time anyway. Without CMPXCHG16B: emulated by QEMU 7.2 it leaves wrong flags behind when a timer interrupt comes at the wrong
+    // moment. Linux 6.12 uses it in kmalloc, and died at the boot in half of the runs with it, in none of 32 without.
+    command.args([
+        "qemu-system-x86_64",
+        "-accel",
+        "tcg,thread=single",
+        "-cpu",
+        "max,-cx16",
+        "-machine",
+        "q35",
+    ]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     command.args(["-smp", &guest.smp.to_string(), "-m", &guest.memory_mib.to_string()]);
     // First serial line: console, on standard output. Second: the report, on standard error.
@@ -145,6 +154,9 @@ fn qemu(command: &mut Command, guest: &Guest, image: &Path, initrd: &Path, dir: 
 }
 
 fn user_mode(command: &mut Command, guest: &Guest, image: &Path, initrd: &Path) {
+    // It is several processes, and leaves some behind when it is killed: not so as the first of a pid namespace.
+    command.args(["unshare", "--pid", "--fork", "--kill-child"]);
+    command.args((!sh::is_root()).then_some("--map-root-user")).arg("--");
     command.arg(image).arg(format!("mem={}M", guest.memory_mib));
     command.arg(format!("initrd={}", initrd.display()));
     // Consoles as above: the first one is standard output, the second one standard error.
@@ -161,7 +173,6 @@ fn wait(child: &mut Child, begin: Instant) -> Result<(), String> {
             Err(error) => return Err(format!("the guest cannot be waited for: {error}")),
         }
     }
-    // User-mode Linux is several processes.
     if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
         let _ = kill_process_group(group, Signal::KILL);
     }
