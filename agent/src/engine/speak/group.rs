@@ -35,7 +35,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub fn of(draft: &Draft) -> Self {
+    pub(super) fn of(draft: &Draft) -> Self {
         let (rule, place) = (draft.rule.clone(), draft.place.clone());
         Self { rule, place, ends: is_end(draft) }
     }
@@ -56,11 +56,11 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub fn new(ends_ns: u64) -> Self {
+    pub(super) fn new(ends_ns: u64) -> Self {
         Self { ends_ns, held: Vec::new(), uncounted: 0, labels: None }
     }
 
-    pub fn count_only(&mut self, draft: Draft) {
+    pub(super) fn count_only(&mut self, draft: Draft) {
         self.uncounted += 1;
         match &mut self.labels {
             Some(labels) => labels.retain(|k, v| draft.labels.get(k) == Some(v)),
@@ -69,7 +69,7 @@ impl Group {
     }
 
     /// One draft for all that it held: itself, if it is alone.
-    pub fn gather(mut self, window_secs: u64, id: impl FnOnce() -> String) -> Option<Draft> {
+    pub(super) fn gather(mut self, window_secs: u64, id: impl FnOnce() -> String) -> Option<Draft> {
         if self.held.len() < 2 && self.uncounted == 0 {
             return self.held.pop();
         }
