@@ -218,6 +218,19 @@ impl Channel for Named {
 }
 
 #[tokio::test]
+async fn an_end_is_for_those_who_know_the_begin_unless_it_is_all_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(vec![]).await;
+    let notifier = start(dir.path(), vec![route(webhook(&server.url()))]);
+    let mut only = alert("b", Severity::Warn, Status::Resolved);
+    only.context.insert("only_message".into(), true.into());
+    notifier.accept(vec![alert("a", Severity::Warn, Status::Resolved), only]).await;
+    assert_eq!(server.wait_for(1).await.remove(0).id, "b");
+    notifier.drain(Duration::from_secs(1)).await;
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_held_back_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(vec![]).await;
