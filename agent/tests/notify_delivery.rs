@@ -223,7 +223,7 @@ async fn an_end_is_for_those_who_know_the_begin_unless_it_is_all_there_is() {
     let server = Server::start(vec![]).await;
     let notifier = start(dir.path(), vec![route(webhook(&server.url()))]);
     let mut only = alert("b", Severity::Warn, Status::Resolved);
-    only.context.insert("only_message".into(), true.into());
+    Arc::make_mut(&mut only).context.insert("only_message".into(), true.into());
     notifier.accept(vec![alert("a", Severity::Warn, Status::Resolved), only]).await;
     assert_eq!(server.wait_for(1).await.remove(0).id, "b");
     notifier.drain(Duration::from_secs(1)).await;
