@@ -147,7 +147,8 @@ fn qemu(command: &mut Command, guest: &Guest, image: &Path, initrd: &Path, dir: 
                 )
             }
         };
-        command.args(["-drive", &format!("{drive},if=none,id=d{number}")]);
+        // cache=unsafe: the host's own disk is not to be waited for.
+        command.args(["-drive", &format!("{drive},if=none,cache=unsafe,id=d{number}")]);
         command.args(["-device", &format!("virtio-blk-pci,drive=d{number}")]);
     }
     Ok(())

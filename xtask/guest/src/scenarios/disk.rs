@@ -51,7 +51,7 @@ pub(super) fn failing(lab: &mut Lab) -> Verdict {
     }
     let done = now_ns();
     let device = |a: &crate::inbox::Alert| a.labels.get("device").is_some_and(|d| d == FAILING);
-    let found = lab.one("io_error", "ebpf.io_error", true, device)?;
+    let found = lab.one("io_error", "ebpf.block_io", true, device)?;
     Ok(found.ok_or("neither eBPF nor the kernel log works")?.seen(done))
 }
 
