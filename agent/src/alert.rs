@@ -96,3 +96,13 @@ pub struct Alert {
     /// Everything known, typed.
     pub context: Map<String, Value>,
 }
+
+/// Context of an end whose begin nobody was told.
+pub const ONLY_MESSAGE: &str = "only_message";
+
+impl Alert {
+    /// Whether it is an end that is the only message of its incident: news for everybody, whoever was told before.
+    pub fn is_only_message(&self) -> bool {
+        self.status == Status::Resolved && self.context.contains_key(ONLY_MESSAGE)
+    }
+}

@@ -7,7 +7,7 @@ mod e2e;
 mod lab;
 
 use std::fs::{self, File};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +28,11 @@ impl Writers {
         let files: Vec<File> = (0..count).map(open).collect();
         frozen.freeze().expect("frozen");
         let dd = |file: File| {
-            Command::new("dd").args(["if=/dev/zero", "bs=4k", "count=1", "status=none"]).stdout(file).spawn()
+            Command::new("dd")
+                .args(["if=/dev/zero", "bs=4k", "count=1", "status=none"])
+                .stdout(file)
+                .stderr(Stdio::null())
+                .spawn()
         };
         Self(files.into_iter().map(|file| dd(file).expect("dd")).collect())
     }

@@ -6,14 +6,18 @@
 mod e2e;
 mod lab;
 
-use std::fs;
-use std::thread::sleep;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use e2e::agent::Home;
 use e2e::confine::Confine;
 use e2e::webhook::{Webhook, kill_of, known};
-use lab::{MemoryCgroup, alone, ready};
+use lab::{FreezableFs, MemoryCgroup, alone, ready};
 use rustix::process::{Pid, Signal, kill_process};
 use sysops_agent::alert::Alert;
 
@@ -145,5 +149,92 @@ fn a_killer_in_user_space_is_told_on_its_own_word() {
     webhook.nothing("a kernel kill", Duration::ZERO, |a| {
         a.rule == "oom_kill" && a.message.contains("sysops-e2e")
     });
+    agent.stop();
+}
+
+/// File that [`locked_process`] maps.
+const MAPPED: &str = "SYSOPS_TEST_MAPPED";
+/// File by which it enters its group.
+const PROCS: &str = "SYSOPS_TEST_PROCS";
+const PAGE: usize = 4096;
+
+/// Not a test, but the process of the next one: a thread hangs in a page fault on a frozen filesystem, another
+/// waits for it in `munmap` with the memory lock of the process, and then it is killed for lack of memory.
+#[test]
+#[ignore = "the process of another test"]
+fn locked_process() {
+    let (Ok(mapped), Ok(procs)) = (std::env::var(MAPPED), std::env::var(PROCS)) else { return };
+    let file = File::options().read(true).write(true).open(mapped).expect("the file");
+    let (access, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+    // SAFETY: a new mapping, of a file of that size.
+    let map = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, access, shared, file.as_raw_fd(), 0) };
+    assert_ne!(map, libc::MAP_FAILED);
+    let address = map as usize;
+    // SAFETY: within the mapping; it never returns before the process is killed.
+    thread::spawn(move || unsafe { std::ptr::write_volatile(address as *mut u8, 1) });
+    sleep(Duration::from_millis(200));
+    // SAFETY: nobody else uses the mapping but the thread that hangs.
+    thread::spawn(move || unsafe { libc::munmap(address as *mut libc::c_void, PAGE) });
+    sleep(Duration::from_millis(200));
+    fs::write(procs, std::process::id().to_string()).expect("the group");
+    // Pages of a file need no memory lock.
+    let fd = rustix::fs::memfd_create("grows", rustix::fs::MemfdFlags::empty()).expect("a file");
+    let mut grows = File::from(fd);
+    loop {
+        grows.write_all(&[1; PAGE]).expect("until it is killed");
+    }
+}
+
+struct Locked(Child);
+
+impl Locked {
+    fn start(frozen: &FreezableFs, group: &MemoryCgroup) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this test"));
+        command.args(["--exact", "locked_process", "--ignored"]).stdout(Stdio::null());
+        command.env(MAPPED, frozen.path().join("back")).env(PROCS, group.procs());
+        Self(command.spawn().expect("a process"))
+    }
+
+    /// Whether a reader of its command line waits.
+    fn is_locked(&self) -> bool {
+        let (tell, told) = mpsc::channel();
+        let path = format!("/proc/{}/cmdline", self.0.id());
+        thread::spawn(move || tell.send(fs::read(path)));
+        told.recv_timeout(Duration::from_millis(300)).is_err()
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
+#[test]
+#[ignore = "live: kills two processes for lack of memory, one of which hangs"]
+fn a_victim_whose_memory_is_locked_stops_nothing() {
+    let _alone = alone();
+    if !ready() {
+        return;
+    }
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), "");
+    let agent = home.start(&Confine::No);
+    let groups = ["sysops-e2e-locked", "sysops-e2e-next"];
+    let [locked_in, next_in] = groups.map(|name| MemoryCgroup::new(name, 8 << 20).expect("a group"));
+    let mut frozen = FreezableFs::new().expect("a filesystem");
+    frozen.backing_file().expect("a file");
+    frozen.freeze().expect("frozen");
+    let mut locked = Locked::start(&frozen, &locked_in);
+    let pid = locked.0.id();
+    let first = webhook.exactly_one("its kill", SOON, Duration::ZERO, kill_of(pid));
+    assert!(locked.is_locked(), "else this shows nothing");
+    let next = next_in.oom_victim().expect("a kill");
+    let next = webhook.exactly_one("the next kill", SOON, QUIET, kill_of(next));
+    assert!(locked.is_locked(), "still");
+    frozen.thaw().expect("thawed");
+    locked.0.wait().expect("ends");
+    assert!(known(&first, "victim_cmdline").is_null(), "{first:#?}");
+    assert_eq!(known(&next, "victim_cgroup"), next_in.name(), "{next:#?}");
     agent.stop();
 }

@@ -1,6 +1,7 @@
 //! Files of `/proc` and `/sys`: every collector, the inventory and the questions about a task, on a machine written
 //! as text (`//- /proc/stat`, then its content).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sysops_agent::cgroup::owner;
@@ -12,7 +13,7 @@ use sysops_agent::host::fixture::FixtureHost;
 use sysops_agent::host::parse::{count_of_list, decimal, number};
 use sysops_agent::inventory;
 use sysops_agent::sample::Samples;
-use sysops_agent::watch::enrich::{MAX_CMDLINE, enrich};
+use sysops_agent::watch::enrich::{Enricher, MAX_CMDLINE};
 
 use super::pipe::{NOW, alerts, engine, tell};
 
@@ -70,6 +71,7 @@ fn digest(engine: &mut Engine, samples: &mut Samples) {
 
 /// A kill and a hang of tasks of this machine, with what `/proc` tells of them.
 fn tasks(host: &FixtureHost) -> Vec<Event> {
+    let mut enricher = Enricher::new(Arc::new(host.clone()));
     let task = |pid| Task { pid: Some(pid), ..Task::default() };
     let oom = Oom { victim: task(7), trigger: task(8), count: 1, ..Oom::default() };
     let named = Oom { victim: task(9), oom_memcg: Some("/a".into()), count: 1, ..Oom::default() };
@@ -78,7 +80,7 @@ fn tasks(host: &FixtureHost) -> Vec<Event> {
     all.into_iter()
         .map(|what| {
             let mut event = Event { at: NOW, source: Source::Ebpf, historic: false, what };
-            enrich(host, &mut event);
+            enricher.enrich(&mut event);
             if let What::Oom(oom) = &event.what {
                 let cmdline = oom.victim.cmdline.as_ref();
                 assert!(cmdline.is_none_or(|line| line.len() <= 3 * MAX_CMDLINE), "{cmdline:?}");

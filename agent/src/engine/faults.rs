@@ -1,7 +1,7 @@
 //! One alert of a fault of the hardware, however many speak of it: a machine check may be reported by
 //! two tracepoints and four lines of the kernel log.
 //!
-//! Reports belong together when they have the same rule, come within [`SAME_NS`] and contradict each
+//! Reports belong together when they have the same rule, come within 10 s and contradict each
 //! other in no label. The first waits [`WITNESS_WAIT_NS`] for the others. From then on only the witness
 //! that leads (a tracepoint, where one spoke) makes it a repetition; what the others say of it is known.
 

@@ -1,15 +1,19 @@
-//! Whether and when a draft is told: de-duplication by fingerprint, then grouping by rule.
+//! Whether and when a draft is told: de-duplication by fingerprint, then grouping by rule and place.
 //!
 //! What is held back is never silent for good: a repeated event is told at the end of its window with
 //! "occurred N times", followers of a group arrive as one summary, and a condition that was held back
 //! and still stands is told when its window ends.
 
+mod group;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::compose::{Draft, incident_id, kernel};
-use crate::alert::{Severity, Status};
+use super::compose::{Draft, incident_id};
+use crate::alert::{ONLY_MESSAGE, Severity, Status};
 use crate::text::span;
 use crate::time::{Now, SECOND};
+use group::{Group, Key};
+pub use group::{MAX_HELD, MAX_PLACES, MAX_WHOLE};
 
 /// How to speak.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +22,7 @@ pub struct Manners {
     pub min_interval_secs: u64,
     /// Seconds within which the same fingerprint is a repetition, by severity.
     pub dedup_secs: [u64; 4],
-    /// Followers of a rule's first alert are collected for this long; 0: no grouping.
+    /// Followers of the first alert of a rule and place are collected for this long; 0: no grouping.
     pub group_secs: u64,
     /// Whether ends of conditions are told.
     pub recovery: bool,
@@ -26,8 +30,6 @@ pub struct Manners {
 
 /// Fingerprints remembered; beyond it the one told longest ago is forgotten.
 pub const MAX_REPEATS: usize = 4096;
-/// Drafts a group holds; further ones are counted in the summary without being listed.
-pub const MAX_HELD: usize = 256;
 
 #[derive(Debug)]
 struct Repeat {
@@ -36,13 +38,6 @@ struct Repeat {
     /// Held back since `told_ns`.
     held: u64,
     waiting: Option<Draft>,
-}
-
-#[derive(Debug)]
-struct Group {
-    ends_ns: u64,
-    held: Vec<Draft>,
-    uncounted: u64,
 }
 
 /// What was not told, and why.
@@ -65,7 +60,7 @@ pub struct Counts {
 pub struct Speaker {
     manners: Manners,
     repeats: HashMap<String, Repeat>,
-    groups: BTreeMap<(String, bool), Group>,
+    groups: BTreeMap<Key, Group>,
     /// Ids of conditions whose begin was held back.
     silent: BTreeSet<String>,
     counts: Counts,
@@ -171,7 +166,7 @@ impl Speaker {
         }
         if draft.lasts {
             self.tell_repeat(now, &draft, out);
-        } else if self.groups.get(&(draft.rule.clone(), false)).is_some_and(|g| g.uncounted > 0) {
+        } else if self.groups.iter().any(|(k, g)| !k.ends && k.rule == draft.rule && g.uncounted > 0) {
             // News of one of the many that the summary only counts.
             self.counts.grouped += 1;
             return;
@@ -188,9 +183,10 @@ impl Speaker {
             self.counts.unneeded += 1;
             return;
         }
-        // An event that was held back is told all the same, with its end.
+        // An event that was held back is told all the same, once: with its end.
         if let Some(held) = self.held_back(&draft.id) {
-            *held = Draft { status: held.status, ..draft };
+            *held = draft;
+            held.context.insert(ONLY_MESSAGE.into(), true.into());
             return;
         }
         self.group(now, draft, out);
@@ -221,19 +217,32 @@ impl Speaker {
         if self.manners.group_secs == 0 || draft.severity == Severity::Emergency {
             return self.emit(draft, out);
         }
-        let key = (draft.rule.clone(), draft.status == Status::Resolved);
+        let key = self.key(&draft);
+        let rules = self.groups.range(Key { place: String::new(), ends: false, ..key.clone() }..);
+        let held: usize = rules.take_while(|(k, _)| k.rule == key.rule).map(|(_, g)| g.held.len()).sum();
         if let Some(group) = self.groups.get_mut(&key) {
             self.counts.grouped += 1;
-            if group.held.len() < MAX_HELD {
+            if group.held.is_empty() || held < MAX_HELD {
                 group.held.push(draft);
             } else {
-                group.uncounted += 1;
+                group.count_only(draft);
             }
             return;
         }
-        let ends_ns = now.mono_ns + self.manners.group_secs * SECOND;
-        self.groups.insert(key, Group { ends_ns, held: Vec::new(), uncounted: 0 });
+        self.open(key, now);
         self.emit(draft, out);
+    }
+
+    /// Its own group, or the one that further places of its rule share.
+    fn key(&self, draft: &Draft) -> Key {
+        let own = Key::of(draft);
+        let alike = |k: &&Key| (&k.rule, k.ends) == (&own.rule, own.ends) && !k.place.is_empty();
+        let full = !self.groups.contains_key(&own) && self.groups.keys().filter(alike).count() >= MAX_PLACES;
+        if full { Key { place: String::new(), ..own } } else { own }
+    }
+
+    fn open(&mut self, key: Key, now: Now) {
+        self.groups.insert(key, Group::new(now.mono_ns + self.manners.group_secs * SECOND));
     }
 
     fn emit(&mut self, draft: Draft, out: &mut Vec<Draft>) {
@@ -253,39 +262,18 @@ impl Speaker {
         for key in ended {
             let Some(group) = self.groups.remove(&key) else { continue };
             if let Some(draft) = self.gather(group) {
-                let ends_ns = now.mono_ns + self.manners.group_secs * SECOND;
-                self.groups.insert(key, Group { ends_ns, held: Vec::new(), uncounted: 0 });
+                self.open(key, now);
                 self.emit(draft, out);
             }
         }
     }
 
-    /// One draft for all that a group held: itself, if it is alone.
     fn gather(&mut self, group: Group) -> Option<Draft> {
-        let Group { mut held, uncounted, .. } = group;
-        if held.len() < 2 && uncounted == 0 {
-            return held.pop();
-        }
-        let count = held.len() as u64 + uncounted;
-        let mut listed: Vec<(String, u64)> = Vec::new();
-        for draft in &held {
-            match listed.iter_mut().find(|(phrase, _)| *phrase == draft.phrase) {
-                Some((_, n)) => *n += 1,
-                None => listed.push((draft.phrase.clone(), 1)),
-            }
-        }
-        let members: Vec<serde_json::Value> = held.iter().map(|d| d.id.clone().into()).collect();
-        let incidents: Vec<serde_json::Value> =
-            held.iter().filter_map(|d| d.context.get("incident").cloned()).collect();
-        let severity = held.iter().map(|d| d.severity).max()?;
-        self.next += 1;
-        let id = format!("{}-g", incident_id(self.run_ns, self.next));
-        let first = held.first()?;
-        let mut draft = kernel::summary(first, count, &listed, self.manners.group_secs, id);
-        draft.severity = severity;
-        draft.context.insert("members".into(), members.into());
-        draft.context.insert("incidents".into(), incidents.into());
-        Some(draft)
+        let Self { next, run_ns, manners, .. } = self;
+        group.gather(manners.group_secs, || {
+            *next += 1;
+            format!("{}-g", incident_id(*run_ns, *next))
+        })
     }
 
     fn end_repeats(&mut self, now: Now, out: &mut Vec<Draft>) {
@@ -363,6 +351,7 @@ fn mention(draft: &mut Draft, held: u64, since_ns: u64, now: Now) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::compose::kernel;
     use crate::event::{Event, LogMatch, Source, What};
 
     fn speaker() -> Speaker {

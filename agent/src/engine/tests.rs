@@ -1,5 +1,7 @@
 //! The whole engine, driven by scripts.
 
+mod summaries;
+
 use super::*;
 use crate::alert::{Severity, Status};
 use crate::analyze::threshold::{Limits, Op};
@@ -617,7 +619,13 @@ fn a_hang_that_is_over_before_its_summary_is_told_in_it() {
     r.wait_ms(1000).event(Source::Watch, released(8)).wait_ms(40_000);
     let told = r.told();
     assert_eq!(told.len(), 2, "{told:#?}");
-    assert!(told[1].ends_with("2 more hangs within 30 s: dd (pid 8), dd (pid 9)"), "{told:#?}");
+    assert_eq!(told[1], "firing warn 2 more hangs within 30 s: dd (pid 8) cleared after 31 s, dd (pid 9)");
+    let alert = r.alerts()[1];
+    assert_eq!(
+        (&alert.context["alerts"][0]["status"], &alert.context["incidents"][0]["over"]),
+        (&"resolved".into(), &true.into())
+    );
+    assert!(alert.ended_at.is_none() && !alert.is_only_message(), "one still stands");
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl Lane {
             return Verdict::Settle(Outcome::Expired);
         }
         match entry.status {
-            Status::Resolved if !told => return Verdict::Settle(Outcome::Untold),
+            Status::Resolved if !told && !entry.only => return Verdict::Settle(Outcome::Untold),
             Status::Updated if *outdone && told => return Verdict::Settle(Outcome::Superseded),
             Status::Firing | Status::Updated | Status::Resolved => {}
         }
@@ -222,7 +222,7 @@ impl Lane {
 
     /// Asks the limits: the moment at which the message was counted, none for one that need not be.
     fn admit(&mut self, entry: &Entry, now: Now, total: &mut Window) -> Result<Option<Now>, Stop> {
-        let free = entry.status == Status::Resolved
+        let free = entry.status == Status::Resolved && !entry.only
             || entry.severity == Severity::Emergency && self.limits.emergency_bypass;
         if free {
             return Ok(None);

@@ -382,3 +382,16 @@ fn a_recovery_follows_the_summary_that_told_of_its_begin() {
     assert_eq!(s.run(), [] as [u64; 0]);
     assert_eq!(s.settled(), [(stranger, Outcome::Untold)]);
 }
+
+#[test]
+fn an_end_that_is_the_only_message_is_told_and_limited() {
+    let mut s = Scene::new(Limits { per_hour: 1, ..Limits::OFF });
+    for id in ["a", "b"] {
+        let mut only = alert(id, Warn, Resolved);
+        only.context.insert(crate::alert::ONLY_MESSAGE.into(), true.into());
+        let due = s.ledger.set(["dummy"].into_iter());
+        s.ledger.push(Entry::new(Arc::new(only), s.now, due));
+    }
+    assert_eq!(s.run(), [0]);
+    assert_eq!(s.settled(), [(1, Outcome::Limited)]);
+}

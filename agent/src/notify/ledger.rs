@@ -77,6 +77,8 @@ pub struct Entry {
     pub members: Box<[Incident]>,
     /// About something that happened once (an OOM kill), not about a level that goes up and down.
     pub event: bool,
+    /// An end whose begin nobody was told: news for everybody.
+    pub only: bool,
     /// Channels that still have to tell it.
     pub due: Set,
     /// Channels that have told it.
@@ -100,6 +102,7 @@ impl Entry {
             incident: Incident::of(&alert),
             members: Incident::members(&alert),
             event: is_event(&alert),
+            only: alert.is_only_message(),
             held: Some(alert),
             due,
             told: Set::default(),
@@ -120,6 +123,7 @@ impl Entry {
             incident: Incident::of(alert),
             members: Incident::members(alert),
             event: is_event(alert),
+            only: alert.is_only_message(),
             due: Set::default(),
             told: Set::default(),
         }

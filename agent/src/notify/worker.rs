@@ -199,7 +199,7 @@ impl Worker {
         for lane in self.lanes.iter().filter(|l| l.severities.has(alert.severity)) {
             due.add(lane.slot);
         }
-        if alert.status != Status::Resolved {
+        if alert.status != Status::Resolved || alert.is_only_message() {
             return due;
         }
         let configured = self.lanes.iter().fold(Set::default(), |mut set, lane| {

@@ -15,7 +15,7 @@ use crate::event::{Event, Hang, MAX_FOLLOWED, Source, What};
 use crate::host::{Host, clock};
 use crate::time::{Now, SECOND};
 use crate::watch::dstate::DState;
-use crate::watch::enrich;
+use crate::watch::enrich::Enricher;
 use crate::watch::hang_facts::Facts;
 
 /// Tasks of which facts are read within [`FACTS_NS`]; of further ones only what their report says is known.
@@ -47,7 +47,8 @@ impl HangWatch {
         let (asks, asked) = sync_channel(MAX_FOLLOWED);
         let facts = Facts::new(Arc::clone(&host));
         let watch = DState::new(after_secs);
-        let worker = Worker { host, watch, facts, budget: (0, 0), inbox };
+        let enricher = Enricher::new(Arc::clone(&host));
+        let worker = Worker { host, enricher, watch, facts, budget: (0, 0), inbox };
         let thread = std::thread::Builder::new().name("hangs".into()).spawn(move || worker.run(&asked))?;
         Ok(Self { asks, thread })
     }
@@ -61,6 +62,7 @@ impl HangWatch {
 
 struct Worker {
     host: Arc<dyn Host>,
+    enricher: Enricher,
     watch: DState,
     facts: Facts,
     /// Facts read since a moment.
@@ -99,7 +101,7 @@ impl Worker {
         let mut events = Vec::new();
         self.watch.look(self.host.as_ref(), now, &mut events);
         for event in &mut events {
-            enrich::enrich(self.host.as_ref(), event);
+            self.enricher.enrich(event);
             if let What::Hang(hang) = &mut event.what {
                 self.fill(hang, now);
             }

@@ -102,7 +102,7 @@ pub(super) mod ebpf {
     use crate::ebpf::devices::Devices;
     use crate::event::Event;
     use crate::host::{Host, clock};
-    use crate::watch::enrich;
+    use crate::watch::enrich::Enricher;
 
     /// How often losses are asked for.
     const LOSSES: Duration = Duration::from_secs(10);
@@ -125,7 +125,9 @@ pub(super) mod ebpf {
             }
         };
         let mut naming = Naming::new(Arc::clone(&host));
-        let mut reader = Reader { fd, host, devices: Devices::default(), events: Vec::new(), inbox };
+        let enricher = Enricher::new(Arc::clone(&host));
+        let mut reader =
+            Reader { fd, host, enricher, devices: Devices::default(), events: Vec::new(), inbox };
         let mut losses = interval(LOSSES);
         losses.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -159,6 +161,7 @@ pub(super) mod ebpf {
     struct Reader {
         fd: AsyncFd<Ebpf>,
         host: Arc<dyn Host>,
+        enricher: Enricher,
         devices: Devices,
         events: Vec<Event>,
         inbox: Sender<Message>,
@@ -167,12 +170,12 @@ pub(super) mod ebpf {
     impl Reader {
         /// Takes what has arrived; asks `/proc` at once, while a victim still stands.
         fn drain(&mut self, naming: &mut Naming) -> bool {
-            let Self { fd, host, devices, events, .. } = self;
+            let Self { fd, host, enricher, devices, events, .. } = self;
             let host = host.as_ref();
             devices.begin();
             let mut name = |dev| devices.name(host, dev).map(|name| name.to_string());
             fd.get_mut().drain(clock::now(), &mut name, &mut |mut event| {
-                enrich::enrich(host, &mut event);
+                enricher.enrich(&mut event);
                 events.extend(naming.take(event));
             });
             true

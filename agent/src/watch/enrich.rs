@@ -1,59 +1,121 @@
 //! What `/proc` and the control group tell about the task of an event, asked at once: an OOM victim
 //! stands for some milliseconds after it is named.
 //!
-//! A few short reads a task. Two things keep it from waiting itself: nothing is read that takes the
-//! memory lock of a task in uninterruptible sleep (`cmdline` does), and the command line comes last.
+//! A few short reads a task. They must not wait: whoever asks reads the kernel's events, and all stands
+//! still meanwhile. `cmdline` takes the memory lock of the process, which another of its threads may hold in
+//! uninterruptible sleep, whatever state this one is in; so it is read aside, and given up after a moment.
 //! What an event already knows is kept, and if the task with that pid is another one, nothing is taken.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::wait;
 use crate::cgroup::path_of;
 use crate::event::{Event, Hang, Oom, Task, What};
+use crate::host::aside::{Answer, Aside};
 use crate::host::{Host, block, read_text};
+use crate::time::Now;
 
 /// Longest command line kept, bytes.
 pub const MAX_CMDLINE: usize = 1024;
+/// Longest wait for a command line: reading one takes microseconds.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Command lines that may be waited for in the background; with so many, no other is read.
+const MAX_STUCK: usize = 2;
 
 mod memory;
 
-/// Fills what a fresh event lacks. Historic ones stay as they are: their tasks are gone.
-pub fn enrich(host: &dyn Host, event: &mut Event) {
-    if event.historic {
-        return;
-    }
-    match &mut event.what {
-        What::Oom(oom) => fill_oom(host, oom),
-        What::Hang(hang) => fill_hang(host, hang),
-        What::SlowIo(io) => {
-            io.in_flight = block::in_flight(host, &io.device);
-            io.model = block::model(host, &io.device);
-            process(host, &mut io.issuer);
-        }
-        What::IoError(io) => io.model = block::model(host, &io.device),
-        // What a process says it killed is gone, or never was.
-        What::UserKill(_)
-        | What::HangFacts(_)
-        | What::Released(_)
-        | What::Log(_)
-        | What::Hardware(_)
-        | What::Lost(_)
-        | What::KmsgMark(_) => {}
-    }
+/// Asks about one event after the other.
+pub struct Enricher {
+    host: Arc<dyn Host>,
+    /// Command lines, each with the moment of the event it was read for.
+    aside: Aside<(Now, Option<String>)>,
+    patience: Duration,
 }
 
-fn fill_oom(host: &dyn Host, oom: &mut Oom) {
-    let Oom { victim, trigger, .. } = oom;
-    // Every witness knows the victim by the number the kernel gave, be it a thread's: it stays.
-    let named = victim.pid;
-    let tgid = process(host, victim);
-    victim.pid = named;
-    if trigger.pid.is_some() && trigger.pid == victim.pid {
-        // It ran into its own limit.
-        trigger.absorb(victim.clone());
-    } else {
-        process(host, trigger);
+impl Enricher {
+    /// Reads nothing yet.
+    pub fn new(host: Arc<dyn Host>) -> Self {
+        Self { host, aside: Aside::new("cmdline", MAX_STUCK), patience: PATIENCE }
     }
-    oom.victim_tgid = oom.victim_tgid.or(tgid);
-    memory::fill(host, oom);
+
+    /// Fills what a fresh event lacks. Historic ones stay as they are: their tasks are gone.
+    pub fn enrich(&mut self, event: &mut Event) {
+        if event.historic {
+            return;
+        }
+        let at = event.at;
+        let host = self.host.as_ref();
+        match &mut event.what {
+            What::Oom(oom) => self.fill_oom(oom, at),
+            What::Hang(hang) => fill_hang(host, hang),
+            What::SlowIo(io) => {
+                io.in_flight = block::in_flight(host, &io.device);
+                io.model = block::model(host, &io.device);
+                self.process(&mut io.issuer, at);
+            }
+            What::IoError(io) => io.model = block::model(host, &io.device),
+            // What a process says it killed is gone, or never was.
+            What::UserKill(_)
+            | What::HangFacts(_)
+            | What::Released(_)
+            | What::Log(_)
+            | What::Hardware(_)
+            | What::Lost(_)
+            | What::KmsgMark(_) => {}
+        }
+    }
+
+    fn fill_oom(&mut self, oom: &mut Oom, at: Now) {
+        let Oom { victim, trigger, .. } = oom;
+        // Every witness knows the victim by the number the kernel gave, be it a thread's: it stays.
+        let named = victim.pid;
+        let tgid = self.victim(victim, at);
+        victim.pid = named;
+        if trigger.pid.is_some() && trigger.pid == victim.pid {
+            // It ran into its own limit.
+            trigger.absorb(victim.clone());
+        } else {
+            self.process(trigger, at);
+        }
+        oom.victim_tgid = oom.victim_tgid.or(tgid);
+        memory::fill(self.host.as_ref(), oom);
+    }
+
+    /// A victim; its thread group. Of all that is read its memory goes first, and the command line is there.
+    fn victim(&mut self, task: &mut Task, at: Now) -> Option<u32> {
+        let pid = task.pid.filter(|&pid| pid != 0)?;
+        let cmdline = if task.cmdline.is_none() { self.cmdline(pid, at) } else { None };
+        // Only now it is known whether that was the task that is meant.
+        look(self.host.as_ref(), task)?;
+        task.cmdline = task.cmdline.take().or(cmdline);
+        belonging(self.host.as_ref(), pid, task)
+    }
+
+    /// A process, or a thread that stands for one; its thread group.
+    fn process(&mut self, task: &mut Task, at: Now) -> Option<u32> {
+        let (pid, state) = look(self.host.as_ref(), task)?;
+        let tgid = belonging(self.host.as_ref(), pid, task);
+        // Those that sleep so are many when a disk hangs; what can be waited for is left to victims.
+        if task.cmdline.is_none() && !matches!(state, b'D' | b'Z' | b'X') {
+            task.cmdline = self.cmdline(pid, at);
+        }
+        tgid
+    }
+
+    fn cmdline(&mut self, pid: u32, at: Now) -> Option<String> {
+        let key = pid.to_string();
+        for _ in 0..2 {
+            let host = Arc::clone(&self.host);
+            match self.aside.ask(&key, at, self.patience, move || (at, cmdline(host.as_ref(), pid))) {
+                Answer::Done((asked, line)) if asked == at => return line,
+                // Late, and the pid may be another's by now: ask anew.
+                Answer::Done(_) => {}
+                Answer::Stuck { .. } | Answer::NotAsked => break,
+            }
+        }
+        None
+    }
 }
 
 /// What can be read without waiting; [`super::hang_facts`] reads the rest aside.
@@ -85,22 +147,16 @@ impl Hang {
     }
 }
 
-/// A process, or a thread that stands for one; its thread group.
-fn process(host: &dyn Host, task: &mut Task) -> Option<u32> {
-    let (pid, state) = look(host, task)?;
-    let status = Status::read(host, pid);
-    if let Some(status) = &status {
-        task.uid = task.uid.or(status.uid);
-        if let Some(tgid) = status.tgid.filter(|&tgid| tgid != pid) {
-            // The kernel log names threads; the start was the thread's.
-            task.pid = Some(tgid);
-            task.start_ticks = None;
-        }
+/// User and thread group of a task, for which its process stands from then on.
+fn belonging(host: &dyn Host, pid: u32, task: &mut Task) -> Option<u32> {
+    let status = Status::read(host, pid)?;
+    task.uid = task.uid.or(status.uid);
+    if let Some(tgid) = status.tgid.filter(|&tgid| tgid != pid) {
+        // The kernel log names threads; the start was the thread's.
+        task.pid = Some(tgid);
+        task.start_ticks = None;
     }
-    if task.cmdline.is_none() && !matches!(state, b'D' | b'Z' | b'X') {
-        task.cmdline = cmdline(host, pid);
-    }
-    status?.tgid
+    status.tgid
 }
 
 /// Start and control group of a task, if it still is the one that is meant; its pid and state.

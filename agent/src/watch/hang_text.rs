@@ -26,7 +26,7 @@ const MAX_RECENT: usize = 64;
 /// Locks kept of one task.
 const MAX_LOCKS: usize = 8;
 
-/// Puts the lines of hung tasks together. Its memory is a few [`Hang`]s and the names of [`MAX_RECENT`].
+/// Puts the lines of hung tasks together. Its memory is a few [`Hang`]s and the names of `MAX_RECENT`.
 #[derive(Debug, Default)]
 pub struct HangText {
     pending: Option<Box<Pending>>,

@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::enrich;
+use super::enrich::Enricher;
 use super::scan::Scanner;
 use crate::event::Event;
 use crate::host::Host;
@@ -75,7 +75,7 @@ pub struct KmsgWatch {
     fd: OwnedFd,
     scanner: Scanner,
     clock: fn() -> Now,
-    host: Option<Arc<dyn Host>>,
+    enricher: Option<Enricher>,
 }
 
 impl KmsgWatch {
@@ -88,26 +88,26 @@ impl KmsgWatch {
 
     /// The same over an open descriptor that does not block and gives one record a read.
     pub fn from_fd(path: &str, fd: OwnedFd, scanner: Scanner, clock: fn() -> Now) -> Self {
-        Self { path: path.to_owned(), fd, scanner, clock, host: None }
+        Self { path: path.to_owned(), fd, scanner, clock, enricher: None }
     }
 
     /// Asks `/proc` about the task of a fresh event at once, while it still stands.
     #[must_use]
     pub fn enriched_by(mut self, host: Arc<dyn Host>) -> Self {
-        self.host = Some(host);
+        self.enricher = Some(Enricher::new(host));
         self
     }
 
     /// Sends events until `stop`. A full channel is waited for: meanwhile the kernel's own buffer holds
     /// the records, and what it has to overwrite is told as lost.
     pub async fn run<T: From<Event>>(self, tx: Sender<T>, stop: CancellationToken) -> Result<(), KmsgError> {
-        let Self { path, fd, scanner, clock, host } = self;
+        let Self { path, fd, scanner, clock, enricher } = self;
         let broken =
             |error: std::io::Error| KmsgError::Broken { path: path.clone(), error: error.to_string() };
         // SAFETY: an `OwnedFd` is open and the same until it is dropped, and the `AsyncFd` owns it.
         let fd = unsafe { AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) };
         let fd = fd.map_err(|error| broken(error.into()))?;
-        let mut stream = Stream { scanner, clock, host, caught_up: false, out: Vec::new(), tx };
+        let mut stream = Stream { scanner, clock, enricher, caught_up: false, out: Vec::new(), tx };
         let follow = stream.follow(&fd);
         tokio::select! {
             biased;
@@ -121,7 +121,7 @@ impl KmsgWatch {
 struct Stream<T> {
     scanner: Scanner,
     clock: fn() -> Now,
-    host: Option<Arc<dyn Host>>,
+    enricher: Option<Enricher>,
     /// Everything from before the start was read: from now on events are fresh.
     caught_up: bool,
     out: Vec<Event>,
@@ -192,8 +192,8 @@ impl<T: From<Event>> Stream<T> {
 
     async fn send(&mut self) -> bool {
         for mut event in self.out.drain(..) {
-            if let Some(host) = self.host.as_deref().filter(|_| self.caught_up) {
-                enrich::enrich(host, &mut event);
+            if let Some(enricher) = self.enricher.as_mut().filter(|_| self.caught_up) {
+                enricher.enrich(&mut event);
             }
             if self.tx.send(event.into()).await.is_err() {
                 return false;

@@ -295,7 +295,10 @@ impl FreezableFs {
     /// Starts a process that hangs as soon as the filesystem is frozen; its name is `dd`.
     pub(crate) fn spawn_writer(&self) -> io::Result<Child> {
         let to = format!("of={}", self.path().join("written").display());
-        Command::new("dd").args(["if=/dev/zero", &to, "bs=4k", "count=1", "status=none"]).spawn()
+        Command::new("dd")
+            .args(["if=/dev/zero", &to, "bs=4k", "count=1", "status=none"])
+            .stderr(Stdio::null())
+            .spawn()
     }
 }
 

@@ -39,8 +39,32 @@ pub(super) const PROBE: Probe = Probe {
     fallback: "hung tasks are read from the kernel log (/dev/kmsg), which falls silent after \
                kernel.hung_task_warnings reports",
     wanted: |options| options.hung_task,
-    lacks: stack,
+    lacks,
 };
+
+/// What a running probe is without.
+fn lacks(host: &dyn Host, around: &Circumstances, mode: Mode) -> Option<Lack> {
+    khungtaskd(host).or_else(|| stack(host, around, mode))
+}
+
+/// The tracepoint is khungtaskd's: where that does not look, it never fires.
+fn khungtaskd(host: &dyn Host) -> Option<Lack> {
+    const TIMEOUT: &str = "kernel.hung_task_timeout_secs";
+    let (why, remedy) = match read_text(host, "/proc/sys/kernel/hung_task_timeout_secs") {
+        Ok(text) if text.trim() == "0" => (
+            format!("{TIMEOUT} is 0, so the kernel looks for no hung task; the agent's own watch does"),
+            format!("run `sysctl {TIMEOUT}=120`"),
+        ),
+        Ok(_) => return None,
+        Err(_) => (
+            format!(
+                "{TIMEOUT} cannot be read: the kernel seems not to look for hung tasks; the agent's own watch does"
+            ),
+            "a kernel with CONFIG_DETECT_HUNG_TASK".to_owned(),
+        ),
+    };
+    Some(Lack { why, remedy })
+}
 
 /// Kernel stacks come from `/proc/PID/stack`, which needs `CAP_SYS_ADMIN`, or from the program, which tells
 /// addresses.

@@ -54,6 +54,7 @@ pub fn draft(finding: &Finding<'_>, id: String, now: Now) -> Draft {
     let value = told(rule, series.value);
     Draft {
         rule: rule.name.clone(),
+        place: String::new(),
         noun: rule.noun,
         phrase: format!("{subject} ({value})"),
         lasts: true,

@@ -11,7 +11,7 @@ use crate::engine::events;
 use crate::engine::hangs::{Report, Snapshot};
 use crate::event::{Hang, Lock};
 use crate::text::{clean, span};
-use crate::time::SECOND;
+use crate::time::{Now, SECOND};
 
 const MAX_NAME: usize = 64;
 const MAX_TEXT: usize = 300;
@@ -33,8 +33,9 @@ pub fn draft(report: &Report, id: String, identity: &Identity) -> Draft {
     labels.extend(hang.place.mount.as_ref().map(|m| ("mount".to_owned(), clean(m, MAX_TEXT))));
     Draft {
         rule: RULE.into(),
+        place: hang.place.mount.as_ref().or(hang.place.device.as_ref()).cloned().unwrap_or_default(),
         noun: "hangs",
-        phrase: who(incident),
+        phrase: phrase(incident),
         lasts: false,
         severity: crate::alert::Severity::Warn,
         metric: events::HUNG_TASKS.name,
@@ -63,6 +64,12 @@ fn who(incident: &Snapshot) -> String {
         0 | 1 => first,
         total => format!("{first} and {} more", total - 1),
     }
+}
+
+/// `dd (pid 7) cleared after 6 s`.
+fn phrase(incident: &Snapshot) -> String {
+    let after = |ended: Now| format!(" cleared after {}", span(ended.since(incident.since) / SECOND));
+    who(incident) + &incident.ended.map(after).unwrap_or_default()
 }
 
 fn message(report: &Report) -> String {
@@ -167,7 +174,6 @@ fn context(incident: &Snapshot, id: &str, identity: &Identity) -> serde_json::Ma
 mod tests {
     use super::*;
     use crate::event::{LockKind, LockOwner, Place, Source, Task};
-    use crate::time::Now;
 
     fn check(change: impl FnOnce(&mut Snapshot), status: Status, expect: &str) {
         let now = Now { mono_ns: 1000 * SECOND, wall_ns: 0 };

@@ -39,6 +39,7 @@ pub fn draft(
         .put("kernel_time_ns", Some(event.at.mono_ns));
     Draft {
         rule: lead.rule.to_owned(),
+        place: String::new(),
         noun: "hardware alerts",
         phrase: clean(&lead.text, 80),
         lasts: false,

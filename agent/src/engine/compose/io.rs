@@ -46,6 +46,7 @@ pub fn slow_request(event: &Event, io: &SlowIo, id: String) -> Draft {
         .put_if("issuer_cgroup", io.issuer.cgroup.as_deref());
     Draft {
         rule: SLOW_RULE.into(),
+        place: device.clone(),
         noun: "slow block requests",
         phrase: format!("{device} {} {latency} ms", io.op),
         lasts: false,
@@ -79,6 +80,7 @@ pub fn slow_disk(finding: &Finding<'_>, id: String, now: Now) -> Draft {
     let shown = p99.map_or("quiet".into(), |ms| format!("{} ms", number(ms)));
     Draft {
         rule: P99.into(),
+        place: String::new(),
         noun: "slow-disk alerts",
         phrase: format!("{} of {device} ({shown})", plural(window.op)),
         lasts: true,
@@ -209,6 +211,7 @@ pub fn error(report: &Report, io: &IoError, id: String, identity: &Identity) -> 
     labels.insert("rule".into(), rule.into());
     Draft {
         rule: rule.into(),
+        place: device.clone(),
         noun: "disk errors",
         phrase: format!("{device} sector {}", io.sector),
         lasts: false,

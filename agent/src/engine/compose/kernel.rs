@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::{Context, Draft, fingerprint};
 use crate::alert::Status;
 use crate::engine::events;
@@ -24,6 +22,7 @@ pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
     c.put("line", Some(line.clone())).put("kernel_time_ns", Some(event.at.mono_ns));
     Draft {
         rule: found.rule.clone(),
+        place: String::new(),
         noun: "kernel-log alerts",
         phrase: clean(&found.line, 80),
         lasts: false,
@@ -40,35 +39,5 @@ pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
         ended: None,
         sources: vec![event.source],
         context: c.done(),
-    }
-}
-
-/// The alert of several drafts told as one.
-pub fn summary(first: &Draft, count: u64, listed: &[(String, u64)], window_secs: u64, id: String) -> Draft {
-    const LISTED: usize = 10;
-    let mut parts: Vec<String> = listed
-        .iter()
-        .take(LISTED)
-        .map(|(phrase, n)| if *n == 1 { phrase.clone() } else { format!("{phrase} ×{n}") })
-        .collect();
-    let named: u64 = listed.iter().take(LISTED).map(|(_, n)| n).sum();
-    if count > named {
-        parts.push(format!("and {} more", count - named));
-    }
-    let ended = first.status == Status::Resolved;
-    let message = if ended {
-        format!("{count} {} are over: {}", first.noun, parts.join(", "))
-    } else {
-        format!("{count} more {} within {window_secs} s: {}", first.noun, parts.join(", "))
-    };
-    Draft {
-        message,
-        id,
-        value: count as f64,
-        threshold: None,
-        labels: BTreeMap::new(),
-        fingerprint: fingerprint([first.rule.as_str(), "group"]),
-        context: serde_json::Map::from_iter([("grouped".to_owned(), Value::from(count))]),
-        ..first.clone()
     }
 }

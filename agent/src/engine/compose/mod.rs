@@ -34,8 +34,10 @@ pub struct Identity {
 /// An alert before it is decided whether, when and with whom it is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    /// Rule that judged; alerts of one rule are grouped.
+    /// Rule that judged; alerts of one rule and place are grouped.
     pub rule: String,
+    /// Where it was (control group, mount, device); empty: alerts of the rule are grouped wherever they were.
+    pub place: String,
     /// What several of them are called: `OOM kills`.
     pub noun: &'static str,
     /// This one in a list of several: `java (pid 4711)`.

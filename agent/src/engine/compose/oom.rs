@@ -38,6 +38,7 @@ pub fn draft(
     let group = oom.victim.cgroup.as_deref().or(oom.oom_memcg.as_deref()).unwrap_or("");
     Draft {
         rule: RULE.into(),
+        place: grouped_by(oom),
         noun: "OOM kills",
         phrase: format!(
             "{comm}{}{}",
@@ -58,6 +59,16 @@ pub fn draft(
         ended: None,
         sources: incident.sources.clone(),
         context: context::context(oom, &owner, table, incident.at, identity),
+    }
+}
+
+/// Kills for lack of memory in one place are grouped: the control group that ran out of it, or the machine.
+fn grouped_by(oom: &Oom) -> String {
+    match &oom.constraint {
+        Some(Constraint::Memcg) | None => {
+            oom.oom_memcg.as_ref().or(oom.victim.cgroup.as_ref()).cloned().unwrap_or_default()
+        }
+        Some(_) => "host".into(),
     }
 }
 

@@ -102,7 +102,7 @@ fn hang(alert: &Alert, value: &Value, alone: bool, boot_id: &str, now: Now) -> O
         hang: Hang { task, wchan: of("wait_channel"), place, ..Hang::default() },
         total: total.unwrap_or(tasks.len() as u64),
         tasks,
-        over: alert.status == Status::Resolved,
+        over: alert.status == Status::Resolved || value.get("over").is_some_and(|over| over == true),
     })
 }
 

@@ -45,6 +45,7 @@ pub fn draft(event: &Event, kill: &UserKill, id: String) -> Draft {
         .put("trust", Some("told by a process, not by the kernel"));
     Draft {
         rule: RULE.into(),
+        place: kill.victim.cgroup.clone().unwrap_or_default(),
         noun: "kills by user-space killers",
         phrase: format!("{whom} by {}", kill.killer),
         lasts: false,

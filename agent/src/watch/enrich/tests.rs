@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use super::*;
@@ -7,18 +8,24 @@ use crate::event::{Constraint, Source};
 use crate::host::{FsStat, HostFile, NicDriver, Uname};
 use crate::time::Now;
 
-/// Files as text, and what was read of them: how many of a task.
+/// Files as text, and what was read of them: how many of a task. Clones show the same.
+#[derive(Clone, Default)]
+struct Files(Arc<Tree>);
+
 #[derive(Default)]
-struct Files {
+struct Tree {
     texts: HashMap<&'static str, &'static str>,
     reads: AtomicUsize,
     cmdline: AtomicBool,
     astray: AtomicBool,
+    /// A command line whose reader waits until the lock is free.
+    locked: &'static str,
+    lock: Mutex<()>,
 }
 
 impl Files {
     fn new(files: &[(&'static str, &'static str)]) -> Self {
-        Self { texts: files.iter().copied().collect(), ..Self::default() }
+        Self(Arc::new(Tree { texts: files.iter().copied().collect(), ..Tree::default() }))
     }
 }
 
@@ -29,11 +36,14 @@ impl Host for Files {
     fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {
         let of_task =
             path.strip_prefix("/proc/").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        self.reads.fetch_add(usize::from(of_task), Relaxed);
-        self.cmdline.fetch_or(path.ends_with("/cmdline"), Relaxed);
-        self.astray.fetch_or(path.contains("..") || path.contains("relative"), Relaxed);
+        self.0.reads.fetch_add(usize::from(of_task), Relaxed);
+        self.0.cmdline.fetch_or(path.ends_with("/cmdline"), Relaxed);
+        self.0.astray.fetch_or(path.contains("..") || path.contains("relative"), Relaxed);
+        if path == self.0.locked {
+            drop(self.0.lock.lock());
+        }
         buf.clear();
-        buf.extend_from_slice(self.texts.get(path).ok_or(io::ErrorKind::NotFound)?.as_bytes());
+        buf.extend_from_slice(self.0.texts.get(path).ok_or(io::ErrorKind::NotFound)?.as_bytes());
         Ok(())
     }
     fn list(&self, _: &str, _: &mut dyn FnMut(&str)) -> io::Result<()> {
@@ -51,8 +61,8 @@ impl Host for Files {
     fn uname(&self) -> Uname {
         Uname::default()
     }
-    fn shared(&self) -> std::sync::Arc<dyn Host> {
-        unreachable!("nothing is read aside here")
+    fn shared(&self) -> Arc<dyn Host> {
+        Arc::new(self.clone())
     }
 }
 
@@ -65,10 +75,15 @@ fn task(pid: u32, comm: Option<&str>) -> Task {
     Task { pid: Some(pid), comm: comm.map(str::to_owned), ..Task::default() }
 }
 
+/// One that a busy machine does not make give up.
+fn patient(host: &Files) -> Enricher {
+    Enricher { patience: Duration::from_secs(10), ..Enricher::new(host.shared()) }
+}
+
 fn oom(host: &Files, oom: Oom) -> Oom {
     let mut event =
         Event { at: Now::default(), source: Source::Ebpf, historic: false, what: What::Oom(Box::new(oom)) };
-    enrich(host, &mut event);
+    patient(host).enrich(&mut event);
     let What::Oom(oom) = event.what else { panic!() };
     *oom
 }
@@ -76,7 +91,7 @@ fn oom(host: &Files, oom: Oom) -> Oom {
 fn hang(host: &Files, hang: Hang) -> Hang {
     let mut event =
         Event { at: Now::default(), source: Source::Kmsg, historic: false, what: What::Hang(Box::new(hang)) };
-    enrich(host, &mut event);
+    patient(host).enrich(&mut event);
     let What::Hang(hang) = event.what else { panic!() };
     *hang
 }
@@ -131,7 +146,6 @@ fn another_process_with_that_pid_gives_nothing() {
     for other in [task(7, Some("mysqld")), Task { start_ticks: Some(1), ..task(7, Some("java")) }] {
         assert_eq!(oom(&host, Oom { victim: other.clone(), ..Oom::default() }).victim, other);
     }
-    assert!(!host.cmdline.into_inner());
 }
 
 #[test]
@@ -148,9 +162,9 @@ fn historic_events_and_pid_0_are_left_alone() {
     let host = Files::new(&[("/proc/0/stat", STAT)]);
     let what = What::Oom(Box::new(Oom { victim: task(7, None), ..Oom::default() }));
     let mut event = Event { at: Now::default(), source: Source::Kmsg, historic: true, what };
-    enrich(&host, &mut event);
+    patient(&host).enrich(&mut event);
     oom(&host, Oom { victim: task(0, None), ..Oom::default() });
-    assert_eq!(host.reads.into_inner(), 0);
+    assert_eq!(host.0.reads.load(Relaxed), 0);
 }
 
 #[test]
@@ -212,7 +226,7 @@ fn a_victim_that_ran_into_its_own_limit_is_asked_once() {
         },
     );
     assert_eq!(oom.trigger, oom.victim);
-    assert_eq!(host.reads.into_inner(), 4);
+    assert_eq!(host.0.reads.load(Relaxed), 4);
 }
 
 #[test]
@@ -231,7 +245,7 @@ fn a_hang_keeps_its_thread_and_never_asks_for_the_command_line() {
     );
     assert_eq!(hang.wchan.as_deref(), Some("percpu_rwsem_wait"));
     assert_eq!(hang.tgid, Some(7));
-    assert!(!host.cmdline.into_inner());
+    assert!(!host.0.cmdline.load(Relaxed));
     let hidden = Files::new(&[
         ("/proc/8/stat", "8 (dd) D 1 7 7 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 4799 1 1\n"),
         ("/proc/8/wchan", "0"),
@@ -240,12 +254,14 @@ fn a_hang_keeps_its_thread_and_never_asks_for_the_command_line() {
 }
 
 #[test]
-fn the_command_line_of_a_blocked_or_dead_process_is_not_asked_for() {
+fn the_command_line_of_a_blocked_or_dead_process_is_asked_for_of_victims_only() {
     for state in ["D", "Z", "X"] {
         let stat: &'static str = Box::leak(STAT.replace(" R ", &format!(" {state} ")).into_boxed_str());
         let host = Files::new(&[("/proc/7/stat", stat), ("/proc/7/cmdline", "x")]);
-        assert_eq!(oom(&host, Oom { victim: task(7, None), ..Oom::default() }).victim.cmdline, None);
-        assert!(!host.cmdline.into_inner());
+        assert_eq!(oom(&host, Oom { trigger: task(7, None), ..Oom::default() }).trigger.cmdline, None);
+        assert!(!host.0.cmdline.load(Relaxed));
+        let victim = oom(&host, Oom { victim: task(7, None), ..Oom::default() }).victim;
+        assert_eq!(victim.cmdline.as_deref(), Some("x"));
     }
 }
 
@@ -385,7 +401,7 @@ fn paths_out_of_sight_are_not_followed() {
         let host = Files::default();
         let victim = Task { cgroup: Some(path.into()), ..Task::default() };
         oom(&host, Oom { victim, ..Oom::default() });
-        assert!(!host.astray.into_inner(), "{path}");
+        assert!(!host.0.astray.load(Relaxed), "{path}");
     }
 }
 
@@ -395,4 +411,63 @@ fn long_command_lines_are_cut() {
     let host = Files::new(&[("/proc/7/stat", STAT), ("/proc/7/cmdline", long)]);
     let cmdline = oom(&host, Oom { victim: task(7, None), ..Oom::default() }).victim.cmdline.unwrap();
     assert!(cmdline.len() <= MAX_CMDLINE + 3 && cmdline.starts_with("é é é"));
+}
+
+/// A kill at a second, and its victim after the look at it.
+fn killed(enricher: &mut Enricher, pid: u32, sec: u64) -> Task {
+    let what = What::Oom(Box::new(Oom { victim: task(pid, None), ..Oom::default() }));
+    let at = Now::default().plus_secs(sec);
+    let mut event = Event { at, source: Source::Ebpf, historic: false, what };
+    enricher.enrich(&mut event);
+    let What::Oom(oom) = event.what else { panic!() };
+    oom.victim
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read_costs_nothing_else() {
+    let other: &'static str = Box::leak(STAT.replace("7 (java)", "8 (bash)").into_boxed_str());
+    let texts = [
+        ("/proc/7/stat", STAT),
+        ("/proc/7/status", STATUS),
+        ("/proc/7/cmdline", "java"),
+        ("/proc/8/stat", other),
+        ("/proc/8/cmdline", "bash"),
+    ];
+    let tree = Tree { texts: texts.into(), locked: "/proc/7/cmdline", ..Tree::default() };
+    let host = Files(Arc::new(tree));
+    let mut enricher = Enricher { patience: PATIENCE, ..patient(&host) };
+    let held = host.0.lock.lock().unwrap();
+    let victim = killed(&mut enricher, 7, 1);
+    assert_eq!((victim.cmdline, victim.comm.as_deref(), victim.uid), (None, Some("java"), Some(33)));
+    assert_eq!(enricher.aside.stuck(), 1);
+    enricher.patience = patient(&host).patience;
+    assert_eq!(killed(&mut enricher, 8, 2).cmdline.as_deref(), Some("bash"), "others are read");
+    assert_eq!(killed(&mut enricher, 7, 3).cmdline, None);
+    assert_eq!(enricher.aside.stuck(), 1, "asked once");
+    drop(held);
+    let late = (4..4000).find_map(|sec| {
+        std::thread::sleep(Duration::from_millis(1));
+        killed(&mut enricher, 7, sec).cmdline
+    });
+    assert_eq!((late.as_deref(), enricher.aside.stuck()), (Some("java"), 0));
+}
+
+#[test]
+fn a_late_command_line_is_not_told_of_another_process() {
+    let tree = Tree { texts: [("/proc/7/stat", STAT)].into(), ..Tree::default() };
+    let mut enricher = patient(&Files(Arc::new(tree)));
+    let asked = Now::default().plus_secs(1);
+    let late = move || {
+        std::thread::sleep(Duration::from_millis(20));
+        (asked, Some("of the one before".to_owned()))
+    };
+    enricher.aside.ask("7", asked, Duration::ZERO, late);
+    for sec in 2..4000 {
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(killed(&mut enricher, 7, sec).cmdline, None);
+        if enricher.aside.stuck() == 0 {
+            return;
+        }
+    }
+    panic!("the answer never came");
 }

@@ -43,6 +43,7 @@ pub fn draft_uncounted(
     }
     Draft {
         rule: RULE.into(),
+        place: String::new(),
         noun: "OOM kills",
         phrase: format!("{what} unknown"),
         lasts: false,

@@ -1,0 +1,184 @@
+//! Followers of an alert, collected by rule and place, and the one summary that tells them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::super::compose::{Draft, fingerprint};
+use crate::alert::{ONLY_MESSAGE, Status};
+
+/// Drafts held back for one rule, and one for each of its groups; further ones are counted in the summary
+/// without being listed.
+pub const MAX_HELD: usize = 256;
+/// Places of a rule with a group of their own; the rule shares one group among further ones. With windows of 30 s
+/// that makes at most ten messages a minute, what `rate_limit_per_minute` lets through by default.
+pub const MAX_PLACES: usize = 4;
+/// Alerts that a summary carries whole.
+pub const MAX_WHOLE: usize = 16;
+/// Bytes of JSON they take at most.
+const MAX_WHOLE_BYTES: usize = 32 << 10;
+/// Bytes of JSON of the keys of incidents in a summary.
+const MAX_KEYS_BYTES: usize = 40 << 10;
+/// Bytes of JSON of all this, so that `notify::record::MAX_RECORD` holds it with the sentence and the labels.
+const MAX_CONTEXT_BYTES: usize = 52 << 10;
+/// Phrases in the sentence of a summary.
+const LISTED: usize = 10;
+
+/// What is grouped with what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub rule: String,
+    /// Empty: any.
+    pub place: String,
+    /// Ends of what was told.
+    pub ends: bool,
+}
+
+impl Key {
+    pub(super) fn of(draft: &Draft) -> Self {
+        let (rule, place) = (draft.rule.clone(), draft.place.clone());
+        Self { rule, place, ends: is_end(draft) }
+    }
+}
+
+/// Whether it ends what was told; an end that is the only message goes with the begins.
+fn is_end(draft: &Draft) -> bool {
+    draft.status == Status::Resolved && !draft.context.contains_key(ONLY_MESSAGE)
+}
+
+#[derive(Debug)]
+pub(super) struct Group {
+    pub ends_ns: u64,
+    pub held: Vec<Draft>,
+    pub uncounted: u64,
+    /// What the uncounted ones have in common.
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Group {
+    pub(super) fn new(ends_ns: u64) -> Self {
+        Self { ends_ns, held: Vec::new(), uncounted: 0, labels: None }
+    }
+
+    pub(super) fn count_only(&mut self, draft: Draft) {
+        self.uncounted += 1;
+        match &mut self.labels {
+            Some(labels) => labels.retain(|k, v| draft.labels.get(k) == Some(v)),
+            none => *none = Some(draft.labels),
+        }
+    }
+
+    /// One draft for all that it held: itself, if it is alone.
+    pub(super) fn gather(mut self, window_secs: u64, id: impl FnOnce() -> String) -> Option<Draft> {
+        if self.held.len() < 2 && self.uncounted == 0 {
+            return self.held.pop();
+        }
+        let first = self.held.first()?;
+        let severity = self.held.iter().map(|d| d.severity).max()?;
+        let count = self.held.len() as u64 + self.uncounted;
+        let over = self.held.iter().all(|d| d.status == Status::Resolved);
+        let place = Some(first.place.as_str()).filter(|place| !place.is_empty());
+        let mut context = Map::from_iter([("grouped".to_owned(), Value::from(count))]);
+        if over && !is_end(first) {
+            context.insert(ONLY_MESSAGE.into(), true.into());
+        }
+        self.carry(&mut context);
+        Some(Draft {
+            message: self.sentence(first, count, window_secs),
+            id: id(),
+            severity,
+            value: count as f64,
+            threshold: None,
+            labels: self.common_labels(),
+            status: if over { Status::Resolved } else { Status::Firing },
+            ended: self.held.iter().filter_map(|d| d.ended).max_by_key(|e| e.mono_ns).filter(|_| over),
+            fingerprint: fingerprint([first.rule.as_str(), "group"].into_iter().chain(place)),
+            context,
+            ..first.clone()
+        })
+    }
+
+    fn sentence(&self, first: &Draft, count: u64, window_secs: u64) -> String {
+        let mut listed: Vec<(&str, u64)> = Vec::new();
+        for draft in &self.held {
+            match listed.iter_mut().find(|(phrase, _)| *phrase == draft.phrase) {
+                Some((_, n)) => *n += 1,
+                None => listed.push((&draft.phrase, 1)),
+            }
+        }
+        listed.truncate(LISTED);
+        let named: u64 = listed.iter().map(|(_, n)| n).sum();
+        let part = |(phrase, n): &(&str, u64)| match n {
+            1 => (*phrase).to_owned(),
+            n => format!("{phrase} ×{n}"),
+        };
+        let mut parts: Vec<String> = listed.iter().map(part).collect();
+        if count > named {
+            parts.push(format!("and {} more", count - named));
+        }
+        let parts = parts.join(", ");
+        if is_end(first) {
+            format!("{count} {} are over: {parts}", first.noun)
+        } else {
+            format!("{count} more {} within {window_secs} s: {parts}", first.noun)
+        }
+    }
+
+    fn common_labels(&self) -> BTreeMap<String, String> {
+        let mut all = self.held.iter().map(|d| &d.labels).chain(&self.labels);
+        let mut common = all.next().cloned().unwrap_or_default();
+        for labels in all {
+            common.retain(|k, v| labels.get(k) == Some(v));
+        }
+        common
+    }
+
+    /// What a machine needs to know the incidents again, and as many of the alerts as fit.
+    fn carry(&self, context: &mut Map<String, Value>) {
+        let members: Vec<Value> = self.held.iter().map(|d| d.id.clone().into()).collect();
+        let keys = self.held.iter().filter_map(key_of_incident);
+        let keys = while_they_fit(keys, MAX_HELD, MAX_KEYS_BYTES);
+        let taken = size(&members) + size(&keys);
+        let room = MAX_CONTEXT_BYTES.saturating_sub(taken).min(MAX_WHOLE_BYTES);
+        let whole = while_they_fit(self.held.iter().map(whole), MAX_WHOLE, room);
+        let left_out = self.held.len() as u64 + self.uncounted - whole.len() as u64;
+        context.insert("members".into(), members.into());
+        context.insert("incidents".into(), keys.into());
+        context.insert("alerts".into(), whole.into());
+        if left_out > 0 {
+            context.insert("alerts_left_out".into(), left_out.into());
+        }
+    }
+}
+
+fn key_of_incident(draft: &Draft) -> Option<Value> {
+    let mut key = draft.context.get("incident")?.clone();
+    if let (Status::Resolved, Some(key)) = (draft.status, key.as_object_mut()) {
+        key.insert("over".into(), true.into());
+    }
+    Some(key)
+}
+
+fn whole(draft: &Draft) -> Value {
+    json!({
+        "id": draft.id, "status": draft.status.name(), "severity": draft.severity.name(),
+        "message": draft.message, "labels": draft.labels, "context": draft.context,
+    })
+}
+
+fn while_they_fit(all: impl Iterator<Item = Value>, max: usize, mut room: usize) -> Vec<Value> {
+    let fits = |value: &Value| {
+        let left = room.checked_sub(json_len(value) + 1);
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    all.take(max).filter(fits).collect()
+}
+
+fn size(values: &[Value]) -> usize {
+    values.iter().map(|value| json_len(value) + 1).sum()
+}
+
+fn json_len(value: &Value) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX / 2, |json| json.len())
+}
