@@ -9,7 +9,9 @@ use crate::time::Now;
 impl Engine {
     pub(super) fn count_ooms(&mut self, now: Now, total: u64, drafts: &mut Vec<Draft>) {
         let blind = self.settings.witnesses.oom.is_empty();
-        if let Some(missing) = self.counter.reading(total, self.incidents.oom_seen(), blind) {
+        let missing = self.counter.reading(total, self.incidents.oom_seen(), blind).unwrap_or(0);
+        let missing = missing - self.incidents.excuse(now, missing);
+        if missing > 0 {
             self.tally.count(events::OOM_KILLS.name, "", missing);
             if !blind {
                 self.tally.count(events::DISAGREEMENTS.name, "counter_only", missing);
