@@ -1,6 +1,8 @@
 //! The third witness: the kernel's own count of OOM kills (`oom_kill` in `/proc/vmstat`, since 4.13),
 //! compared with the kills somebody told of.
 
+use crate::time::{Now, SECOND};
+
 /// Compares the counter with the incidents seen.
 ///
 /// The two are never read at one moment: an event may still be on its way when the counter has it, and a
@@ -40,6 +42,35 @@ impl OomCounter {
     }
 }
 
+/// How long a kill of a group excuses what the counter has too many: some readings of it.
+const TWICE_NS: u64 = 60 * SECOND;
+
+/// Kills that the kernel counts twice: of a group with `memory.oom.group` it kills the chosen victim, then every
+/// member, and the victim again if it still stands (`oom_kill_memcg_member`, `mm/oom_kill.c`).
+#[derive(Debug, Default)]
+pub struct Twice {
+    kills: u64,
+    until_ns: u64,
+}
+
+impl Twice {
+    /// Takes note of victims of a group.
+    pub fn note(&mut self, now: Now, victims: u64) {
+        self.kills = self.kills.saturating_add(victims);
+        self.until_ns = now.mono_ns + TWICE_NS;
+    }
+
+    /// How many of `missing` kills are excused.
+    pub fn excuse(&mut self, now: Now, missing: u64) -> u64 {
+        if now.mono_ns >= self.until_ns {
+            self.kills = 0;
+        }
+        let excused = missing.min(self.kills);
+        self.kills -= excused;
+        excused
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +81,17 @@ mod tests {
         let got: Vec<u64> =
             readings.iter().map(|(t, s)| counter.reading(*t, *s, blind).unwrap_or(0)).collect();
         assert_eq!(got, expect, "{readings:?}");
+    }
+
+    #[test]
+    fn a_group_excuses_its_own_number_for_a_while() {
+        let at = |secs| Now { mono_ns: secs * SECOND, wall_ns: 0 };
+        let mut twice = Twice::default();
+        assert_eq!(twice.excuse(at(1), 5), 0);
+        twice.note(at(1), 3);
+        assert_eq!((twice.excuse(at(2), 2), twice.excuse(at(3), 2), twice.excuse(at(4), 2)), (2, 1, 0));
+        twice.note(at(5), 3);
+        assert_eq!(twice.excuse(at(65), 1), 0, "too late");
     }
 
     #[test]

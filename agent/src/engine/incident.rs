@@ -11,8 +11,6 @@ use crate::time::{MILLI, Now, SECOND};
 pub const WITNESS_WAIT_NS: u64 = 50 * MILLI;
 /// Incidents remembered; beyond it the oldest that was told is forgotten, else the oldest is told at once.
 pub const MAX_OPEN: usize = 1024;
-/// How long a kill of a group excuses what the kernel's counter has too many: some readings of it.
-const AGAIN_NS: u64 = 60 * SECOND;
 /// Two reports of one pid that arrive within this time are the same kill.
 const OOM_SAME_NS: u64 = 10 * SECOND;
 /// Longest time between two victims of one kill.
@@ -82,8 +80,6 @@ pub struct Incidents {
     next: u64,
     /// OOM incidents since the start, for the comparison with the kernel's own counter.
     oom_seen: u64,
-    /// Victims of kills of whole groups, each of which the kernel may count again, and until when that is believed.
-    again: (u64, u64),
     forgotten: u64,
     /// Kinds of disagreement between the witnesses of incidents that are over.
     disagreed: Vec<&'static str>,
@@ -92,15 +88,7 @@ pub struct Incidents {
 impl Incidents {
     /// None yet.
     pub fn new(witnesses: Witnesses) -> Self {
-        Self {
-            open: VecDeque::new(),
-            witnesses,
-            next: 0,
-            oom_seen: 0,
-            again: (0, 0),
-            forgotten: 0,
-            disagreed: Vec::new(),
-        }
+        Self { open: VecDeque::new(), witnesses, next: 0, oom_seen: 0, forgotten: 0, disagreed: Vec::new() }
     }
 
     /// Remembers an OOM kill that an earlier run of the agent told, so that reading the
@@ -173,25 +161,12 @@ impl Incidents {
         let Body::Oom(mine) = &mut incident.body else { return };
         // Those beyond the limit are only counted: as often as one witness names them.
         if mine.others.len() < MAX_VICTIMS || first {
-            let begins = mine.others.is_empty();
             mine.add_victim(oom.clone());
             self.oom_seen += 1;
-            self.again = (self.again.0 + 1 + u64::from(begins), now.mono_ns + AGAIN_NS);
             if incident.told && !incident.remembered {
                 incident.news_ns.get_or_insert(now.mono_ns + WITNESS_WAIT_NS);
             }
         }
-    }
-
-    /// How many of `missing` kills are members of a group that the kernel counted twice: it kills the chosen
-    /// victim, then every member, and the victim again if it still stands (`oom_kill_memcg_member`, `mm/oom_kill.c`).
-    pub fn excuse(&mut self, now: Now, missing: u64) -> u64 {
-        if now.mono_ns >= self.again.1 {
-            self.again.0 = 0;
-        }
-        let excused = missing.min(self.again.0);
-        self.again.0 -= excused;
-        excused
     }
 
     /// Tells what has all its witnesses or has waited long enough. For a moment in which nothing is left to be

@@ -10,7 +10,7 @@ impl Engine {
     pub(super) fn count_ooms(&mut self, now: Now, total: u64, drafts: &mut Vec<Draft>) {
         let blind = self.settings.witnesses.oom.is_empty();
         let missing = self.counter.reading(total, self.incidents.oom_seen(), blind).unwrap_or(0);
-        let missing = missing - self.incidents.excuse(now, missing);
+        let missing = missing - self.twice.excuse(now, missing);
         if missing > 0 {
             self.tally.count(events::OOM_KILLS.name, "", missing);
             if !blind {
@@ -25,8 +25,12 @@ impl Engine {
     }
 
     /// New victims, for the machine's counter and that of their group.
-    pub(super) fn count_victims(&mut self, event: &Event, victims: u64) {
+    pub(super) fn count_victims(&mut self, now: Now, event: &Event, victims: u64) {
         let What::Oom(oom) = &event.what else { return };
+        if oom.group.is_some() {
+            // The first victim's report may not have told of the group.
+            self.twice.note(now, 2 * victims);
+        }
         if victims > 0 {
             self.tally.count(events::OOM_KILLS.name, "", victims);
             let path = oom.victim.cgroup.as_deref().or(oom.oom_memcg.as_deref());

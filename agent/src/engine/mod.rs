@@ -35,7 +35,7 @@ use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
 use compose::{Draft, hang, incident_id, io, kernel, oom, user_kill};
-use counter::OomCounter;
+use counter::{OomCounter, Twice};
 use derive::{Derived, raw_id};
 use disk::Disks;
 use faults::Faults;
@@ -67,6 +67,7 @@ pub struct Engine {
     hangs: Hangs,
     speaker: Speaker,
     counter: OomCounter,
+    twice: Twice,
     processes: Option<ProcTable>,
     groups: Groups,
     tally: Tally,
@@ -91,6 +92,7 @@ impl Engine {
             hangs: Hangs::default(),
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
+            twice: Twice::default(),
             processes: None,
             groups: Groups::default(),
             tally: Tally::default(),
@@ -267,7 +269,7 @@ impl Engine {
                 for report in self.incidents.take(now, event) {
                     self.tell(now, &report, drafts);
                 }
-                self.count_victims(event, self.incidents.oom_seen() - before);
+                self.count_victims(now, event, self.incidents.oom_seen() - before);
             }
             What::IoError(_) => self.io_error(now, event, drafts),
             What::UserKill(kill) => {
