@@ -268,7 +268,10 @@ impl Engine {
                     self.tell_hang(&report, drafts);
                 }
             }
-            What::Oom(_) => {
+            What::Oom(oom) => {
+                if let Some(comm) = &oom.victim.comm {
+                    self.aftermath.note(now, comm);
+                }
                 let before = self.incidents.oom_seen();
                 for report in self.incidents.take(now, event) {
                     self.tell(now, &report, drafts);
