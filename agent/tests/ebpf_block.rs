@@ -183,25 +183,23 @@ fn numbers(device: &str) -> (u32, u32) {
     (major.parse().expect("a number"), minor.parse().expect("a number"))
 }
 
-/// The same number, and every percentile in the same bucket or the next as that of one of the ranks beside it. The
-/// clocks are looked at some microseconds apart (`slack_ns` is near), with up to three programs on each tracepoint; a
-/// request that is interrupted between them has another rank for each. So the two slowest are left out.
+/// The same number, and every percentile where theirs says: the clocks are looked at some microseconds apart
+/// (`slack_ns`), with up to three programs on each tracepoint, and buckets round. A few requests are interrupted between
+/// two clocks and have any rank for one of us; so they move a percentile by as many ranks at most, and that of the
+/// slowest has no upper end.
 fn agree(what: &str, ours: Latency, theirs: &[u64], slack_ns: u64) {
-    const RANKS: usize = 3;
     assert_eq!(ours.requests, theirs.len() as u64, "{what}");
+    let interrupted = 3 + theirs.len() / 500;
     let shown = [(500, ours.p50_ms), (900, ours.p90_ms), (990, ours.p99_ms), (999, ours.p999_ms)];
     for (per_mille, ms) in shown {
         let ours = (ms * 1e6) as u64;
         let rank = (theirs.len() * per_mille).div_ceil(1000) - 1;
-        if rank + 2 >= theirs.len() {
-            continue;
-        }
-        let beside = &theirs[rank.saturating_sub(RANKS)..(rank + RANKS + 1).min(theirs.len())];
-        println!("{what} p{per_mille}: {ours} ns, bpftrace {} ns", theirs[rank]);
-        let near = |theirs: &u64| {
-            ours.abs_diff(*theirs) <= slack_ns || bucket_of(ours).abs_diff(bucket_of(*theirs)) <= 1
-        };
-        assert!(beside.iter().any(near), "{what} p{per_mille}: {ours} ns, bpftrace {beside:?}");
+        let most = theirs.get(rank + interrupted).copied().unwrap_or(u64::MAX / 2);
+        let least = theirs[rank.saturating_sub(interrupted)];
+        println!("{what} p{per_mille}: {ours} ns, bpftrace {} ns ({least} to {most})", theirs[rank]);
+        let not_less = ours + slack_ns >= least || bucket_of(ours) + 1 >= bucket_of(least);
+        let not_more = ours <= most + slack_ns || bucket_of(ours) <= bucket_of(most) + 1;
+        assert!(not_less && not_more, "{what} p{per_mille}: {ours} ns, bpftrace {least} to {most}");
     }
 }
 
@@ -282,6 +280,14 @@ fn loaded() -> impl Iterator<Item = ProgramInfo> {
 /// Rounds until one is without an event that somebody missed.
 const ROUNDS: u32 = 10;
 
+/// How a round ended that no assertion ended.
+enum Round {
+    Agreed,
+    /// These programs did not see so many events.
+    Missed(Vec<(String, u64)>),
+    NoBpftrace,
+}
+
 #[test]
 #[ignore = "live: runs eBPF programs and causes what they watch"]
 fn histograms_agree_with_bpftrace() {
@@ -289,22 +295,25 @@ fn histograms_agree_with_bpftrace() {
     let watched = Watched::new();
     let mut probes = Probe::each();
     for scheduler in ["none", "mq-deadline"] {
-        let complete = (1..=ROUNDS).find_map(|round| {
-            let told = compare(&watched, &mut probes, scheduler)?;
-            told.map_err(|missed| println!("{scheduler}, round {round} does not count: missed {missed:?}")).ok()
-        });
-        assert!(complete.is_some(), "{scheduler}: no round of {ROUNDS} without a missed event");
+        let mut round = 1;
+        loop {
+            match compare(&watched, &mut probes, scheduler) {
+                Round::Agreed => break,
+                Round::NoBpftrace => return,
+                Round::Missed(what) => println!("{scheduler}, round {round} does not count: missed {what:?}"),
+            }
+            assert!(round < ROUNDS, "{scheduler}: no round of {ROUNDS} without a missed event");
+            round += 1;
+        }
     }
 }
 
-/// One round; or which programs missed how many events. `None` without bpftrace.
-fn compare(
-    watched: &Watched,
-    probes: &mut [Probe],
-    scheduler: &str,
-) -> Option<Result<(), Vec<(String, u64)>>> {
+fn compare(watched: &Watched, probes: &mut [Probe], scheduler: &str) -> Round {
     let (_image, device) = device(scheduler);
-    let bpftrace = Bpftrace::start(device.name())?;
+    // Completions where the request was processed, instead of by an interrupt of the processor it came from: that one
+    // is often in a program, so that somebody misses something in most rounds.
+    std::fs::write(format!("/sys/block/{}/queue/rq_affinity", device.name()), "0").expect("no affinity");
+    let Some(bpftrace) = Bpftrace::start(device.name()) else { return Round::NoBpftrace };
     for probe in probes.iter_mut() {
         probe.collect();
     }
@@ -321,7 +330,7 @@ fn compare(
         .map(|(misses, name)| (name, misses))
         .collect();
     if !missed.is_empty() {
-        return Some(Err(missed));
+        return Round::Missed(missed);
     }
     for (mode, ours) in measured {
         let mut operations: Vec<_> = ours.keys().copied().collect();
@@ -339,7 +348,7 @@ fn compare(
             }
         }
     }
-    Some(Ok(()))
+    Round::Agreed
 }
 
 #[test]
