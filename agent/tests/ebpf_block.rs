@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -144,12 +145,29 @@ impl Bpftrace {
         Some(Self { child, out })
     }
 
-    fn stop(mut self) -> Seen {
+    /// What it saw; `None` if it did not end by itself.
+    fn stop(mut self) -> Option<Seen> {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("told to end");
+        let end =
+            move || rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("told to end");
+        end();
+        // It overlooks a signal that comes while it handles an event, and waits on. What it prints at its end
+        // another signal would cut off.
+        let (printing, prints) = mpsc::sync_channel::<()>(1);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while prints.recv_timeout(Duration::from_secs(5)) == Err(RecvTimeoutError::Timeout) {
+                    end();
+                }
+            });
+            let _ = self.out.fill_buf();
+            drop(printing);
+        });
         let mut text = String::new();
         self.out.read_to_string(&mut text).expect("read");
-        let _ = self.child.wait();
+        if !self.child.wait().is_ok_and(|status| status.success()) {
+            return None;
+        }
         let mut seen = Seen::new();
         for line in text.lines() {
             // `@lat[WS, 123456789]: 20867`
@@ -163,7 +181,7 @@ impl Bpftrace {
             latencies.sort_unstable();
             waits.sort_unstable();
         }
-        seen
+        Some(seen)
     }
 }
 
@@ -322,7 +340,7 @@ fn compare(watched: &Watched, probes: &mut [Probe], scheduler: &str) -> Round {
     let after = watched.misses();
     let measured: Vec<_> =
         probes.iter_mut().map(|probe| (probe.name, probe.windows(device.name()))).collect();
-    let seen = bpftrace.stop();
+    let Some(seen) = bpftrace.stop() else { return Round::Missed(vec![("bpftrace's end".into(), 1)]) };
     let missed: Vec<_> = after
         .into_iter()
         .map(|(program, misses)| (misses - before.get(&program).unwrap_or(&0), program.1))

@@ -78,7 +78,7 @@ pub(super) fn check(text: &str, variables: &[&str]) -> Result<(), Flaw> {
         return Err(Flaw { what: "is a template too long for a message.".to_owned(), fix });
     }
     let env = template_environment();
-    let broken = |why: &minijinja::Error| Flaw {
+    let broken = |why: &Error| Flaw {
         what: format!("is not a template: {}.", reason(why)),
         fix: format!("Write a variable as `{{{{message}}}}`. {}", fix()),
     };
@@ -100,7 +100,7 @@ pub(super) fn check(text: &str, variables: &[&str]) -> Result<(), Flaw> {
     }
 }
 
-fn reason(why: &minijinja::Error) -> String {
+fn reason(why: &Error) -> String {
     let text = why.detail().map_or_else(|| why.kind().to_string(), str::to_owned);
     crate::text::clean(&text, 120)
 }
