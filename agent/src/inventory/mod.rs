@@ -1,7 +1,7 @@
 //! Inventory: what hardware and software the host is made of.
 //!
-//! Everything here is read without special rights. Memory modules (SMBIOS), GPUs and the health of
-//! disks (SMART) are not read yet: their keys are left out.
+//! Memory modules (SMBIOS) and the health of disks (SMART) want rights; without them, their keys are left
+//! out. GPUs are not read yet.
 
 use serde::Serialize;
 
@@ -11,10 +11,13 @@ use crate::host::glob::Globs;
 use crate::time::Now;
 
 mod cpu;
+mod dimm;
 mod disk;
 mod network;
 mod read;
 mod system;
+
+pub use dimm::Dimm;
 
 /// The inventory; its JSON shape is a fixed contract. What the host does not have or does not tell is
 /// left out.
@@ -33,6 +36,8 @@ pub struct Inventory {
     pub numa: Option<Numa>,
     /// Memory.
     pub memory: Memory,
+    /// Graphics processors; none are read yet.
+    pub gpu: Vec<serde_json::Value>,
     /// Disks with hardware behind them.
     pub disks: Vec<Disk>,
     /// Network interfaces.
@@ -119,6 +124,12 @@ pub struct Node {
 pub struct Memory {
     /// Memory the kernel can use, GiB, rounded.
     pub total_gb: u64,
+    /// Modules that are plugged in; left out where the firmware's tables cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimm_count: Option<usize>,
+    /// Each of them; left out where they cannot be read or are not wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimms: Option<Vec<Dimm>>,
 }
 
 /// One disk of `/sys/block`.
@@ -187,6 +198,8 @@ pub struct Options {
     pub hostname: String,
     /// Firmware and model too.
     pub bios: bool,
+    /// Single memory modules too.
+    pub dimms: bool,
     /// Disks left out.
     pub exclude_devices: Globs,
     /// Interfaces left out.
@@ -199,6 +212,7 @@ impl Options {
         Self {
             hostname: config.agent.hostname.clone(),
             bios: config.inventory.include_bios,
+            dimms: config.inventory.include_dimm_details,
             exclude_devices: Globs::new(&config.collector.exclude_devices),
             exclude_interfaces: Globs::new(&config.collector.exclude_interfaces),
         }
@@ -216,11 +230,17 @@ pub fn collect(host: &dyn Host, options: &Options, now: Now) -> Inventory {
         os: system::os(host, uname),
         cpu: cpu::cpu(host),
         numa: cpu::numa(host),
-        memory: system::memory(host),
+        memory: memory(host, options),
+        gpu: Vec::new(),
         disks: disk::disks(host, &options.exclude_devices),
         network: network::interfaces(host, &options.exclude_interfaces),
         bios: if options.bios { system::bios(host) } else { None },
     }
+}
+
+fn memory(host: &dyn Host, options: &Options) -> Memory {
+    let (dimm_count, dimms) = dimm::dimms(host).unzip();
+    Memory { total_gb: system::total_gb(host), dimm_count, dimms: dimms.filter(|_| options.dimms) }
 }
 
 fn timestamp(now: Now) -> String {

@@ -57,7 +57,7 @@ section! {
         /// Seconds between two readings.
         collect_interval_secs: u64 = 300 => Whole(10, DAY), later "the periodic inventory";
         /// Whether single memory modules are listed; needs the right to read the SMBIOS tables.
-        include_dimm_details: bool = true, later "memory modules and SMART in the inventory";
+        include_dimm_details: bool = true;
         /// Whether the disks' own health is asked for; needs the right to send them commands.
         include_smart: bool = false, later "memory modules and SMART in the inventory";
         /// Whether board and firmware are listed.
