@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use smbioslib::{
-    MemoryArrayErrorCorrection, MemoryArrayUse, MemoryDeviceType, MemorySize, MemorySizeExtended, MemorySpeed,
-    MemorySpeedExtended, SMBiosData, SMBiosMemoryDevice, SMBiosPhysicalMemoryArray, SMBiosString,
-    SMBiosStruct,
+    MemoryArrayErrorCorrection, MemoryArrayUse, MemoryDeviceType, MemorySize, MemorySizeExtended,
+    MemorySpeed, MemorySpeedExtended, SMBiosData, SMBiosMemoryDevice, SMBiosPhysicalMemoryArray,
+    SMBiosString, SMBiosStruct,
 };
 
 use super::read::tidy;
@@ -48,6 +48,7 @@ pub struct Dimm {
     pub ecc: Option<bool>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
 fn gib<S: Serializer>(mib: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     if mib.is_multiple_of(GIB) {
         serializer.serialize_u64(mib / GIB)

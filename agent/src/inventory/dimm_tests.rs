@@ -114,7 +114,9 @@ fn each_field_is_told_or_left_out() {
     for (kind, name) in [(0x22, Some("DDR5")), (0x1e, Some("LPDDR4")), (2, None), (1, None), (0xee, None)] {
         assert_eq!(one(3, Module { kind, ..MODULE }).unwrap().kind.as_deref(), name, "{kind:#x}");
     }
-    for (speeds, mhz) in [((0, 2400), Some(2400)), ((0, 0), None), ((0xffff, 0), None), ((2666, 0), Some(2666))] {
+    for (speeds, mhz) in
+        [((0, 2400), Some(2400)), ((0, 0), None), ((0xffff, 0), None), ((2666, 0), Some(2666))]
+    {
         assert_eq!(one(3, Module { speeds, ..MODULE }).unwrap().speed_mhz, mhz, "{speeds:?}");
     }
     for (correction, widths, ecc) in [
@@ -148,7 +150,8 @@ fn hostile_tables_give_what_can_be_understood() {
     check(&[17, 255, 0, 0, 0, 0], 0);
     check(&tables(&[good.clone(), vec![17, 3, 1, 0, 0, 0], good.clone()]), 1);
     // A module of SMBIOS 2.1, without speed and maker.
-    let mut short = structure(17, 1, &[0, 16, 0xfe, 0xff, 64, 0, 64, 0, 0, 16, 9, 0, 1, 2, 0x18, 0, 0], &[b"A"]);
+    let mut short =
+        structure(17, 1, &[0, 16, 0xfe, 0xff, 64, 0, 64, 0, 0, 16, 9, 0, 1, 2, 0x18, 0, 0], &[b"A"]);
     check(&short, 1);
     short.truncate(short.len() - 1);
     check(&short, 0);

@@ -10,9 +10,11 @@ use crate::host::Host;
 use crate::host::glob::Globs;
 use crate::time::Now;
 
+pub mod changes;
 mod cpu;
 mod dimm;
 mod disk;
+pub mod kept;
 mod network;
 mod read;
 mod system;
