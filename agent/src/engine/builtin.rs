@@ -138,12 +138,13 @@ pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
         "can be read again",
         "failing mounts",
     ));
+    rules.extend(DISK_WARNINGS.iter().map(DiskWarning::rule));
     rules
 }
 
 /// Metrics the built-in rules judge.
 pub fn judged() -> impl Iterator<Item = &'static str> {
-    LINES.iter().map(|l| l.metric).chain(["filesystem_stuck", "filesystem_device_error"])
+    LINES.iter().map(|l| l.metric).chain(["filesystem_stuck", "filesystem_device_error", "smart_warning"])
 }
 
 /// What a threshold on a value that is bad when it is high demands.
@@ -176,6 +177,48 @@ impl Line {
             style: Style::Number(self.unit),
             noun: self.noun,
             culprits: self.culprits,
+        }
+    }
+}
+
+/// A rule for each thing a disk can say is wrong with it.
+struct DiskWarning {
+    warning: &'static str,
+    critical: bool,
+    bad: &'static str,
+    good: &'static str,
+}
+
+const DISK_WARNINGS: &[DiskWarning] = &[
+    DiskWarning::new("failing", true, "says that it is about to fail: save its data and replace it"),
+    DiskWarning::new("reliability", true, "says that it has too many errors to be relied on: replace it"),
+    DiskWarning::new("spare", true, "has used up its spare cells: replace it"),
+    DiskWarning::new("read_only", true, "takes no more writes: it has become read-only"),
+    DiskWarning::new("backup", true, "would lose its cache when power fails: its backup power does not work"),
+    DiskWarning::new("memory_region", false, "takes no more writes to its persistent memory region"),
+    DiskWarning::new("temperature", false, "says that it is too hot or too cold"),
+];
+
+impl DiskWarning {
+    const fn new(warning: &'static str, critical: bool, bad: &'static str) -> Self {
+        Self { warning, critical, bad, good: "no longer says so" }
+    }
+
+    fn rule(&self) -> Rule {
+        let (limit, other) = (Some(0.0), None);
+        let (warn, critical) = if self.critical { (other, limit) } else { (limit, other) };
+        Rule {
+            name: format!("smart_warning_{}", self.warning),
+            labels: vec![("warning".to_owned(), self.warning.to_owned())],
+            policy: Policy {
+                limits: Limits { op: Op::Above, warn, critical, clear: Some(0.0) },
+                for_secs: 0,
+            },
+            subject: "Disk",
+            shown: &["device"],
+            style: Style::State(self.bad, self.good),
+            noun: "disk health alerts",
+            ..mount_rule("smart_warning", "", "", "")
         }
     }
 }

@@ -10,7 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 
-use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Uname, ethtool};
+use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Uname, ethtool, passthrough};
 
 /// The machine this process runs on, seen through the roots of the configuration.
 #[derive(Clone, Debug)]
@@ -110,6 +110,14 @@ impl Host for LiveHost {
 
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
         ethtool::driver(interface)
+    }
+
+    fn nvme_log(&self, device: &str, page: u8, data: &mut [u8]) -> io::Result<()> {
+        passthrough::nvme_log(self.open_fd(device, OFlags::NONBLOCK)?, page, data)
+    }
+
+    fn scsi(&self, device: &str, command: &[u8; 16], data: &mut [u8]) -> io::Result<Vec<u8>> {
+        passthrough::scsi(self.open_fd(device, OFlags::NONBLOCK)?, command, data)
     }
 
     fn uname(&self) -> Uname {

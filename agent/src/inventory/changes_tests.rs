@@ -31,6 +31,7 @@ fn disk(name: &str, serial: Option<&str>, interface: &'static str) -> Disk {
         firmware: Some("F1".into()),
         capacity_gb: 3841,
         interface,
+        smart_healthy: None,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod changes;
 mod cpu;
 mod dimm;
 mod disk;
+mod health;
 pub mod kept;
 mod network;
 mod read;
@@ -152,6 +153,9 @@ pub struct Disk {
     pub capacity_gb: u64,
     /// `NVMe`, `SATA`, `SAS`, `SCSI`, `USB`, `MMC`, `virtio` or `other`.
     pub interface: &'static str,
+    /// Whether it calls itself healthy; left out where it was not asked or does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smart_healthy: Option<bool>,
 }
 
 /// One interface of `/sys/class/net`.
@@ -200,6 +204,8 @@ pub struct Options {
     pub hostname: String,
     /// Firmware and model too.
     pub bios: bool,
+    /// What disks say of their own health too.
+    pub smart: bool,
     /// Single memory modules too.
     pub dimms: bool,
     /// Disks left out.
@@ -214,6 +220,7 @@ impl Options {
         Self {
             hostname: config.agent.hostname.clone(),
             bios: config.inventory.include_bios,
+            smart: config.inventory.include_smart,
             dimms: config.inventory.include_dimm_details,
             exclude_devices: Globs::new(&config.collector.exclude_devices),
             exclude_interfaces: Globs::new(&config.collector.exclude_interfaces),
@@ -221,23 +228,47 @@ impl Options {
     }
 }
 
-/// Reads the inventory. What cannot be read is left out.
-pub fn collect(host: &dyn Host, options: &Options, now: Now) -> Inventory {
-    let uname = host.uname();
-    let hostname =
-        if options.hostname.is_empty() { uname.nodename.clone() } else { options.hostname.clone() };
-    Inventory {
-        hostname,
-        collected_at: timestamp(now),
-        os: system::os(host, uname),
-        cpu: cpu::cpu(host),
-        numa: cpu::numa(host),
-        memory: memory(host, options),
-        gpu: Vec::new(),
-        disks: disk::disks(host, &options.exclude_devices),
-        network: network::interfaces(host, &options.exclude_interfaces),
-        bios: if options.bios { system::bios(host) } else { None },
+/// Reads the inventory, again and again.
+#[derive(Debug)]
+pub struct Reader {
+    options: Options,
+    health: health::Asker,
+}
+
+impl Reader {
+    /// Reads nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self { options, health: health::Asker::default() }
     }
+
+    /// The inventory now. What cannot be read is left out.
+    pub fn read(&mut self, host: &dyn Host, now: Now) -> Inventory {
+        let options = &self.options;
+        let uname = host.uname();
+        let hostname =
+            if options.hostname.is_empty() { uname.nodename.clone() } else { options.hostname.clone() };
+        let mut disks = disk::disks(host, &options.exclude_devices);
+        if options.smart {
+            self.health.fill(host, &mut disks, now);
+        }
+        Inventory {
+            hostname,
+            collected_at: timestamp(now),
+            os: system::os(host, uname),
+            cpu: cpu::cpu(host),
+            numa: cpu::numa(host),
+            memory: memory(host, options),
+            gpu: Vec::new(),
+            disks,
+            network: network::interfaces(host, &options.exclude_interfaces),
+            bios: if options.bios { system::bios(host) } else { None },
+        }
+    }
+}
+
+/// Reads the inventory once.
+pub fn collect(host: &dyn Host, options: &Options, now: Now) -> Inventory {
+    Reader::new(options.clone()).read(host, now)
 }
 
 fn memory(host: &dyn Host, options: &Options) -> Memory {

@@ -17,7 +17,7 @@ use crate::event::{Event, HostChange, Source, What};
 use crate::host::{Host, clock};
 use crate::inventory::changes::Parts;
 use crate::inventory::kept::{Kept, Outcome};
-use crate::inventory::{Options, collect};
+use crate::inventory::{Options, Reader};
 
 /// How soon a difference is looked at again.
 const SOON: Duration = Duration::from_secs(30);
@@ -57,7 +57,7 @@ impl InventoryWatch {
 
 struct Worker {
     host: Arc<dyn Host>,
-    options: Options,
+    reader: Reader,
     choice: String,
     kept: Kept,
 }
@@ -66,7 +66,7 @@ impl Worker {
     fn new(config: &Config, host: Arc<dyn Host>, data_dir: &Path) -> Self {
         let chosen = [&config.collector.exclude_devices, &config.collector.exclude_interfaces];
         let choice = format!("{chosen:?}");
-        Self { host, options: Options::of(config), choice, kept: Kept::open(data_dir) }
+        Self { host, reader: Reader::new(Options::of(config)), choice, kept: Kept::open(data_dir) }
     }
 
     fn run(mut self, pace: Duration, stop: &Receiver<()>, inbox: &Sender<Message>) {
@@ -89,7 +89,7 @@ impl Worker {
     }
 
     fn read(&mut self) -> Outcome {
-        let inventory = collect(self.host.as_ref(), &self.options, clock::now());
+        let inventory = self.reader.read(self.host.as_ref(), clock::now());
         self.kept.take(Parts::of(self.host.as_ref(), &inventory, self.choice.clone()))
     }
 }

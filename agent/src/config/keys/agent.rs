@@ -59,7 +59,7 @@ section! {
         /// Whether single memory modules are listed; needs the right to read the SMBIOS tables.
         include_dimm_details: bool = true;
         /// Whether the disks' own health is asked for; needs the right to send them commands.
-        include_smart: bool = false, later "memory modules and SMART in the inventory";
+        include_smart: bool = false;
         /// Whether board and firmware are listed.
         include_bios: bool = true;
     }
