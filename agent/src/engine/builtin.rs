@@ -122,29 +122,123 @@ const LINES: &[Line] = &[
         noun: "network alerts",
         ..LINE
     },
+    Line {
+        metric: "gpu_utilization_percent",
+        limits: |t| &t.gpu_utilization_percent,
+        subject: "Load of GPU",
+        shown: &["gpu"],
+        noun: "GPU load alerts",
+        ..LINE
+    },
+    Line {
+        metric: "gpu_memory_used_percent",
+        limits: |t| &t.gpu_memory_percent,
+        subject: "Memory use of GPU",
+        shown: &["gpu"],
+        noun: "GPU memory alerts",
+        ..LINE
+    },
+    Line {
+        metric: "gpu_temperature_celsius",
+        limits: |t| &t.gpu_temperature_celsius,
+        subject: "Temperature of GPU",
+        shown: &["gpu"],
+        unit: " °C",
+        noun: "GPU temperature alerts",
+        ..LINE
+    },
+    Line {
+        metric: "gpu_power_percent",
+        limits: |t| &t.gpu_power_percent,
+        subject: "Power, as a share of its limit, of GPU",
+        shown: &["gpu"],
+        noun: "GPU power alerts",
+        ..LINE
+    },
 ];
 
-/// The rules of `[thresholds]`, and the one that tells of mounts that do not answer.
+/// A metric that is 0 while all is well: the thing, the labels that tell which, words for bad and for good again.
+struct State {
+    metric: &'static str,
+    subject: &'static str,
+    shown: &'static [&'static str],
+    bad: &'static str,
+    good: &'static str,
+    noun: &'static str,
+}
+
+/// What is critical as soon as it is so.
+const STATES: &[State] = &[
+    State {
+        metric: "filesystem_stuck",
+        subject: "Mount",
+        shown: &["mount"],
+        bad: "does not answer",
+        good: "answers again",
+        noun: "dead mounts",
+    },
+    State {
+        metric: "filesystem_device_error",
+        subject: "Mount",
+        shown: &["mount"],
+        bad: "cannot be read: its device fails",
+        good: "can be read again",
+        noun: "failing mounts",
+    },
+    State {
+        metric: "gpu_driver_stuck",
+        subject: "The NVIDIA driver",
+        shown: &[],
+        bad: "does not answer",
+        good: "answers again",
+        noun: "GPU driver alerts",
+    },
+    State {
+        metric: "gpu_lost",
+        subject: "GPU",
+        shown: &["gpu"],
+        bad: "is lost to its driver; look for Xid in the kernel log, drain the host and reset or reseat the board",
+        good: "is back",
+        noun: "lost GPUs",
+    },
+    State {
+        metric: "gpu_remap_failed",
+        subject: "GPU",
+        shown: &["gpu"],
+        bad: "has no spare rows left for its broken memory; have the board exchanged",
+        good: "has spare memory rows again",
+        noun: "GPUs with broken memory",
+    },
+];
+
+const DISK_WARNING: &str = "smart_warning";
+
+/// What a disk can say is wrong with it, whether that is critical, and what it means.
+const DISK_WARNINGS: &[(&str, bool, &str)] = &[
+    ("failing", true, "says that it is about to fail: save its data and replace it"),
+    ("reliability", true, "says that it has too many errors to be relied on: replace it"),
+    ("spare", true, "has used up its spare cells: replace it"),
+    ("read_only", true, "takes no more writes: it has become read-only"),
+    ("backup", true, "would lose its cache when power fails: its backup power does not work"),
+    ("memory_region", false, "takes no more writes to its persistent memory region"),
+    ("temperature", false, "says that it is too hot or too cold"),
+];
+
+/// The rules of `[thresholds]`, those of [`STATES`] and of [`DISK_WARNINGS`].
 pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
     let mut rules: Vec<Rule> = LINES
         .iter()
         .map(|line| line.rule((line.limits)(thresholds)))
         .filter(|r| r.policy.limits.warn.is_some() || r.policy.limits.critical.is_some())
         .collect();
-    rules.push(mount_rule("filesystem_stuck", "does not answer", "answers again", "dead mounts"));
-    rules.push(mount_rule(
-        "filesystem_device_error",
-        "cannot be read: its device fails",
-        "can be read again",
-        "failing mounts",
-    ));
-    rules.extend(DISK_WARNINGS.iter().map(DiskWarning::rule));
+    rules.extend(STATES.iter().map(State::rule));
+    rules.extend(DISK_WARNINGS.iter().map(disk_rule));
     rules
 }
 
 /// Metrics the built-in rules judge.
 pub fn judged() -> impl Iterator<Item = &'static str> {
-    LINES.iter().map(|l| l.metric).chain(["filesystem_stuck", "filesystem_device_error", "smart_warning"])
+    LINES.iter().map(|l| l.metric).chain(STATES.iter().map(|s| s.metric)).chain([DISK_WARNING])
 }
 
 /// What a threshold on a value that is bad when it is high demands.
@@ -181,61 +275,43 @@ impl Line {
     }
 }
 
-/// A rule for each thing a disk can say is wrong with it.
-struct DiskWarning {
-    warning: &'static str,
-    critical: bool,
-    bad: &'static str,
-    good: &'static str,
-}
-
-const DISK_WARNINGS: &[DiskWarning] = &[
-    DiskWarning::new("failing", true, "says that it is about to fail: save its data and replace it"),
-    DiskWarning::new("reliability", true, "says that it has too many errors to be relied on: replace it"),
-    DiskWarning::new("spare", true, "has used up its spare cells: replace it"),
-    DiskWarning::new("read_only", true, "takes no more writes: it has become read-only"),
-    DiskWarning::new("backup", true, "would lose its cache when power fails: its backup power does not work"),
-    DiskWarning::new("memory_region", false, "takes no more writes to its persistent memory region"),
-    DiskWarning::new("temperature", false, "says that it is too hot or too cold"),
-];
-
-impl DiskWarning {
-    const fn new(warning: &'static str, critical: bool, bad: &'static str) -> Self {
-        Self { warning, critical, bad, good: "no longer says so" }
-    }
-
+impl State {
     fn rule(&self) -> Rule {
-        let (limit, other) = (Some(0.0), None);
-        let (warn, critical) = if self.critical { (other, limit) } else { (limit, other) };
+        let Self { metric, subject, shown, bad, good, noun } = *self;
         Rule {
-            name: format!("smart_warning_{}", self.warning),
-            labels: vec![("warning".to_owned(), self.warning.to_owned())],
+            name: metric.into(),
+            metric: metric.into(),
+            labels: Vec::new(),
             policy: Policy {
-                limits: Limits { op: Op::Above, warn, critical, clear: Some(0.0) },
+                limits: Limits { op: Op::Above, warn: None, critical: Some(0.0), clear: Some(0.0) },
                 for_secs: 0,
             },
-            subject: "Disk",
-            shown: &["device"],
-            style: Style::State(self.bad, self.good),
-            noun: "disk health alerts",
-            ..mount_rule("smart_warning", "", "", "")
+            subject,
+            shown,
+            style: Style::State(bad, good),
+            noun,
+            culprits: Nobody,
         }
     }
 }
 
-fn mount_rule(metric: &'static str, bad: &'static str, good: &'static str, noun: &'static str) -> Rule {
+fn disk_rule((warning, is_critical, bad): &(&str, bool, &'static str)) -> Rule {
+    let rule = State {
+        metric: DISK_WARNING,
+        subject: "Disk",
+        shown: &["device"],
+        bad,
+        good: "no longer says so",
+        noun: "disk health alerts",
+    }
+    .rule();
+    let Limits { critical, .. } = rule.policy.limits;
+    let (warn, critical) = if *is_critical { (None, critical) } else { (critical, None) };
+    let limits = Limits { warn, critical, ..rule.policy.limits };
     Rule {
-        name: metric.into(),
-        metric: metric.into(),
-        labels: Vec::new(),
-        policy: Policy {
-            limits: Limits { op: Op::Above, warn: None, critical: Some(0.0), clear: Some(0.0) },
-            for_secs: 0,
-        },
-        subject: "Mount",
-        shown: &["mount"],
-        style: Style::State(bad, good),
-        noun,
-        culprits: Nobody,
+        name: format!("{DISK_WARNING}_{warning}"),
+        labels: vec![("warning".to_owned(), (*warning).to_owned())],
+        policy: Policy { limits, ..rule.policy },
+        ..rule
     }
 }
