@@ -105,7 +105,9 @@ fn what_is_missing_is_named() {
     let denied = "//- denied /dev/nvme0n1#log2\n";
     let words = |change: &str, gone: &[&str]| {
         let mut bench = bench(0);
-        gone.iter().for_each(|path| bench.host.remove(path));
+        for path in gone {
+            bench.host.remove(path);
+        }
         bench.host.apply(change).unwrap();
         bench.pass().map_err(|error| error.to_string())
     };

@@ -241,9 +241,9 @@ impl Host for FixtureHost {
     }
 
     fn scsi(&self, device: &str, command: &[u8; 16], data: &mut [u8]) -> io::Result<Vec<u8>> {
-        let command: String = command.iter().map(|byte| format!("{byte:02x}")).collect();
+        let command = u128::from_be_bytes(*command);
         let tree = self.tree();
-        let Some((&length, rest)) = tree.file(&format!("{device}#{command}"))?.split_first() else {
+        let Some((&length, rest)) = tree.file(&format!("{device}#{command:032x}"))?.split_first() else {
             return Ok(Vec::new());
         };
         let (sense, rest) = rest.split_at(rest.len().min(usize::from(length)));

@@ -164,20 +164,20 @@ fn the_attributes_of_an_ata_drive_are_read() {
 fn a_disk_that_sleeps_is_left_asleep() {
     let host = ata_host();
     // Asking it anything else would be an error: there is no answer in the fixture.
-    host.remove(&DATA);
-    host.remove(&STATUS);
+    host.remove(DATA);
+    host.remove(STATUS);
     for standby in [0x00, 0x01] {
         host.set(POWER, answer(&sense(standby, [0, 0]), b""));
         assert_eq!(ata(&host), Reading::Asleep);
     }
     host.set(POWER, answer(&[], b""));
     assert_eq!(ata(&host), Reading::Silent, "an adapter that does not tell");
-    host.remove(&POWER);
+    host.remove(POWER);
     host.set("/sys/block/sda/device/power/runtime_status", "suspended\n");
     assert_eq!(ata(&host), Reading::Asleep, "not even opened");
     let solid = ata_host();
     solid.set("/sys/block/sda/queue/rotational", "0\n");
-    solid.remove(&POWER);
+    solid.remove(POWER);
     assert!(matches!(ata(&solid), Reading::Told(_)), "a solid-state disk is not asked whether it turns");
 }
 
