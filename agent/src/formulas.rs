@@ -2,7 +2,7 @@
 //!
 //! Data for the engine, which knows no collector: this table is handed to it at the start.
 
-use crate::collect::{cpu, diskstats, network, pressure, process, vmstat};
+use crate::collect::{cpu, diskstats, network, numa, pressure, process, vmstat};
 use crate::engine::derive::{Formula, Per};
 use crate::metric::{Metric, metrics};
 
@@ -10,6 +10,9 @@ metrics! {
     CPU_USAGE: Gauge Percent "cpu_usage_percent" [] "CPU time in use, of all CPUs.", "computed: cpu_busy_seconds_total over cpu_all_seconds_total";
     CPU_MODE: Gauge Percent "cpu_mode_percent" ["mode"] "Share of CPU time in a mode, of all CPUs.", "computed: cpu_mode_seconds_total over cpu_all_seconds_total";
     CPU_CORE: Gauge Percent "cpu_core_usage_percent" ["cpu"] "CPU time in use, of one CPU.", "computed: cpu_core_busy_seconds_total over cpu_core_all_seconds_total";
+    CPU_SOCKET: Gauge Percent "cpu_socket_usage_percent" ["socket"] "CPU time in use, of one socket.", "computed: cpu_socket_busy_seconds_total over cpu_socket_all_seconds_total";
+    CPU_NODE: Gauge Percent "cpu_numa_usage_percent" ["node"] "CPU time in use, of one NUMA node.", "computed: cpu_numa_busy_seconds_total over cpu_numa_all_seconds_total";
+    NUMA_MISSES: Gauge PerSecond "numa_misses_per_second" ["node"] "Pages allocated on a node though another was wanted, a second.", "computed: numa_miss_total";
     CONTEXT_SWITCHES: Gauge PerSecond "context_switches_per_second" [] "Switches between tasks a second.", "computed: context_switches_total";
     INTERRUPTS: Gauge PerSecond "interrupts_per_second" [] "Interrupts a second.", "computed: interrupts_total";
     FORKS: Gauge PerSecond "forks_per_second" [] "Processes and threads created a second.", "computed: forks_total";
@@ -63,6 +66,9 @@ pub static FORMULAS: &[Formula] = &[
     percent(&CPU_USAGE, &[&cpu::BUSY], &[&cpu::ALL]),
     percent(&CPU_MODE, &[&cpu::MODE], &[&cpu::ALL]),
     percent(&CPU_CORE, &[&cpu::CORE_BUSY], &[&cpu::CORE_ALL]),
+    percent(&CPU_SOCKET, &[&cpu::SOCKET_BUSY], &[&cpu::SOCKET_ALL]),
+    percent(&CPU_NODE, &[&cpu::NODE_BUSY], &[&cpu::NODE_ALL]),
+    rate(&NUMA_MISSES, &[&numa::MISS]),
     rate(&CONTEXT_SWITCHES, &[&cpu::CONTEXT_SWITCHES]),
     rate(&INTERRUPTS, &[&cpu::INTERRUPTS]),
     rate(&FORKS, &[&cpu::FORKS]),

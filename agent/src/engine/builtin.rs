@@ -33,6 +33,15 @@ const LINE: Line = Line {
 const LINES: &[Line] = &[
     Line { metric: "cpu_usage_percent", subject: "CPU usage", noun: "CPU alerts", culprits: Cpu, ..LINE },
     Line {
+        metric: "cpu_socket_usage_percent",
+        limits: |t| &t.cpu_per_socket_percent,
+        subject: "CPU usage of socket",
+        shown: &["socket"],
+        noun: "socket alerts",
+        culprits: Cpu,
+        ..LINE
+    },
+    Line {
         metric: "cpu_mode_percent",
         labels: &[("mode", "iowait")],
         limits: |t| &t.iowait_percent,

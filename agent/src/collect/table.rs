@@ -1,0 +1,168 @@
+//! The table of collectors.
+
+use std::time::Duration;
+
+use super::topology::Wanted;
+use super::{
+    Collector, agent, cgroup, cpu, diskstats, fd, filesystem, load, memory, network, numa, pressure, process,
+    runner, uptime, vmstat,
+};
+use crate::config::Config;
+use crate::host::glob::Globs;
+use crate::metric::Metric;
+
+/// One row of the table of collectors.
+pub struct Entry {
+    /// Name in the configuration, `doctor` and the logs.
+    pub name: &'static str,
+    /// How often it is read.
+    pub pace: fn(&Config) -> Duration,
+    /// What it puts out.
+    pub metrics: &'static [&'static Metric],
+    /// Whether a key other than `collector.enabled` and `disabled` wants it.
+    pub wanted: fn(&Config) -> bool,
+    /// Reads what many hosts do not have: its absence is no fault.
+    pub optional: bool,
+    /// Makes one.
+    pub make: fn(&Config) -> Box<dyn Collector>,
+}
+
+/// What most rows have in common.
+const ROW: Entry = Entry {
+    name: "",
+    pace: cpu_pace,
+    metrics: &[],
+    wanted: |_| true,
+    optional: false,
+    make: |_| Box::new(uptime::Uptime::new()),
+};
+
+/// All collectors.
+pub const COLLECTORS: &[Entry] = &[
+    Entry {
+        name: "cpu",
+        metrics: cpu::METRICS,
+        make: |config| {
+            let groups =
+                Wanted { sockets: config.cpu.per_socket_monitoring, nodes: config.cpu.numa_monitoring };
+            Box::new(cpu::Cpu::new(cpu::Options { per_core: config.collector.per_core, groups }))
+        },
+        ..ROW
+    },
+    Entry { name: "load", metrics: load::METRICS, make: |_| Box::new(load::Load::new()), ..ROW },
+    Entry {
+        name: "memory",
+        pace: memory_pace,
+        metrics: memory::METRICS,
+        make: |_| Box::new(memory::Memory::new()),
+        ..ROW
+    },
+    Entry {
+        name: "numa",
+        pace: memory_pace,
+        metrics: numa::METRICS,
+        wanted: |config| config.cpu.numa_monitoring,
+        optional: true,
+        make: |_| Box::new(numa::Numa::new()),
+    },
+    // Before vmstat: a kill that is in the machine's counter is then in that of its group.
+    Entry {
+        name: "cgroup",
+        pace: memory_pace,
+        metrics: cgroup::METRICS,
+        make: |_| Box::new(cgroup::Cgroup::new()),
+        ..ROW
+    },
+    Entry {
+        name: "vmstat",
+        pace: memory_pace,
+        metrics: vmstat::METRICS,
+        make: |_| Box::new(vmstat::Vmstat::new()),
+        ..ROW
+    },
+    Entry {
+        name: "filesystem",
+        pace: |config| secs(config.collector.disk_interval_secs),
+        metrics: filesystem::METRICS,
+        make: |config| {
+            Box::new(filesystem::Filesystem::new(filesystem::Options {
+                exclude_fstypes: Globs::new(&config.collector.exclude_fstypes),
+                exclude_mountpoints: Globs::new(&config.collector.exclude_mountpoints),
+                exclude_devices: Globs::new(&config.collector.exclude_devices),
+            }))
+        },
+        ..ROW
+    },
+    Entry {
+        name: "diskstats",
+        pace: |config| secs(config.collector.disk_io_interval_secs),
+        metrics: diskstats::METRICS,
+        make: |config| Box::new(diskstats::Diskstats::new(Globs::new(&config.collector.exclude_devices))),
+        ..ROW
+    },
+    Entry {
+        name: "network",
+        pace: network_pace,
+        metrics: network::METRICS,
+        make: |config| Box::new(network::Network::new(Globs::new(&config.collector.exclude_interfaces))),
+        ..ROW
+    },
+    Entry {
+        name: "fd",
+        pace: |config| secs(config.collector.fd_interval_secs),
+        metrics: fd::METRICS,
+        make: |_| Box::new(fd::Fd::new()),
+        ..ROW
+    },
+    Entry {
+        name: "process",
+        pace: |config| secs(config.collector.process_interval_secs),
+        metrics: process::METRICS,
+        make: |config| {
+            Box::new(process::Process::new(process::Options { top_n: config.collector.track_top_n }))
+        },
+        ..ROW
+    },
+    Entry {
+        name: "pressure",
+        metrics: pressure::METRICS,
+        optional: true,
+        make: |_| Box::new(pressure::Pressure::new()),
+        ..ROW
+    },
+    Entry { name: "uptime", metrics: uptime::METRICS, make: |_| Box::new(uptime::Uptime::new()), ..ROW },
+    Entry { name: "agent", metrics: agent::METRICS, make: |_| Box::new(agent::Agent::new()), ..ROW },
+];
+
+fn cpu_pace(config: &Config) -> Duration {
+    secs(config.collector.cpu_interval_secs)
+}
+
+fn memory_pace(config: &Config) -> Duration {
+    secs(config.collector.memory_interval_secs)
+}
+
+fn network_pace(config: &Config) -> Duration {
+    secs(config.collector.network_interval_secs)
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// The collectors of the table that the configuration wants.
+pub fn enabled(config: &Config) -> impl Iterator<Item = &'static Entry> {
+    let section = &config.collector;
+    let named = |names: &[String], entry: &Entry| names.iter().any(|name| name == entry.name);
+    COLLECTORS.iter().filter(move |entry| {
+        (section.enabled.is_empty() || named(&section.enabled, entry))
+            && !named(&section.disabled, entry)
+            && (entry.wanted)(config)
+    })
+}
+
+/// All metrics of the collectors and of the thread that runs them.
+pub fn metrics() -> Vec<&'static Metric> {
+    let own = runner::METRICS.iter();
+    COLLECTORS.iter().flat_map(|entry| entry.metrics).chain(own).copied().collect()
+}
