@@ -2,7 +2,9 @@
 //!
 //! Data for the engine, which knows no collector: this table is handed to it at the start.
 
-use crate::collect::{cpu, diskstats, network, numa, pressure, process, vmstat};
+use crate::collect::{
+    cpu, diskstats, edac, netstat, network, numa, pressure, process, softnet, vmstat, zfs,
+};
 use crate::engine::derive::{Formula, Per};
 use crate::metric::{Metric, metrics};
 
@@ -30,6 +32,16 @@ metrics! {
     NET_TX_PACKETS: Gauge PerSecond "network_transmit_packets_per_second" ["interface"] "Packets sent a second.", "computed: network_transmit_packets_total";
     NET_DROPS: Gauge PerSecond "network_drops_per_second" ["interface"] "Packets dropped a second, both ways.", "computed: network_receive_drops_total, network_transmit_drops_total";
     NET_ERRORS: Gauge Ratio "network_error_ratio" ["interface"] "Errors per packet, both ways; fewer than 100 packets count as 100.", "computed: errors over packets";
+    TCP_RETRANSMITS: Gauge PerSecond "tcp_retransmits_per_second" [] "Segments sent again, a second.", "computed: tcp_retransmits_total";
+    TCP_RETRANSMIT_SHARE: Gauge Percent "tcp_retransmit_percent" [] "Segments sent again, of those sent; fewer than 100 count as 100.", "computed: tcp_retransmits_total over tcp_segments_sent_total";
+    TCP_LISTEN_DROPS: Gauge PerSecond "tcp_listen_drops_per_second" [] "Connections turned away, a second.", "computed: tcp_listen_drops_total";
+    TCP_RESETS: Gauge PerSecond "tcp_established_resets_per_second" [] "Connections that were reset, a second.", "computed: tcp_established_resets_total";
+    UDP_ERRORS: Gauge PerSecond "udp_receive_errors_per_second" ["family"] "Datagrams that could not be delivered, a second.", "computed: udp_receive_errors_total";
+    SOFTNET_DROPS: Gauge PerSecond "softnet_drops_per_second" [] "Packets dropped because a CPU's queue was full, a second.", "computed: softnet_dropped_total";
+    SOFTNET_SQUEEZES: Gauge PerSecond "softnet_squeezes_per_second" [] "Times CPUs stopped with packets left, a second.", "computed: softnet_squeezed_total";
+    ECC_RATE: Gauge Count "ecc_correctable_errors_per_hour" ["mc"] "Memory errors corrected, as of an hour.", "computed: ecc_correctable_errors";
+    ECC_DIMM_RATE: Gauge Count "ecc_dimm_correctable_errors_per_hour" ["mc", "dimm", "slot"] "Memory errors of a module corrected, as of an hour.", "computed: ecc_dimm_correctable_errors";
+    ARC_HITS: Gauge Percent "zfs_arc_hit_percent" [] "Reads the ARC answered, of all.", "computed: zfs_arc_hits_total, zfs_arc_misses_total";
     PRESSURE_SOME: Gauge Percent "pressure_some_percent" ["resource"] "Time in which some tasks waited for a resource.", "computed: pressure_some_seconds_total";
     PRESSURE_FULL: Gauge Percent "pressure_full_percent" ["resource"] "Time in which all tasks waited for a resource.", "computed: pressure_full_seconds_total";
     PROCESS_CPU: Gauge Percent "process_cpu_percent" ["pid", "comm"] "CPU use of a process, percent of one CPU.", "computed: process_cpu_seconds_total";
@@ -46,6 +58,10 @@ type List = &'static [&'static Metric];
 
 const fn rate(out: &'static Metric, above: List) -> Formula {
     Formula { out, above, per: Per::Second, scale: 1.0, max: f64::MAX }
+}
+
+const fn per_hour(out: &'static Metric, above: List) -> Formula {
+    Formula { out, above, per: Per::Second, scale: 3600.0, max: f64::MAX }
 }
 
 /// Seconds of something a second, as percent.
@@ -96,6 +112,22 @@ pub static FORMULAS: &[Formula] = &[
         scale: 1.0,
         max: 1.0,
     },
+    rate(&TCP_RETRANSMITS, &[&netstat::RETRANSMITS]),
+    Formula {
+        out: &TCP_RETRANSMIT_SHARE,
+        above: &[&netstat::RETRANSMITS],
+        per: Per::Growth { of: &[&netstat::SEGMENTS_OUT], min: LEAST_PACKETS },
+        scale: 100.0,
+        max: 100.0,
+    },
+    rate(&TCP_LISTEN_DROPS, &[&netstat::LISTEN_DROPS]),
+    rate(&TCP_RESETS, &[&netstat::RESETS]),
+    rate(&UDP_ERRORS, &[&netstat::UDP_ERRORS]),
+    rate(&SOFTNET_DROPS, &[&softnet::DROPPED]),
+    rate(&SOFTNET_SQUEEZES, &[&softnet::SQUEEZED]),
+    per_hour(&ECC_RATE, &[&edac::CORRECTABLE]),
+    per_hour(&ECC_DIMM_RATE, &[&edac::MODULE]),
+    percent(&ARC_HITS, &[&zfs::HITS], &[&zfs::HITS, &zfs::MISSES]),
     share_of_time(&PRESSURE_SOME, &[&pressure::SOME], 100.0),
     share_of_time(&PRESSURE_FULL, &[&pressure::FULL], 100.0),
     share_of_time(&PROCESS_CPU, &[&process::CPU], f64::MAX),

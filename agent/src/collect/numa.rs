@@ -234,7 +234,8 @@ numa_hit 0
     #[test]
     fn bad_content_is_an_error_or_left_out() {
         let path = "/sys/devices/system/node/node0/meminfo";
-        for content in [&b""[..], b"Node 0", b"Node 0 MemTotal: -1 kB", b"Node 0 MemTotal: x", b"\xff \xfe \xfd"]
+        for content in
+            [&b""[..], b"Node 0", b"Node 0 MemTotal: -1 kB", b"Node 0 MemTotal: x", b"\xff \xfe \xfd"]
         {
             let mut bench = Bench::new(SYS, Numa::new());
             bench.host.set(path, content);

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::topology::Wanted;
 use super::{
-    Collector, agent, cgroup, cpu, diskstats, fd, filesystem, load, memory, network, numa, pressure, process,
-    runner, uptime, vmstat,
+    Collector, agent, bonding, cgroup, clock, conntrack, cpu, diskstats, edac, fd, filesystem, hwmon, link,
+    load, md, memory, netstat, network, numa, pressure, process, runner, sockets, softnet, uptime, vmstat,
+    zfs,
 };
 use crate::config::Config;
 use crate::host::glob::Globs;
@@ -82,7 +83,7 @@ pub const COLLECTORS: &[Entry] = &[
     },
     Entry {
         name: "filesystem",
-        pace: |config| secs(config.collector.disk_interval_secs),
+        pace: disk_pace,
         metrics: filesystem::METRICS,
         make: |config| {
             Box::new(filesystem::Filesystem::new(filesystem::Options {
@@ -105,6 +106,89 @@ pub const COLLECTORS: &[Entry] = &[
         pace: network_pace,
         metrics: network::METRICS,
         make: |config| Box::new(network::Network::new(Globs::new(&config.collector.exclude_interfaces))),
+        ..ROW
+    },
+    Entry {
+        name: "link",
+        pace: network_pace,
+        metrics: link::METRICS,
+        make: |config| Box::new(link::Link::new(Globs::new(&config.collector.exclude_interfaces))),
+        ..ROW
+    },
+    Entry {
+        name: "bonding",
+        pace: network_pace,
+        metrics: bonding::METRICS,
+        optional: true,
+        make: |_| Box::new(bonding::Bonding::new()),
+        ..ROW
+    },
+    Entry {
+        name: "netstat",
+        pace: network_pace,
+        metrics: netstat::METRICS,
+        make: |_| Box::new(netstat::Netstat::new()),
+        ..ROW
+    },
+    Entry {
+        name: "sockets",
+        pace: network_pace,
+        metrics: sockets::METRICS,
+        make: |_| Box::new(sockets::Sockets::new()),
+        ..ROW
+    },
+    Entry {
+        name: "softnet",
+        pace: network_pace,
+        metrics: softnet::METRICS,
+        make: |_| Box::new(softnet::Softnet::new()),
+        ..ROW
+    },
+    Entry {
+        name: "conntrack",
+        pace: network_pace,
+        metrics: conntrack::METRICS,
+        optional: true,
+        make: |_| Box::new(conntrack::Conntrack::new()),
+        ..ROW
+    },
+    Entry {
+        name: "edac",
+        pace: hardware_pace,
+        metrics: edac::METRICS,
+        wanted: |config| config.cpu.ecc_monitoring,
+        optional: true,
+        make: |_| Box::new(edac::Edac::new()),
+    },
+    Entry {
+        name: "hwmon",
+        pace: hardware_pace,
+        metrics: hwmon::METRICS,
+        optional: true,
+        make: |_| Box::new(hwmon::Hwmon::new()),
+        ..ROW
+    },
+    Entry {
+        name: "md",
+        pace: disk_pace,
+        metrics: md::METRICS,
+        optional: true,
+        make: |_| Box::new(md::Md::new()),
+        ..ROW
+    },
+    Entry {
+        name: "zfs",
+        pace: disk_pace,
+        metrics: zfs::METRICS,
+        optional: true,
+        make: |_| Box::new(zfs::Zfs::new()),
+        ..ROW
+    },
+    Entry {
+        name: "clock",
+        pace: hardware_pace,
+        metrics: clock::METRICS,
+        make: |_| Box::new(clock::Clock::new()),
         ..ROW
     },
     Entry {
@@ -140,6 +224,15 @@ fn cpu_pace(config: &Config) -> Duration {
 
 fn memory_pace(config: &Config) -> Duration {
     secs(config.collector.memory_interval_secs)
+}
+
+fn disk_pace(config: &Config) -> Duration {
+    secs(config.collector.disk_interval_secs)
+}
+
+/// What seldom changes: memory errors, temperatures, the state of the clock.
+fn hardware_pace(_: &Config) -> Duration {
+    secs(60)
 }
 
 fn network_pace(config: &Config) -> Duration {

@@ -98,7 +98,9 @@ fn a_whole_socket_that_goes_offline_is_no_longer_told() {
     let mut bench = bench(SYS);
     check(&mut bench, &[(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)], &[("cpu_socket_cpus_count{36}", 2.0)]);
     check(&mut bench, &[(0, 9, 0), (2, 9, 0)], &[]);
-    assert!(!bench.readings.keys().any(|name| name.starts_with("cpu_socket") || name.starts_with("cpu_numa")));
+    assert!(
+        !bench.readings.keys().any(|name| name.starts_with("cpu_socket") || name.starts_with("cpu_numa"))
+    );
 }
 
 #[test]
@@ -106,7 +108,10 @@ fn hosts_where_it_says_nothing_have_no_series() {
     let each_alone = SYS.replace("_id\n36", "_id\n1").replace("cpu2/topology", "cpu9/topology");
     for (why, text) in [
         ("one socket, one node", SYS.replace("36", "0").replace("node1", "node7")),
-        ("each CPU its own socket", each_alone.replace("cpu3/topology", "cpu8/topology").replace("node1", "x")),
+        (
+            "each CPU its own socket",
+            each_alone.replace("cpu3/topology", "cpu8/topology").replace("node1", "x"),
+        ),
         ("unknown sockets, bad lists", SYS.replace("36", "-1").replace("1,3", "x-,3-1")),
         ("nothing", String::new()),
     ] {

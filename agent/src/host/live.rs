@@ -10,7 +10,9 @@ use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 
-use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Uname, ethtool};
+use super::{
+    ClockSync, Family, FsStat, Host, HostFile, MAX_FILE, NicDriver, TcpSocket, Uname, diag, ethtool, timex,
+};
 
 /// The machine this process runs on, seen through the roots of the configuration.
 #[derive(Clone, Debug)]
@@ -119,6 +121,19 @@ impl Host for LiveHost {
             release: uname.release().to_string_lossy().into_owned(),
             machine: uname.machine().to_string_lossy().into_owned(),
         }
+    }
+
+    fn clock_sync(&self) -> io::Result<ClockSync> {
+        timex::read()
+    }
+
+    fn tcp_sockets(
+        &self,
+        family: Family,
+        states: u32,
+        each: &mut dyn FnMut(&TcpSocket) -> bool,
+    ) -> io::Result<()> {
+        diag::tcp_sockets(family, states, each)
     }
 
     fn ticks_per_second(&self) -> u64 {
