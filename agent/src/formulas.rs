@@ -3,7 +3,7 @@
 //! Data for the engine, which knows no collector: this table is handed to it at the start.
 
 use crate::collect::{
-    cpu, diskstats, edac, netstat, network, numa, pressure, process, softnet, vmstat, zfs,
+    cpu, diskstats, edac, netstat, network, numa, pressure, process, softnet, units, vmstat, zfs,
 };
 use crate::engine::derive::{Formula, Per};
 use crate::metric::{Metric, metrics};
@@ -42,6 +42,10 @@ metrics! {
     ECC_RATE: Gauge Count "ecc_correctable_errors_per_hour" ["mc"] "Memory errors corrected, as of an hour.", "computed: ecc_correctable_errors";
     ECC_DIMM_RATE: Gauge Count "ecc_dimm_correctable_errors_per_hour" ["mc", "dimm", "slot"] "Memory errors of a module corrected, as of an hour.", "computed: ecc_dimm_correctable_errors";
     ARC_HITS: Gauge Percent "zfs_arc_hit_percent" [] "Reads the ARC answered, of all.", "computed: zfs_arc_hits_total, zfs_arc_misses_total";
+    CGROUP_CPU: Gauge Percent "cgroup_cpu_percent" ["cgroup", "kind", "name"] "CPU use of a unit, container or pod, percent of one CPU.", "computed: cgroup_cpu_seconds_total";
+    CGROUP_THROTTLED: Gauge Percent "cgroup_cpu_throttled_percent" ["cgroup", "kind", "name"] "Time it was kept from CPUs by its own limit; of several CPUs together.", "computed: cgroup_cpu_throttled_seconds_total";
+    CGROUP_SOME: Gauge Percent "cgroup_pressure_some_percent" ["cgroup", "kind", "name", "resource"] "Time in which some of its tasks waited for a resource.", "computed: cgroup_pressure_some_seconds_total";
+    CGROUP_FULL: Gauge Percent "cgroup_pressure_full_percent" ["cgroup", "kind", "name", "resource"] "Time in which all of its tasks waited for a resource.", "computed: cgroup_pressure_full_seconds_total";
     PRESSURE_SOME: Gauge Percent "pressure_some_percent" ["resource"] "Time in which some tasks waited for a resource.", "computed: pressure_some_seconds_total";
     PRESSURE_FULL: Gauge Percent "pressure_full_percent" ["resource"] "Time in which all tasks waited for a resource.", "computed: pressure_full_seconds_total";
     PROCESS_CPU: Gauge Percent "process_cpu_percent" ["pid", "comm"] "CPU use of a process, percent of one CPU.", "computed: process_cpu_seconds_total";
@@ -128,6 +132,10 @@ pub static FORMULAS: &[Formula] = &[
     per_hour(&ECC_RATE, &[&edac::CORRECTABLE]),
     per_hour(&ECC_DIMM_RATE, &[&edac::MODULE]),
     percent(&ARC_HITS, &[&zfs::HITS], &[&zfs::HITS, &zfs::MISSES]),
+    share_of_time(&CGROUP_CPU, &[&units::CPU], f64::MAX),
+    share_of_time(&CGROUP_THROTTLED, &[&units::THROTTLED], f64::MAX),
+    share_of_time(&CGROUP_SOME, &[&units::SOME], 100.0),
+    share_of_time(&CGROUP_FULL, &[&units::FULL], 100.0),
     share_of_time(&PRESSURE_SOME, &[&pressure::SOME], 100.0),
     share_of_time(&PRESSURE_FULL, &[&pressure::FULL], 100.0),
     share_of_time(&PROCESS_CPU, &[&process::CPU], f64::MAX),

@@ -37,6 +37,7 @@ mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod topology;
+pub mod units;
 pub mod uptime;
 pub mod vmstat;
 pub mod zfs;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::topology::Wanted;
 use super::{
     Collector, agent, bonding, cgroup, clock, conntrack, cpu, diskstats, edac, fd, filesystem, hwmon, link,
-    load, md, memory, netstat, network, numa, pressure, process, runner, sockets, softnet, uptime, vmstat,
-    zfs,
+    load, md, memory, netstat, network, numa, pressure, process, runner, sockets, softnet, units, uptime,
+    vmstat, zfs,
 };
 use crate::config::Config;
 use crate::host::glob::Globs;
@@ -20,6 +20,8 @@ pub struct Entry {
     pub pace: fn(&Config) -> Duration,
     /// What it puts out.
     pub metrics: &'static [&'static Metric],
+    /// The same, of a part of it that has a file of its own.
+    pub also: &'static [&'static Metric],
     /// Whether a key other than `collector.enabled` and `disabled` wants it.
     pub wanted: fn(&Config) -> bool,
     /// Reads what many hosts do not have: its absence is no fault.
@@ -28,11 +30,19 @@ pub struct Entry {
     pub make: fn(&Config) -> Box<dyn Collector>,
 }
 
+impl Entry {
+    /// All it puts out.
+    pub fn all_metrics(&self) -> impl Iterator<Item = &'static Metric> {
+        self.metrics.iter().chain(self.also).copied()
+    }
+}
+
 /// What most rows have in common.
 const ROW: Entry = Entry {
     name: "",
     pace: cpu_pace,
     metrics: &[],
+    also: &[],
     wanted: |_| true,
     optional: false,
     make: |_| Box::new(uptime::Uptime::new()),
@@ -65,12 +75,14 @@ pub const COLLECTORS: &[Entry] = &[
         wanted: |config| config.cpu.numa_monitoring,
         optional: true,
         make: |_| Box::new(numa::Numa::new()),
+        ..ROW
     },
     // Before vmstat: a kill that is in the machine's counter is then in that of its group.
     Entry {
         name: "cgroup",
         pace: memory_pace,
         metrics: cgroup::METRICS,
+        also: units::METRICS,
         make: |_| Box::new(cgroup::Cgroup::new()),
         ..ROW
     },
@@ -159,6 +171,7 @@ pub const COLLECTORS: &[Entry] = &[
         wanted: |config| config.cpu.ecc_monitoring,
         optional: true,
         make: |_| Box::new(edac::Edac::new()),
+        ..ROW
     },
     Entry {
         name: "hwmon",
@@ -257,5 +270,5 @@ pub fn enabled(config: &Config) -> impl Iterator<Item = &'static Entry> {
 /// All metrics of the collectors and of the thread that runs them.
 pub fn metrics() -> Vec<&'static Metric> {
     let own = runner::METRICS.iter();
-    COLLECTORS.iter().flat_map(|entry| entry.metrics).chain(own).copied().collect()
+    COLLECTORS.iter().flat_map(Entry::all_metrics).chain(own.copied()).collect()
 }

@@ -1,5 +1,7 @@
 //! The rules behind `[thresholds]`: one line a key.
 
+mod states;
+
 use super::compose::condition::Culprits::{self, Cpu, Memory, Nobody};
 use super::condition::Policy;
 use super::disk::DiskPolicy;
@@ -133,26 +135,19 @@ const LINES: &[Line] = &[
     },
 ];
 
-/// The rules of `[thresholds]`, and the one that tells of mounts that do not answer.
+/// The rules of `[thresholds]`, and those of states and of limits that the host has itself.
 pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = LINES
+    LINES
         .iter()
         .map(|line| line.rule((line.limits)(thresholds)))
         .filter(|r| r.policy.limits.warn.is_some() || r.policy.limits.critical.is_some())
-        .collect();
-    rules.push(mount_rule("filesystem_stuck", "does not answer", "answers again", "dead mounts"));
-    rules.push(mount_rule(
-        "filesystem_device_error",
-        "cannot be read: its device fails",
-        "can be read again",
-        "failing mounts",
-    ));
-    rules
+        .chain(states::rules())
+        .collect()
 }
 
 /// Metrics the built-in rules judge.
 pub fn judged() -> impl Iterator<Item = &'static str> {
-    LINES.iter().map(|l| l.metric).chain(["filesystem_stuck", "filesystem_device_error"])
+    LINES.iter().map(|l| l.metric).chain(states::judged())
 }
 
 /// What a threshold on a value that is bad when it is high demands.
@@ -184,24 +179,8 @@ impl Line {
             shown: self.shown,
             style: Style::Number(self.unit),
             noun: self.noun,
+            hint: "",
             culprits: self.culprits,
         }
-    }
-}
-
-fn mount_rule(metric: &'static str, bad: &'static str, good: &'static str, noun: &'static str) -> Rule {
-    Rule {
-        name: metric.into(),
-        metric: metric.into(),
-        labels: Vec::new(),
-        policy: Policy {
-            limits: Limits { op: Op::Above, warn: None, critical: Some(0.0), clear: Some(0.0) },
-            for_secs: 0,
-        },
-        subject: "Mount",
-        shown: &["mount"],
-        style: Style::State(bad, good),
-        noun,
-        culprits: Nobody,
     }
 }
