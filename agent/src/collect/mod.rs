@@ -15,6 +15,7 @@ mod docs;
 pub mod edac;
 pub mod fd;
 pub mod filesystem;
+pub mod gpu;
 pub mod hwmon;
 pub mod kept;
 pub mod link;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::topology::Wanted;
 use super::{
-    Collector, agent, bonding, cgroup, clock, conntrack, cpu, diskstats, edac, fd, filesystem, hwmon, link,
-    load, md, memory, netstat, network, numa, pressure, process, runner, sockets, softnet, units, uptime,
-    vmstat, zfs,
+    Collector, agent, bonding, cgroup, clock, conntrack, cpu, diskstats, edac, fd, filesystem, gpu, hwmon,
+    link, load, md, memory, netstat, network, numa, pressure, process, runner, sockets, softnet, units,
+    uptime, vmstat, zfs,
 };
 use crate::config::Config;
 use crate::host::glob::Globs;
@@ -218,6 +218,14 @@ pub const COLLECTORS: &[Entry] = &[
         make: |config| {
             Box::new(process::Process::new(process::Options { top_n: config.collector.track_top_n }))
         },
+        ..ROW
+    },
+    Entry {
+        name: "gpu",
+        pace: |config| secs(config.collector.gpu_interval_secs),
+        metrics: gpu::ALL,
+        optional: true,
+        make: |_| Box::new(gpu::Gpus::new()),
         ..ROW
     },
     Entry {

@@ -133,6 +133,39 @@ const LINES: &[Line] = &[
         noun: "network alerts",
         ..LINE
     },
+    Line {
+        metric: "gpu_utilization_percent",
+        limits: |t| &t.gpu_utilization_percent,
+        subject: "Load of GPU",
+        shown: &["gpu"],
+        noun: "GPU load alerts",
+        ..LINE
+    },
+    Line {
+        metric: "gpu_memory_used_percent",
+        limits: |t| &t.gpu_memory_percent,
+        subject: "Memory use of GPU",
+        shown: &["gpu"],
+        noun: "GPU memory alerts",
+        ..LINE
+    },
+    Line {
+        metric: "gpu_temperature_celsius",
+        limits: |t| &t.gpu_temperature_celsius,
+        subject: "Temperature of GPU",
+        shown: &["gpu"],
+        unit: " °C",
+        noun: "GPU temperature alerts",
+        ..LINE
+    },
+    Line {
+        metric: "gpu_power_percent",
+        limits: |t| &t.gpu_power_percent,
+        subject: "Power, as a share of its limit, of GPU",
+        shown: &["gpu"],
+        noun: "GPU power alerts",
+        ..LINE
+    },
 ];
 
 /// The rules of `[thresholds]`, and those of states and of limits that the host has itself.

@@ -10,8 +10,11 @@ use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 
+#[cfg(all(feature = "gpu", not(target_env = "musl")))]
+use super::gpu;
 use super::{
-    ClockSync, Family, FsStat, Host, HostFile, MAX_FILE, NicDriver, TcpSocket, Uname, diag, ethtool, timex,
+    ClockSync, Family, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, command, diag,
+    ethtool, timex,
 };
 
 /// The machine this process runs on, seen through the roots of the configuration.
@@ -134,6 +137,18 @@ impl Host for LiveHost {
         each: &mut dyn FnMut(&TcpSocket) -> bool,
     ) -> io::Result<()> {
         diag::tcp_sockets(family, states, each)
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> io::Result<Printed> {
+        command::run(program, args)
+    }
+
+    #[cfg(all(feature = "gpu", not(target_env = "musl")))]
+    fn gpus(&self) -> Box<dyn gpu::Driver> {
+        match gpu::nvml::Library::load() {
+            Some(library) => Box::new(library),
+            None => Box::new(gpu::smi::Smi::new(self.shared())),
+        }
     }
 
     fn ticks_per_second(&self) -> u64 {
