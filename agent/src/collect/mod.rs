@@ -26,6 +26,7 @@ pub mod names;
 pub mod netstat;
 pub mod network;
 pub mod numa;
+pub mod ports;
 pub mod pressure;
 pub mod process;
 pub mod readings;

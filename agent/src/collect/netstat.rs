@@ -140,7 +140,7 @@ static LINES_6: [Row; 14] = [
 /// Reads the three files.
 pub struct Netstat {
     snmp: Kept,
-    netstat: Kept,
+    extended: Kept,
     snmp6: Kept,
     /// Where the wanted counters stand, for each of [`BLOCKS`].
     places: [Places; BLOCKS.len()],
@@ -159,7 +159,7 @@ impl Netstat {
     pub fn new() -> Self {
         Self {
             snmp: Kept::new("/proc/net/snmp"),
-            netstat: Kept::new("/proc/net/netstat"),
+            extended: Kept::new("/proc/net/netstat"),
             snmp6: Kept::new("/proc/net/snmp6"),
             places: Default::default(),
             cursor: Cursor::default(),
@@ -178,7 +178,7 @@ impl Collector for Netstat {
         if put_blocks(self.snmp.read(host)?, &mut self.places, out) == 0 {
             return Err(self.snmp.parse_error("it has no line `Tcp:` with a heading before it"));
         }
-        put_blocks(self.netstat.read(host)?, &mut self.places, out);
+        put_blocks(self.extended.read(host)?, &mut self.places, out);
         // Not there where IPv6 was switched off at boot.
         for line in self.snmp6.read(host).ok().into_iter().flat_map(lines) {
             let (name, rest) = key(line);

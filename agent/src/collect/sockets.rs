@@ -1,7 +1,7 @@
 //! `/proc/net/sockstat` and the states of TCP sockets.
 //!
-//! The states come from `sock_diag`, without those that have most sockets: TIME_WAIT is counted by `sockstat`,
-//! and ESTABLISHED is what `snmp` counts less CLOSE_WAIT. So a host with 100,000 connections costs little
+//! The states come from `sock_diag`, without those that have most sockets: `TIME_WAIT` is counted by `sockstat`,
+//! and `ESTABLISHED` is what `snmp` counts less `CLOSE_WAIT`. So a host with 100,000 connections costs little
 //! more than one with ten; `/proc/net/tcp` would print a line for each.
 
 use super::kept::{Kept, failure};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::topology::Wanted;
 use super::{
     Collector, agent, bonding, cgroup, clock, conntrack, cpu, diskstats, edac, fd, filesystem, gpu, hwmon,
-    link, load, md, memory, netstat, network, numa, pressure, process, runner, sockets, softnet, units,
-    uptime, vmstat, zfs,
+    link, load, md, memory, netstat, network, numa, ports, pressure, process, runner, sockets, softnet,
+    units, uptime, vmstat, zfs,
 };
 use crate::config::Config;
 use crate::host::glob::Globs;
@@ -165,6 +165,13 @@ pub const COLLECTORS: &[Entry] = &[
         ..ROW
     },
     Entry {
+        name: "ports",
+        pace: process_pace,
+        metrics: ports::METRICS,
+        make: |_| Box::new(ports::Ports::new()),
+        ..ROW
+    },
+    Entry {
         name: "edac",
         pace: hardware_pace,
         metrics: edac::METRICS,
@@ -213,7 +220,7 @@ pub const COLLECTORS: &[Entry] = &[
     },
     Entry {
         name: "process",
-        pace: |config| secs(config.collector.process_interval_secs),
+        pace: process_pace,
         metrics: process::METRICS,
         make: |config| {
             Box::new(process::Process::new(process::Options { top_n: config.collector.track_top_n }))
@@ -245,6 +252,10 @@ fn cpu_pace(config: &Config) -> Duration {
 
 fn memory_pace(config: &Config) -> Duration {
     secs(config.collector.memory_interval_secs)
+}
+
+fn process_pace(config: &Config) -> Duration {
+    secs(config.collector.process_interval_secs)
 }
 
 fn disk_pace(config: &Config) -> Duration {
