@@ -228,8 +228,7 @@ DIMM_B1
             assert!(matches!(bench.pass(), Err(CollectError::Parse { .. })), "{content:?}");
             bench.expect(&[("ecc_dimm_correctable_errors{0,dimm0,a\u{fffd}?[2J}", 5.0)]);
         }
-        let many: String =
-            (0..100).map(|n| format!("//- /sys/devices/system/edac/mc/mc{n}/ce_count\n1\n//- /sys/devices/system/edac/mc/mc{n}/ue_count\n1\n//- /sys/devices/system/edac/mc/mc{n}/ce_noinfo_count\n1\n")).collect();
+        let many = (0..100).map(|n| format!("//- /sys/devices/system/edac/mc/mc{n}/ce_count\n1\n//- /sys/devices/system/edac/mc/mc{n}/ue_count\n1\n//- /sys/devices/system/edac/mc/mc{n}/ce_noinfo_count\n1\n")).collect::<Vec<_>>().concat();
         let mut bench = Bench::new(&many, Edac::new());
         assert!(bench.pass().unwrap_err().to_string().contains("44 files of its kind more than 256"));
         assert_eq!(bench.readings.len(), MAX_CONTROLLERS);

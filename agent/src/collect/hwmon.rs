@@ -309,13 +309,14 @@ critical
             assert_eq!(bench.readings.len(), 2, "{content:?}");
         }
         assert!(matches!(Bench::new("", Hwmon::new()).pass(), Err(CollectError::Absent { .. })));
-        let many: String = (0..300)
+        let many = (0..300)
             .map(|n| {
                 format!(
                     "//- /sys/class/hwmon/hwmon0/name\nx\n//- /sys/class/hwmon/hwmon0/temp{n}_input\n1000\n"
                 )
             })
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         let mut bench = Bench::new(&many, Hwmon::new());
         bench.pass().unwrap();
         assert_eq!(bench.readings.len(), MAX_SENSORS);

@@ -197,7 +197,10 @@ unknown
             bench.expect(&[("network_up{eth0}", 0.0)]);
             assert_eq!(bench.readings.len(), 2, "{speed:?}");
         }
-        let many: String = (0..200).map(|n| format!("//- /sys/class/net/ve{n}/operstate\nup\n")).collect();
+        let many = (0..200)
+            .map(|n| format!("//- /sys/class/net/ve{n}/operstate\nup\n"))
+            .collect::<Vec<_>>()
+            .concat();
         let mut bench = Bench::new(&many, Link::new(Globs::default()));
         assert!(bench.pass().unwrap_err().to_string().contains("72 interfaces more"));
         assert_eq!(bench.readings.len(), MAX_INTERFACES);

@@ -258,8 +258,10 @@ nginx
 
     #[test]
     fn many_ports_are_bounded_and_said() {
-        let text: String =
-            (0..300).map(|n| format!("//- tcp listen 127.0.0.1:{} inode={n}\n", 1000 + n)).collect();
+        let text = (0..300)
+            .map(|n| format!("//- tcp listen 127.0.0.1:{} inode={n}\n", 1000 + n))
+            .collect::<Vec<_>>()
+            .concat();
         let mut bench = Bench::new(&text, Ports::new());
         bench.pass().unwrap();
         bench.expect(&[("listening_ports_count", 300.0), ("listening_ports_left_out_count", 44.0)]);

@@ -305,10 +305,8 @@ some avg10=0.00 avg60=0.00 avg300=0.00 total=7000000
         let mut text = "//- /sys/fs/cgroup/cgroup.controllers\nmemory\n".to_owned();
         for n in 0..200 {
             let dir = format!("/sys/fs/cgroup/u{n}.service");
-            text.push_str(&format!(
-                "//- {dir}/memory.max\nmax\n//- {dir}/memory.current\n{}\n",
-                4096 * (1000 - n)
-            ));
+            write!(text, "//- {dir}/memory.max\nmax\n//- {dir}/memory.current\n{}\n", 4096 * (1000 - n))
+                .unwrap();
         }
         let mut bench = Bench::new(&text, Cgroup::new());
         let is_shown = |bench: &Bench, n: u64| {

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::collect::testing::Bench;
 
-    /// As OpenZFS 2.1 writes them (`module/os/linux/spl/spl-kstat.c`).
+    /// As `OpenZFS` 2.1 writes them (`module/os/linux/spl/spl-kstat.c`).
     const HOST: &str = "\
 //- /proc/spl/kstat/zfs/arcstats
 13 1 0x01 123 33456 5266997922 97951858082072
