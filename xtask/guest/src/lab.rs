@@ -185,8 +185,7 @@ impl Found {
 
     /// Fails unless this part of the context, an object, says exactly this.
     pub fn detail(&self, part: &str, name: &str, expect: impl Into<Value>) -> Result<&Self, String> {
-        let (said, expect) =
-            (self.alert.context.get(part).and_then(|part| part.get(name)), expect.into());
+        let (said, expect) = (self.alert.context.get(part).and_then(|part| part.get(name)), expect.into());
         if said == Some(&expect) {
             return Ok(self);
         }

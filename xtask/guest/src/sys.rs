@@ -68,7 +68,14 @@ pub(crate) fn stuff(name: &str, most: u32) -> io::Result<Vec<OwnedFd>> {
             // SAFETY: frame and address live throughout the call, which only reads them.
             let done = unsafe {
                 let to = (&raw const to).cast();
-                libc::sendto(fd, frame.as_ptr().cast(), frame.len(), 0, to, size_of::<libc::sockaddr_ll>() as u32)
+                libc::sendto(
+                    fd,
+                    frame.as_ptr().cast(),
+                    frame.len(),
+                    0,
+                    to,
+                    size_of::<libc::sockaddr_ll>() as u32,
+                )
             };
             if done < 0 {
                 break;

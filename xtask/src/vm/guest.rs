@@ -107,13 +107,17 @@ pub fn faulty() -> Guest {
         "-device",
         "virtio-net-pci,netdev=n0,romfile=",
     ];
-    const BEHIND_PORT: &[&str] =
-        &["-device", "pcie-root-port,id=port0,chassis=1,slot=1", "-device", "e1000e,bus=port0,id=nic0,romfile="];
+    const BEHIND_PORT: &[&str] = &[
+        "-device",
+        "pcie-root-port,id=port0,chassis=1,slot=1",
+        "-device",
+        "virtio-rng-pci,bus=port0,aer=on",
+    ];
     let guest = ordinary(FAULTY, "6.12", Flavour::Cloud);
     Guest {
         devices: vec![Device::ThermalZone, Device::Qemu(STUCK), Device::Qemu(BEHIND_PORT)],
         modules: vec!["virtio_pci", "virtio_net"],
-        spare_modules: Vec::new(),
+        spare_modules: vec!["aer_inject"],
         scenarios: scenarios::FAULTS.iter().map(|s| s.name).collect(),
         stable: true,
         ..guest

@@ -45,8 +45,12 @@ pub const ALL: &[Scenario] = &[
 pub const FAULTS: &[Scenario] = &[
     fault("machine-check", "`mce:mce_record`, QEMU's `mce`, corrected", faults::machine_check),
     fault("broken-page", "`ras:memory_failure_event`, `madvise(MADV_HWPOISON)`", faults::broken_page),
-    fault("pcie-error", "`ras:aer_event`, QEMU's `pcie_aer_inject_error`, corrected", faults::pcie),
-    fault("transmit-timeout", "`net:net_dev_xmit_timeout`, virtio-net whose peer reads nothing", faults::transmit),
+    fault("pcie-error", "`ras:aer_event`, `aer_inject`, corrected", faults::pcie),
+    fault(
+        "transmit-timeout",
+        "`net:net_dev_xmit_timeout`, virtio-net whose peer reads nothing",
+        faults::transmit,
+    ),
     fault("thermal-trip", "`thermal:thermal_zone_trip`, an ACPI zone that gets hot", faults::thermal),
 ];
 
