@@ -41,8 +41,9 @@ fn dstate(after_secs: u64, host: &dyn Host) -> Feature {
     if crate::host::read_text(host, "/proc/self/stack").is_ok_and(|stack| !stack.is_empty()) {
         return Feature::on(NAME, format!("{what}, with their kernel stacks"));
     }
-    // The same question (`PTRACE_MODE_READ_FSCREDS`) guards `wchan` and `fd`.
-    if host.read_link("/proc/1/exe").is_ok() {
+    // The same question (`PTRACE_MODE_READ_FSCREDS`) guards `wchan` and `fd`. A container may have no process 2, and
+    // process 1 may have rights that nobody else has.
+    if [1, 2].iter().any(|pid| host.read_link(&format!("/proc/{pid}/ns/mnt")).is_ok()) {
         let reason = format!(
             "{what}, with function and mount they wait for, but without kernel stacks: /proc/PID/stack is closed"
         );
@@ -177,7 +178,7 @@ impl Kernel {
                     let replaced = log || !probe.fallback.contains("kernel log");
                     let stand_in =
                         if replaced { probe.fallback } else { "the kernel log cannot be read either" };
-                    refusals.add(probe.name, probe.rare, &format!("{why}. {remedy}"), stand_in);
+                    refusals.add(probe.name, probe.rare, &format!("{why}; to mend it: {remedy}"), stand_in);
                     let reason = format!("{why}; {stand_in}");
                     self.features.push(if replaced {
                         Feature::degraded(name, reason, remedy)
@@ -257,5 +258,33 @@ impl Kernel {
         tokio::spawn(async move {
             tasks.join_all().await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fixture::FixtureHost;
+
+    /// How the D-state watch stands on a host.
+    fn check(host: &str, after_secs: u64, state: &str, reason: &str, remedy: Option<&str>) {
+        let feature = dstate(after_secs, &FixtureHost::parse(host).expect("valid"));
+        assert_eq!(feature.state.name(), state, "{feature:?}");
+        assert!(feature.reason.contains(reason), "{feature:?}");
+        assert_eq!(feature.remedy.is_some(), remedy.is_some(), "{feature:?}");
+        assert!(feature.remedy.unwrap_or_default().contains(remedy.unwrap_or_default()), "{host}");
+    }
+
+    #[test]
+    fn what_the_watch_cannot_read_is_said() {
+        const STACK: &str = "//- /proc/self/stack\n[<0>] proc_pid_stack+0x1/0x2\n";
+        const FIRST: &str = "//- /proc/1/ns/mnt -> mnt:[1]\n";
+        const SECOND: &str = "//- denied /proc/1/ns/mnt\n//- /proc/2/ns/mnt -> mnt:[1]\n";
+        check(STACK, 0, "off", "dstate_watch_secs = 0", None);
+        check(STACK, 30, "on", "sleep for 30 s are reported, with their kernel stacks", None);
+        check(FIRST, 30, "degraded", "without kernel stacks", Some("CAP_SYS_ADMIN"));
+        check(SECOND, 30, "degraded", "without kernel stacks", Some("CAP_SYS_ADMIN"));
+        check("//- denied /proc/1/ns/mnt\n", 30, "degraded", "wchan", Some("CAP_SYS_PTRACE"));
+        check("//- /proc/self/stack\n", 30, "degraded", "closed", Some("CAP_SYS_PTRACE"));
     }
 }
