@@ -57,6 +57,7 @@ impl Failure {
 
 /// What decides whether eBPF is allowed here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of the machine")]
 pub struct Circumstances {
     /// `kernel.perf_event_paranoid`.
     pub paranoid: Option<i32>,

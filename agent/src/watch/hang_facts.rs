@@ -178,7 +178,8 @@ fn descriptor(call: &str) -> Option<u32> {
     let number: libc::c_long = words.next()?.parse().ok()?;
     let first = words.next().filter(|_| BY_DESCRIPTOR.contains(&number))?;
     // The kernel takes the lower half of the register.
-    Some(u64::from_str_radix(first.strip_prefix("0x")?, 16).ok()? as u32).filter(|fd| *fd <= i32::MAX as u32)
+    Some(u64::from_str_radix(first.strip_prefix("0x")?, 16).ok()? as u32)
+        .filter(|fd| i32::try_from(*fd).is_ok())
 }
 
 /// `[<0>] percpu_rwsem_wait+0x15f/0x1d0` without the address; nothing for the end of old stacks, `0xffffffffffffffff`.
