@@ -212,10 +212,11 @@ fn agree(report: &Hardware, log: &LogMatch) -> bool {
         })
 }
 
-/// Whether two lines contradict each other in nothing: the port that reports names the device at fault.
+/// Whether two lines contradict each other in nothing: the port that reports names the device at fault. Who wrote
+/// the line (`kernel_device`, of the record, not of its text) is none of the fault's properties.
 fn are_of_one(a: &LogMatch, b: &LogMatch) -> bool {
     let value = |name: &str| b.fields.iter().find(|(n, _)| n == name).map(|(_, v)| v);
-    a.fields.iter().all(|(name, mine)| {
+    a.fields.iter().filter(|(name, _)| name != "kernel_device").all(|(name, mine)| {
         value(name).is_none_or(|theirs| {
             theirs == mine || a.line.contains(theirs.as_str()) || b.line.contains(mine.as_str())
         })

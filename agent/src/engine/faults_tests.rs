@@ -113,9 +113,22 @@ fn a_port_that_reports_for_a_device_is_no_other_fault() {
 #[test]
 fn lines_written_in_one_go_are_one_fault() {
     let line = "pcieport 0000:00:02.0: AER: Correctable error message received from 0000:01:00.0";
-    let port = |at| log(at, "pcie_error", line, &[("device", "0000:00:02.0")]);
+    let port = |at| {
+        log(at, "pcie_error", line, &[("device", "0000:00:02.0"), ("kernel_device", "+pci:0000:00:02.0")])
+    };
     let line = "virtio-pci 0000:01:00.0: PCIe Bus Error: severity=Correctable";
-    let device = |at| log(at, "pcie_error", line, &[("device", "0000:01:00.0"), ("severity", "Correctable")]);
+    let device = |at| {
+        log(
+            at,
+            "pcie_error",
+            line,
+            &[
+                ("device", "0000:01:00.0"),
+                ("kernel_device", "+pci:0000:01:00.0"),
+                ("severity", "Correctable"),
+            ],
+        )
+    };
     let told = format!(
         "critical [kmsg] m: {}",
         "pcieport 0000:00:02.0: AER: Correctable error message received from 0000:01:00.0"
