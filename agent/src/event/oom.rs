@@ -66,6 +66,8 @@ pub const MAX_VICTIMS: usize = 256;
 pub struct KillGroup {
     /// The group whose `memory.oom.group` is set.
     pub path: Option<String>,
+    /// The kernel's serial number of that group, where eBPF tells.
+    pub serial: Option<u64>,
     /// The victim that was chosen, where the kernel log tells: the others died with it.
     pub first: Option<u32>,
 }
@@ -162,6 +164,7 @@ impl Oom {
         match (&mut self.group, other) {
             (Some(mine), Some(theirs)) => {
                 fill(&mut mine.path, theirs.path);
+                fill(&mut mine.serial, theirs.serial);
                 fill(&mut mine.first, theirs.first);
             }
             (mine @ None, theirs) => *mine = theirs,

@@ -14,6 +14,7 @@ use crate::cgroup::path_of;
 use crate::event::{Event, Hang, Oom, Task, What};
 use crate::host::aside::{Answer, Aside};
 use crate::host::{Host, block, read_text};
+use crate::text::arguments;
 use crate::time::Now;
 
 /// Longest command line kept, bytes.
@@ -253,15 +254,7 @@ fn cmdline(host: &dyn Host, pid: u32) -> Option<String> {
     let mut bytes = Vec::new();
     host.read(&format!("/proc/{pid}/cmdline"), &mut bytes).ok()?;
     bytes.truncate(MAX_CMDLINE);
-    while bytes.last() == Some(&0) {
-        bytes.pop();
-    }
-    for byte in &mut bytes {
-        if *byte == 0 {
-            *byte = b' ';
-        }
-    }
-    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    arguments(bytes)
 }
 
 #[cfg(test)]
