@@ -442,7 +442,7 @@ fn member(pid: u32, trigger_tid: u32) -> What {
 /// The same in the kernel log, which names the chosen one with its others.
 fn logged(pid: u32, first: Option<u32>) -> What {
     let What::Oom(mut oom) = oom(pid) else { unreachable!() };
-    let group = |first| KillGroup { path: Some("/s/whole".into()), first: Some(first) };
+    let group = |first| KillGroup { path: Some("/s/whole".into()), first: Some(first), serial: None };
     (oom.oom_memcg, oom.group) = (Some("/s".into()), first.map(group));
     What::Oom(oom)
 }

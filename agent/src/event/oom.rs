@@ -140,15 +140,7 @@ impl Oom {
     /// Takes a process that died with this one.
     pub fn add_victim(&mut self, other: Self) {
         let rss_kb = other.rss_kb();
-        let known = self.others.iter_mut().find(|v| v.task.pid == other.victim.pid);
-        if let Some(victim) = known {
-            victim.task.absorb(other.victim);
-            fill(&mut victim.rss_kb, rss_kb);
-        } else if self.others.len() < MAX_VICTIMS {
-            self.others.push(Victim { task: other.victim, rss_kb });
-        } else {
-            self.others_more += 1;
-        }
+        self.add_other(Victim { task: other.victim, rss_kb });
         // What they have in common: why, and whose limit.
         self.trigger.absorb(other.trigger);
         self.absorb_group(other.group);
@@ -158,6 +150,19 @@ impl Oom {
         fill(&mut self.limit_kb, other.limit_kb);
         fill(&mut self.gfp_mask, other.gfp_mask);
         fill(&mut self.order, other.order);
+    }
+
+    /// Takes one of those that died with it.
+    pub fn add_other(&mut self, other: Victim) {
+        let known = self.others.iter_mut().find(|v| v.task.pid == other.task.pid);
+        if let Some(victim) = known {
+            victim.task.absorb(other.task);
+            fill(&mut victim.rss_kb, other.rss_kb);
+        } else if self.others.len() < MAX_VICTIMS {
+            self.others.push(other);
+        } else {
+            self.others_more += 1;
+        }
     }
 
     fn absorb_group(&mut self, other: Option<KillGroup>) {
