@@ -92,7 +92,15 @@ pub struct Incidents {
 impl Incidents {
     /// None yet.
     pub fn new(witnesses: Witnesses) -> Self {
-        Self { open: VecDeque::new(), witnesses, next: 0, oom_seen: 0, group_kills: 0, forgotten: 0, disagreed: Vec::new() }
+        Self {
+            open: VecDeque::new(),
+            witnesses,
+            next: 0,
+            oom_seen: 0,
+            group_kills: 0,
+            forgotten: 0,
+            disagreed: Vec::new(),
+        }
     }
 
     /// Remembers an OOM kill that an earlier run of the agent told, so that reading the

@@ -98,6 +98,13 @@ pub struct HostMemory {
     pub full_avg10: Option<f64>,
 }
 
+impl HostMemory {
+    /// Whether next to nothing is left: a sixteenth, at most 512 MiB.
+    pub fn is_short(&self) -> bool {
+        self.total_kb.zip(self.available_kb).is_some_and(|(total, left)| left < (total / 16).min(512 << 10))
+    }
+}
+
 /// Which memory ran out (`oom_constraint_text`, `mm/oom_kill.c`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Constraint {

@@ -53,8 +53,9 @@ impl Incidents {
             _ => (one.min(other), one.max(other)),
         };
         let Some(gone) = self.open.remove(goes) else { return };
-        self.group_kills -= u64::from(gone.counted);
         if let Some(incident) = self.open.get_mut(stays - usize::from(goes < stays)) {
+            self.group_kills -= u64::from(incident.counted && gone.counted);
+            incident.counted |= gone.counted;
             incident.take_in(now, gone);
         }
     }
@@ -139,3 +140,7 @@ fn kinship(a: &Oom, b: &Oom) -> Kinship {
         _ => Kinship::Place,
     }
 }
+
+#[cfg(test)]
+#[path = "together_tests.rs"]
+mod tests;
