@@ -31,6 +31,12 @@ pub enum Unit {
     Ratio,
     /// Degrees Celsius.
     Celsius,
+    /// Watts.
+    Watts,
+    /// 10^6 per second; hertz on the Prometheus endpoint.
+    Megahertz,
+    /// 2^30 bytes, `_gb` in names; bytes on the Prometheus endpoint.
+    Gibibytes,
 }
 
 /// One metric: the row from which METRICS.md, HELP and TYPE lines and the check of metric
@@ -67,6 +73,9 @@ impl Unit {
             Self::Count => "count",
             Self::Ratio => "ratio",
             Self::Celsius => "celsius",
+            Self::Watts => "watts",
+            Self::Megahertz => "megahertz",
+            Self::Gibibytes => "2^30 bytes",
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod diskstats;
 mod docs;
 pub mod fd;
 pub mod filesystem;
+pub mod gpu;
 pub mod kept;
 pub mod load;
 pub mod memory;
@@ -156,6 +157,12 @@ pub const COLLECTORS: &[Entry] = &[
         make: |config| {
             Box::new(process::Process::new(process::Options { top_n: config.collector.track_top_n }))
         },
+    },
+    Entry {
+        name: "gpu",
+        pace: |config| secs(config.collector.gpu_interval_secs),
+        metrics: gpu::ALL,
+        make: |_| Box::new(gpu::Gpus::new()),
     },
     Entry {
         name: "pressure",

@@ -122,28 +122,109 @@ const LINES: &[Line] = &[
         noun: "network alerts",
         ..LINE
     },
+    Line {
+        metric: "gpu_utilization_percent",
+        limits: |t| &t.gpu_utilization_percent,
+        subject: "Load of GPU",
+        shown: &["gpu"],
+        noun: "GPU load alerts",
+        ..LINE
+    },
+    Line {
+        metric: "gpu_memory_used_percent",
+        limits: |t| &t.gpu_memory_percent,
+        subject: "Memory use of GPU",
+        shown: &["gpu"],
+        noun: "GPU memory alerts",
+        ..LINE
+    },
+    Line {
+        metric: "gpu_temperature_celsius",
+        limits: |t| &t.gpu_temperature_celsius,
+        subject: "Temperature of GPU",
+        shown: &["gpu"],
+        unit: " °C",
+        noun: "GPU temperature alerts",
+        ..LINE
+    },
+    Line {
+        metric: "gpu_power_percent",
+        limits: |t| &t.gpu_power_percent,
+        subject: "Power, as a share of its limit, of GPU",
+        shown: &["gpu"],
+        noun: "GPU power alerts",
+        ..LINE
+    },
 ];
 
-/// The rules of `[thresholds]`, and the one that tells of mounts that do not answer.
+/// A metric that is 0 while all is well: the thing, the labels that tell which, words for bad and for good again.
+struct State {
+    metric: &'static str,
+    subject: &'static str,
+    shown: &'static [&'static str],
+    bad: &'static str,
+    good: &'static str,
+    noun: &'static str,
+}
+
+/// What is critical as soon as it is so.
+const STATES: &[State] = &[
+    State {
+        metric: "filesystem_stuck",
+        subject: "Mount",
+        shown: &["mount"],
+        bad: "does not answer",
+        good: "answers again",
+        noun: "dead mounts",
+    },
+    State {
+        metric: "filesystem_device_error",
+        subject: "Mount",
+        shown: &["mount"],
+        bad: "cannot be read: its device fails",
+        good: "can be read again",
+        noun: "failing mounts",
+    },
+    State {
+        metric: "gpu_driver_stuck",
+        subject: "The NVIDIA driver",
+        shown: &[],
+        bad: "does not answer",
+        good: "answers again",
+        noun: "GPU driver alerts",
+    },
+    State {
+        metric: "gpu_lost",
+        subject: "GPU",
+        shown: &["gpu"],
+        bad: "is lost to its driver; look for Xid in the kernel log, drain the host and reset or reseat the board",
+        good: "is back",
+        noun: "lost GPUs",
+    },
+    State {
+        metric: "gpu_remap_failed",
+        subject: "GPU",
+        shown: &["gpu"],
+        bad: "has no spare rows left for its broken memory; have the board exchanged",
+        good: "has spare memory rows again",
+        noun: "GPUs with broken memory",
+    },
+];
+
+/// The rules of `[thresholds]`, and those of [`STATES`].
 pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
     let mut rules: Vec<Rule> = LINES
         .iter()
         .map(|line| line.rule((line.limits)(thresholds)))
         .filter(|r| r.policy.limits.warn.is_some() || r.policy.limits.critical.is_some())
         .collect();
-    rules.push(mount_rule("filesystem_stuck", "does not answer", "answers again", "dead mounts"));
-    rules.push(mount_rule(
-        "filesystem_device_error",
-        "cannot be read: its device fails",
-        "can be read again",
-        "failing mounts",
-    ));
+    rules.extend(STATES.iter().map(State::rule));
     rules
 }
 
 /// Metrics the built-in rules judge.
 pub fn judged() -> impl Iterator<Item = &'static str> {
-    LINES.iter().map(|l| l.metric).chain(["filesystem_stuck", "filesystem_device_error"])
+    LINES.iter().map(|l| l.metric).chain(STATES.iter().map(|s| s.metric))
 }
 
 /// What a threshold on a value that is bad when it is high demands.
@@ -180,19 +261,22 @@ impl Line {
     }
 }
 
-fn mount_rule(metric: &'static str, bad: &'static str, good: &'static str, noun: &'static str) -> Rule {
-    Rule {
-        name: metric.into(),
-        metric: metric.into(),
-        labels: Vec::new(),
-        policy: Policy {
-            limits: Limits { op: Op::Above, warn: None, critical: Some(0.0), clear: Some(0.0) },
-            for_secs: 0,
-        },
-        subject: "Mount",
-        shown: &["mount"],
-        style: Style::State(bad, good),
-        noun,
-        culprits: Nobody,
+impl State {
+    fn rule(&self) -> Rule {
+        let Self { metric, subject, shown, bad, good, noun } = *self;
+        Rule {
+            name: metric.into(),
+            metric: metric.into(),
+            labels: Vec::new(),
+            policy: Policy {
+                limits: Limits { op: Op::Above, warn: None, critical: Some(0.0), clear: Some(0.0) },
+                for_secs: 0,
+            },
+            subject,
+            shown,
+            style: Style::State(bad, good),
+            noun,
+            culprits: Nobody,
+        }
     }
 }

@@ -10,6 +10,7 @@ metrics! {
         "Kills for lack of memory that a process tells of: systemd-oomd, earlyoom, oomd.", "/dev/kmsg";
     HUNG_TASKS: Counter Count "kernel_hung_tasks_total" [] "Hung tasks, each once however many sources saw it.", "eBPF, /dev/kmsg, /proc/[pid]/status";
     LOG_EVENTS: Counter Count "kernel_log_events_total" ["rule"] "Kernel-log lines that a rule names.", "/dev/kmsg";
+    EXPLAINED: Counter Count "kernel_log_events_explained_total" ["rule"] "Kernel-log lines that only tell of the end of a process that was killed for lack of memory; they are no alerts.", "/dev/kmsg";
     HARDWARE: Counter Count "kernel_hardware_events_total" ["rule"] "Reports of hardware by tracepoints, by the kernel-log rule for the same faults.", "eBPF";
     SLOW_IO: Counter Count "block_io_slow_total" ["device"] "Block requests over the threshold that were reported.", "eBPF";
     IO_ERRORS: Counter Count "kernel_io_errors_total" ["device"] "Failed block requests that were reported, each once.", "eBPF, /dev/kmsg";

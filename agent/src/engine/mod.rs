@@ -7,6 +7,7 @@
 //! event  -> incidents (one out of several witnesses) ┘
 //! ```
 
+pub mod aftermath;
 pub mod builtin;
 pub mod compose;
 pub mod condition;
@@ -34,6 +35,7 @@ use crate::event::{Event, KmsgMark, Lost, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
+use aftermath::Aftermath;
 use compose::{Draft, hang, incident_id, io, kernel, oom, user_kill};
 use counter::{OomCounter, Twice};
 use derive::{Derived, raw_id};
@@ -63,6 +65,7 @@ pub struct Engine {
     judge: Judge,
     disks: Disks,
     incidents: Incidents,
+    aftermath: Aftermath,
     faults: Faults,
     hangs: Hangs,
     speaker: Speaker,
@@ -88,6 +91,7 @@ impl Engine {
             judge: Judge::new(now.wall_ns),
             disks: Disks::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
+            aftermath: Aftermath::default(),
             faults: Faults::new(now.wall_ns),
             hangs: Hangs::default(),
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
@@ -264,7 +268,10 @@ impl Engine {
                     self.tell_hang(&report, drafts);
                 }
             }
-            What::Oom(_) => {
+            What::Oom(oom) => {
+                if let Some(comm) = &oom.victim.comm {
+                    self.aftermath.note(now, comm);
+                }
                 let before = self.incidents.oom_seen();
                 for report in self.incidents.take(now, event) {
                     self.tell(now, &report, drafts);
@@ -286,6 +293,8 @@ impl Engine {
                 self.tally.count(events::LOG_EVENTS.name, &found.rule, 1);
                 if incident::is_io_error(found) {
                     self.io_error(now, event, drafts);
+                } else if self.aftermath.explains(now, found) {
+                    self.tally.count(events::EXPLAINED.name, &found.rule, 1);
                 } else if !self.faults.take(now, event, drafts) {
                     let id = self.judge.next_id();
                     drafts.push(kernel::log(event, found, id));

@@ -258,6 +258,26 @@ fn one_kill_seen_twice_is_one_alert_two_kills_are_two() {
 }
 
 #[test]
+fn the_last_wishes_of_a_victim_are_no_alert() {
+    let mut r = run(0);
+    let failure = |task: &str| {
+        What::Log(Box::new(LogMatch {
+            rule: "page_allocation_failure".into(),
+            severity: Severity::Warn,
+            meaning: "no memory".into(),
+            line: format!("{task}: page allocation failure: order:0"),
+            fields: [("task", task), ("order", "0")].map(|(n, v)| (n.into(), v.into())).into(),
+        }))
+    };
+    r.event(Source::Ebpf, oom(1)).event(Source::Kmsg, oom(1)).wait_ms(20);
+    r.event(Source::Kmsg, failure("java")).event(Source::Kmsg, failure("sshd")).wait_ms(100);
+    let rules: Vec<_> = r.alerts().iter().map(|a| a.message.contains("sshd")).collect();
+    assert_eq!(rules, [false, true], "{:?}", r.told());
+    let key = (events::EXPLAINED.name, "page_allocation_failure".to_owned());
+    assert_eq!(r.engine.tally().events[&key], 1);
+}
+
+#[test]
 fn a_storm_of_kills_is_one_alert_and_one_summary() {
     let mut r = run(30);
     for pid in 0..500 {

@@ -31,6 +31,7 @@ pub enum Answer<T> {
 pub struct Aside<T> {
     name: &'static str,
     max_threads: usize,
+    stack: usize,
     idle: Vec<Worker<T>>,
     stuck: HashMap<Box<str>, Question<T>>,
 }
@@ -49,13 +50,20 @@ struct Worker<T> {
     answers: Receiver<T>,
 }
 
-/// Stack of a thread, bytes: the questions are single system calls.
+/// Stack of a thread, bytes: most questions are single system calls.
 const STACK: usize = 128 << 10;
 
 impl<T: Send + 'static> Aside<T> {
     /// At most `max_threads` threads, named `name`; they are started when needed.
     pub fn new(name: &'static str, max_threads: usize) -> Self {
-        Self { name, max_threads, idle: Vec::new(), stuck: HashMap::new() }
+        Self { name, max_threads, stack: STACK, idle: Vec::new(), stuck: HashMap::new() }
+    }
+
+    /// With so many bytes of stack a thread, for questions that are more than a system call.
+    #[must_use]
+    pub const fn with_stack(mut self, stack: usize) -> Self {
+        self.stack = stack;
+        self
     }
 
     /// Asks, and waits at most `wait`. While an earlier question with the same `key` runs, `work`
@@ -127,7 +135,7 @@ impl<T: Send + 'static> Aside<T> {
                 }
             }
         };
-        thread::Builder::new().name(self.name.into()).stack_size(STACK).spawn(work).ok()?;
+        thread::Builder::new().name(self.name.into()).stack_size(self.stack).spawn(work).ok()?;
         Some(Worker { jobs, answers })
     }
 

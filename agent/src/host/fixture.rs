@@ -8,12 +8,15 @@
 //! //- statvfs /mnt/nfs hang
 //! //- nic eth0 virtio_net 1.0
 //! //- uname web-1 5.15.0-91-generic x86_64
+//! //- command nvidia-smi --query-gpu
+//! index, name
+//! 0, NVIDIA A100
 //! //- denied /sys/class/dmi/id/product_serial
 //! //- error /proc/pressure/cpu 95
 //! ```
 //!
 //! A file's content runs to the next header line. Directories follow from the paths of files and
-//! links. `error` and `statvfs … error=` take an errno. What is not there is `NotFound`.
+//! links. A command prints what follows it when its words begin like that; `hang` behind it: it never ends. `error` and `statvfs … error=` take an errno. What is not there is `NotFound`.
 //! A test may change the host between two passes.
 
 #![expect(clippy::disallowed_types, reason = "a test changes the host while a collector holds it")]
@@ -23,7 +26,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Uname};
+use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, Uname};
 
 /// A host written as text; clones show the same host.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +39,8 @@ struct Tree {
     nodes: BTreeMap<String, Node>,
     filesystems: BTreeMap<String, Statvfs>,
     nics: BTreeMap<String, NicDriver>,
+    /// Commands are files here, under these names.
+    hanging: BTreeSet<String>,
     uname: Uname,
 }
 
@@ -52,6 +57,9 @@ enum Statvfs {
     Error(i32),
     Hang,
 }
+
+/// Before the words of a command, among the files.
+const COMMAND: &str = "$ ";
 
 /// `EACCES`.
 const DENIED: i32 = 13;
@@ -116,6 +124,13 @@ impl Tree {
             }
             ["statvfs", path, ref rest @ ..] => {
                 self.filesystems.insert(path.into(), statvfs(rest)?);
+            }
+            ["command", ref line @ .., "hang"] => drop(self.hanging.insert(line.join(" "))),
+            ["command", ref line @ ..] if !line.is_empty() => {
+                let name = format!("{COMMAND}{}", line.join(" "));
+                self.hanging.remove(&line.join(" "));
+                self.nodes.insert(name.clone(), Node::File(Vec::new()));
+                *file = Some(name);
             }
             [path, "->", target] => drop(self.nodes.insert(path.into(), Node::Link(target.into()))),
             [path] if path.starts_with('/') => {
@@ -213,6 +228,20 @@ impl Host for FixtureHost {
 
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
         self.tree().nics.get(interface).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Hangs, where the text says so, until the text is changed.
+    fn run(&self, program: &str, args: &[&str]) -> io::Result<Printed> {
+        let line = format!("{program} {}", args.join(" "));
+        while self.tree().hanging.iter().any(|hanging| line.starts_with(hanging)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let line = format!("{COMMAND}{line}");
+        let tree = self.tree();
+        let known = tree.nodes.keys().filter(|name| name.starts_with(COMMAND) && line.starts_with(*name));
+        let name = known.max_by_key(|name| name.len()).ok_or(io::ErrorKind::NotFound)?;
+        let text = String::from_utf8_lossy(tree.file(name)?).into_owned();
+        Ok(Printed { text, success: true })
     }
 
     fn uname(&self) -> Uname {

@@ -10,7 +10,9 @@ use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 
-use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Uname, ethtool};
+#[cfg(all(feature = "gpu", not(target_env = "musl")))]
+use super::gpu;
+use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, Uname, command, ethtool};
 
 /// The machine this process runs on, seen through the roots of the configuration.
 #[derive(Clone, Debug)]
@@ -118,6 +120,18 @@ impl Host for LiveHost {
             nodename: uname.nodename().to_string_lossy().into_owned(),
             release: uname.release().to_string_lossy().into_owned(),
             machine: uname.machine().to_string_lossy().into_owned(),
+        }
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> io::Result<Printed> {
+        command::run(program, args)
+    }
+
+    #[cfg(all(feature = "gpu", not(target_env = "musl")))]
+    fn gpus(&self) -> Box<dyn gpu::Driver> {
+        match gpu::nvml::Library::load() {
+            Some(library) => Box::new(library),
+            None => Box::new(gpu::smi::Smi::new(self.shared())),
         }
     }
 

@@ -12,9 +12,11 @@ use crate::text::arguments;
 pub mod aside;
 pub mod block;
 pub mod clock;
+mod command;
 mod ethtool;
 pub mod fixture;
 pub mod glob;
+pub mod gpu;
 pub mod kallsyms;
 pub mod live;
 pub mod memcg;
@@ -68,6 +70,15 @@ pub fn cmdline(host: &dyn Host, pid: u32, max: usize) -> Option<String> {
     arguments(bytes)
 }
 
+/// What a program printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// Its output, cut at 4 MiB; bytes that are not UTF-8 are replaced.
+    pub text: String,
+    /// Whether it ended as it does when all is well.
+    pub success: bool,
+}
+
 /// A file that stays open between passes.
 pub trait HostFile: Send {
     /// Replaces `buf` with the file's content from its start. A file larger than
@@ -112,6 +123,15 @@ pub trait Host: Send + Sync {
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver>;
     /// Kernel and host name.
     fn uname(&self) -> Uname;
+    /// Runs one of the programs that come with a driver, by name, and waits for its end, however long: call it aside.
+    /// `NotFound`: there is no such program.
+    fn run(&self, _program: &str, _args: &[&str]) -> io::Result<Printed> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+    /// The NVIDIA driver. Finding out how to ask it may take for ever too.
+    fn gpus(&self) -> Box<dyn gpu::Driver> {
+        Box::new(gpu::smi::Smi::new(self.shared()))
+    }
     /// Clock ticks per second of `/proc` times (`USER_HZ`).
     fn ticks_per_second(&self) -> u64 {
         100

@@ -42,7 +42,7 @@ impl Cmdlines {
             let (key, line) = match before.remove_entry(&key) {
                 Some(known) => known,
                 None if matches!(row.state, b'D' | b'Z' | b'X') => return None,
-                None => self.ask(host, now, key)?,
+                None => self.ask(host, now, &key)?,
             };
             self.known.insert(key, line.clone());
             line
@@ -50,7 +50,7 @@ impl Cmdlines {
         .collect()
     }
 
-    fn ask(&mut self, host: &dyn Host, now: Now, key: Key) -> Option<(Key, Line)> {
+    fn ask(&mut self, host: &dyn Host, now: Now, key: &Key) -> Option<(Key, Line)> {
         let (host, asked) = (host.shared(), key.clone());
         let work = move || {
             let line = cmdline(host.as_ref(), asked.0, MAX_CMDLINE);
@@ -58,7 +58,7 @@ impl Cmdlines {
         };
         match self.aside.ask(&key.0.to_string(), now, PATIENCE, work) {
             // A late answer may be of another process that had this pid.
-            Answer::Done(answer) if answer.0 == key => Some(answer),
+            Answer::Done(answer) if answer.0 == *key => Some(answer),
             Answer::Done(_) | Answer::Stuck { .. } | Answer::NotAsked => None,
         }
     }

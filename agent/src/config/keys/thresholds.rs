@@ -84,13 +84,13 @@ section! {
         /// Errors per packet of a network interface over the interval.
         network_error_rate: Threshold = Some((0.01, 0.05)) => SHARE;
         /// Load of a GPU.
-        gpu_utilization_percent: Threshold = OFF => PERCENT, later "GPU monitoring";
+        gpu_utilization_percent: Threshold = OFF => PERCENT;
         /// Memory in use, of a GPU.
-        gpu_memory_percent: Threshold = Some((90.0, 97.0)) => PERCENT, later "GPU monitoring";
+        gpu_memory_percent: Threshold = Some((90.0, 97.0)) => PERCENT;
         /// Temperature of a GPU.
-        gpu_temperature_celsius: Threshold = Some((80.0, 85.0)) => CELSIUS, later "GPU monitoring";
+        gpu_temperature_celsius: Threshold = Some((80.0, 85.0)) => CELSIUS;
         /// Power of a GPU, of its limit.
-        gpu_power_percent: Threshold = Some((95.0, 99.0)) => PERCENT, later "GPU monitoring";
+        gpu_power_percent: Threshold = Some((95.0, 99.0)) => PERCENT;
     }
 }
 

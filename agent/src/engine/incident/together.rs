@@ -88,7 +88,9 @@ impl Incident {
         let (Body::Oom(mine), Body::Oom(mut theirs)) = (&mut self.body, gone.body) else { return };
         let (others, more) = (std::mem::take(&mut theirs.others), theirs.others_more);
         mine.add_victim(*theirs);
-        others.into_iter().for_each(|victim| mine.add_other(victim));
+        for victim in others {
+            mine.add_other(victim);
+        }
         mine.others_more += more;
         self.seen_ns = self.seen_ns.max(gone.seen_ns);
         let unheard = gone.sources.into_iter().filter(|source| !self.sources.contains(source));

@@ -129,7 +129,7 @@ fn what_was_told_stays_the_incident() {
 fn what_speaks_for_one_kill() {
     let group = |serial, path: &str, first| {
         let path = (!path.is_empty()).then(|| path.to_owned());
-        Some(KillGroup { path, first, serial })
+        Some(KillGroup { path, serial, first })
     };
     let check =
         |a: (u32, Option<u32>, Option<KillGroup>), b: (u32, Option<u32>, Option<KillGroup>), expect| {

@@ -1,0 +1,118 @@
+use super::*;
+use crate::collect::testing::Bench;
+use crate::host::gpu::smi::PROGRAM;
+
+const A100X8: &str = include_str!("testdata/a100x8.host");
+const T4: &str = include_str!("testdata/t4.host");
+
+/// A collector that waits as long as the fixture needs.
+fn bench(text: &str) -> Bench {
+    Bench::new(text, Gpus { patience: Duration::from_secs(10), ..Gpus::new() })
+}
+
+#[test]
+fn eight_gpus_are_read() {
+    let mut bench = bench(A100X8);
+    bench.pass().unwrap();
+    bench.expect(&[
+        ("gpu_count", 8.0),
+        ("gpu_driver_stuck", 0.0),
+        ("gpu_utilization_percent{0,NVIDIA A100-SXM4-80GB}", 90.0),
+        ("gpu_memory_utilization_percent{0}", 40.0),
+        ("gpu_memory_total_gb{0}", 80.0),
+        ("gpu_memory_used_gb{0}", 60.0),
+        ("gpu_memory_used_percent{0}", 75.0),
+        ("gpu_temperature_celsius{7}", 67.0),
+        ("gpu_memory_temperature_celsius{7}", 77.0),
+        ("gpu_power_watts{0}", 350.25),
+        ("gpu_power_limit_watts{0}", 400.0),
+        ("gpu_power_percent{0}", 87.5625),
+        ("gpu_clock_mhz{0,sm}", 1410.0),
+        ("gpu_clock_mhz{0,mem}", 1593.0),
+        ("gpu_throttled{1,power_cap}", 1.0),
+        ("gpu_throttled{1,sw_thermal}", 1.0),
+        ("gpu_throttled{1,hw_thermal}", 0.0),
+        ("gpu_throttled{0,power_cap}", 0.0),
+        ("gpu_ecc_corrected_errors_total{5,volatile}", 5.0),
+        ("gpu_ecc_corrected_errors_total{5,aggregate}", 15.0),
+        ("gpu_ecc_uncorrected_errors_total{3,volatile}", 1.0),
+        ("gpu_ecc_uncorrected_errors_total{3,aggregate}", 2.0),
+        ("gpu_pcie_generation{0,now}", 4.0),
+        ("gpu_pcie_width{2,now}", 8.0),
+        ("gpu_pcie_width{2,best}", 16.0),
+        ("gpu_pcie_replays_total{0}", 5.0),
+        ("gpu_remapped_rows_count{1,corrected}", 1.0),
+        ("gpu_remapped_rows_count{1,uncorrected}", 2.0),
+        ("gpu_remap_pending{1}", 1.0),
+        ("gpu_remap_failed{1}", 1.0),
+        ("gpu_remap_failed{0}", 0.0),
+        ("gpu_nvlink_errors_total{0,1,replay}", 1.0),
+        ("gpu_nvlink_errors_total{1,0,crc}", 3.0),
+        ("gpu_instance_memory_total_gb{1,0}", 39.25),
+        ("gpu_instance_memory_used_gb{1,0}", 19.625),
+        ("gpu_processes_count{0}", 2.0),
+        ("gpu_process_memory_gb{0,4242,python3,83c3e2e7b893}", 61000.0 / 1024.0),
+        ("gpu_process_utilization_percent{0,4242,python3,83c3e2e7b893}", 95.0),
+        ("gpu_process_memory_gb{1,77,train,slurmd.service}", 40000.0 / 1024.0),
+        ("gpu_lost{6}", 1.0),
+        ("gpu_lost{5}", 0.0),
+    ]);
+    assert!(bench.has(
+        "gpu_info{0,NVIDIA A100-SXM4-80GB,GPU-a1000000-1111-2222-3333-000000000000,0000:07:00.0,535.129.03}"
+    ));
+    for absent in ["gpu_fan_percent{0}", "gpu_temperature_celsius{6}", "gpu_retired_pages_count{0,corrected}"]
+    {
+        assert!(!bench.has(absent), "{absent}");
+    }
+}
+
+#[test]
+fn a_driver_that_does_not_answer_blocks_nothing_and_is_said() {
+    let mut bench = Bench::new(T4, Gpus { patience: Duration::from_millis(5), ..Gpus::new() });
+    bench.host.apply("//- command nvidia-smi hang").unwrap();
+    // Ten seconds from pass to pass.
+    for stuck in [0.0, 0.0, 0.0, 1.0, 1.0] {
+        bench.pass().unwrap();
+        bench.expect(&[("gpu_driver_stuck", stuck)]);
+        assert_eq!(bench.readings.len(), 1, "{:?}", bench.readings);
+    }
+    // It comes to itself: the late answer is told.
+    bench.host.apply("//- command nvidia-smi\nnothing\n").unwrap();
+    for _ in 0..1000 {
+        if bench.pass().is_ok() && bench.has("gpu_count") {
+            bench.expect(&[("gpu_driver_stuck", 0.0), ("gpu_count", 1.0)]);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("the late answer never came");
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let mut without = bench("");
+    assert!(matches!(without.pass(), Err(CollectError::Absent { path }) if path == LOADED));
+    without.expect_nothing();
+
+    let version = "//- /proc/driver/nvidia/version\nNVRM\n";
+    let error = bench(version).pass().unwrap_err().to_string();
+    assert!(error.contains("neither libnvidia-ml.so.1 nor nvidia-smi is found"), "{error}");
+
+    for (printed, expect) in [
+        (
+            "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+            "couldn't communicate",
+        ),
+        ("Failed to initialize NVML: Driver/library version mismatch", "version mismatch"),
+        ("Field \"index\" is not a valid field to query.", "not a valid field"),
+        ("\x1b[31m\u{7f}", "does not tell"),
+        ("", "printed nothing"),
+    ] {
+        let mut bench = bench(&format!("{version}//- command {PROGRAM}\n{printed}\n"));
+        let error = bench.pass().unwrap_err().to_string();
+        assert!(error.contains(expect) && !error.contains('\x1b'), "{error}");
+    }
+    let mut none = bench(&format!("{version}//- command {PROGRAM} --query-gpu\nindex, uuid\n"));
+    none.pass().unwrap();
+    none.expect(&[("gpu_count", 0.0)]);
+}
