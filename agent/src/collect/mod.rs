@@ -24,6 +24,7 @@ pub mod pressure;
 pub mod process;
 pub mod runner;
 pub mod schedule;
+pub mod smart;
 pub mod stat_line;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -137,6 +138,12 @@ pub const COLLECTORS: &[Entry] = &[
         pace: |config| secs(config.collector.disk_io_interval_secs),
         metrics: diskstats::METRICS,
         make: |config| Box::new(diskstats::Diskstats::new(Globs::new(&config.collector.exclude_devices))),
+    },
+    Entry {
+        name: "smart",
+        pace: |config| secs(config.collector.smart_interval_secs),
+        metrics: smart::METRICS,
+        make: |config| Box::new(smart::Smart::new(Globs::new(&config.collector.exclude_devices))),
     },
     Entry {
         name: "network",

@@ -211,7 +211,20 @@ const STATES: &[State] = &[
     },
 ];
 
-/// The rules of `[thresholds]`, and those of [`STATES`].
+const DISK_WARNING: &str = "smart_warning";
+
+/// What a disk can say is wrong with it, whether that is critical, and what it means.
+const DISK_WARNINGS: &[(&str, bool, &str)] = &[
+    ("failing", true, "says that it is about to fail: save its data and replace it"),
+    ("reliability", true, "says that it has too many errors to be relied on: replace it"),
+    ("spare", true, "has used up its spare cells: replace it"),
+    ("read_only", true, "takes no more writes: it has become read-only"),
+    ("backup", true, "would lose its cache when power fails: its backup power does not work"),
+    ("memory_region", false, "takes no more writes to its persistent memory region"),
+    ("temperature", false, "says that it is too hot or too cold"),
+];
+
+/// The rules of `[thresholds]`, those of [`STATES`] and of [`DISK_WARNINGS`].
 pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
     let mut rules: Vec<Rule> = LINES
         .iter()
@@ -219,12 +232,13 @@ pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
         .filter(|r| r.policy.limits.warn.is_some() || r.policy.limits.critical.is_some())
         .collect();
     rules.extend(STATES.iter().map(State::rule));
+    rules.extend(DISK_WARNINGS.iter().map(disk_rule));
     rules
 }
 
 /// Metrics the built-in rules judge.
 pub fn judged() -> impl Iterator<Item = &'static str> {
-    LINES.iter().map(|l| l.metric).chain(STATES.iter().map(|s| s.metric))
+    LINES.iter().map(|l| l.metric).chain(STATES.iter().map(|s| s.metric)).chain([DISK_WARNING])
 }
 
 /// What a threshold on a value that is bad when it is high demands.
@@ -278,5 +292,26 @@ impl State {
             noun,
             culprits: Nobody,
         }
+    }
+}
+
+fn disk_rule((warning, is_critical, bad): &(&str, bool, &'static str)) -> Rule {
+    let rule = State {
+        metric: DISK_WARNING,
+        subject: "Disk",
+        shown: &["device"],
+        bad,
+        good: "no longer says so",
+        noun: "disk health alerts",
+    }
+    .rule();
+    let Limits { critical, .. } = rule.policy.limits;
+    let (warn, critical) = if *is_critical { (None, critical) } else { (critical, None) };
+    let limits = Limits { warn, critical, ..rule.policy.limits };
+    Rule {
+        name: format!("{DISK_WARNING}_{warning}"),
+        labels: vec![("warning".to_owned(), (*warning).to_owned())],
+        policy: Policy { limits, ..rule.policy },
+        ..rule
     }
 }

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 
 #[cfg(all(feature = "gpu", not(target_env = "musl")))]
 use super::gpu;
-use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, Uname, command, ethtool};
+use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, Uname, command, ethtool, passthrough};
 
 /// The machine this process runs on, seen through the roots of the configuration.
 #[derive(Clone, Debug)]
@@ -112,6 +112,14 @@ impl Host for LiveHost {
 
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
         ethtool::driver(interface)
+    }
+
+    fn nvme_log(&self, device: &str, page: u8, data: &mut [u8]) -> io::Result<()> {
+        passthrough::nvme_log(self.open_fd(device, OFlags::NONBLOCK)?, page, data)
+    }
+
+    fn scsi(&self, device: &str, command: &[u8; 16], data: &mut [u8]) -> io::Result<Vec<u8>> {
+        passthrough::scsi(self.open_fd(device, OFlags::NONBLOCK)?, command, data)
     }
 
     fn uname(&self) -> Uname {

@@ -120,6 +120,7 @@ fn absent(name: String, path: &str, config: &Config, host: &dyn Host) -> Feature
         }
     }
     let remedy = match name.as_str() {
+        "collector.smart" => "a disk of that kind; virtual ones have no health",
         "collector.pressure" => "a kernel from 4.20 on with CONFIG_PSI, started with psi=1",
         _ => "nothing short of another kernel",
     };
