@@ -12,7 +12,10 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 
 #[cfg(all(feature = "gpu", not(target_env = "musl")))]
 use super::gpu;
-use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, Uname, command, ethtool, passthrough};
+use super::{
+    ClockSync, Family, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, command, diag,
+    ethtool, passthrough, timex,
+};
 
 /// The machine this process runs on, seen through the roots of the configuration.
 #[derive(Clone, Debug)]
@@ -129,6 +132,19 @@ impl Host for LiveHost {
             release: uname.release().to_string_lossy().into_owned(),
             machine: uname.machine().to_string_lossy().into_owned(),
         }
+    }
+
+    fn clock_sync(&self) -> io::Result<ClockSync> {
+        timex::read()
+    }
+
+    fn tcp_sockets(
+        &self,
+        family: Family,
+        states: u32,
+        each: &mut dyn FnMut(&TcpSocket) -> bool,
+    ) -> io::Result<()> {
+        diag::tcp_sockets(family, states, each)
     }
 
     fn run(&self, program: &str, args: &[&str]) -> io::Result<Printed> {
