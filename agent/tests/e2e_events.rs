@@ -11,10 +11,10 @@ use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::agent::Home;
 use e2e::confine::Confine;
-use e2e::webhook::{Webhook, hang_of, kill_of, known, slow, unforeseen};
-use lab::{FreezableFs, LoopDevice, MemoryCgroup, Sysctl, alone, ready, skip, wait_for};
+use e2e::scene::Scene;
+use e2e::webhook::{hang_of, kill_of, known, slow, unforeseen};
+use lab::{FreezableFs, LoopDevice, MemoryCgroup, detect_hangs, skip, wait_for};
 use sysops_agent::alert::{Alert, Severity, Status};
 use sysops_agent::host::clock;
 
@@ -23,16 +23,10 @@ const SOON: Duration = Duration::from_secs(10);
 /// Time in which no second one may come.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// Whether both witnesses can run here.
-fn both_witnesses(home: &Home) -> bool {
-    let features = home.doctor(&Confine::No);
-    for name in ["kernel_log", "ebpf.oom", "ebpf.hung_task", "ebpf.block_io"] {
-        if !features.is_on(name) {
-            skip(&format!("{name} does not work here: {}", features.get(name, "reason")));
-            return false;
-        }
-    }
-    true
+/// A scene where both witnesses can run.
+fn both_witnesses() -> Option<Scene> {
+    let witnesses = ["kernel_log", "ebpf.oom", "ebpf.hung_task", "ebpf.block_io"];
+    Scene::new("").filter(|scene| scene.has(&witnesses))
 }
 
 fn sources(alert: &Alert) -> Vec<&str> {
@@ -44,12 +38,8 @@ fn sources(alert: &Alert) -> Vec<&str> {
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn an_oom_kill_is_one_alert_with_everything_known() {
-    let _alone = alone();
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
-    if !ready() || !both_witnesses(&home) {
-        return;
-    }
+    let Some(scene) = both_witnesses() else { return };
+    let Scene { webhook, home, .. } = &scene;
     let agent = home.start(&Confine::No);
     let group = MemoryCgroup::new("sysops-e2e-oom", 32 << 20).expect("cgroup");
     let before = clock::now().mono_ns;
@@ -106,17 +96,9 @@ fn an_oom_kill_is_one_alert_with_everything_known() {
 #[test]
 #[ignore = "live: lets a task hang in the kernel"]
 fn a_hung_task_is_one_alert_however_often_the_kernel_says_it() {
-    let _alone = alone();
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
-    if !ready() || !both_witnesses(&home) {
-        return;
-    }
-    let _warnings = Sysctl::set("kernel/hung_task_warnings", "10");
-    let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
-    let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
-        return skip("this kernel does not detect hung tasks");
-    };
+    let Some(scene) = both_witnesses() else { return };
+    let Scene { webhook, home, .. } = &scene;
+    let Some(_detector) = detect_hangs(10) else { return };
     let agent = home.start(&Confine::No);
     let mut frozen = FreezableFs::new().expect("a filesystem");
     frozen.freeze().expect("frozen");
@@ -151,12 +133,8 @@ fn a_hung_task_is_one_alert_however_often_the_kernel_says_it() {
 #[test]
 #[ignore = "live: makes a block device slow"]
 fn a_slow_request_is_one_alert_with_its_real_latency() {
-    let _alone = alone();
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
-    if !ready() || !both_witnesses(&home) {
-        return;
-    }
+    let Some(scene) = both_witnesses() else { return };
+    let Scene { webhook, home, .. } = &scene;
     let agent = home.start(&Confine::No);
     let mut frozen = FreezableFs::new().expect("a filesystem");
     let device = LoopDevice::over(&frozen.backing_file().expect("a file")).expect("a loop device");
@@ -196,12 +174,8 @@ fn in_flight(device: &str) -> bool {
 #[test]
 #[ignore = "live: kills two processes for lack of memory"]
 fn two_kills_within_a_second_are_two_alerts() {
-    let _alone = alone();
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
-    if !ready() || !both_witnesses(&home) {
-        return;
-    }
+    let Some(scene) = both_witnesses() else { return };
+    let Scene { webhook, home, .. } = &scene;
     let agent = home.start(&Confine::No);
     let groups = ["sysops-e2e-a", "sysops-e2e-b"].map(|name| MemoryCgroup::new(name, 8 << 20).expect(name));
     let pids = thread::scope(|scope| {
@@ -228,13 +202,8 @@ fn a_line_of_the_kernel_log_is_one_alert_of_each_rule_that_names_it() {
         pattern = "trigger_test_error.*comm (?P<who>\\S+): sysops"
         severity = "emergency"
     "#;
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), CUSTOM);
-    let agent = home.start(&Confine::No);
+    let Some((scene, agent)) = Scene::running(CUSTOM) else { return };
+    let webhook = &scene.webhook;
     let fs = FreezableFs::new().expect("a filesystem");
     let device = fs.device().expect("its device");
     let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
@@ -266,13 +235,8 @@ fn lines_that_a_process_wrote_raise_nothing() {
         "<0>INFO: task init:1 blocked for more than 120 seconds.",
         "<2>EXT4-fs error (device sda1): forged:1: comm forger: nothing",
     ];
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
-    let agent = home.start(&Confine::No);
+    let Some((scene, agent)) = Scene::running("") else { return };
+    let webhook = &scene.webhook;
     for line in FORGED {
         fs::write("/dev/kmsg", line).expect("written");
     }
@@ -289,12 +253,8 @@ fn lines_that_a_process_wrote_raise_nothing() {
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn syslog_gets_the_traditional_line_with_its_priority() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
+    let Some(scene) = Scene::new("") else { return };
+    let Scene { webhook, home, .. } = &scene;
     let path = home.file("syslog");
     let syslog = UnixDatagram::bind(&path).expect("a socket");
     let section = format!(

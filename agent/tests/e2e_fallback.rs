@@ -7,10 +7,10 @@ mod lab;
 
 use std::time::Duration;
 
-use e2e::agent::Home;
 use e2e::confine::{Confine, nobody};
-use e2e::webhook::{Webhook, hang_of, kill_of, known, slow};
-use lab::{FreezableFs, LoopDevice, MemoryCgroup, Sysctl, alone, ready, skip};
+use e2e::scene::Scene;
+use e2e::webhook::{hang_of, kill_of, known, slow};
+use lab::{FreezableFs, LoopDevice, MemoryCgroup, Sysctl, detect_hangs};
 use sysops_agent::alert::Alert;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -21,14 +21,9 @@ const FOUR: &str = "-all,+bpf,+perfmon,+dac_read_search,+syslog";
 const NO_BTF: &str = "mount -t tracefs tracefs /sys/kernel/tracing && mount -t tmpfs tmpfs /sys/kernel/btf";
 const PROBES: [&str; 3] = ["ebpf.oom", "ebpf.hung_task", "ebpf.block_io"];
 
-/// A home, and the end of its webhook.
-fn home(more: &str) -> (Home, Webhook) {
-    let webhook = Webhook::start();
-    (Home::new(&webhook.url(), more), webhook)
-}
-
 /// Starts the agent under `confine` and lets the kernel kill: one alert comes, of these sources.
-fn one_kill(home: &Home, webhook: &Webhook, confine: &Confine, sources: &[&str]) -> Alert {
+fn one_kill(scene: &Scene, confine: &Confine, sources: &[&str]) -> Alert {
+    let Scene { home, webhook, .. } = scene;
     let agent = home.start(confine);
     let group = MemoryCgroup::new("sysops-e2e-fallback", 8 << 20).expect("cgroup");
     let pid = group.oom_victim().expect("a kill");
@@ -51,16 +46,12 @@ fn one_kill(home: &Home, webhook: &Webhook, confine: &Confine, sources: &[&str])
 #[ignore = "live: kills a process for lack of memory"]
 fn without_the_capabilities_the_kernel_log_stands_in() {
     const CAPS: &str = "-bpf,-sys_admin,-perfmon";
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
     for confine in [
         Confine::Rights(vec!["--bounding-set", CAPS, "--inh-caps", CAPS]),
         Confine::nobody("-all,+dac_read_search,+syslog"),
     ] {
-        let (home, webhook) = home("");
-        let features = home.doctor(&confine);
+        let Some(scene) = Scene::new("") else { return };
+        let features = scene.home.doctor(&confine);
         assert!(features.is_on("kernel_log"), "{features:#?}");
         for probe in PROBES {
             features.check_refused(
@@ -70,33 +61,26 @@ fn without_the_capabilities_the_kernel_log_stands_in() {
             );
         }
         features.check_refused("ebpf.oom", "OOM kills are read from the kernel log", "");
-        one_kill(&home, &webhook, &confine, &["kmsg"]);
+        one_kill(&scene, &confine, &["kmsg"]);
     }
 }
 
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn without_perf_events_the_ring_buffer_takes_their_place() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
+    let Some(scene) = Scene::new("") else { return };
+    let Scene { webhook, home, .. } = &scene;
     let confine = Confine::NoPerf(Box::new(Confine::nobody(FOUR)));
-    let (home, webhook) = home("");
     let features = home.doctor(&confine);
     for probe in PROBES {
         assert!(features.is_on(probe), "{features:#?}");
         let reason = features.get(probe, "reason");
         assert!(reason.contains("BTF tracepoint and ring buffer; no perf buffer: "), "{reason}");
     }
-    one_kill(&home, &webhook, &confine, &["ebpf", "kmsg"]);
+    one_kill(&scene, &confine, &["ebpf", "kmsg"]);
 
     // The kernel log says nothing about hung tasks any more.
-    let _warnings = Sysctl::set("kernel/hung_task_warnings", "0");
-    let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
-    let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
-        return skip("this kernel does not detect hung tasks");
-    };
+    let Some(_detector) = detect_hangs(0) else { return };
     let agent = home.start(&confine);
     let mut frozen = FreezableFs::new().expect("a filesystem");
     frozen.freeze().expect("frozen");
@@ -113,32 +97,26 @@ fn without_perf_events_the_ring_buffer_takes_their_place() {
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn without_perf_events_and_types_the_kernel_log_stands_in() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
+    let Some(scene) = Scene::new("") else { return };
+    let home = &scene.home;
     let confine = Confine::NoPerf(Box::new(Confine::Mounts(NO_BTF, nobody(FOUR))));
-    let (home, webhook) = home("");
     let features = home.doctor(&confine);
     for probe in PROBES {
         features.check_refused(probe, "the perf buffer could not be opened", "perf_event_open");
     }
-    one_kill(&home, &webhook, &confine, &["kmsg"]);
+    one_kill(&scene, &confine, &["kmsg"]);
 }
 
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn without_bpf_in_the_kernel_the_kernel_log_stands_in() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let (home, webhook) = home("");
+    let Some(scene) = Scene::new("") else { return };
+    let home = &scene.home;
     let features = home.doctor(&Confine::NoBpf);
     for probe in PROBES {
         features.check_refused(probe, "not implemented", "this kernel is built without BPF");
     }
-    one_kill(&home, &webhook, &Confine::NoBpf, &["kmsg"]);
+    one_kill(&scene, &Confine::NoBpf, &["kmsg"]);
     assert!(home.log().contains("OOM kills are read from the kernel log"), "it says so at the start");
 }
 
@@ -148,21 +126,14 @@ fn one_probe_that_fails_leaves_the_others_alone() {
     const SCRIPT: &str = "mount -t tracefs tracefs /sys/kernel/tracing && \
                           mount -t tmpfs tmpfs /sys/kernel/tracing/events/oom && \
                           mount -t tmpfs tmpfs /sys/kernel/btf";
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
+    let Some(scene) = Scene::new("") else { return };
+    let Scene { webhook, home, .. } = &scene;
     let confine = Confine::Mounts(SCRIPT, vec!["--no-new-privs"]);
-    let (home, webhook) = home("");
     let features = home.doctor(&confine);
     features.check_refused("ebpf.oom", "no tracepoint oom:mark_victim", "another kernel");
     assert!(features.is_on("ebpf.hung_task") && features.is_on("ebpf.block_io"), "{features:#?}");
 
-    let _warnings = Sysctl::set("kernel/hung_task_warnings", "10");
-    let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
-    let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
-        return skip("this kernel does not detect hung tasks");
-    };
+    let Some(_detector) = detect_hangs(10) else { return };
     let agent = home.start(&confine);
     let group = MemoryCgroup::new("sysops-e2e-partial", 8 << 20).expect("cgroup");
     let pid = group.oom_victim().expect("a kill");
@@ -192,12 +163,9 @@ fn a_tracefs_that_may_not_be_read_is_done_without_or_named() {
     const CLOSED: &str = "mount -t tracefs -o mode=700 tracefs /sys/kernel/tracing";
     const NEITHER: &str = "mount -t tracefs -o mode=700 tracefs /sys/kernel/tracing && \
                            mount -t tmpfs tmpfs /sys/kernel/btf";
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
+    let Some(scene) = Scene::new("") else { return };
+    let home = &scene.home;
     let rights = || nobody("-all,+bpf,+perfmon,+syslog");
-    let (home, webhook) = home("");
     let features = home.doctor(&Confine::Mounts(CLOSED, rights()));
     for probe in PROBES {
         assert!(features.is_on(probe), "{features:#?}");
@@ -212,23 +180,20 @@ fn a_tracefs_that_may_not_be_read_is_done_without_or_named() {
         features.check_refused(probe, "/sys/kernel/tracing may not be read", "CAP_DAC_READ_SEARCH");
         features.check_refused(probe, "does not describe its types", "CONFIG_DEBUG_INFO_BTF");
     }
-    one_kill(&home, &webhook, &confine, &["kmsg"]);
+    one_kill(&scene, &confine, &["kmsg"]);
 }
 
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn without_the_kernel_log_the_counter_still_tells_of_a_kill() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
+    let Some(scene) = Scene::new("[collector]\nmemory_interval_secs = 1") else { return };
+    let home = &scene.home;
     let _restricted = Sysctl::set("kernel/dmesg_restrict", "1").expect("root may");
     let confine = Confine::nobody("");
-    let (home, webhook) = home("[collector]\nmemory_interval_secs = 1");
     let features = home.doctor(&confine);
     features.check_refused("kernel_log", "/dev/kmsg may not be read", "CAP_SYSLOG");
     features.check_refused("ebpf.oom", "the kernel log cannot be read either", "");
-    let alert = one_kill(&home, &webhook, &confine, &["counter"]);
+    let alert = one_kill(&scene, &confine, &["counter"]);
     for part in ["killed 1 process", "which is unknown", "neither eBPF nor the kernel log can be read here"] {
         assert!(alert.message.contains(part), "{part} in {}", alert.message);
     }

@@ -11,10 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use e2e::agent::Home;
 use e2e::confine::Confine;
-use e2e::webhook::{Webhook, hang_of, known};
-use lab::{FreezableFs, Sysctl, alone, ready, skip};
+use e2e::scene::Scene;
+use e2e::webhook::{hang_of, known};
+use lab::{FreezableFs, Sysctl, detect_hangs};
 use sysops_agent::alert::{Alert, Status};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -49,20 +49,12 @@ fn with(status: Status, pick: impl Fn(&Alert) -> bool) -> impl Fn(&Alert) -> boo
 #[test]
 #[ignore = "live: lets a task hang in the kernel"]
 fn a_hang_is_told_and_over_when_the_kernel_log_is_silent() {
-    let _alone = alone();
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "[ebpf]\ndstate_watch_secs = 0");
-    if !ready() {
+    let Some(scene) = Scene::new("[ebpf]\ndstate_watch_secs = 0") else { return };
+    let Scene { webhook, home, .. } = &scene;
+    if !scene.has(&["ebpf.hung_task"]) {
         return;
     }
-    if !home.doctor(&Confine::No).is_on("ebpf.hung_task") {
-        return skip("no eBPF");
-    }
-    let _warnings = Sysctl::set("kernel/hung_task_warnings", "0");
-    let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
-    let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
-        return skip("this kernel does not detect hung tasks");
-    };
+    let Some(_detector) = detect_hangs(0) else { return };
     let agent = home.start(&Confine::No);
     let mut frozen = FreezableFs::new().expect("a filesystem");
     let mut writers = Writers::start(&mut frozen, 1);
@@ -103,12 +95,8 @@ fn vfork_parent(secs: u32) -> thread::JoinHandle<()> {
 #[ignore = "live: lets 200 tasks hang in the kernel"]
 fn two_hundred_hung_tasks_are_one_incident_with_the_right_count() {
     const TASKS: usize = 200;
-    let _alone = alone();
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "[ebpf]\ndstate_watch_secs = 2");
-    if !ready() {
-        return;
-    }
+    let Some(scene) = Scene::new("[ebpf]\ndstate_watch_secs = 2") else { return };
+    let Scene { webhook, home, .. } = &scene;
     let _warnings = Sysctl::set("kernel/hung_task_warnings", "10");
     let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
     let _timeout = Sysctl::set("kernel/hung_task_timeout_secs", "3");

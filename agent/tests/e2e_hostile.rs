@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use e2e::agent::Home;
 use e2e::confine::Confine;
-use e2e::webhook::{Webhook, kill_of, known};
-use lab::{MemoryCgroup, alone, ready, skip, wait_for};
+use e2e::scene::Scene;
+use e2e::webhook::{kill_of, known};
+use lab::{MemoryCgroup, wait_for};
 use sysops_agent::alert::Alert;
 use sysops_agent::text::clean;
 
@@ -46,12 +46,8 @@ const NAMES: [&[u8]; 12] = [
 #[test]
 #[ignore = "live: kills processes with hostile names for lack of memory"]
 fn hostile_names_are_told_whole_and_harmless_on_every_channel() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
+    let Some(scene) = Scene::new("") else { return };
+    let Scene { webhook, home, .. } = &scene;
     let path = home.file("syslog");
     let syslog = UnixDatagram::bind(&path).expect("a socket");
     syslog.set_nonblocking(true).expect("a socket that does not wait");
@@ -149,14 +145,10 @@ fn absurd_formats_cost_one_probe_each_and_the_log_stands_in() {
         ("sched/sched_process_hang", "ID: 1\nfield:__data_loc char[] pid;\toffset:8;\tsize:4;\tsigned:0;\n"),
         ("block/block_rq_issue", "\u{1b}[31mID: 99999999999\n"),
     ];
-    let _alone = alone();
-    if !ready() {
+    let Some(scene) = Scene::new("") else { return };
+    let Scene { webhook, home, .. } = &scene;
+    if !scene.has(&["ebpf.oom"]) {
         return;
-    }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
-    if !home.doctor(&Confine::No).is_on("ebpf.oom") {
-        return skip("eBPF does not work here");
     }
     let sys = home.file("sys");
     for (event, text) in FORMATS {

@@ -8,10 +8,9 @@ mod lab;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use e2e::agent::Home;
-use e2e::confine::Confine;
-use e2e::webhook::{Arrived, Webhook, known};
-use lab::{MemoryCgroup, alone, ready, wait_for};
+use e2e::scene::Scene;
+use e2e::webhook::{Arrived, known};
+use lab::{MemoryCgroup, wait_for};
 use sysops_agent::alert::Status;
 
 const KILLS: usize = 500;
@@ -21,13 +20,8 @@ const LIMIT: u64 = 2 << 20;
 #[test]
 #[ignore = "live: kills 500 processes for lack of memory"]
 fn oom_latency() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "[agent]\nlog_level = \"warn\"");
-    let agent = home.start(&Confine::No);
+    let Some((scene, agent)) = Scene::running("[agent]\nlog_level = \"warn\"") else { return };
+    let webhook = &scene.webhook;
     let group = MemoryCgroup::new("sysops-e2e-latency", LIMIT).expect("cgroup");
     let pids: Vec<u32> = (0..KILLS).map(|_| group.oom_victim().expect("a kill")).collect();
     let all = |alerts: &[Arrived]| pids.iter().all(|pid| alerts.iter().any(|a| victim(a) == Some(*pid)));

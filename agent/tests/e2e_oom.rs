@@ -14,10 +14,10 @@ use std::sync::mpsc;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
-use e2e::agent::Home;
 use e2e::confine::Confine;
-use e2e::webhook::{Webhook, kill_of, known};
-use lab::{FreezableFs, MemoryCgroup, alone, ready};
+use e2e::scene::Scene;
+use e2e::webhook::{kill_of, known};
+use lab::{FreezableFs, MemoryCgroup};
 use rustix::process::{Pid, Signal, kill_process};
 use sysops_agent::alert::Alert;
 
@@ -41,14 +41,9 @@ fn signal(pid: u32, signal: Signal) {
 #[test]
 #[ignore = "live: kills three processes for lack of memory"]
 fn a_group_that_is_gone_when_its_kill_is_told_is_known_from_before() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
     let unit = format!("sysops-e2e-web-{}.service", std::process::id());
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), FAST);
-    let agent = home.start(&Confine::No);
+    let Some((scene, agent)) = Scene::running(FAST) else { return };
+    let webhook = &scene.webhook;
     let group = |path: &str| MemoryCgroup::at(path, 8 << 20).expect("a group");
     let groups = [
         group(&format!("/system.slice/{unit}")),
@@ -95,13 +90,9 @@ fn a_group_that_is_gone_when_its_kill_is_told_is_known_from_before() {
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn a_kill_that_only_counters_saw_is_told_with_its_group() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
     let blind = "[ebpf]\nenabled = \"off\"\n[log_analyzer]\nenabled = false";
-    let home = Home::new(&webhook.url(), &format!("{FAST}\n{blind}"));
+    let Some(scene) = Scene::new(&format!("{FAST}\n{blind}")) else { return };
+    let Scene { webhook, home, .. } = &scene;
     let group = MemoryCgroup::new("sysops-e2e-blind", 8 << 20).expect("a group");
     let agent = home.start(&Confine::No);
     sleep(A_LOOK);
@@ -121,13 +112,8 @@ fn a_kill_that_only_counters_saw_is_told_with_its_group() {
 #[test]
 #[ignore = "live: writes to the kernel log"]
 fn a_killer_in_user_space_is_told_on_its_own_word() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
-    let agent = home.start(&Confine::No);
+    let Some((scene, agent)) = Scene::running("") else { return };
+    let webhook = &scene.webhook;
     let line = "<30>systemd-oomd[840]: Killed /system.slice/sysops-e2e.service due to memory pressure for \
                 /system.slice being 51.07% > 50.00% for > 20s with reclaim activity\n";
     // Without the line break the record would stay open for its continuation, and nobody could read it.
@@ -213,14 +199,9 @@ impl Drop for Locked {
 #[test]
 #[ignore = "live: kills two processes for lack of memory, one of which hangs"]
 fn a_victim_whose_memory_is_locked_stops_nothing() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
     // The BPF program would read its arguments without the lock.
-    let home = Home::new(&webhook.url(), "[ebpf]\noom = false");
-    let agent = home.start(&Confine::No);
+    let Some((scene, agent)) = Scene::running("[ebpf]\noom = false") else { return };
+    let webhook = &scene.webhook;
     let groups = ["sysops-e2e-locked", "sysops-e2e-next"];
     let [locked_in, next_in] = groups.map(|name| MemoryCgroup::new(name, 8 << 20).expect("a group"));
     let mut frozen = FreezableFs::new().expect("a filesystem");

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use e2e::agent::Home;
 use e2e::confine::Confine;
+use e2e::scene::Scene;
 use e2e::webhook::{Mood, Webhook, kill_of, known, unforeseen};
-use lab::{FreezableFs, LoopDevice, MemoryCgroup, alone, ready, skip, wait_for};
+use lab::{FreezableFs, LoopDevice, MemoryCgroup, skip, wait_for};
 use rustix::process::Signal;
 use sysops_agent::service::STOP_WITHIN;
 
@@ -46,56 +47,43 @@ fn nothing_is_repeated(home: &Home, webhook: &Webhook, pid: u32) {
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn an_alert_that_nobody_took_survives_a_kill_of_the_agent() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let mut webhook = Webhook::closed();
-    let home = Home::new(&webhook.url(), "");
-    let agent = home.start(&Confine::No);
+    let Some(mut scene) = Scene::with(Webhook::closed(), "") else { return };
+    let agent = scene.home.start(&Confine::No);
     let pid = kill();
-    await_accepted(&home, pid);
+    await_accepted(&scene.home, pid);
     agent.kill();
-    webhook.open();
+    scene.webhook.open();
+    let Scene { webhook, home, .. } = &scene;
     let agent = home.start(&Confine::No);
     webhook.exactly_one("the kill", SOON, QUIET, kill_of(pid));
     agent.kill();
-    nothing_is_repeated(&home, &webhook, pid);
+    nothing_is_repeated(home, webhook, pid);
 }
 
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn an_alert_under_way_survives_a_kill_of_the_agent() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
+    let Some(scene) = Scene::new("") else { return };
+    let Scene { webhook, home, .. } = &scene;
     webhook.set(Mood::Hang);
-    let home = Home::new(&webhook.url(), "");
     let agent = home.start(&Confine::No);
     let pid = kill();
     let sent = || webhook.arrived().iter().any(|a| kill_of(pid)(&a.alert)).then_some(());
     wait_for(SOON, sent).expect("it is sent");
-    await_accepted(&home, pid);
+    await_accepted(home, pid);
     agent.kill();
     webhook.set(Mood::Answer(200));
     let agent = home.start(&Confine::No);
     webhook.exactly_one("the kill", SOON, QUIET, kill_of(pid));
     agent.stop();
-    nothing_is_repeated(&home, &webhook, pid);
+    nothing_is_repeated(home, webhook, pid);
 }
 
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn a_kill_that_the_agent_could_not_see_is_read_from_the_kernel_log() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
-    let agent = home.start(&Confine::No);
+    let Some((scene, agent)) = Scene::running("") else { return };
+    let Scene { webhook, home, .. } = &scene;
     agent.signal(Signal::STOP);
     let blind = kill();
     agent.kill();
@@ -108,35 +96,25 @@ fn a_kill_that_the_agent_could_not_see_is_read_from_the_kernel_log() {
         assert_eq!(known(&alert, "constraint"), "CONSTRAINT_MEMCG", "{alert:#?}");
     }
     agent.stop();
-    nothing_is_repeated(&home, &webhook, blind);
+    nothing_is_repeated(home, webhook, blind);
     webhook.exactly_one("the other kill", SOON, Duration::ZERO, kill_of(absent));
 }
 
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn a_first_start_does_not_tell_of_the_past() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
+    let Some(scene) = Scene::new("") else { return };
     let pid = kill();
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
-    let agent = home.start(&Confine::No);
-    webhook.nothing("of before the first start", QUIET, |a| unforeseen(a) || kill_of(pid)(a));
+    let agent = scene.home.start(&Confine::No);
+    scene.webhook.nothing("of before the first start", QUIET, |a| unforeseen(a) || kill_of(pid)(a));
     agent.stop();
 }
 
 #[test]
 #[ignore = "live: makes ext4 report an error"]
 fn a_log_line_is_not_told_again_after_a_kill_of_the_agent() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
-    let agent = home.start(&Confine::No);
+    let Some((scene, agent)) = Scene::running("") else { return };
+    let Scene { webhook, home, .. } = &scene;
     let fs = FreezableFs::new().expect("a filesystem");
     let device = fs.device().expect("its device");
     if std::fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "once").is_err() {
@@ -154,12 +132,8 @@ fn a_log_line_is_not_told_again_after_a_kill_of_the_agent() {
 #[test]
 #[ignore = "live: kills processes for lack of memory while the disk hangs"]
 fn a_disk_that_hangs_holds_up_no_alert() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
+    let Some(scene) = Scene::new("") else { return };
+    let Scene { webhook, home, .. } = &scene;
     let mut disk = FreezableFs::new().expect("a filesystem");
     let data = disk.path().join("data");
     std::fs::create_dir(&data).expect("a directory");
@@ -194,16 +168,12 @@ fn a_disk_that_hangs_holds_up_no_alert() {
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn stopping_does_not_wait_for_a_webhook_that_hangs() {
-    let _alone = alone();
-    if !ready() {
-        return;
-    }
-    let webhook = Webhook::start();
+    let Some(scene) = Scene::new("[alerting.webhook]\ntimeout_secs = 60") else { return };
+    let Scene { webhook, home, .. } = &scene;
     webhook.set(Mood::Hang);
-    let home = Home::new(&webhook.url(), "[alerting.webhook]\ntimeout_secs = 60");
     let agent = home.start(&Confine::No);
     let pid = kill();
-    await_accepted(&home, pid);
+    await_accepted(home, pid);
     let took = agent.stop();
     assert!(took < STOP_WITHIN, "{took:?}");
     println!("stopped in {took:?}");

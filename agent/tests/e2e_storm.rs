@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::agent::Home;
 use e2e::confine::Confine;
-use e2e::webhook::{Webhook, known};
-use lab::{FreezableFs, LoopDevice, MemoryCgroup, Sysctl, alone, ready, skip, wait_for};
+use e2e::scene::Scene;
+use e2e::webhook::known;
+use lab::{FreezableFs, LoopDevice, MemoryCgroup, detect_hangs, wait_for};
 use sysops_agent::alert::{Alert, Status};
 use sysops_agent::config::Config;
 
@@ -42,20 +42,12 @@ const NOISE_PERCENT: u64 = 5;
 #[test]
 #[ignore = "live: 500 OOM kills, 200 hung tasks and 10,000 slow requests"]
 fn a_storm_is_counted_and_does_not_become_a_storm_of_messages() {
-    let _alone = alone();
-    if !ready() {
+    let Some(scene) = Scene::new(&default_limits()) else { return };
+    let Scene { webhook, home, .. } = &scene;
+    if !scene.has(&["kernel_log", "ebpf.oom", "ebpf.hung_task", "ebpf.block_io"]) {
         return;
     }
-    let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), &default_limits());
-    if !["kernel_log", "ebpf.oom", "ebpf.hung_task", "ebpf.block_io"].iter().all(|f| works(&home, f)) {
-        return;
-    }
-    let _warnings = Sysctl::set("kernel/hung_task_warnings", "10");
-    let _interval = Sysctl::set("kernel/hung_task_check_interval_secs", "0");
-    let Ok(_timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
-        return skip("this kernel does not detect hung tasks");
-    };
+    let Some(_detector) = detect_hangs(10) else { return };
     let agent = home.start(&Confine::No);
     let before = rss(agent.pid());
     let (begin, counted_before) = (Instant::now(), oom_kills());
@@ -117,7 +109,7 @@ fn a_storm_is_counted_and_does_not_become_a_storm_of_messages() {
     assert!(after.1 - before.0 <= MAX_GROWTH_KB, "it grew by {} kB", after.1 - before.0);
 }
 
-/// The limits as they are without a configuration, which [`Home`] takes away.
+/// The limits as they are without a configuration, which [`e2e::agent::Home`] takes away.
 fn default_limits() -> String {
     let config = Config::default();
     let a = &config.alerting;
@@ -133,14 +125,6 @@ fn default_limits() -> String {
         a.grouping.enabled,
         a.grouping.window_secs,
     )
-}
-
-fn works(home: &Home, name: &str) -> bool {
-    let features = home.doctor(&Confine::No);
-    if !features.is_on(name) {
-        skip(&format!("{name} does not work here: {}", features.get(name, "reason")));
-    }
-    features.is_on(name)
 }
 
 fn kill_many() {

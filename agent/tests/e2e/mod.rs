@@ -9,4 +9,5 @@
 
 pub(crate) mod agent;
 pub(crate) mod confine;
+pub(crate) mod scene;
 pub(crate) mod webhook;

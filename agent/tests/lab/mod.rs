@@ -99,6 +99,21 @@ impl Drop for Sysctl {
     }
 }
 
+/// Lets the kernel report tasks that hang for 2 s, so many of them in its log. `None` if it cannot; it says why.
+pub(crate) fn detect_hangs(warnings: u32) -> Option<Vec<Sysctl>> {
+    let others = [
+        ("kernel/hung_task_warnings", warnings.to_string()),
+        ("kernel/hung_task_check_interval_secs", "0".into()),
+    ];
+    let mut set: Vec<_> = others.iter().filter_map(|(name, value)| Sysctl::set(name, value).ok()).collect();
+    let Ok(timeout) = Sysctl::set("kernel/hung_task_timeout_secs", "2") else {
+        skip("this kernel does not detect hung tasks");
+        return None;
+    };
+    set.push(timeout);
+    Some(set)
+}
+
 /// A memory cgroup with a limit, of version 1 or 2.
 pub(crate) struct MemoryCgroup {
     path: PathBuf,
