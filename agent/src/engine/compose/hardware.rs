@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{Context, Draft, fingerprint};
-use crate::alert::{Severity, Status};
+use crate::alert::Severity;
 use crate::engine::events;
 use crate::event::{Event, Hardware, LogMatch, Source};
 use crate::text::clean;
@@ -39,23 +39,16 @@ pub fn draft(
         .put("kernel_time_ns", Some(event.at.mono_ns));
     Draft {
         rule: lead.rule.to_owned(),
-        place: String::new(),
         noun: "hardware alerts",
         phrase: clean(&lead.text, 80),
-        lasts: false,
         severity,
         metric: events::HARDWARE.name,
-        value: 1.0,
-        threshold: None,
         message: format!("{}: {}", lead.meaning, clean(&lead.text, MAX_TEXT)),
         labels,
-        status: Status::Firing,
-        id,
         fingerprint: print,
-        started: event.at,
-        ended: None,
         sources: sources.to_vec(),
         context: c.done(),
+        ..Draft::of(event, id)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{Context, Draft, fingerprint};
-use crate::alert::{Severity, Status};
+use crate::alert::Severity;
 use crate::engine::events;
 use crate::event::{Event, HostChange};
 use crate::text::clean;
@@ -27,23 +27,16 @@ pub fn draft(event: &Event, change: &HostChange, id: String) -> Draft {
     c.put_if("changes_left_out", (change.left_out > 0).then_some(change.left_out));
     Draft {
         rule: "inventory_changed".to_owned(),
-        place: String::new(),
         noun: "changes of the inventory",
         phrase: texts.first().cloned().unwrap_or_default(),
-        lasts: false,
         severity: Severity::Info,
         metric: events::INVENTORY.name,
         value: (change.changes.len() + change.left_out) as f64,
-        threshold: None,
         message: format!("The host has changed: {spoken}{more}"),
         labels: BTreeMap::new(),
-        status: Status::Firing,
-        id,
         fingerprint: fingerprint(["inventory_changed"].into_iter().chain(texts.iter().map(String::as_str))),
-        started: event.at,
-        ended: None,
-        sources: vec![event.source],
         context: c.done(),
+        ..Draft::of(event, id)
     }
 }
 

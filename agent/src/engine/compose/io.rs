@@ -49,7 +49,6 @@ pub fn slow_request(event: &Event, io: &SlowIo, id: String) -> Draft {
         place: device.clone(),
         noun: "slow block requests",
         phrase: format!("{device} {} {latency} ms", io.op),
-        lasts: false,
         severity: Severity::Warn,
         metric: events::IO_LATENCY.name,
         value: io.latency_ms,
@@ -62,13 +61,9 @@ pub fn slow_request(event: &Event, io: &SlowIo, id: String) -> Draft {
             number(io.threshold_ms)
         ),
         labels: labels(&io.device, Some(io.op)),
-        status: Status::Firing,
-        id,
         fingerprint: fingerprint([SLOW_RULE, &device, io.op]),
-        started: event.at,
-        ended: None,
-        sources: vec![event.source],
         context: c.done(),
+        ..Draft::of(event, id)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::{Context, Draft, fingerprint};
-use crate::alert::Status;
 use crate::engine::events;
 use crate::event::{Event, LogMatch};
 use crate::text::clean;
@@ -22,22 +21,14 @@ pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
     c.put("line", Some(line.clone())).put("kernel_time_ns", Some(event.at.mono_ns));
     Draft {
         rule: found.rule.clone(),
-        place: String::new(),
         noun: "kernel-log alerts",
         phrase: clean(&found.line, 80),
-        lasts: false,
         severity: found.severity,
         metric: events::LOG_EVENTS.name,
-        value: 1.0,
-        threshold: None,
         message: format!("{}: {line}", found.meaning),
         labels,
-        status: Status::Firing,
-        id,
         fingerprint: print,
-        started: event.at,
-        ended: None,
-        sources: vec![event.source],
         context: c.done(),
+        ..Draft::of(event, id)
     }
 }

@@ -16,7 +16,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value};
 
 use crate::alert::{Alert, Severity, Status};
-use crate::event::Source;
+use crate::event::{Event, Source};
 use crate::time::{Now, SECOND};
 
 /// What the engine knows of the host it speaks for.
@@ -74,6 +74,30 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// What is the same for most events: they happen once and end by themselves. What happened is still to be said.
+    fn of(event: &Event, id: String) -> Self {
+        Self {
+            rule: String::new(),
+            place: String::new(),
+            noun: "",
+            phrase: String::new(),
+            lasts: false,
+            severity: Severity::Warn,
+            metric: "",
+            value: 1.0,
+            threshold: None,
+            message: String::new(),
+            labels: BTreeMap::new(),
+            status: Status::Firing,
+            id,
+            fingerprint: String::new(),
+            started: event.at,
+            ended: None,
+            sources: vec![event.source],
+            context: Map::new(),
+        }
+    }
+
     /// The alert object, made at `now`.
     pub fn alert(self, identity: &Identity, now: Now) -> Alert {
         let end = self.ended.unwrap_or(now);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Context, Draft, fingerprint};
-use crate::alert::{Severity, Status};
+use crate::alert::Severity;
 use crate::cgroup::owner;
 use crate::engine::events::USER_KILLS;
 use crate::event::{Event, UserKill};
@@ -48,20 +48,13 @@ pub fn draft(event: &Event, kill: &UserKill, id: String) -> Draft {
         place: kill.victim.cgroup.clone().unwrap_or_default(),
         noun: "kills by user-space killers",
         phrase: format!("{whom} by {}", kill.killer),
-        lasts: false,
         severity: Severity::Critical,
         metric: USER_KILLS.name,
-        value: 1.0,
-        threshold: None,
         message: format!("Low memory: {} says it killed {whom}{why}", kill.killer),
         labels,
-        status: Status::Firing,
-        id,
         fingerprint: print,
-        started: event.at,
-        ended: None,
-        sources: vec![event.source],
         context: c.done(),
+        ..Draft::of(event, id)
     }
 }
 
