@@ -23,6 +23,7 @@ fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     assert!(!files.is_empty(), "{target} has no seeds in fuzz/seeds");
     // Real texts that the parsers' own tests have.
     match target {
+        "gpu_smi" => list(&root.join("src/collect/gpu/testdata"), &mut files),
         "kmsg_log" => list(&root.join("src/watch/testdata"), &mut files),
         "trace_format" => list(&root.join("src/ebpf/testdata"), &mut files),
         _ => {}
@@ -95,7 +96,9 @@ replayed!(
     cgroup_path,
     config,
     disk_health,
+    dstate,
     glob,
+    gpu_smi,
     kmsg_log,
     kmsg_record,
     mounts,

@@ -5,6 +5,8 @@
 mod btf;
 #[cfg(feature = "ebpf")]
 mod ebpf;
+mod gpu;
+mod hangs;
 mod kernel_log;
 mod machine;
 mod pipe;
@@ -21,7 +23,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cgroup_path", machine::cgroup_path),
     ("config", settings::config),
     ("disk_health", machine::disk_health),
+    ("dstate", hangs::dstate),
     ("glob", settings::glob),
+    ("gpu_smi", gpu::smi),
     ("kmsg_log", kernel_log::log),
     ("kmsg_record", kernel_log::record),
     ("mounts", machine::mounts),

@@ -138,7 +138,7 @@ fn tasks(host: &FixtureHost) -> Vec<Event> {
 }
 
 /// The machine that the input describes. A file's content is taken as it is, any bytes.
-fn host(data: &[u8]) -> FixtureHost {
+pub(crate) fn host(data: &[u8]) -> FixtureHost {
     let host = FixtureHost::default();
     let mut file: Option<(String, Vec<u8>)> = None;
     let store = |file: Option<(String, Vec<u8>)>| file.map(|(path, content)| host.set(&path, content));

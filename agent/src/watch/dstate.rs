@@ -69,7 +69,9 @@ impl Status {
         Some(Self {
             state: *value("State:")?.as_bytes().first()?,
             tgid: number("Tgid:").and_then(|tgid| u32::try_from(tgid).ok()),
-            switches: number("voluntary_ctxt_switches:")? + number("nonvoluntary_ctxt_switches:")?,
+            // Only compared: a sum that wraps is as good as any.
+            switches: number("voluntary_ctxt_switches:")?
+                .wrapping_add(number("nonvoluntary_ctxt_switches:")?),
             dumping: number("CoreDumping:") == Some(1),
         })
     }
