@@ -48,11 +48,7 @@ fn programs() -> BTreeMap<u32, (String, u64, u64)> {
 fn print(mode: Mode, before: &BTreeMap<u32, (String, u64, u64)>, secs: f64) {
     let own: Vec<_> = programs().into_iter().filter(|(id, _)| !before.contains_key(id)).collect();
     for probe in PROBES {
-        let names: Vec<_> = match mode {
-            Mode::Classic => probe.classic.iter().map(|hook| hook.program).collect(),
-            Mode::Btf => probe.btf.hooks.iter().map(|hook| hook.program).collect(),
-        };
-        for name in names {
+        for name in probe.hooks.iter().map(|hook| hook.program(mode)) {
             // The kernel keeps 15 letters.
             let found = own
                 .iter()

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 
 use sysops_agent::ebpf::btf::{Btf, Shape, Source};
-use sysops_agent::ebpf::probes::PROBES;
+use sysops_agent::ebpf::probes::{PROBES, Probe};
 
 use super::pipe::harmless;
 
@@ -40,7 +40,7 @@ impl Source for File<'_> {
 /// Answers lie where a struct can be, or are refused with a sentence.
 pub(crate) fn btf(data: &[u8]) {
     let reads = Cell::new(0);
-    let of_probes: Vec<String> = PROBES.iter().flat_map(|probe| probe.btf.names()).collect();
+    let of_probes: Vec<String> = PROBES.iter().flat_map(Probe::names).collect();
     let names = PATHS.into_iter().chain(of_probes.iter().map(String::as_str));
     let mut btf = match Btf::parse(File { bytes: data, reads: &reads }, names) {
         Ok(btf) => btf,
@@ -65,8 +65,8 @@ pub(crate) fn btf(data: &[u8]) {
         }
     }
     for probe in PROBES {
-        if let Ok(facts) = probe.btf.facts(&mut btf) {
-            assert_eq!(facts.tracepoints.len(), probe.btf.hooks.len(), "{facts:?}");
+        if let Ok(facts) = probe.facts(&mut btf) {
+            assert_eq!(facts.tracepoints.len(), probe.hooks.len(), "{facts:?}");
         }
     }
 }

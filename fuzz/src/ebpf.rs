@@ -70,7 +70,7 @@ pub(crate) fn format(data: &[u8]) {
         assert!(u32::from(field.offset) + u32::from(field.size) <= MAX_RECORD, "{field:?}");
         assert!(format.field(&field.name).is_some(), "{field:?}");
     }
-    for hook in PROBES.iter().flat_map(|probe| probe.classic) {
+    for hook in PROBES.iter().flat_map(|probe| probe.hooks) {
         match hook.constants(&format) {
             Ok(constants) => {
                 for constant in constants.iter().filter(|c| c.bytes.len() == 2) {

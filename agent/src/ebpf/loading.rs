@@ -291,9 +291,7 @@ fn attach_all(loader: &Loader, plan: &Plan, cpu: u32) -> Result<Attached, Failur
 
 /// What a probe lacks because of optional programs that do not run.
 fn absences(probe: &Probe, mode: Mode, on: &[&str]) -> String {
-    let classic = probe.classic.iter().map(|hook| (hook.program, hook.event));
-    let btf = probe.btf.hooks.iter().map(|hook| (hook.program, hook.event));
-    let hooks: Vec<_> = if mode == Mode::Classic { classic.collect() } else { btf.collect() };
-    let missing = hooks.into_iter().filter(|(program, _)| !on.contains(program));
+    let hooks = probe.hooks.iter().map(|hook| (hook.program(mode), hook.event));
+    let missing = hooks.filter(|(program, _)| !on.contains(program));
     missing.filter_map(|(program, event)| Some(format!("; without {event}: {}", lacking(program)?))).collect()
 }

@@ -21,9 +21,9 @@ fn every_probe_finds_its_programs_maps_and_constants() {
             assert!(object.programs.contains_key(program), "{program}");
         }
         let (one, two) = ([0u8; 1], [0u8; 2]);
-        let fields = probe.classic.iter().flat_map(|hook| hook.fields).map(|field| field.constant);
-        let offsets = fields.chain(probe.btf.members.iter().map(|member| member.constant));
-        let places = probe.btf.hooks.iter().flat_map(|hook| hook.arguments).map(|a| a.constant);
+        let fields = probe.hooks.iter().flat_map(|hook| hook.fields).map(|field| field.constant);
+        let offsets = fields.chain(probe.members.iter().map(|member| member.constant));
+        let places = probe.hooks.iter().flat_map(|hook| hook.arguments).map(|a| a.constant);
         let values = offsets.map(|c| (c, (&two[..], true))).chain(places.map(|c| (c, (&one[..], true))));
         object.patch_map_data(values.collect()).expect(probe.name);
         for map in probe.maps {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ebpf::probes::{BtfHook, PROBES, lacking};
+use crate::ebpf::probes::{Hook, Mode, PROBES, Probe, lacking};
 
 /// Writes BTF. Names are kept in order, types are numbered from 1.
 struct Image {
@@ -330,23 +330,19 @@ fn this_kernel_serves_every_probe() {
     let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else {
         return eprintln!("SKIPPED: no BTF here");
     };
-    let names: Vec<String> = PROBES.iter().flat_map(|probe| probe.btf.names()).collect();
+    let names: Vec<String> = PROBES.iter().flat_map(Probe::names).collect();
     let mut btf = Btf::parse(&bytes[..], names.iter().map(String::as_str)).expect("this kernel's");
     for probe in PROBES {
-        let facts = match probe.btf.facts(&mut btf) {
+        let facts = match probe.facts(&mut btf) {
             Err(gap) if probe.rare && gap.is_no_tracepoint() => continue,
             facts => facts.expect(probe.name),
         };
-        let arguments = probe.btf.hooks.iter().flat_map(|hook| hook.arguments);
+        let arguments = probe.hooks.iter().flat_map(|hook| hook.arguments);
         let found = |constant: &str| facts.constants.iter().any(|c| c.name == constant);
         let missing: Vec<_> = arguments.map(|a| a.constant).filter(|constant| !found(constant)).collect();
-        assert!(
-            !probe.rare || probe.btf.members.len() > 2 || missing.is_empty(),
-            "{}: {missing:?}",
-            probe.name
-        );
-        let needed = |hook: &&BtfHook| lacking(hook.program).is_none();
-        assert!(facts.tracepoints.len() >= probe.btf.hooks.iter().filter(needed).count());
+        assert!(!probe.rare || probe.members.len() > 2 || missing.is_empty(), "{}: {missing:?}", probe.name);
+        let needed = |hook: &&Hook| lacking(hook.program(Mode::Btf)).is_none();
+        assert!(facts.tracepoints.len() >= probe.hooks.iter().filter(needed).count());
         assert!(facts.tracepoints.iter().all(|&(_, id)| id > 0));
     }
     // Facts that do not change: the name has 16 bytes, the queue is a request's first member.

@@ -44,7 +44,7 @@ impl Candidate {
     /// Many a machine has no memory controller that reports, and many a kernel not its tracepoint.
     pub(super) fn hopeless(&self) -> ProbeState {
         let absent = self.obstacles.iter().any(|obstacle| obstacle.absent);
-        match self.probe.classic.first() {
+        match self.probe.hooks.first() {
             Some(hook) if absent && self.probe.rare => {
                 ProbeState::Off { reason: format!("this kernel has no {}:{}", hook.category, hook.event) }
             }
@@ -77,7 +77,7 @@ pub(super) fn plan(
     let mut btf = open_btf(host, candidates);
     let mut constants = Vec::new();
     for candidate in candidates {
-        for mode in candidate.probe.modes().filter(|&mode| allowed(mode)) {
+        for mode in candidate.probe.modes().into_iter().filter(|&mode| allowed(mode)) {
             let points = match mode {
                 Mode::Classic => find_events(host, &tracefs, candidate.probe),
                 Mode::Btf => find_types(&mut btf, candidate.probe),
@@ -97,7 +97,7 @@ pub(super) fn plan(
 }
 
 fn open_btf(host: &dyn Host, candidates: &[Candidate]) -> Result<Btf<Box<dyn HostFile>>, Reason> {
-    let names: Vec<String> = candidates.iter().flat_map(|c| c.probe.btf.names()).collect();
+    let names: Vec<String> = candidates.iter().flat_map(|c| c.probe.names()).collect();
     let file = host.open(BTF).map_err(|error| no_btf(&error))?;
     Btf::parse(file, names.iter().map(String::as_str)).map_err(|error| {
         Reason::new(format!("{BTF} is not usable: {error}"), "please report it with `uname -r`")
@@ -109,7 +109,7 @@ fn find_types(
     probe: &Probe,
 ) -> Result<(Vec<Point>, Vec<Constant>), Reason> {
     let btf = btf.as_mut().map_err(|reason| reason.clone())?;
-    let facts = probe.btf.facts(btf).map_err(|gap| Reason {
+    let facts = probe.facts(btf).map_err(|gap| Reason {
         absent: gap.is_no_tracepoint(),
         ..Reason::new(format!("{BTF} does not serve: {gap}"), "nothing short of another kernel")
     })?;
@@ -129,9 +129,10 @@ fn find_events(
     };
     let tracefs = tracefs.as_ref().map_err(told)?;
     let (mut points, mut all) = (Vec::new(), Vec::new());
-    for hook in probe.classic {
+    for hook in probe.hooks {
+        let program = hook.program(Mode::Classic);
         let text = match tracefs.format(host, hook.category, hook.event) {
-            Err(_) if lacking(hook.program).is_some() => continue,
+            Err(_) if lacking(program).is_some() => continue,
             text => text.map_err(|error| told(&error))?,
         };
         let (format, constants) = Format::parse(&text)
@@ -142,7 +143,7 @@ fn find_events(
                 Reason::new(why, "please report it with that file and `uname -r`")
             })?;
         all.extend(constants);
-        points.push(Point { program: hook.program, target: format.id });
+        points.push(Point { program, target: format.id });
     }
     Ok((points, all))
 }

@@ -2,13 +2,14 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, nothing, takes};
+use super::{Hook, Mode, Probe, Shape, argument, member, needs, nothing, takes};
 
-/// A program of classic mode: what names the request, and one more field.
+/// A tracepoint: its programs, what names the request in its records, and one more field; arguments in BTF mode.
 macro_rules! hook {
-    ($program:ident, $event:literal, $prefix:literal $(, $field:literal to $constant:literal)?) => {
+    ($event:literal by $classic:ident, $btf:ident, $prefix:literal
+     $(with $field:literal to $constant:literal)?, $arguments:expr) => {
         Hook {
-            program: names::$program,
+            programs: [names::$classic, names::$btf],
             category: "block",
             event: $event,
             fields: &[
@@ -18,98 +19,78 @@ macro_rules! hook {
                 takes("rwbs", concat!($prefix, "_RWBS"), Shape::Letters(2)),
                 $(takes($field, $constant, Shape::Number(4)),)?
             ],
+            arguments: $arguments,
         }
+    };
+}
+
+/// What it is of no use without, and what else.
+macro_rules! needed {
+    ($($more:literal),+) => {
+        [
+            "ISSUE_REQUEST_ARG",
+            "COMPLETE_REQUEST_ARG",
+            "COMPLETE_BYTES_ARG",
+            "REQUEST_FLAGS",
+            "REQUEST_SECTOR",
+            "REQUEST_BYTES",
+            "DISK_MAJOR",
+            "DISK_FIRST_MINOR",
+            $($more),+
+        ]
     };
 }
 
 pub(super) const PROBE: Probe = Probe {
     name: "block_io",
     key: "block_io",
-    classic: &[
-        hook!(IO_INSERT, "block_rq_insert", "INSERT", "bytes" to "INSERT_BYTES"),
-        hook!(IO_ISSUE, "block_rq_issue", "ISSUE", "bytes" to "ISSUE_BYTES"),
-        hook!(IO_REQUEUE, "block_rq_requeue", "REQUEUE"),
-        hook!(IO_COMPLETE, "block_rq_complete", "COMPLETE", "error" to "COMPLETE_ERROR"),
+    hooks: &[
+        hook!(
+            "block_rq_insert" by IO_INSERT, IO_INSERT_BTF, "INSERT" with "bytes" to "INSERT_BYTES",
+            &[argument("*request", "INSERT_REQUEST_ARG")]
+        ),
+        // The request stands behind the queue before 5.11 (a54895fa057c), here and with the requeue.
+        hook!(
+            "block_rq_issue" by IO_ISSUE, IO_ISSUE_BTF, "ISSUE" with "bytes" to "ISSUE_BYTES",
+            &[argument("*request", "ISSUE_REQUEST_ARG")]
+        ),
+        hook!(
+            "block_rq_requeue" by IO_REQUEUE, IO_REQUEUE_BTF, "REQUEUE",
+            &[argument("*request", "REQUEUE_REQUEST_ARG")]
+        ),
+        hook!(
+            "block_rq_complete" by IO_COMPLETE, IO_COMPLETE_BTF, "COMPLETE" with "error" to "COMPLETE_ERROR",
+            &[
+                argument("*request", "COMPLETE_REQUEST_ARG"),
+                argument("unsigned int", "COMPLETE_BYTES_ARG"),
+                // An errno before 5.16 (8a7d267b4a2c).
+                argument("int", "COMPLETE_ERRNO_ARG"),
+                argument("blk_status_t", "COMPLETE_STATUS_ARG"),
+            ]
+        ),
         // From 5.18 on (`include/trace/events/block.h`).
-        hook!(IO_ERROR, "block_rq_error", "ERROR", "error" to "ERROR_ERROR"),
+        hook!(
+            "block_rq_error" by IO_ERROR, IO_ERROR_BTF, "ERROR" with "error" to "ERROR_ERROR",
+            &[
+                argument("*request", "ERROR_REQUEST_ARG"),
+                argument("unsigned int", "ERROR_BYTES_ARG"),
+                argument("blk_status_t", "ERROR_STATUS_ARG"),
+            ]
+        ),
     ],
-    btf: BtfMode {
-        hooks: &[
-            BtfHook {
-                program: names::IO_INSERT_BTF,
-                event: "block_rq_insert",
-                arguments: &[argument("*request", "INSERT_REQUEST_ARG")],
-            },
-            BtfHook {
-                program: names::IO_ISSUE_BTF,
-                event: "block_rq_issue",
-                // Behind the queue before 5.11 (a54895fa057c).
-                arguments: &[argument("*request", "ISSUE_REQUEST_ARG")],
-            },
-            BtfHook {
-                program: names::IO_REQUEUE_BTF,
-                event: "block_rq_requeue",
-                // As with the issue.
-                arguments: &[argument("*request", "REQUEUE_REQUEST_ARG")],
-            },
-            BtfHook {
-                program: names::IO_COMPLETE_BTF,
-                event: "block_rq_complete",
-                arguments: &[
-                    argument("*request", "COMPLETE_REQUEST_ARG"),
-                    argument("unsigned int", "COMPLETE_BYTES_ARG"),
-                    // An errno before 5.16 (8a7d267b4a2c).
-                    argument("int", "COMPLETE_ERRNO_ARG"),
-                    argument("blk_status_t", "COMPLETE_STATUS_ARG"),
-                ],
-            },
-            BtfHook {
-                program: names::IO_ERROR_BTF,
-                event: "block_rq_error",
-                arguments: &[
-                    argument("*request", "ERROR_REQUEST_ARG"),
-                    argument("unsigned int", "ERROR_BYTES_ARG"),
-                    argument("blk_status_t", "ERROR_STATUS_ARG"),
-                ],
-            },
-        ],
-        members: &[
-            member(&["request.cmd_flags"], "REQUEST_FLAGS", Shape::Number(4)),
-            member(&["request.__sector"], "REQUEST_SECTOR", Shape::Number(8)),
-            member(&["request.__data_len"], "REQUEST_BYTES", Shape::Number(4)),
-            // The disk moved from the request to its queue in 5.17 (f3fa33acca9f).
-            member(&["request.rq_disk"], "REQUEST_DISK", Shape::Number(8)),
-            member(&["request.q"], "REQUEST_QUEUE", Shape::Number(8)),
-            member(&["request_queue.disk"], "QUEUE_DISK", Shape::Number(8)),
-            member(&["gendisk.major"], "DISK_MAJOR", Shape::Number(4)),
-            member(&["gendisk.first_minor"], "DISK_FIRST_MINOR", Shape::Number(4)),
-        ],
-        enough: &[
-            &[
-                "ISSUE_REQUEST_ARG",
-                "COMPLETE_REQUEST_ARG",
-                "COMPLETE_BYTES_ARG",
-                "REQUEST_FLAGS",
-                "REQUEST_SECTOR",
-                "REQUEST_BYTES",
-                "DISK_MAJOR",
-                "DISK_FIRST_MINOR",
-                "REQUEST_QUEUE",
-                "QUEUE_DISK",
-            ],
-            &[
-                "ISSUE_REQUEST_ARG",
-                "COMPLETE_REQUEST_ARG",
-                "COMPLETE_BYTES_ARG",
-                "REQUEST_FLAGS",
-                "REQUEST_SECTOR",
-                "REQUEST_BYTES",
-                "DISK_MAJOR",
-                "DISK_FIRST_MINOR",
-                "REQUEST_DISK",
-            ],
-        ],
-    },
+    members: &[
+        member(&["request.cmd_flags"], "REQUEST_FLAGS", Shape::Number(4)),
+        member(&["request.__sector"], "REQUEST_SECTOR", Shape::Number(8)),
+        member(&["request.__data_len"], "REQUEST_BYTES", Shape::Number(4)),
+        // The disk moved from the request to its queue in 5.17 (f3fa33acca9f).
+        member(&["request.rq_disk"], "REQUEST_DISK", Shape::Number(8)),
+        member(&["request.q"], "REQUEST_QUEUE", Shape::Number(8)),
+        member(&["request_queue.disk"], "QUEUE_DISK", Shape::Number(8)),
+        member(&["gendisk.major"], "DISK_MAJOR", Shape::Number(4)),
+        member(&["gendisk.first_minor"], "DISK_FIRST_MINOR", Shape::Number(4)),
+    ],
+    // With the disk behind the request, or behind its queue.
+    enough: &[&needed!("REQUEST_QUEUE", "QUEUE_DISK"), &needed!("REQUEST_DISK")],
     // Knows a request by its address: device and sector are those of several where the kernel merges
     // requests or flushes on several hardware queues.
     prefers: Mode::Btf,

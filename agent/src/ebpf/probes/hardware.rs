@@ -2,9 +2,7 @@
 
 use agent_common::names;
 
-use super::{
-    BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, argument_nth, member, needs, nothing, takes,
-};
+use super::{Hook, Mode, Probe, Shape, argument, argument_nth, member, needs, nothing, takes};
 
 /// What a text needs no constant for: it always lies behind a reference.
 const TEXT: Shape = Shape::Text;
@@ -12,8 +10,9 @@ const TEXT: Shape = Shape::Text;
 const BASE: Probe = Probe {
     name: "",
     key: "ras",
-    classic: &[],
-    btf: BtfMode::NONE,
+    hooks: &[],
+    members: &[],
+    enough: &[],
     prefers: Mode::Classic,
     maps: &[],
     rare: true,
@@ -24,8 +23,8 @@ const BASE: Probe = Probe {
 
 pub(super) const MEMORY_CONTROLLER: Probe = Probe {
     name: "mc_event",
-    classic: &[Hook {
-        program: names::MC_EVENT[0],
+    hooks: &[Hook {
+        programs: names::MC_EVENT,
         category: "ras",
         event: "mc_event",
         fields: &[
@@ -40,34 +39,28 @@ pub(super) const MEMORY_CONTROLLER: Probe = Probe {
             takes("label", "MC_LABEL", TEXT),
             takes("msg", "MC_MESSAGE", TEXT),
         ],
+        arguments: &[
+            argument("unsigned int", "MC_TYPE_ARG"),
+            argument("*char", "MC_MESSAGE_ARG"),
+            argument_nth("*char", 1, "MC_LABEL_ARG"),
+            argument("int", "MC_COUNT_ARG"),
+            argument("u8", "MC_INDEX_ARG"),
+            argument("s8", "MC_TOP_ARG"),
+            argument_nth("s8", 1, "MC_MIDDLE_ARG"),
+            argument_nth("s8", 2, "MC_LOWER_ARG"),
+            argument("long unsigned int", "MC_ADDRESS_ARG"),
+            argument_nth("long unsigned int", 1, "MC_SYNDROME_ARG"),
+        ],
     }],
-    btf: BtfMode {
-        hooks: &[BtfHook {
-            program: names::MC_EVENT[1],
-            event: "mc_event",
-            arguments: &[
-                argument("unsigned int", "MC_TYPE_ARG"),
-                argument("*char", "MC_MESSAGE_ARG"),
-                argument_nth("*char", 1, "MC_LABEL_ARG"),
-                argument("int", "MC_COUNT_ARG"),
-                argument("u8", "MC_INDEX_ARG"),
-                argument("s8", "MC_TOP_ARG"),
-                argument_nth("s8", 1, "MC_MIDDLE_ARG"),
-                argument_nth("s8", 2, "MC_LOWER_ARG"),
-                argument("long unsigned int", "MC_ADDRESS_ARG"),
-                argument_nth("long unsigned int", 1, "MC_SYNDROME_ARG"),
-            ],
-        }],
-        members: &[],
-        enough: &[&["MC_TYPE_ARG"]],
-    },
+    members: &[],
+    enough: &[&["MC_TYPE_ARG"]],
     ..BASE
 };
 
 pub(super) const PCIE: Probe = Probe {
     name: "aer_event",
-    classic: &[Hook {
-        program: names::AER_EVENT[0],
+    hooks: &[Hook {
+        programs: names::AER_EVENT,
         category: "ras",
         event: "aer_event",
         fields: &[
@@ -75,27 +68,21 @@ pub(super) const PCIE: Probe = Probe {
             needs("severity", "AER_SEVERITY", Shape::Number(1)),
             takes("dev_name", "AER_DEVICE", TEXT),
         ],
+        arguments: &[
+            argument("*char", "AER_DEVICE_ARG"),
+            argument("u32", "AER_STATUS_ARG"),
+            argument("u8", "AER_SEVERITY_ARG"),
+        ],
     }],
-    btf: BtfMode {
-        hooks: &[BtfHook {
-            program: names::AER_EVENT[1],
-            event: "aer_event",
-            arguments: &[
-                argument("*char", "AER_DEVICE_ARG"),
-                argument("u32", "AER_STATUS_ARG"),
-                argument("u8", "AER_SEVERITY_ARG"),
-            ],
-        }],
-        members: &[],
-        enough: &[&["AER_STATUS_ARG", "AER_SEVERITY_ARG"]],
-    },
+    members: &[],
+    enough: &[&["AER_STATUS_ARG", "AER_SEVERITY_ARG"]],
     ..BASE
 };
 
 pub(super) const MEMORY_FAILURE: Probe = Probe {
     name: "memory_failure",
-    classic: &[Hook {
-        program: names::MEMORY_FAILURE[0],
+    hooks: &[Hook {
+        programs: names::MEMORY_FAILURE,
         category: "ras",
         event: "memory_failure_event",
         fields: &[
@@ -103,27 +90,21 @@ pub(super) const MEMORY_FAILURE: Probe = Probe {
             takes("type", "MF_TYPE", Shape::Number(4)),
             needs("result", "MF_RESULT", Shape::Number(4)),
         ],
+        arguments: &[
+            argument("long unsigned int", "MF_PAGE_ARG"),
+            argument("int", "MF_TYPE_ARG"),
+            argument_nth("int", 1, "MF_RESULT_ARG"),
+        ],
     }],
-    btf: BtfMode {
-        hooks: &[BtfHook {
-            program: names::MEMORY_FAILURE[1],
-            event: "memory_failure_event",
-            arguments: &[
-                argument("long unsigned int", "MF_PAGE_ARG"),
-                argument("int", "MF_TYPE_ARG"),
-                argument_nth("int", 1, "MF_RESULT_ARG"),
-            ],
-        }],
-        members: &[],
-        enough: &[&["MF_PAGE_ARG", "MF_RESULT_ARG"]],
-    },
+    members: &[],
+    enough: &[&["MF_PAGE_ARG", "MF_RESULT_ARG"]],
     ..BASE
 };
 
 pub(super) const EXTENDED_LOG: Probe = Probe {
     name: "extlog_mem_event",
-    classic: &[Hook {
-        program: names::EXTLOG[0],
+    hooks: &[Hook {
+        programs: names::EXTLOG,
         category: "ras",
         event: "extlog_mem_event",
         fields: &[
@@ -133,32 +114,26 @@ pub(super) const EXTENDED_LOG: Probe = Probe {
             takes("err_seq", "EXTLOG_SEQUENCE", Shape::Number(4)),
             takes("fru_text", "EXTLOG_UNIT", TEXT),
         ],
-    }],
-    btf: BtfMode {
-        hooks: &[BtfHook {
-            program: names::EXTLOG[1],
-            event: "extlog_mem_event",
-            arguments: &[
-                argument("*cper_sec_mem_err", "EXTLOG_ERROR_ARG"),
-                argument("u32", "EXTLOG_SEQUENCE_ARG"),
-                argument("*char", "EXTLOG_UNIT_ARG"),
-                argument("u8", "EXTLOG_SEVERITY_ARG"),
-            ],
-        }],
-        members: &[
-            member(&["cper_sec_mem_err.validation_bits"], "EXTLOG_ERROR_VALID", Shape::Number(8)),
-            member(&["cper_sec_mem_err.error_type"], "EXTLOG_ERROR_TYPE", Shape::Number(1)),
-            member(&["cper_sec_mem_err.physical_addr"], "EXTLOG_ERROR_ADDRESS", Shape::Number(8)),
+        arguments: &[
+            argument("*cper_sec_mem_err", "EXTLOG_ERROR_ARG"),
+            argument("u32", "EXTLOG_SEQUENCE_ARG"),
+            argument("*char", "EXTLOG_UNIT_ARG"),
+            argument("u8", "EXTLOG_SEVERITY_ARG"),
         ],
-        enough: &[&["EXTLOG_SEVERITY_ARG"]],
-    },
+    }],
+    members: &[
+        member(&["cper_sec_mem_err.validation_bits"], "EXTLOG_ERROR_VALID", Shape::Number(8)),
+        member(&["cper_sec_mem_err.error_type"], "EXTLOG_ERROR_TYPE", Shape::Number(1)),
+        member(&["cper_sec_mem_err.physical_addr"], "EXTLOG_ERROR_ADDRESS", Shape::Number(8)),
+    ],
+    enough: &[&["EXTLOG_SEVERITY_ARG"]],
     ..BASE
 };
 
 pub(super) const MACHINE_CHECK: Probe = Probe {
     name: "mce_record",
-    classic: &[Hook {
-        program: names::MCE_RECORD[0],
+    hooks: &[Hook {
+        programs: names::MCE_RECORD,
         category: "mce",
         event: "mce_record",
         fields: &[
@@ -173,36 +148,30 @@ pub(super) const MACHINE_CHECK: Probe = Probe {
             takes("cpuvendor", "MCE_VENDOR", Shape::Number(1)),
             takes("cpuid", "MCE_CPUID", Shape::Number(4)),
         ],
+        // Wrapped since 6.13 (750fd23926f1); the inner struct's paths below are then the longer ones.
+        arguments: &[argument("*mce", "MCE_ARG"), argument("*mce_hw_err", "MCE_WRAPPED_ARG")],
     }],
-    btf: BtfMode {
-        hooks: &[BtfHook {
-            program: names::MCE_RECORD[1],
-            event: "mce_record",
-            // Wrapped since 6.13 (750fd23926f1); the inner struct's paths below are then the longer ones.
-            arguments: &[argument("*mce", "MCE_ARG"), argument("*mce_hw_err", "MCE_WRAPPED_ARG")],
-        }],
-        members: &[
-            member(&["mce_hw_err.m.status", "mce.status"], "MCE_M_STATUS", Shape::Number(8)),
-            member(&["mce_hw_err.m.addr", "mce.addr"], "MCE_M_ADDRESS", Shape::Number(8)),
-            member(&["mce_hw_err.m.misc", "mce.misc"], "MCE_M_MISC", Shape::Number(8)),
-            member(&["mce_hw_err.m.synd", "mce.synd"], "MCE_M_SYNDROME", Shape::Number(8)),
-            member(&["mce_hw_err.m.mcgstatus", "mce.mcgstatus"], "MCE_M_MCGSTATUS", Shape::Number(8)),
-            member(&["mce_hw_err.m.extcpu", "mce.extcpu"], "MCE_M_CPU", Shape::Number(4)),
-            member(&["mce_hw_err.m.bank", "mce.bank"], "MCE_M_BANK", Shape::Number(1)),
-            member(&["mce_hw_err.m.socketid", "mce.socketid"], "MCE_M_SOCKET", Shape::Number(4)),
-            member(&["mce_hw_err.m.cpuvendor", "mce.cpuvendor"], "MCE_M_VENDOR", Shape::Number(1)),
-            member(&["mce_hw_err.m.cpuid", "mce.cpuid"], "MCE_M_CPUID", Shape::Number(4)),
-        ],
-        enough: &[&["MCE_ARG", "MCE_M_STATUS"], &["MCE_WRAPPED_ARG", "MCE_M_STATUS"]],
-    },
+    members: &[
+        member(&["mce_hw_err.m.status", "mce.status"], "MCE_M_STATUS", Shape::Number(8)),
+        member(&["mce_hw_err.m.addr", "mce.addr"], "MCE_M_ADDRESS", Shape::Number(8)),
+        member(&["mce_hw_err.m.misc", "mce.misc"], "MCE_M_MISC", Shape::Number(8)),
+        member(&["mce_hw_err.m.synd", "mce.synd"], "MCE_M_SYNDROME", Shape::Number(8)),
+        member(&["mce_hw_err.m.mcgstatus", "mce.mcgstatus"], "MCE_M_MCGSTATUS", Shape::Number(8)),
+        member(&["mce_hw_err.m.extcpu", "mce.extcpu"], "MCE_M_CPU", Shape::Number(4)),
+        member(&["mce_hw_err.m.bank", "mce.bank"], "MCE_M_BANK", Shape::Number(1)),
+        member(&["mce_hw_err.m.socketid", "mce.socketid"], "MCE_M_SOCKET", Shape::Number(4)),
+        member(&["mce_hw_err.m.cpuvendor", "mce.cpuvendor"], "MCE_M_VENDOR", Shape::Number(1)),
+        member(&["mce_hw_err.m.cpuid", "mce.cpuid"], "MCE_M_CPUID", Shape::Number(4)),
+    ],
+    enough: &[&["MCE_ARG", "MCE_M_STATUS"], &["MCE_WRAPPED_ARG", "MCE_M_STATUS"]],
     ..BASE
 };
 
 pub(super) const TRANSMIT_TIMEOUT: Probe = Probe {
     name: "net_tx_timeout",
     key: "net_tx_timeout",
-    classic: &[Hook {
-        program: names::XMIT_TIMEOUT[0],
+    hooks: &[Hook {
+        programs: names::XMIT_TIMEOUT,
         category: "net",
         event: "net_dev_xmit_timeout",
         fields: &[
@@ -210,21 +179,15 @@ pub(super) const TRANSMIT_TIMEOUT: Probe = Probe {
             takes("driver", "XMIT_DRIVER", TEXT),
             takes("queue_index", "XMIT_QUEUE", Shape::Number(4)),
         ],
+        arguments: &[argument("*net_device", "XMIT_DEVICE_ARG"), argument("int", "XMIT_QUEUE_ARG")],
     }],
-    btf: BtfMode {
-        hooks: &[BtfHook {
-            program: names::XMIT_TIMEOUT[1],
-            event: "net_dev_xmit_timeout",
-            arguments: &[argument("*net_device", "XMIT_DEVICE_ARG"), argument("int", "XMIT_QUEUE_ARG")],
-        }],
-        members: &[
-            member(&["net_device.name"], "NETDEV_NAME", Shape::Letters(16)),
-            member(&["net_device.dev.parent"], "NETDEV_PARENT", Shape::Number(8)),
-            member(&["device.driver"], "PARENT_DRIVER", Shape::Number(8)),
-            member(&["device_driver.name"], "DRIVER_NAME", Shape::Number(8)),
-        ],
-        enough: &[&["XMIT_DEVICE_ARG", "NETDEV_NAME"]],
-    },
+    members: &[
+        member(&["net_device.name"], "NETDEV_NAME", Shape::Letters(16)),
+        member(&["net_device.dev.parent"], "NETDEV_PARENT", Shape::Number(8)),
+        member(&["device.driver"], "PARENT_DRIVER", Shape::Number(8)),
+        member(&["device_driver.name"], "DRIVER_NAME", Shape::Number(8)),
+    ],
+    enough: &[&["XMIT_DEVICE_ARG", "NETDEV_NAME"]],
     fallback: "adapters that do not send are read from the kernel log",
     wanted: |options| options.net_tx_timeout,
     ..BASE
@@ -233,8 +196,8 @@ pub(super) const TRANSMIT_TIMEOUT: Probe = Probe {
 pub(super) const THERMAL_TRIP: Probe = Probe {
     name: "thermal",
     key: "thermal",
-    classic: &[Hook {
-        program: names::THERMAL_TRIP[0],
+    hooks: &[Hook {
+        programs: names::THERMAL_TRIP,
         category: "thermal",
         event: "thermal_zone_trip",
         fields: &[
@@ -243,24 +206,18 @@ pub(super) const THERMAL_TRIP: Probe = Probe {
             needs("trip_type", "THERMAL_TYPE", Shape::Number(4)),
             takes("thermal_zone", "THERMAL_ZONE", TEXT),
         ],
-    }],
-    btf: BtfMode {
-        hooks: &[BtfHook {
-            program: names::THERMAL_TRIP[1],
-            event: "thermal_zone_trip",
-            arguments: &[
-                argument("*thermal_zone_device", "THERMAL_ZONE_ARG"),
-                argument("int", "THERMAL_TRIP_ARG"),
-                argument("thermal_trip_type", "THERMAL_TYPE_ARG"),
-            ],
-        }],
-        members: &[
-            member(&["thermal_zone_device.id"], "ZONE_ID", Shape::Number(4)),
-            member(&["thermal_zone_device.temperature"], "ZONE_TEMPERATURE", Shape::Number(4)),
-            member(&["thermal_zone_device.type"], "ZONE_TYPE", Shape::Letters(16)),
+        arguments: &[
+            argument("*thermal_zone_device", "THERMAL_ZONE_ARG"),
+            argument("int", "THERMAL_TRIP_ARG"),
+            argument("thermal_trip_type", "THERMAL_TYPE_ARG"),
         ],
-        enough: &[&["THERMAL_TYPE_ARG"]],
-    },
+    }],
+    members: &[
+        member(&["thermal_zone_device.id"], "ZONE_ID", Shape::Number(4)),
+        member(&["thermal_zone_device.temperature"], "ZONE_TEMPERATURE", Shape::Number(4)),
+        member(&["thermal_zone_device.type"], "ZONE_TYPE", Shape::Letters(16)),
+    ],
+    enough: &[&["THERMAL_TYPE_ARG"]],
     // Tells the temperature, too.
     prefers: Mode::Btf,
     fallback: "only critical temperatures are read from the kernel log",

@@ -2,7 +2,7 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Lack, Mode, Probe, Shape, argument, member, needs, takes};
+use super::{Hook, Lack, Mode, Probe, Shape, argument, member, needs, takes};
 use crate::ebpf::remedy::Circumstances;
 use crate::host::kallsyms::{self, NoNames};
 use crate::host::{Host, read_text};
@@ -10,28 +10,22 @@ use crate::host::{Host, read_text};
 pub(super) const PROBE: Probe = Probe {
     name: "hung_task",
     key: "hung_task",
-    classic: &[Hook {
-        program: names::HUNG_TASK,
+    hooks: &[Hook {
+        programs: [names::HUNG_TASK, names::HUNG_TASK_BTF],
         category: "sched",
         event: "sched_process_hang",
         fields: &[
             needs("pid", "HANG_PID", Shape::Number(4)),
             takes("comm", "HANG_COMM", Shape::Name("HANG_COMM_BY_REF")),
         ],
+        arguments: &[argument("*task_struct", "HANG_TASK_ARG")],
     }],
-    btf: BtfMode {
-        hooks: &[BtfHook {
-            program: names::HUNG_TASK_BTF,
-            event: "sched_process_hang",
-            arguments: &[argument("*task_struct", "HANG_TASK_ARG")],
-        }],
-        members: &[
-            member(&["task_struct.pid"], "HANG_TASK_PID", Shape::Number(4)),
-            member(&["task_struct.tgid"], "HANG_TASK_TGID", Shape::Number(4)),
-            member(&["task_struct.comm"], "HANG_TASK_COMM", Shape::Letters(16)),
-        ],
-        enough: &[&["HANG_TASK_ARG", "HANG_TASK_PID"]],
-    },
+    members: &[
+        member(&["task_struct.pid"], "HANG_TASK_PID", Shape::Number(4)),
+        member(&["task_struct.tgid"], "HANG_TASK_TGID", Shape::Number(4)),
+        member(&["task_struct.comm"], "HANG_TASK_COMM", Shape::Letters(16)),
+    ],
+    enough: &[&["HANG_TASK_ARG", "HANG_TASK_PID"]],
     // The kernel stack: `bpf_get_task_stack` wants a task that the verifier knows to be one.
     prefers: Mode::Btf,
     maps: &[],

@@ -43,10 +43,12 @@ pub struct Probe {
     pub name: &'static str,
     /// The key that switches it in `[ebpf]`.
     pub key: &'static str,
-    /// Its programs in classic mode; none if it has no such mode.
-    pub classic: &'static [Hook],
-    /// Its programs in BTF mode.
-    pub btf: BtfMode,
+    /// Its tracepoints.
+    pub hooks: &'static [Hook],
+    /// Members of structs that its programs read in BTF mode.
+    pub members: &'static [MemberUse],
+    /// It is of use in BTF mode when all constants of one of these sets are found.
+    pub enough: &'static [&'static [&'static str]],
     /// The mode that is tried first where both are possible.
     pub prefers: Mode,
     /// Maps that only it uses.
@@ -61,39 +63,30 @@ pub struct Probe {
     pub lacks: fn(&dyn Host, &Circumstances, Mode) -> Option<Lack>,
 }
 
-/// A program and its tracepoint.
+/// A tracepoint, its programs, and what they read.
 #[derive(Debug)]
 pub struct Hook {
-    /// Name of the program in the object.
-    pub program: &'static str,
+    /// Names of the programs in the object, the second in BTF mode; those that read nothing serve in both.
+    pub programs: [&'static str; 2],
     /// Category of the tracepoint.
     pub category: &'static str,
     /// Name of the tracepoint.
     pub event: &'static str,
-    /// What the program reads.
+    /// What the program reads of the record in classic mode.
     pub fields: &'static [FieldUse],
-}
-
-/// The programs of a probe in BTF mode, and what they read.
-#[derive(Debug)]
-pub struct BtfMode {
-    /// Programs and tracepoints; none if the probe has no such mode.
-    pub hooks: &'static [BtfHook],
-    /// Members of structs that any of them reads.
-    pub members: &'static [MemberUse],
-    /// The probe is of use when all constants of one of these sets are found.
-    pub enough: &'static [&'static [&'static str]],
-}
-
-/// A program, its tracepoint, and the arguments it reads.
-#[derive(Debug)]
-pub struct BtfHook {
-    /// Name of the program in the object.
-    pub program: &'static str,
-    /// Name of the tracepoint.
-    pub event: &'static str,
-    /// Arguments by type; kernels pass different ones at different places.
+    /// Arguments by type that it reads in BTF mode; kernels pass different ones at different places.
     pub arguments: &'static [ArgumentUse],
+}
+
+impl Hook {
+    /// Name of its program in this mode.
+    pub const fn program(&self, mode: Mode) -> &'static str {
+        let [classic, btf] = self.programs;
+        match mode {
+            Mode::Classic => classic,
+            Mode::Btf => btf,
+        }
+    }
 }
 
 /// An argument of a tracepoint and the constant that gets its place.
@@ -184,21 +177,15 @@ pub const PROBES: &[Probe] = &[
 impl Probe {
     /// All its programs.
     pub fn programs(&self) -> impl Iterator<Item = &'static str> {
-        let btf = self.btf.hooks.iter().map(|hook| hook.program);
-        self.classic.iter().map(|hook| hook.program).chain(btf)
+        self.hooks.iter().flat_map(|hook| hook.programs)
     }
 
-    /// Its modes, the preferred one first.
-    pub fn modes(&self) -> impl Iterator<Item = Mode> {
-        let mut modes = Mode::ALL;
-        if self.prefers == Mode::Btf {
-            modes.reverse();
+    /// The modes, the preferred one first.
+    pub fn modes(&self) -> [Mode; 2] {
+        match self.prefers {
+            Mode::Classic => [Mode::Classic, Mode::Btf],
+            Mode::Btf => [Mode::Btf, Mode::Classic],
         }
-        let has = move |mode: &Mode| match mode {
-            Mode::Classic => !self.classic.is_empty(),
-            Mode::Btf => !self.btf.hooks.is_empty(),
-        };
-        modes.into_iter().filter(has)
     }
 }
 

@@ -2,13 +2,13 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, nothing, takes};
+use super::{Hook, Mode, Probe, Shape, argument, member, needs, nothing, takes};
 
 pub(super) const PROBE: Probe = Probe {
     name: "oom",
     key: "oom",
-    classic: &[Hook {
-        program: names::OOM_KILL,
+    hooks: &[Hook {
+        programs: [names::OOM_KILL, names::OOM_KILL_BTF],
         category: "oom",
         event: "mark_victim",
         fields: &[
@@ -23,56 +23,50 @@ pub(super) const PROBE: Probe = Probe {
             takes("pgtables", "OOM_PGTABLES", Shape::Number(8)),
             takes("oom_score_adj", "OOM_SCORE_ADJ", Shape::Number(2)),
         ],
-    }],
-    btf: BtfMode {
-        hooks: &[BtfHook {
-            program: names::OOM_KILL_BTF,
-            event: "mark_victim",
-            // `(int pid)` before that commit, `(struct task_struct *task, uid_t uid)` since.
-            arguments: &[
-                argument("*task_struct", "OOM_TASK_ARG"),
-                argument("int", "OOM_PID_ARG"),
-                argument("uid_t", "OOM_UID_ARG"),
-            ],
-        }],
-        members: &[
-            member(&["task_struct.pid"], "OOM_TASK_PID", Shape::Number(4)),
-            member(&["task_struct.tgid"], "OOM_TASK_TGID", Shape::Number(4)),
-            member(&["task_struct.comm"], "OOM_TASK_COMM", Shape::Letters(16)),
-            member(&["task_struct.mm"], "OOM_TASK_MM", Shape::Number(8)),
-            member(&["task_struct.signal"], "OOM_TASK_SIGNAL", Shape::Number(8)),
-            member(&["signal_struct.oom_score_adj"], "OOM_SIGNAL_SCORE_ADJ", Shape::Number(2)),
-            member(&["mm_struct.total_vm"], "OOM_MM_TOTAL_VM", Shape::Number(8)),
-            // The counters are `atomic_long_t` before 6.2 and `struct percpu_counter` since (f1a7941243c1);
-            // their order is that of MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES.
-            member(
-                &["mm_struct.rss_stat[0].count", "mm_struct.rss_stat.count[0].counter"],
-                "OOM_MM_FILE",
-                Shape::Number(8),
-            ),
-            member(
-                &["mm_struct.rss_stat[1].count", "mm_struct.rss_stat.count[1].counter"],
-                "OOM_MM_ANON",
-                Shape::Number(8),
-            ),
-            member(
-                &["mm_struct.rss_stat[3].count", "mm_struct.rss_stat.count[3].counter"],
-                "OOM_MM_SHMEM",
-                Shape::Number(8),
-            ),
-            member(&["mm_struct.pgtables_bytes.counter"], "OOM_MM_PGTABLES", Shape::Number(8)),
-            member(&["mm_struct.arg_start"], "OOM_MM_ARG_START", Shape::Number(8)),
-            member(&["mm_struct.arg_end"], "OOM_MM_ARG_END", Shape::Number(8)),
-            member(&["task_struct.cgroups"], "OOM_TASK_CGROUPS", Shape::Number(8)),
-            member(&["css_set.subsys"], "OOM_SET_SUBSYS", Shape::Letters(8)),
-            member(&["cgroup_subsys_state.ss"], "OOM_CSS_SS", Shape::Number(8)),
-            member(&["cgroup_subsys.name"], "OOM_SS_NAME", Shape::Number(8)),
-            member(&["cgroup_subsys_state.parent"], "OOM_CSS_PARENT", Shape::Number(8)),
-            member(&["cgroup_subsys_state.serial_nr"], "OOM_CSS_SERIAL", Shape::Number(8)),
-            member(&["mem_cgroup.oom_group"], "OOM_MEMCG_GROUP", Shape::Number(1)),
+        // `(int pid)` before that commit, `(struct task_struct *task, uid_t uid)` since.
+        arguments: &[
+            argument("*task_struct", "OOM_TASK_ARG"),
+            argument("int", "OOM_PID_ARG"),
+            argument("uid_t", "OOM_UID_ARG"),
         ],
-        enough: &[&["OOM_TASK_ARG", "OOM_TASK_PID"], &["OOM_PID_ARG"]],
-    },
+    }],
+    members: &[
+        member(&["task_struct.pid"], "OOM_TASK_PID", Shape::Number(4)),
+        member(&["task_struct.tgid"], "OOM_TASK_TGID", Shape::Number(4)),
+        member(&["task_struct.comm"], "OOM_TASK_COMM", Shape::Letters(16)),
+        member(&["task_struct.mm"], "OOM_TASK_MM", Shape::Number(8)),
+        member(&["task_struct.signal"], "OOM_TASK_SIGNAL", Shape::Number(8)),
+        member(&["signal_struct.oom_score_adj"], "OOM_SIGNAL_SCORE_ADJ", Shape::Number(2)),
+        member(&["mm_struct.total_vm"], "OOM_MM_TOTAL_VM", Shape::Number(8)),
+        // The counters are `atomic_long_t` before 6.2 and `struct percpu_counter` since (f1a7941243c1);
+        // their order is that of MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES.
+        member(
+            &["mm_struct.rss_stat[0].count", "mm_struct.rss_stat.count[0].counter"],
+            "OOM_MM_FILE",
+            Shape::Number(8),
+        ),
+        member(
+            &["mm_struct.rss_stat[1].count", "mm_struct.rss_stat.count[1].counter"],
+            "OOM_MM_ANON",
+            Shape::Number(8),
+        ),
+        member(
+            &["mm_struct.rss_stat[3].count", "mm_struct.rss_stat.count[3].counter"],
+            "OOM_MM_SHMEM",
+            Shape::Number(8),
+        ),
+        member(&["mm_struct.pgtables_bytes.counter"], "OOM_MM_PGTABLES", Shape::Number(8)),
+        member(&["mm_struct.arg_start"], "OOM_MM_ARG_START", Shape::Number(8)),
+        member(&["mm_struct.arg_end"], "OOM_MM_ARG_END", Shape::Number(8)),
+        member(&["task_struct.cgroups"], "OOM_TASK_CGROUPS", Shape::Number(8)),
+        member(&["css_set.subsys"], "OOM_SET_SUBSYS", Shape::Letters(8)),
+        member(&["cgroup_subsys_state.ss"], "OOM_CSS_SS", Shape::Number(8)),
+        member(&["cgroup_subsys.name"], "OOM_SS_NAME", Shape::Number(8)),
+        member(&["cgroup_subsys_state.parent"], "OOM_CSS_PARENT", Shape::Number(8)),
+        member(&["cgroup_subsys_state.serial_nr"], "OOM_CSS_SERIAL", Shape::Number(8)),
+        member(&["mem_cgroup.oom_group"], "OOM_MEMCG_GROUP", Shape::Number(1)),
+    ],
+    enough: &[&["OOM_TASK_ARG", "OOM_TASK_PID"], &["OOM_PID_ARG"]],
     // Tells the victim's process besides its thread.
     prefers: Mode::Btf,
     maps: &[names::OOM_SCRATCH],

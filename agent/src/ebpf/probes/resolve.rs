@@ -1,6 +1,6 @@
 //! From what a kernel says about a tracepoint to the constants of the programs.
 
-use super::{BtfMode, Constant, FieldUse, Hook, MemberUse, Shape, lacking};
+use super::{Constant, FieldUse, Hook, MemberUse, Mode, Probe, Shape, lacking};
 use crate::ebpf::btf::{self, Btf, BtfError, Source};
 use crate::ebpf::format::{Field, Format, FormatError, Kind};
 
@@ -74,11 +74,8 @@ pub struct BtfFacts {
     pub constants: Vec<Constant>,
 }
 
-impl BtfMode {
-    /// A probe without such a mode.
-    pub const NONE: Self = Self { hooks: &[], members: &[], enough: &[] };
-
-    /// Every name that [`BtfMode::facts`] will ask for.
+impl Probe {
+    /// Every name that [`Probe::facts`] will ask for.
     pub fn names(&self) -> impl Iterator<Item = String> {
         let tracepoints = self.hooks.iter().map(|hook| format!("btf_trace_{}", hook.event));
         let members = self.members.iter().flat_map(|m| m.paths).map(|&path| path.to_owned());
@@ -89,11 +86,12 @@ impl BtfMode {
     pub fn facts<S: Source>(&self, btf: &mut Btf<S>) -> Result<BtfFacts, BtfGap> {
         let mut facts = BtfFacts::default();
         for hook in self.hooks {
+            let program = hook.program(Mode::Btf);
             let signature = match btf.tracepoint(hook.event) {
-                Err(_) if lacking(hook.program).is_some() => continue,
+                Err(_) if lacking(program).is_some() => continue,
                 signature => signature?,
             };
-            facts.tracepoints.push((hook.program, signature.id));
+            facts.tracepoints.push((program, signature.id));
             for argument in hook.arguments {
                 let mut places = signature.arguments.iter().enumerate().filter(|(_, of)| *of == argument.of);
                 if let Some((place, _)) = places.nth(argument.nth) {

@@ -38,19 +38,19 @@ fn every_kernel_gives_each_probe_what_it_needs() {
         let mut kernels = 0;
         for kernel in ["5.10", "6.1", "6.12", "6.18", "7.2", "7.3"] {
             // Not every kernel has the rare ones.
-            if probe.rare && !probe.classic.iter().all(|hook| has(kernel, hook)) {
+            if probe.rare && !probe.hooks.iter().all(|hook| has(kernel, hook)) {
                 continue;
             }
             kernels += 1;
-            for hook in probe.classic {
+            for hook in probe.hooks {
                 // 5.10 has no `block_rq_error`; `block_rq_requeue` is at hand from one kernel only.
-                let at_hand = match hook.program {
+                let at_hand = match hook.program(Mode::Classic) {
                     names::IO_ERROR => kernel != "5.10",
                     names::IO_REQUEUE => kernel == "6.18",
                     _ => true,
                 };
                 if !at_hand {
-                    assert!(lacking(hook.program).is_some());
+                    assert!(lacking(hook.program(Mode::Classic)).is_some());
                     continue;
                 }
                 let constants = hook.constants(&format(kernel, hook)).expect(kernel);
@@ -66,20 +66,20 @@ fn every_kernel_gives_each_probe_what_it_needs() {
 
 #[test]
 fn offsets_follow_the_kernel() {
-    let [oom] = oom::PROBE.classic else { panic!("one hook") };
+    let [oom] = oom::PROBE.hooks else { panic!("one hook") };
     check("5.10", oom, &[("OOM_PID", Some(8)), ("OOM_COMM", None), ("OOM_COMM_BY_REF", None)]);
     check("6.18", oom, &[("OOM_PID", Some(8)), ("OOM_COMM", Some(12)), ("OOM_COMM_BY_REF", Some(1))]);
     check("6.18", oom, &[("OOM_SCORE_ADJ", Some(64)), ("OOM_PGTABLES", Some(56))]);
-    let [hang] = hung_task::PROBE.classic else { panic!("one hook") };
+    let [hang] = hung_task::PROBE.hooks else { panic!("one hook") };
     check("6.12", hang, &[("HANG_PID", Some(24)), ("HANG_COMM", Some(8)), ("HANG_COMM_BY_REF", Some(0))]);
     check("6.18", hang, &[("HANG_PID", Some(12)), ("HANG_COMM", Some(8)), ("HANG_COMM_BY_REF", Some(1))]);
-    let [_, _, reset] = tcp::PROBE.classic else { panic!("three hooks") };
+    let [_, _, reset] = tcp::PROBE.hooks else { panic!("three hooks") };
     check("5.10", reset, &[("RESET_OUT_REMOTE", Some(56)), ("RESET_OUT_ADDRESS", None)]);
     check("7.3", reset, &[("RESET_OUT_REMOTE", None), ("RESET_OUT_ADDRESS", Some(60))]);
-    let [mce] = hardware::MACHINE_CHECK.classic else { panic!("one hook") };
+    let [mce] = hardware::MACHINE_CHECK.hooks else { panic!("one hook") };
     check("6.1", mce, &[("MCE_BANK", Some(105)), ("MCE_STATUS", Some(24))]);
     check("7.3", mce, &[("MCE_BANK", Some(113)), ("MCE_STATUS", Some(24))]);
-    let [insert, _, requeue, complete, error] = block_io::PROBE.classic else { panic!("five hooks") };
+    let [insert, _, requeue, complete, error] = block_io::PROBE.hooks else { panic!("five hooks") };
     check("6.18", requeue, &[("REQUEUE_SECTOR", Some(16)), ("REQUEUE_RWBS", Some(30))]);
     check("5.10", insert, &[("INSERT_SECTOR", Some(16)), ("INSERT_RWBS", Some(32))]);
     check("6.18", error, &[("ERROR_ERROR", Some(28)), ("ERROR_RWBS", Some(34))]);
@@ -94,7 +94,7 @@ fn fields(lines: &[&str]) -> Format {
 
 #[test]
 fn a_strange_format_fails_the_probe_only_where_it_must() {
-    let [hang] = hung_task::PROBE.classic else { panic!("one hook") };
+    let [hang] = hung_task::PROBE.hooks else { panic!("one hook") };
     let pid = "pid_t pid; offset:24; size:4; signed:1;";
     for (lines, expect) in [
         (vec![], Err("it has no field `pid`")),

@@ -2,7 +2,7 @@
 
 use agent_common::names;
 
-use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, argument_nth, member, needs, nothing};
+use super::{Hook, Mode, Probe, Shape, argument, argument_nth, member, needs, nothing};
 
 /// A stall of the current thread between two tracepoints. The programs read nothing, so they are the same
 /// in both modes.
@@ -11,17 +11,24 @@ macro_rules! stall {
         Probe {
             name: $name,
             key: "memory_stalls",
-            classic: &[
-                Hook { program: names::$programs[0], category: $category, event: $begin, fields: &[] },
-                Hook { program: names::$programs[1], category: $category, event: $end, fields: &[] },
+            hooks: &[
+                Hook {
+                    programs: [names::$programs[0]; 2],
+                    category: $category,
+                    event: $begin,
+                    fields: &[],
+                    arguments: &[],
+                },
+                Hook {
+                    programs: [names::$programs[1]; 2],
+                    category: $category,
+                    event: $end,
+                    fields: &[],
+                    arguments: &[],
+                },
             ],
-            btf: BtfMode {
-                hooks: &[
-                    BtfHook { program: names::$programs[0], event: $begin, arguments: &[] },
-                    BtfHook { program: names::$programs[1], event: $end, arguments: &[] },
-                ],
-                ..BtfMode::NONE
-            },
+            members: &[],
+            enough: &[],
             prefers: Mode::Classic,
             maps: &names::$maps,
             rare: true,
@@ -62,21 +69,23 @@ pub(super) const COMPACTION: Probe = stall!(
 pub(super) const RUN_QUEUE: Probe = Probe {
     name: "run_queue",
     key: "run_queue",
-    classic: &[
+    hooks: &[
         Hook {
-            program: names::RUN_WAKEUP[0],
+            programs: names::RUN_WAKEUP,
             category: "sched",
             event: "sched_wakeup",
             fields: &[needs("pid", "WAKEUP_PID", Shape::Number(4))],
+            arguments: &[argument("*task_struct", "WAKEUP_TASK_ARG")],
         },
         Hook {
-            program: names::RUN_WAKEUP_NEW[0],
+            programs: names::RUN_WAKEUP_NEW,
             category: "sched",
             event: "sched_wakeup_new",
             fields: &[needs("pid", "WAKEUP_NEW_PID", Shape::Number(4))],
+            arguments: &[argument("*task_struct", "WAKEUP_NEW_TASK_ARG")],
         },
         Hook {
-            program: names::RUN_SWITCH[0],
+            programs: names::RUN_SWITCH,
             category: "sched",
             event: "sched_switch",
             fields: &[
@@ -84,56 +93,38 @@ pub(super) const RUN_QUEUE: Probe = Probe {
                 needs("prev_state", "SWITCH_PREV_STATE", Shape::Number(8)),
                 needs("next_pid", "SWITCH_NEXT_PID", Shape::Number(4)),
             ],
+            // The state of the first task stood between them in 5.18 and stands behind them since.
+            arguments: &[
+                argument("bool", "SWITCH_PREEMPT_ARG"),
+                argument("*task_struct", "SWITCH_PREV_ARG"),
+                argument_nth("*task_struct", 1, "SWITCH_NEXT_ARG"),
+            ],
         },
     ],
-    btf: BtfMode {
-        hooks: &[
-            BtfHook {
-                program: names::RUN_WAKEUP[1],
-                event: "sched_wakeup",
-                arguments: &[argument("*task_struct", "WAKEUP_TASK_ARG")],
-            },
-            BtfHook {
-                program: names::RUN_WAKEUP_NEW[1],
-                event: "sched_wakeup_new",
-                arguments: &[argument("*task_struct", "WAKEUP_NEW_TASK_ARG")],
-            },
-            BtfHook {
-                program: names::RUN_SWITCH[1],
-                event: "sched_switch",
-                // The state of the first task stood between them in 5.18 and stands behind them since.
-                arguments: &[
-                    argument("bool", "SWITCH_PREEMPT_ARG"),
-                    argument("*task_struct", "SWITCH_PREV_ARG"),
-                    argument_nth("*task_struct", 1, "SWITCH_NEXT_ARG"),
-                ],
-            },
+    members: &[
+        member(&["task_struct.pid"], "TASK_PID", Shape::Number(4)),
+        // `__state`, of 32 bits, since 5.14 (2f064a59a11f); before it a long, whose low half is first.
+        member(&["task_struct.__state"], "TASK_STATE", Shape::Number(4)),
+        member(&["task_struct.state"], "TASK_LONG_STATE", Shape::Number(8)),
+    ],
+    enough: &[
+        &[
+            "WAKEUP_TASK_ARG",
+            "WAKEUP_NEW_TASK_ARG",
+            "SWITCH_PREV_ARG",
+            "SWITCH_NEXT_ARG",
+            "TASK_PID",
+            "TASK_STATE",
         ],
-        members: &[
-            member(&["task_struct.pid"], "TASK_PID", Shape::Number(4)),
-            // `__state`, of 32 bits, since 5.14 (2f064a59a11f); before it a long, whose low half is first.
-            member(&["task_struct.__state"], "TASK_STATE", Shape::Number(4)),
-            member(&["task_struct.state"], "TASK_LONG_STATE", Shape::Number(8)),
+        &[
+            "WAKEUP_TASK_ARG",
+            "WAKEUP_NEW_TASK_ARG",
+            "SWITCH_PREV_ARG",
+            "SWITCH_NEXT_ARG",
+            "TASK_PID",
+            "TASK_LONG_STATE",
         ],
-        enough: &[
-            &[
-                "WAKEUP_TASK_ARG",
-                "WAKEUP_NEW_TASK_ARG",
-                "SWITCH_PREV_ARG",
-                "SWITCH_NEXT_ARG",
-                "TASK_PID",
-                "TASK_STATE",
-            ],
-            &[
-                "WAKEUP_TASK_ARG",
-                "WAKEUP_NEW_TASK_ARG",
-                "SWITCH_PREV_ARG",
-                "SWITCH_NEXT_ARG",
-                "TASK_PID",
-                "TASK_LONG_STATE",
-            ],
-        ],
-    },
+    ],
     // Reads less at each switch between tasks.
     prefers: Mode::Classic,
     maps: &names::RUN_QUEUE,
