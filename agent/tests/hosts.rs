@@ -26,7 +26,9 @@ use sysops_agent::time::Now;
 const LISTED: usize = 4;
 
 struct Bench {
+    runner: Option<Runner>,
     engine: Engine,
+    start: Now,
     now: Now,
     health: BTreeMap<&'static str, String>,
     alerts: Vec<Alert>,
@@ -69,6 +71,35 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
+impl Bench {
+    fn new(host: &FixtureHost, config: &Config) -> Self {
+        let start = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_771_777_800_000_000_000 };
+        let shared = Arc::new(host.clone()) as Arc<dyn Host>;
+        Self {
+            runner: Some(Runner::new(config, shared, Vec::new(), start)),
+            engine: Engine::new(settings(config), start),
+            start,
+            now: start,
+            health: BTreeMap::new(),
+            alerts: Vec::new(),
+            out: Vec::new(),
+        }
+    }
+
+    /// What is due after so many seconds.
+    fn pass(&mut self, secs: u64) {
+        self.now = self.start.plus_secs(secs);
+        let now = self.now;
+        let mut runner = self.runner.take().expect("it is put back below");
+        runner.pass(&mut || now, self);
+        self.runner = Some(runner);
+        let mut out = std::mem::take(&mut self.out);
+        self.engine.step(self.now, Input::Tick, &mut out);
+        let alert = |output| if let Output::Alert(alert) = output { Some(*alert) } else { None };
+        self.alerts.extend(out.into_iter().filter_map(alert));
+    }
+}
+
 /// Runs all collectors at 0 s and at 10 s, with `later` applied between them, then for two minutes more.
 /// What is read at 10 s is listed, and what is told at any time.
 fn run(host: &FixtureHost, later: &str) -> String {
@@ -76,37 +107,21 @@ fn run(host: &FixtureHost, later: &str) -> String {
     // All at one pace, so that all are read at 10 s.
     config.collector.disk_interval_secs = 10;
     config.collector.process_interval_secs = 10;
-    let start = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_771_777_800_000_000_000 };
-    let mut runner = Runner::new(&config, Arc::new(host.clone()) as Arc<dyn Host>, Vec::new(), start);
-    let mut bench = Bench {
-        engine: Engine::new(settings(&config), start),
-        now: start,
-        health: BTreeMap::new(),
-        alerts: Vec::new(),
-        out: Vec::new(),
-    };
-    let mut text = String::new();
+    let mut bench = Bench::new(host, &config);
+    let (mut text, mut slow) = (String::new(), String::new());
     for secs in (0..=130).step_by(10) {
-        bench.now = start.plus_secs(secs);
-        let now = bench.now;
-        runner.pass(&mut || now, &mut bench);
-        let mut out = std::mem::take(&mut bench.out);
-        bench.engine.step(bench.now, Input::Tick, &mut out);
-        bench
-            .alerts
-            .extend(out.into_iter().filter_map(|o| if let Output::Alert(a) = o { Some(*a) } else { None }));
+        bench.pass(secs);
         match secs {
             0 => host.apply(later).expect("the second half is well-formed"),
             10 => text = listed(&bench),
+            60 => slow = listed(&bench),
             _ => {}
         }
     }
     // What is read once a minute.
-    let slow = listed(&bench);
     let slow =
         slow.lines().filter(|line| ["ecc_", "temperature", "fan_"].iter().any(|name| line.starts_with(name)));
     let slow: Vec<&str> = slow.collect();
-    text.retain(|c| c != '\r');
     let mut told = format!("# collectors that read less than all\n{}", unhealthy(&bench));
     let _ = write!(told, "\n# read after ten seconds, without counters and zeros\n{text}");
     if !slow.is_empty() {
@@ -225,7 +240,7 @@ fn a_machine_of_512_threads() {
     let host = FixtureHost::parse(&base()).expect("the base is well-formed");
     let online = |cpu: u32| !(16..32).contains(&cpu);
     let stat = |busy: u32| {
-        let mut text = format!("cpu  {} 0 0 {}\n", 512 * busy, 512 * 1000);
+        let mut text = format!("cpu  {} 0 0 {}\n", 744 * busy, 496 * 4 * busy);
         for cpu in (0..512).filter(|cpu| online(*cpu)) {
             // The second socket is twice as busy.
             let socket = cpu / 128 % 2;
@@ -252,4 +267,81 @@ fn a_machine_of_512_threads() {
     host.set("/sys/devices/system/cpu/online", "0-15,32-511\n");
     host.set("/proc/stat", stat(100));
     compare("512-threads", &run(&host, &format!("//- /proc/stat\n{}", stat(200))));
+}
+
+/// A socket that stays busy is told, though the host as a whole is not.
+#[test]
+fn a_busy_socket_is_told() {
+    let text = fs::read_to_string(dir().join("rocky8-two-sockets.host")).expect("a host");
+    let host = FixtureHost::parse(&base()).expect("the base is well-formed");
+    host.apply(text.split("//= ").next().unwrap_or_default()).expect("the host is well-formed");
+    let mut bench = Bench::new(&host, &Config::default());
+    for pass in 0..6 {
+        let (busy, idle) = (1000 * pass, 100);
+        let cpus = [(0, 0, 1000 * pass), (1, busy, idle), (2, 0, 1000 * pass), (3, busy, idle)];
+        let lines: Vec<String> = cpus
+            .iter()
+            .map(|(cpu, busy, idle)| format!("cpu{cpu} {busy} 0 0 {idle} 0 0 0 0 0 0\n"))
+            .collect();
+        let whole = format!("cpu  {} 0 0 {} 0 0 0 0 0 0\n", 2 * busy, 2000 * pass + 200);
+        host.set("/proc/stat", whole + &lines.concat());
+        bench.pass(10 * pass);
+    }
+    let told: Vec<&str> = bench.alerts.iter().map(|alert| &*alert.message).collect();
+    assert!(told.contains(&"CPU usage of socket 1 is 100 %, over 95 % for 30 s"), "{told:?}");
+    assert!(!told.iter().any(|message| message.starts_with("CPU usage is")), "{told:?}");
+}
+
+/// What a file may be turned into.
+fn spoil(content: &str, how: u8, at: usize) -> Vec<u8> {
+    let bytes = content.as_bytes();
+    let cut = at % (bytes.len() + 1);
+    match how {
+        0 => Vec::new(),
+        1 => bytes[..cut].to_vec(),
+        2 => content.replace(|c: char| c.is_ascii_digit(), "9").into_bytes(),
+        3 => content.replace(' ', " -").into_bytes(),
+        4 => [&bytes[..cut], b"\xff\xfe\x00", &bytes[cut..]].concat(),
+        5 => content.replace(|c: char| c.is_ascii_digit() && c != '0', "0").into_bytes(),
+        6 => content.replace(' ', "").into_bytes(),
+        _ => content.repeat(50).into_bytes(),
+    }
+}
+
+/// Files of a host and their content.
+fn files(text: &str) -> Vec<(String, String)> {
+    let parts = text.split("//- ").filter(|part| part.starts_with('/') && !part.contains(" -> "));
+    parts
+        .filter_map(|part| part.split_once('\n'))
+        .map(|(path, text)| (path.to_owned(), text.to_owned()))
+        .collect()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 96, failure_persistence: None, ..Default::default() })]
+    /// Whatever becomes of its files, no rate is negative, no percentage is what it cannot be, and nothing panics.
+    #[test]
+    fn spoiled_files(
+        kind in 0usize..3,
+        spoiled in proptest::collection::vec((0usize..1000, 0u8..9, 0usize..5000, 1u64..5), 1..40),
+    ) {
+        let name = ["rocky8-two-sockets", "centos7", "v2-kubernetes"][kind];
+        let text = fs::read_to_string(dir().join(format!("{name}.host"))).expect("a host");
+        let first = text.split("//= ").next().unwrap_or_default();
+        let host = FixtureHost::parse(&base()).expect("the base is well-formed");
+        host.apply(first).expect("the host is well-formed");
+        let files = files(&(base() + first));
+        let mut bench = Bench::new(&host, &Config::default());
+        for pass in 0..5 {
+            for (file, how, at, _) in spoiled.iter().filter(|(.., when)| *when == pass) {
+                let (path, content) = &files[file % files.len()];
+                match how {
+                    8 => host.remove(path),
+                    how => host.set(path, spoil(content, *how, *at)),
+                }
+            }
+            bench.pass(10 * pass);
+            listed(&bench);
+        }
+    }
 }
