@@ -73,10 +73,13 @@ fn settings(config: &Config) -> Settings {
 
 impl Bench {
     fn new(host: &FixtureHost, config: &Config) -> Self {
+        Self::on(Arc::new(host.clone()), config)
+    }
+
+    fn on(host: Arc<dyn Host>, config: &Config) -> Self {
         let start = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_771_777_800_000_000_000 };
-        let shared = Arc::new(host.clone()) as Arc<dyn Host>;
         Self {
-            runner: Some(Runner::new(config, shared, Vec::new(), start)),
+            runner: Some(Runner::new(config, host, Vec::new(), start)),
             engine: Engine::new(settings(config), start),
             start,
             now: start,
@@ -344,4 +347,21 @@ proptest::proptest! {
             listed(&bench);
         }
     }
+}
+
+/// The machine that runs the test, to be compared by hand with other tools:
+/// `cargo test -p sysops-agent --test hosts this_machine -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints; to be looked at"]
+fn this_machine() {
+    let config = Config::default();
+    let mut bench = Bench::on(Arc::new(sysops_agent::host::live::LiveHost::default()), &config);
+    bench.pass(0);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    bench.pass(2);
+    // The clock of the test stands at ten seconds where two have passed: rates are not to be compared.
+    bench.pass(10);
+    let text = listed(&bench);
+    println!("{}{text}", unhealthy(&bench));
+    assert!(text.lines().count() > 60);
 }
