@@ -5,6 +5,7 @@
 
 mod hang;
 mod hardware;
+mod inventory;
 mod io;
 mod oom;
 mod user_kill;
@@ -13,6 +14,7 @@ use crate::alert::Severity;
 use crate::time::Now;
 pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
 pub use hardware::Hardware;
+pub use inventory::{Change, HostChange, MAX_CHANGES};
 pub use io::{IoError, SlowIo};
 pub use oom::{Constraint, HostMemory, KillGroup, MAX_VICTIMS, Oom, Victim};
 pub use user_kill::UserKill;
@@ -30,6 +32,8 @@ pub enum Source {
     UserLog,
     /// The agent's own look at tasks in uninterruptible sleep.
     Watch,
+    /// The inventory, compared with the one before.
+    Inventory,
 }
 
 impl Source {
@@ -41,6 +45,7 @@ impl Source {
             Self::Counter => "counter",
             Self::UserLog => "user_log",
             Self::Watch => "dstate",
+            Self::Inventory => "inventory",
         }
     }
 }
@@ -79,6 +84,8 @@ pub enum What {
     Log(Box<LogMatch>),
     /// A tracepoint of the hardware spoke.
     Hardware(Box<Hardware>),
+    /// The host is no longer made of what it was.
+    HostChange(Box<HostChange>),
     /// A source lost events.
     Lost(Lost),
     /// How far the kernel log has been read; persisted with the effects of what came before.

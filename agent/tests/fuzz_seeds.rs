@@ -94,6 +94,7 @@ replayed!(
     btf,
     cgroup_path,
     config,
+    disk_health,
     glob,
     kmsg_log,
     kmsg_record,
@@ -106,6 +107,7 @@ replayed!(
     retry_after,
     #[cfg(feature = "ebpf")]
     ring_record,
+    smbios,
     template,
     #[cfg(feature = "ebpf")]
     trace_format,

@@ -20,6 +20,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("btf", btf::btf),
     ("cgroup_path", machine::cgroup_path),
     ("config", settings::config),
+    ("disk_health", machine::disk_health),
     ("glob", settings::glob),
     ("kmsg_log", kernel_log::log),
     ("kmsg_record", kernel_log::record),
@@ -32,6 +33,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("retry_after", stored::retry_after),
     #[cfg(feature = "ebpf")]
     ("ring_record", ebpf::record),
+    ("smbios", machine::smbios),
     ("template", settings::template),
     #[cfg(feature = "ebpf")]
     ("trace_format", ebpf::format),

@@ -11,7 +11,7 @@ use sysops_agent::engine::{Engine, Input};
 use sysops_agent::event::{Event, Hang, Oom, Source, Task, What};
 use sysops_agent::host::fixture::FixtureHost;
 use sysops_agent::host::parse::{count_of_list, decimal, number};
-use sysops_agent::inventory;
+use sysops_agent::inventory::{self, changes::Parts};
 use sysops_agent::sample::Samples;
 use sysops_agent::watch::enrich::{Enricher, MAX_CMDLINE};
 
@@ -33,6 +33,49 @@ pub(crate) fn files(data: &[u8]) {
     tell(tasks(&host));
 }
 
+/// The firmware's tables, and what has changed where there were none before.
+pub(crate) fn smbios(data: &[u8]) {
+    let host = FixtureHost::default();
+    let options = inventory::Options::of(&Config::default());
+    let parts = |host: &FixtureHost| {
+        let found = inventory::collect(host, &options, NOW);
+        let json = serde_json::to_vec(&found).expect("an inventory is JSON");
+        // An empty string costs a table two bytes, and the shortest module some twenty.
+        assert!(json.len() <= 64 * data.len() + 4096, "{} bytes of {}", json.len(), data.len());
+        Parts::of(host, &found, String::new())
+    };
+    host.set("/sys/firmware/dmi/tables/DMI", [17, 4, 0, 0, 0, 0]);
+    let before = parts(&host);
+    host.set("/sys/firmware/dmi/tables/DMI", data);
+    let mut after = parts(&host);
+    if let Some(change) = before.change_to(&mut after) {
+        let what = What::HostChange(Box::new(change));
+        tell(vec![Event { at: NOW, source: Source::Inventory, historic: false, what }]);
+    }
+    assert_eq!(after.change_to(&mut after.clone()), None);
+}
+
+/// CHECK POWER MODE, SMART READ DATA, SMART RETURN STATUS.
+const ATA_COMMANDS: [&str; 3] = [
+    "8506200000000000000000000000e500",
+    "85080e00d000010000004f00c200b000",
+    "85062000da00000000004f00c200b000",
+];
+
+/// What disks answer: a log page, and after it a length and the sense data of every ATA command.
+pub(crate) fn disk_health(data: &[u8]) {
+    let host = FixtureHost::default();
+    host.set("/sys/block/nvme0n1/size", "1");
+    host.set("/sys/block/sda/device/vendor", "ATA");
+    host.set("/sys/block/sda/queue/rotational", "1");
+    host.set("/dev/nvme0n1#log2", data);
+    for command in ATA_COMMANDS {
+        host.set(&format!("/dev/sda#{command}"), data);
+    }
+    let entry = COLLECTORS.iter().find(|entry| entry.name == "smart").expect("it is in the table");
+    pass_twice(&host, entry, &Config::default(), &mut engine());
+}
+
 /// The table of mounts. Asks for each in a thread of its own, so it stands apart.
 pub(crate) fn mounts(data: &[u8]) {
     collect(&host(data), |entry| entry.name == "filesystem");
@@ -43,16 +86,20 @@ fn collect(host: &FixtureHost, wanted: impl Fn(&Entry) -> bool) {
     let config = Config::default();
     let mut engine = engine();
     for entry in COLLECTORS.iter().filter(|entry| wanted(entry)) {
-        assert!((entry.pace)(&config) > Duration::ZERO);
-        let mut collector = (entry.make)(&config);
-        let mut samples = Samples::new(MAX_SERIES);
-        for pass in 1..=2 {
-            samples.begin(entry.name, NOW.plus_secs(10 * pass), None);
-            if let Err(why) = collector.collect(host, &mut samples) {
-                super::pipe::harmless("the reason", &why.to_string(), 1024);
-            }
-            digest(&mut engine, &mut samples);
+        pass_twice(host, entry, &config, &mut engine);
+    }
+}
+
+fn pass_twice(host: &FixtureHost, entry: &Entry, config: &Config, engine: &mut Engine) {
+    assert!((entry.pace)(config) > Duration::ZERO);
+    let mut collector = (entry.make)(config);
+    let mut samples = Samples::new(MAX_SERIES);
+    for pass in 1..=2 {
+        samples.begin(entry.name, NOW.plus_secs(10 * pass), None);
+        if let Err(why) = collector.collect(host, &mut samples) {
+            super::pipe::harmless("the reason", &why.to_string(), 1024);
         }
+        digest(engine, &mut samples);
     }
 }
 

@@ -32,6 +32,7 @@ pub mod process;
 pub mod readings;
 pub mod runner;
 pub mod schedule;
+pub mod smart;
 pub mod sockets;
 pub mod softnet;
 pub mod stat_line;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::topology::Wanted;
 use super::{
     Collector, agent, bonding, cgroup, clock, conntrack, cpu, diskstats, edac, fd, filesystem, gpu, hwmon,
-    link, load, md, memory, netstat, network, numa, ports, pressure, process, runner, sockets, softnet,
-    units, uptime, vmstat, zfs,
+    link, load, md, memory, netstat, network, numa, ports, pressure, process, runner, smart, sockets,
+    softnet, units, uptime, vmstat, zfs,
 };
 use crate::config::Config;
 use crate::host::glob::Globs;
@@ -111,6 +111,14 @@ pub const COLLECTORS: &[Entry] = &[
         pace: |config| secs(config.collector.disk_io_interval_secs),
         metrics: diskstats::METRICS,
         make: |config| Box::new(diskstats::Diskstats::new(Globs::new(&config.collector.exclude_devices))),
+        ..ROW
+    },
+    Entry {
+        name: "smart",
+        pace: |config| secs(config.collector.smart_interval_secs),
+        metrics: smart::METRICS,
+        optional: true,
+        make: |config| Box::new(smart::Smart::new(Globs::new(&config.collector.exclude_devices))),
         ..ROW
     },
     Entry {

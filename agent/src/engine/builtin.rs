@@ -1,5 +1,6 @@
 //! The rules behind `[thresholds]`: one line a key.
 
+mod smart;
 mod states;
 
 use super::compose::condition::Culprits::{self, Cpu, Memory, Nobody};
@@ -175,12 +176,13 @@ pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
         .map(|line| line.rule((line.limits)(thresholds)))
         .filter(|r| r.policy.limits.warn.is_some() || r.policy.limits.critical.is_some())
         .chain(states::rules())
+        .chain(smart::rules())
         .collect()
 }
 
 /// Metrics the built-in rules judge.
 pub fn judged() -> impl Iterator<Item = &'static str> {
-    LINES.iter().map(|l| l.metric).chain(states::judged())
+    LINES.iter().map(|l| l.metric).chain(states::judged()).chain([smart::METRIC])
 }
 
 /// What a threshold on a value that is bad when it is high demands.

@@ -36,7 +36,7 @@ use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
 use aftermath::Aftermath;
-use compose::{Draft, hang, incident_id, io, kernel, oom, user_kill};
+use compose::{Draft, hang, incident_id, inventory, io, kernel, oom, user_kill};
 use counter::{OomCounter, Twice};
 use derive::{Derived, raw_id};
 use disk::Disks;
@@ -299,6 +299,11 @@ impl Engine {
                     let id = self.judge.next_id();
                     drafts.push(kernel::log(event, found, id));
                 }
+            }
+            What::HostChange(change) => {
+                self.tally.count(events::INVENTORY.name, "", (change.changes.len() + change.left_out) as u64);
+                let id = self.judge.next_id();
+                drafts.push(inventory::draft(event, change, id));
             }
             What::Hardware(report) => {
                 self.tally.count(events::HARDWARE.name, report.rule, 1);

@@ -18,6 +18,9 @@
 //! //- error /proc/pressure/cpu 95
 //! ```
 //!
+//! What a disk answers is a file too, best written by [`FixtureHost::set`]: `/dev/nvme0n1#log2` is log page 2,
+//! `/dev/sda#850620…` the answer to the SCSI command in hexadecimal (length of the sense data, sense data, data).
+//!
 //! A file's content runs to the next header line. Directories follow from the paths of files and
 //! links. A command prints what follows it when its words begin like that; `hang` behind it: it never ends. `error` and `statvfs … error=` take an errno. What is not there is `NotFound`.
 //! A test may change the host between two passes.
@@ -280,6 +283,24 @@ impl Host for FixtureHost {
 
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
         self.tree().nics.get(interface).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn nvme_log(&self, device: &str, page: u8, data: &mut [u8]) -> io::Result<()> {
+        let tree = self.tree();
+        let page = tree.file(&format!("{device}#log{page}"))?;
+        data.iter_mut().zip(page).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+
+    fn scsi(&self, device: &str, command: &[u8; 16], data: &mut [u8]) -> io::Result<Vec<u8>> {
+        let command = u128::from_be_bytes(*command);
+        let tree = self.tree();
+        let Some((&length, rest)) = tree.file(&format!("{device}#{command:032x}"))?.split_first() else {
+            return Ok(Vec::new());
+        };
+        let (sense, rest) = rest.split_at(rest.len().min(usize::from(length)));
+        data.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        Ok(sense.to_vec())
     }
 
     /// Hangs, where the text says so, until the text is changed.

@@ -14,7 +14,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 use super::gpu;
 use super::{
     ClockSync, Family, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, command, diag,
-    ethtool, timex,
+    ethtool, passthrough, timex,
 };
 
 /// The machine this process runs on, seen through the roots of the configuration.
@@ -115,6 +115,14 @@ impl Host for LiveHost {
 
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
         ethtool::driver(interface)
+    }
+
+    fn nvme_log(&self, device: &str, page: u8, data: &mut [u8]) -> io::Result<()> {
+        passthrough::nvme_log(self.open_fd(device, OFlags::NONBLOCK)?, page, data)
+    }
+
+    fn scsi(&self, device: &str, command: &[u8; 16], data: &mut [u8]) -> io::Result<Vec<u8>> {
+        passthrough::scsi(self.open_fd(device, OFlags::NONBLOCK)?, command, data)
     }
 
     fn uname(&self) -> Uname {

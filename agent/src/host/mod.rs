@@ -16,10 +16,12 @@ mod ethtool;
 pub mod fixture;
 pub mod glob;
 pub mod gpu;
+pub mod health;
 pub mod kallsyms;
 pub mod live;
 pub mod memcg;
 pub mod parse;
+mod passthrough;
 mod sockets;
 pub mod state;
 mod timex;
@@ -129,6 +131,18 @@ pub trait Host: Send + Sync {
     fn statvfs(&self, path: &str) -> io::Result<FsStat>;
     /// Driver and firmware of an interface.
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver>;
+    /// Fills `data` with the beginning of a log page of an NVMe controller; `device` is a disk of it. Takes as
+    /// long as the disk takes: call it aside.
+    fn nvme_log(&self, device: &str, page: u8, data: &mut [u8]) -> io::Result<()> {
+        let _ = (device, page, data);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Sends a SCSI command that reads into `data`, and gives the sense data; empty: nothing to say. Takes as
+    /// long as the disk takes: call it aside.
+    fn scsi(&self, device: &str, command: &[u8; 16], data: &mut [u8]) -> io::Result<Vec<u8>> {
+        let _ = (device, command, data);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Kernel and host name.
     fn uname(&self) -> Uname;
     /// How well the clock is kept.

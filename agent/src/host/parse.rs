@@ -112,6 +112,11 @@ pub fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Whether a `/proc/PID/uid_map` maps every user to itself, as outside of user namespaces.
+pub fn maps_all_users(uid_map: &str) -> bool {
+    uid_map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,5 +212,17 @@ mod tests {
             assert_eq!(cursor.find(&TABLE, |row| *row == wanted).copied(), expect);
         }
         assert_eq!(cursor.find(&NONE, |_| true), None);
+    }
+
+    #[test]
+    fn a_user_namespace_is_known_by_its_map() {
+        for (map, whole) in [
+            ("         0          0 4294967295\n", true),
+            ("0 100000 65536\n", false),
+            ("", false),
+            ("0 0", false),
+        ] {
+            assert_eq!(maps_all_users(map), whole, "{map:?}");
+        }
     }
 }

@@ -16,6 +16,10 @@ fn disk(host: &dyn Host, name: &str) -> Option<Disk> {
     if entries(host, &format!("{dir}/device")).is_empty() {
         return None;
     }
+    // With native NVMe multipath, a path to a disk that is listed itself.
+    if number(host, &format!("{dir}/hidden")) == Some(1) {
+        return None;
+    }
     let sectors = number(host, &format!("{dir}/size")).filter(|&sectors| sectors > 0)?;
     let file = |name: &str| value(host, &format!("{dir}/{name}"));
     Some(Disk {
@@ -25,6 +29,7 @@ fn disk(host: &dyn Host, name: &str) -> Option<Disk> {
         firmware: file("device/firmware_rev").or_else(|| file("device/rev")).or_else(|| file("device/fwrev")),
         capacity_gb: gigabytes(sectors),
         interface: interface(name, &host.read_link(&dir).unwrap_or_default()),
+        smart_healthy: None,
     })
 }
 
@@ -103,6 +108,7 @@ CARD READER
             firmware: Some("GDC5602Q".into()),
             capacity_gb: 3841,
             interface: "NVMe",
+            smart_healthy: None,
         };
         assert_eq!(disks.len(), 2, "{disks:?}");
         assert_eq!(disks[0], expect);

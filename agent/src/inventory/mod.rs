@@ -1,7 +1,7 @@
 //! Inventory: what hardware and software the host is made of.
 //!
-//! Everything here is read without special rights. Memory modules (SMBIOS), GPUs and the health of
-//! disks (SMART) are not read yet: their keys are left out.
+//! Memory modules (SMBIOS) and the health of disks (SMART) want rights; without them, their keys are left
+//! out. GPUs are not read yet.
 
 use serde::Serialize;
 
@@ -10,11 +10,17 @@ use crate::host::Host;
 use crate::host::glob::Globs;
 use crate::time::Now;
 
+pub mod changes;
 mod cpu;
+mod dimm;
 mod disk;
+mod health;
+pub mod kept;
 mod network;
 mod read;
 mod system;
+
+pub use dimm::Dimm;
 
 /// The inventory; its JSON shape is a fixed contract. What the host does not have or does not tell is
 /// left out.
@@ -33,6 +39,8 @@ pub struct Inventory {
     pub numa: Option<Numa>,
     /// Memory.
     pub memory: Memory,
+    /// Graphics processors; none are read yet.
+    pub gpu: Vec<serde_json::Value>,
     /// Disks with hardware behind them.
     pub disks: Vec<Disk>,
     /// Network interfaces.
@@ -119,6 +127,12 @@ pub struct Node {
 pub struct Memory {
     /// Memory the kernel can use, GiB, rounded.
     pub total_gb: u64,
+    /// Modules that are plugged in; left out where the firmware's tables cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimm_count: Option<usize>,
+    /// Each of them; left out where they cannot be read or are not wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimms: Option<Vec<Dimm>>,
 }
 
 /// One disk of `/sys/block`.
@@ -139,6 +153,9 @@ pub struct Disk {
     pub capacity_gb: u64,
     /// `NVMe`, `SATA`, `SAS`, `SCSI`, `USB`, `MMC`, `virtio` or `other`.
     pub interface: &'static str,
+    /// Whether it calls itself healthy; left out where it was not asked or does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smart_healthy: Option<bool>,
 }
 
 /// One interface of `/sys/class/net`.
@@ -187,6 +204,10 @@ pub struct Options {
     pub hostname: String,
     /// Firmware and model too.
     pub bios: bool,
+    /// What disks say of their own health too.
+    pub smart: bool,
+    /// Single memory modules too.
+    pub dimms: bool,
     /// Disks left out.
     pub exclude_devices: Globs,
     /// Interfaces left out.
@@ -199,28 +220,60 @@ impl Options {
         Self {
             hostname: config.agent.hostname.clone(),
             bios: config.inventory.include_bios,
+            smart: config.inventory.include_smart,
+            dimms: config.inventory.include_dimm_details,
             exclude_devices: Globs::new(&config.collector.exclude_devices),
             exclude_interfaces: Globs::new(&config.collector.exclude_interfaces),
         }
     }
 }
 
-/// Reads the inventory. What cannot be read is left out.
-pub fn collect(host: &dyn Host, options: &Options, now: Now) -> Inventory {
-    let uname = host.uname();
-    let hostname =
-        if options.hostname.is_empty() { uname.nodename.clone() } else { options.hostname.clone() };
-    Inventory {
-        hostname,
-        collected_at: timestamp(now),
-        os: system::os(host, uname),
-        cpu: cpu::cpu(host),
-        numa: cpu::numa(host),
-        memory: system::memory(host),
-        disks: disk::disks(host, &options.exclude_devices),
-        network: network::interfaces(host, &options.exclude_interfaces),
-        bios: if options.bios { system::bios(host) } else { None },
+/// Reads the inventory, again and again.
+#[derive(Debug)]
+pub struct Reader {
+    options: Options,
+    health: health::Asker,
+}
+
+impl Reader {
+    /// Reads nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self { options, health: health::Asker::default() }
     }
+
+    /// The inventory now. What cannot be read is left out.
+    pub fn read(&mut self, host: &dyn Host, now: Now) -> Inventory {
+        let options = &self.options;
+        let uname = host.uname();
+        let hostname =
+            if options.hostname.is_empty() { uname.nodename.clone() } else { options.hostname.clone() };
+        let mut disks = disk::disks(host, &options.exclude_devices);
+        if options.smart {
+            self.health.fill(host, &mut disks, now);
+        }
+        Inventory {
+            hostname,
+            collected_at: timestamp(now),
+            os: system::os(host, uname),
+            cpu: cpu::cpu(host),
+            numa: cpu::numa(host),
+            memory: memory(host, options),
+            gpu: Vec::new(),
+            disks,
+            network: network::interfaces(host, &options.exclude_interfaces),
+            bios: if options.bios { system::bios(host) } else { None },
+        }
+    }
+}
+
+/// Reads the inventory once.
+pub fn collect(host: &dyn Host, options: &Options, now: Now) -> Inventory {
+    Reader::new(options.clone()).read(host, now)
+}
+
+fn memory(host: &dyn Host, options: &Options) -> Memory {
+    let (dimm_count, dimms) = dimm::dimms(host).unzip();
+    Memory { total_gb: system::total_gb(host), dimm_count, dimms: dimms.filter(|_| options.dimms) }
 }
 
 fn timestamp(now: Now) -> String {

@@ -1,7 +1,7 @@
 //! Operating system, memory and firmware.
 
 use super::read::{tidy, value};
-use super::{Bios, Memory, Os};
+use super::{Bios, Os};
 use crate::host::{Host, Uname, read_text};
 
 pub(super) fn os(host: &dyn Host, uname: Uname) -> Os {
@@ -33,9 +33,9 @@ fn without_code_name(version: &str) -> Option<String> {
 /// In kB.
 const GIB: u64 = 1 << 20;
 
-pub(super) fn memory(host: &dyn Host) -> Memory {
+pub(super) fn total_gb(host: &dyn Host) -> u64 {
     let text = read_text(host, "/proc/meminfo").unwrap_or_default();
-    Memory { total_gb: kb_of(&text, "MemTotal:").unwrap_or(0).saturating_add(GIB / 2) / GIB }
+    kb_of(&text, "MemTotal:").unwrap_or(0).saturating_add(GIB / 2) / GIB
 }
 
 /// Value of a line `KEY 123 kB`, which may stand behind other words (`Node 0 KEY 123 kB`).
@@ -101,7 +101,7 @@ mod tests {
         ] {
             let host = FixtureHost::default();
             host.set("/proc/meminfo", format!("MemTotal:  {kb} kB\n"));
-            assert_eq!(memory(&host).total_gb, gb, "{kb}");
+            assert_eq!(total_gb(&host), gb, "{kb}");
         }
     }
 }

@@ -48,6 +48,7 @@ fn the_json_has_the_shape_of_the_contract() {
                  "threads_per_core": 1, "total_threads": 1, "flags": ["avx512f"] },
         "numa": { "nodes": 1, "topology": [ { "node": 0, "cpus": "0", "memory_mb": 524_288 } ] },
         "memory": { "total_gb": 512 },
+        "gpu": [],
         "disks": [ { "name": "vda", "capacity_gb": 3840, "interface": "virtio" } ],
         "network": [ { "name": "eno1", "mtu": 9000 } ],
         "bios": { "vendor": "SeaBIOS" },

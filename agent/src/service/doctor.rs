@@ -41,7 +41,12 @@ pub(super) fn privileges(host: &dyn Host) -> Feature {
         CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 0).map(|(_, name)| *name).collect();
     let has = if has.is_empty() { "none".into() } else { has.join(" ") };
     let reason = format!("uid {uid}; capabilities: {has}");
-    if lacks.is_empty() {
+    let map = read_text(host, "/proc/self/uid_map").unwrap_or_default();
+    if !map.is_empty() && !crate::host::parse::maps_all_users(&map) {
+        let remedy =
+            "run the agent outside of it: the kernel's own features ask for capabilities of the host";
+        Feature::degraded("privileges", format!("{reason}; but in a user namespace"), remedy)
+    } else if lacks.is_empty() {
         Feature::on("privileges", reason)
     } else {
         let remedy = format!("install deploy/sysops-agent.service, or give: {}", lacks.join(" "));

@@ -4,7 +4,8 @@
 //! collect thread ┐            engine task                delivery task
 //! ebpf task      ├─ inbox ──► step(now, input) ─ outbound ─► outbox ─► one lane per channel
 //! kmsg task      ┤             │                            └► kernel-log position
-//! hangs thread ◄─┴── follow ◄──┘
+//! hangs thread ◄─┤── follow ◄──┘
+//! inventory    ──┘
 //! ```
 //!
 //! Stopping goes the same way: sources end, the engine tells what it holds back, delivery writes it to
@@ -14,12 +15,15 @@ pub mod delivery;
 pub mod doctor;
 pub mod features;
 mod hangs;
+mod inventory;
 mod kernel;
 #[cfg(feature = "ebpf")]
 mod naming;
 pub mod pidfile;
 pub mod pipeline;
 pub mod position;
+#[cfg(feature = "ebpf")]
+mod refusals;
 mod signals;
 mod sources;
 mod summary;
@@ -45,6 +49,7 @@ use crate::notify::{self, Notifier, Outbox, Recovered};
 use crate::text::clean;
 use crate::{edge, formulas};
 use delivery::Delivery;
+use inventory::InventoryWatch;
 use kernel::Kernel;
 use pipeline::{INBOX, OUTBOUND, Pipeline};
 use position::Position;
@@ -120,6 +125,8 @@ async fn serve(start: Start) -> Result<(), String> {
     let sources = kernel.start(&host, &inbox, &stop);
     let hangs = hangs::HangWatch::start(config.ebpf.dstate_watch_secs, Arc::clone(&host), inbox.clone())
         .map_err(|e| format!("the thread that watches hung tasks cannot be started: {e}"))?;
+    let inventory = InventoryWatch::start(config, Arc::clone(&host), inbox.clone())
+        .map_err(|e| format!("the inventory thread cannot be started: {e}"))?;
     let collectors = sources::Collectors::start(config, Arc::clone(&host), extra, inbox)
         .map_err(|e| format!("the collector thread cannot be started: {e}"))?;
 
@@ -137,7 +144,7 @@ async fn serve(start: Start) -> Result<(), String> {
     systemd::stopping();
     tracing::info!("stopping");
     stop.cancel();
-    let threads = [collectors.stop(), hangs.stop()];
+    let threads = [Some(collectors.stop()), Some(hangs.stop()), inventory.map(InventoryWatch::stop)];
     let ended = timeout(STOP_WITHIN, async {
         let _ = tokio::join!(sources, pipeline);
         if let Ok(notifier) = delivery.await {
@@ -156,7 +163,7 @@ async fn serve(start: Start) -> Result<(), String> {
             STOP_WITHIN.as_secs()
         );
     }
-    for thread in threads.into_iter().filter(std::thread::JoinHandle::is_finished) {
+    for thread in threads.into_iter().flatten().filter(std::thread::JoinHandle::is_finished) {
         let name = thread.thread().name().unwrap_or_default().to_owned();
         if thread.join().is_err() {
             tracing::error!("the thread {name} had panicked");

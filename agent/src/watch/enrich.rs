@@ -58,6 +58,7 @@ impl Enricher {
             // What a process says it killed is gone, or never was.
             What::UserKill(_)
             | What::HangFacts(_)
+            | What::HostChange(_)
             | What::Released(_)
             | What::Log(_)
             | What::Hardware(_)

@@ -26,7 +26,7 @@ use std::thread;
 use vm_guest::scenarios;
 
 use crate::{dist, packages, sh};
-use guest::{FULL, Guest, LOCKED, NEWER, STABLE, Source, USER_MODE};
+use guest::{FAULTY, FULL, Guest, LOCKED, NEWER, STABLE, Source, USER_MODE};
 use image::Programs;
 use judge::Judged;
 use kernel::{Flavour, Kernel};
@@ -40,7 +40,8 @@ static FETCHING: Mutex<()> = Mutex::new(());
 /// What to run, and how.
 #[derive(Debug, Default, clap::Args)]
 pub struct Options {
-    /// Kernels: a Debian series (6.1), the same with drivers of real hardware (6.1-full), `6.1-lockdown`, `uml`;
+    /// Kernels: a Debian series (6.1), the same with drivers of real hardware (6.1-full), `6.1-lockdown`,
+    /// `6.12-faulty`, `uml`;
     /// without any all of docs/KERNELS.md
     kernels: Vec<String>,
     /// Only these scenarios, with commas between them; `--scenario list` lists them
@@ -60,7 +61,7 @@ pub struct Options {
 /// Boots the kernels and judges what the agent said in them.
 pub fn run(options: &Options) -> Result<(), String> {
     if options.scenario.iter().any(|s| s == "list") {
-        for scenario in scenarios::ALL {
+        for scenario in scenarios::all() {
             println!("{:<18} {}", scenario.name, scenario.title);
         }
         return Ok(());
@@ -150,11 +151,12 @@ fn guests(options: &Options, pool: &Pool) -> Result<Vec<Guest>, String> {
         let newest = STABLE.last().copied().unwrap_or_default();
         names.extend(kernel::newer(pool, newest)?.into_iter().take(NEWER));
         names.extend(STABLE.iter().rev().map(|s| (*s).to_owned()));
-        names.extend([LOCKED, USER_MODE].map(str::to_owned));
+        names.extend([FAULTY, LOCKED, USER_MODE].map(str::to_owned));
     }
     let mut guests: Vec<Guest> = names
         .iter()
         .map(|name| match name.as_str() {
+            FAULTY => guest::faulty(),
             LOCKED => guest::locked(),
             USER_MODE => guest::user_mode(),
             name => match name.strip_suffix(FULL) {

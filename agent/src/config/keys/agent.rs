@@ -53,13 +53,13 @@ section! {
     /// What the host is made of: processors, memory, disks, network, firmware. `--inventory-dump` prints it.
     pub struct Inventory {
         /// Whether it is read.
-        enabled: bool = true, later "the periodic inventory";
+        enabled: bool = true;
         /// Seconds between two readings.
-        collect_interval_secs: u64 = 300 => Whole(10, DAY), later "the periodic inventory";
+        collect_interval_secs: u64 = 300 => Whole(10, DAY);
         /// Whether single memory modules are listed; needs the right to read the SMBIOS tables.
-        include_dimm_details: bool = true, later "memory modules and SMART in the inventory";
+        include_dimm_details: bool = true;
         /// Whether the disks' own health is asked for; needs the right to send them commands.
-        include_smart: bool = false, later "memory modules and SMART in the inventory";
+        include_smart: bool = false;
         /// Whether board and firmware are listed.
         include_bios: bool = true;
     }

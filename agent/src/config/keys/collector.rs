@@ -23,6 +23,8 @@ section! {
         disk_interval_secs: u64 = 60 => Whole(1, DAY);
         /// Seconds between two readings of block devices.
         disk_io_interval_secs: u64 = 10 => Whole(1, DAY);
+        /// Seconds between two questions to the disks about their own health. Sleeping disks are left asleep.
+        smart_interval_secs: u64 = 300 => Whole(10, DAY);
         /// Seconds between two readings of network interfaces.
         network_interval_secs: u64 = 10 => Whole(1, DAY);
         /// Seconds between two readings of processes.

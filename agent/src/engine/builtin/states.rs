@@ -6,15 +6,15 @@ use super::super::limits::{Rule, Style};
 use crate::analyze::threshold::{Limits, Op};
 
 /// What is wrong as soon as the metric is not 0.
-struct State {
-    metric: &'static str,
-    subject: &'static str,
-    shown: &'static [&'static str],
-    bad: &'static str,
-    good: &'static str,
-    noun: &'static str,
-    is_critical: bool,
-    hint: &'static str,
+pub(super) struct State {
+    pub(super) metric: &'static str,
+    pub(super) subject: &'static str,
+    pub(super) shown: &'static [&'static str],
+    pub(super) bad: &'static str,
+    pub(super) good: &'static str,
+    pub(super) noun: &'static str,
+    pub(super) is_critical: bool,
+    pub(super) hint: &'static str,
 }
 
 const STATES: &[State] = &[
@@ -189,7 +189,7 @@ pub(super) fn judged() -> impl Iterator<Item = &'static str> {
 }
 
 impl State {
-    fn rule(&self) -> Rule {
+    pub(super) fn rule(&self) -> Rule {
         let (warn, critical) = if self.is_critical { (None, Some(0.0)) } else { (Some(0.0), None) };
         let limits = Limits { op: Op::Above, warn, critical, clear: Some(0.0) };
         Rule {

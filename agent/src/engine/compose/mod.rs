@@ -3,6 +3,7 @@
 pub mod condition;
 pub mod hang;
 pub mod hardware;
+pub mod inventory;
 pub mod io;
 pub mod kernel;
 pub mod oom;

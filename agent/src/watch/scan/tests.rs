@@ -61,7 +61,11 @@ fn words(events: &[Event]) -> Vec<String> {
             What::UserKill(kill) => format!("{:?} {}", event.source, kill.killer),
             What::SlowIo(_) => "slow".to_owned(),
             What::IoError(_) => "error".to_owned(),
-            What::Hardware(_) | What::HangFacts(_) | What::Released(_) | What::KmsgMark(_) => return None,
+            What::Hardware(_)
+            | What::HostChange(_)
+            | What::HangFacts(_)
+            | What::Released(_)
+            | What::KmsgMark(_) => return None,
         })
     });
     words.collect()

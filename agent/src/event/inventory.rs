@@ -1,0 +1,22 @@
+//! What the host is made of has changed.
+
+/// What differs between two inventories, each difference in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostChange {
+    /// What changed, the weightiest first; at most [`MAX_CHANGES`].
+    pub changes: Vec<Change>,
+    /// Further ones that are not listed.
+    pub left_out: usize,
+}
+
+/// Changes listed in one event.
+pub const MAX_CHANGES: usize = 64;
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Kind of part: `memory_module`, `disk`, `kernel` …
+    pub part: &'static str,
+    /// The sentence; names in it are the firmware's or a device's.
+    pub text: String,
+}
