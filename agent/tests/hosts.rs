@@ -188,11 +188,11 @@ fn check(name: &str, unit: Unit, kind: Kind, value: f64) {
     assert!(value.is_finite(), "{name} is {value}");
     match unit {
         Unit::Percent if name.starts_with("process_") || name.starts_with("cgroup_cpu") => {
-            assert!(value >= 0.0, "{name} is {value}")
+            assert!(value >= 0.0, "{name} is {value}");
         }
         Unit::Percent => assert!((0.0..=100.0).contains(&value), "{name} is {value}"),
         Unit::PerSecond | Unit::BytesPerSecond | Unit::Milliseconds => {
-            assert!(value >= 0.0, "{name} is {value}")
+            assert!(value >= 0.0, "{name} is {value}");
         }
         _ if kind == Kind::Counter => assert!(value >= 0.0, "{name} is {value}"),
         _ => {}
@@ -293,6 +293,33 @@ fn a_busy_socket_is_told() {
     let told: Vec<&str> = bench.alerts.iter().map(|alert| &*alert.message).collect();
     assert!(told.contains(&"CPU usage of socket 1 is 100 %, over 95 % for 30 s"), "{told:?}");
     assert!(!told.iter().any(|message| message.starts_with("CPU usage is")), "{told:?}");
+}
+
+type Exclude = dyn Fn(&mut Config);
+
+/// Each key that leaves something out does so, in all collectors it is for.
+#[test]
+fn what_is_excluded_is_left_out() {
+    let read = |exclude: &dyn Fn(&mut Config)| {
+        let host = FixtureHost::parse(&base()).expect("the base is well-formed");
+        let mut config = Config::default();
+        exclude(&mut config);
+        let mut bench = Bench::new(&host, &config);
+        bench.pass(0);
+        let labels = bench.engine.series().iter().flat_map(|(_, series)| series.labels.to_vec());
+        labels.map(String::from).collect::<Vec<_>>()
+    };
+    let all = read(&|_| ());
+    let cases: [(&str, &Exclude); 4] = [
+        ("xfs", &|config| config.collector.exclude_fstypes = vec!["x*".into()]),
+        ("/", &|config| config.collector.exclude_mountpoints = vec!["/".into()]),
+        ("vda", &|config| config.collector.exclude_devices = vec!["vd?".into()]),
+        ("eth0", &|config| config.collector.exclude_interfaces = vec!["eth*".into(), "lo".into()]),
+    ];
+    for (label, exclude) in cases {
+        assert!(all.iter().any(|known| known == label), "{label} is read without the key");
+        assert!(!read(exclude).iter().any(|known| known == label), "{label} is left out");
+    }
 }
 
 /// What a file may be turned into.

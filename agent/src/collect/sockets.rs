@@ -134,14 +134,15 @@ fn put_states(
     time_wait: Option<u64>,
     out: &mut Samples,
 ) -> Result<(), CollectError> {
-    // What `sockstat` counts as TIME_WAIT contains the FIN_WAIT2 that no process holds any more (`inet_twsk`).
     let elsewhere = TcpState::Established.mask() | TcpState::TimeWait.mask();
     let mask = TcpState::ALL.iter().fold(0, |mask, state| mask | state.mask()) & !elsewhere;
     let mut counts = [0u64; TcpState::ALL.len() + 1];
-    let mut seen = 0;
+    let (mut seen, mut half_closed) = (0, 0u64);
     for family in [Family::V4, Family::V6] {
         let each = &mut |socket: &crate::host::TcpSocket| {
             counts[socket.state as usize] += 1;
+            // `sockstat` counts these among those in TIME_WAIT, as the kernel keeps them there (`tw_substate`).
+            half_closed += u64::from(socket.state == TcpState::FinWait2 && socket.inode == 0);
             seen += 1;
             seen < MAX_SOCKETS
         };
@@ -158,7 +159,7 @@ fn put_states(
         out.put(&STATES, &[state.name()], counts[*state as usize] as f64);
     }
     established.inspect(|&n| out.put(&STATES, &["established"], n.saturating_sub(closing) as f64));
-    time_wait.inspect(|&n| out.put(&STATES, &["time_wait"], n as f64));
+    time_wait.inspect(|&n| out.put(&STATES, &["time_wait"], n.saturating_sub(half_closed) as f64));
     Ok(())
 }
 
@@ -190,6 +191,8 @@ Tcp: 200 10
 //- tcp close_wait 10.0.0.1:5000 times=3
 //- tcp established 10.0.0.1:5001 times=7
 //- tcp syn_sent 10.0.0.1:5002
+//- tcp fin_wait2 10.0.0.1:5003 times=2
+//- tcp fin_wait2 10.0.0.1:5004 inode=9
 //- tcp syn_received [::1]:80 times=2
 ";
 
@@ -212,7 +215,8 @@ Tcp: 200 10
                 ("tcp_sockets_count{listen}", 2.0),
                 ("tcp_sockets_count{close_wait}", 3.0),
                 ("tcp_sockets_count{established}", 7.0),
-                ("tcp_sockets_count{time_wait}", 7.0),
+                ("tcp_sockets_count{time_wait}", 5.0),
+                ("tcp_sockets_count{fin_wait2}", 3.0),
                 ("tcp_sockets_count{syn_sent}", 1.0),
                 ("tcp_sockets_count{syn_received}", 2.0),
                 ("tcp_sockets_count{last_ack}", 0.0),
