@@ -7,7 +7,7 @@
 use super::kept::{Kept, failure};
 use super::{CollectError, Collector};
 use crate::host::parse::{key, lines, number, words};
-use crate::host::{Family, Host, TcpState};
+use crate::host::{Host, TcpSocket, TcpState};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
 
@@ -138,16 +138,14 @@ fn put_states(
     let mask = TcpState::ALL.iter().fold(0, |mask, state| mask | state.mask()) & !elsewhere;
     let mut counts = [0u64; TcpState::ALL.len() + 1];
     let (mut seen, mut half_closed) = (0, 0u64);
-    for family in [Family::V4, Family::V6] {
-        let each = &mut |socket: &crate::host::TcpSocket| {
-            counts[socket.state as usize] += 1;
-            // `sockstat` counts these among those in TIME_WAIT, as the kernel keeps them there (`tw_substate`).
-            half_closed += u64::from(socket.state == TcpState::FinWait2 && socket.inode == 0);
-            seen += 1;
-            seen < MAX_SOCKETS
-        };
-        host.tcp_sockets(family, mask, each).map_err(|error| failure("sock_diag", &error))?;
-    }
+    let each = &mut |socket: &TcpSocket| {
+        counts[socket.state as usize] += 1;
+        // `sockstat` counts these among those in TIME_WAIT, as the kernel keeps them there (`tw_substate`).
+        half_closed += u64::from(socket.state == TcpState::FinWait2 && socket.inode == 0);
+        seen += 1;
+        seen < MAX_SOCKETS
+    };
+    host.tcp_sockets(mask, each).map_err(|error| failure("sock_diag", &error))?;
     if seen >= MAX_SOCKETS {
         let why = format!("more than {MAX_SOCKETS} sockets are neither established nor in TIME_WAIT");
         return Err(CollectError::Parse { path: "sock_diag".to_owned(), why });

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 #[cfg(all(feature = "gpu", not(target_env = "musl")))]
 use super::gpu;
 use super::{
-    ClockSync, Family, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, command, diag,
+    ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, command, diag,
     ethtool, passthrough, timex,
 };
 
@@ -138,13 +138,8 @@ impl Host for LiveHost {
         timex::read()
     }
 
-    fn tcp_sockets(
-        &self,
-        family: Family,
-        states: u32,
-        each: &mut dyn FnMut(&TcpSocket) -> bool,
-    ) -> io::Result<()> {
-        diag::tcp_sockets(family, states, each)
+    fn tcp_sockets(&self, states: u32, each: &mut dyn FnMut(&TcpSocket) -> bool) -> io::Result<()> {
+        diag::tcp_sockets(states, each)
     }
 
     fn run(&self, program: &str, args: &[&str]) -> io::Result<Printed> {

@@ -26,7 +26,7 @@ mod sockets;
 pub mod state;
 mod timex;
 
-pub use sockets::{Family, TcpSocket, TcpState};
+pub use sockets::{TcpSocket, TcpState};
 
 /// What `statvfs` tells of a filesystem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -149,14 +149,9 @@ pub trait Host: Send + Sync {
     fn clock_sync(&self) -> io::Result<ClockSync> {
         Err(io::ErrorKind::Unsupported.into())
     }
-    /// Calls `each` with the TCP sockets of a family in the states of a mask ([`TcpState::mask`]) until it
+    /// Calls `each` with the TCP sockets in the states of a mask ([`TcpState::mask`]) until it
     /// returns false.
-    fn tcp_sockets(
-        &self,
-        _family: Family,
-        _states: u32,
-        _each: &mut dyn FnMut(&TcpSocket) -> bool,
-    ) -> io::Result<()> {
+    fn tcp_sockets(&self, _states: u32, _each: &mut dyn FnMut(&TcpSocket) -> bool) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
     /// Runs one of the programs that come with a driver, by name, and waits for its end, however long: call it aside.
