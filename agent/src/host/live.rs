@@ -264,10 +264,16 @@ mod tests {
     fn kernel_files_longer_than_a_page_are_read_to_their_end() {
         let host = LiveHost::default();
         let mut kept = Vec::new();
+        // A module or a BPF program that comes meanwhile adds symbols: then once more.
+        let agrees = |path: &str, kept: &mut Vec<u8>| {
+            let lines = || fs::read_to_string(path).unwrap().lines().count();
+            let before = lines();
+            host.open(path).unwrap().read(kept).unwrap();
+            let ours = kept.split(|&b| b == b'\n').count() - 1;
+            (before..=lines()).contains(&ours)
+        };
         for path in ["/proc/vmstat", "/proc/stat", "/proc/kallsyms"] {
-            host.open(path).unwrap().read(&mut kept).unwrap();
-            let lines = fs::read_to_string(path).unwrap().lines().count();
-            assert_eq!(kept.split(|&b| b == b'\n').count() - 1, lines, "{path}");
+            assert!((0..20).any(|_| agrees(path, &mut kept)), "{path}");
         }
     }
 
