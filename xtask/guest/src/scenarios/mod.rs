@@ -5,6 +5,7 @@
 
 mod disk;
 mod hang;
+mod health;
 mod oom;
 
 use crate::lab::{Lab, Verdict};
@@ -40,11 +41,28 @@ pub const ALL: &[Scenario] = &[
     row("ext4-error", "ext4 error", disk::damaged),
 ];
 
+/// What takes disks and firmware tables that most guests lack.
+pub const HEALTH: &[Scenario] = &[
+    Scenario {
+        everywhere: false,
+        ..row("inventory", "memory modules and disks in the inventory", health::inventory)
+    },
+    Scenario {
+        everywhere: false,
+        ..row("disk-warning", "critical warning of an NVMe disk", health::warning)
+    },
+];
+
+/// All there are, of both tables.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    ALL.iter().chain(HEALTH)
+}
+
 const fn row(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verdict) -> Scenario {
     Scenario { name, title, everywhere: true, play }
 }
 
 /// The scenario of this name.
 pub fn find(name: &str) -> Option<&'static Scenario> {
-    ALL.iter().find(|s| s.name == name)
+    all().find(|s| s.name == name)
 }
