@@ -38,6 +38,10 @@ pub const IO_ERROR_BTF: &str = "io_error_btf";
 pub const IO_ISSUE: &str = "io_issue";
 /// The same in BTF mode.
 pub const IO_ISSUE_BTF: &str = "io_issue_btf";
+/// Program on `block:block_rq_requeue`.
+pub const IO_REQUEUE: &str = "io_requeue";
+/// The same in BTF mode.
+pub const IO_REQUEUE_BTF: &str = "io_requeue_btf";
 /// Program on `block:block_rq_complete`.
 pub const IO_COMPLETE: &str = "io_complete";
 /// The same in BTF mode.

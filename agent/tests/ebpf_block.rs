@@ -5,20 +5,24 @@
 
 mod lab;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use agent_common::hist::bucket_of;
+use aya::programs::{ProgramInfo, loaded_programs};
 use lab::{FreezableFs, LoopDevice, alone, ready, skip, wait_for};
 use sysops_agent::collect::Collector;
 use sysops_agent::config::Config;
 use sysops_agent::ebpf::devices::Devices;
 use sysops_agent::ebpf::hist::{EbpfCollector, Look};
 use sysops_agent::ebpf::probes::{Mode, ProbeState};
+use sysops_agent::ebpf::programs::counted;
 use sysops_agent::ebpf::{Ebpf, Options};
 use sysops_agent::engine::builtin;
 use sysops_agent::engine::disk::Disks;
@@ -141,12 +145,29 @@ impl Bpftrace {
         Some(Self { child, out })
     }
 
-    fn stop(mut self) -> Seen {
+    /// What it saw; `None` if it did not end by itself.
+    fn stop(mut self) -> Option<Seen> {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("told to end");
+        let end =
+            move || rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("told to end");
+        end();
+        // It overlooks a signal that comes while it handles an event, and waits on. What it prints at its end
+        // another signal would cut off.
+        let (printing, prints) = mpsc::sync_channel::<()>(1);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while prints.recv_timeout(Duration::from_secs(5)) == Err(RecvTimeoutError::Timeout) {
+                    end();
+                }
+            });
+            let _ = self.out.fill_buf();
+            drop(printing);
+        });
         let mut text = String::new();
         self.out.read_to_string(&mut text).expect("read");
-        let _ = self.child.wait();
+        if !self.child.wait().is_ok_and(|status| status.success()) {
+            return None;
+        }
         let mut seen = Seen::new();
         for line in text.lines() {
             // `@lat[WS, 123456789]: 20867`
@@ -160,7 +181,7 @@ impl Bpftrace {
             latencies.sort_unstable();
             waits.sort_unstable();
         }
-        seen
+        Some(seen)
     }
 }
 
@@ -180,25 +201,23 @@ fn numbers(device: &str) -> (u32, u32) {
     (major.parse().expect("a number"), minor.parse().expect("a number"))
 }
 
-/// The same number, and every percentile in the same bucket or the next as that of one of the ranks beside it. The
-/// clocks are looked at some microseconds apart (`slack_ns` is near), with up to three programs on each tracepoint; a
-/// request that is interrupted between them has another rank for each. So the two slowest are left out.
+/// The same number, and every percentile where theirs says: the clocks are looked at some microseconds apart
+/// (`slack_ns`), with up to three programs on each tracepoint, and buckets round. A few requests are interrupted between
+/// two clocks and have any rank for one of us; so they move a percentile by as many ranks at most, and that of the
+/// slowest has no upper end.
 fn agree(what: &str, ours: Latency, theirs: &[u64], slack_ns: u64) {
-    const RANKS: usize = 3;
     assert_eq!(ours.requests, theirs.len() as u64, "{what}");
+    let interrupted = 3 + theirs.len() / 500;
     let shown = [(500, ours.p50_ms), (900, ours.p90_ms), (990, ours.p99_ms), (999, ours.p999_ms)];
     for (per_mille, ms) in shown {
         let ours = (ms * 1e6) as u64;
         let rank = (theirs.len() * per_mille).div_ceil(1000) - 1;
-        if rank + 2 >= theirs.len() {
-            continue;
-        }
-        let beside = &theirs[rank.saturating_sub(RANKS)..(rank + RANKS + 1).min(theirs.len())];
-        println!("{what} p{per_mille}: {ours} ns, bpftrace {} ns", theirs[rank]);
-        let near = |theirs: &u64| {
-            ours.abs_diff(*theirs) <= slack_ns || bucket_of(ours).abs_diff(bucket_of(*theirs)) <= 1
-        };
-        assert!(beside.iter().any(near), "{what} p{per_mille}: {ours} ns, bpftrace {beside:?}");
+        let most = theirs.get(rank + interrupted).copied().unwrap_or(u64::MAX / 2);
+        let least = theirs[rank.saturating_sub(interrupted)];
+        println!("{what} p{per_mille}: {ours} ns, bpftrace {} ns ({least} to {most})", theirs[rank]);
+        let not_less = ours + slack_ns >= least || bucket_of(ours) + 1 >= bucket_of(least);
+        let not_more = ours <= most + slack_ns || bucket_of(ours) <= bucket_of(most) + 1;
+        assert!(not_less && not_more, "{what} p{per_mille}: {ours} ns, bpftrace {least} to {most}");
     }
 }
 
@@ -236,36 +255,118 @@ fn load(device: &LoopDevice) {
     }
 }
 
+/// What [`load`] asks of the device: writes, flushes and discards are its own, reads may be somebody else's too
+/// (udev looks at a device that was open for writing).
+fn is_all(op: &str, requests: u64) -> bool {
+    match op {
+        "read" => requests >= 4 * 800,
+        "write" => requests == 4 * 100,
+        "flush" => requests == 20,
+        "discard" => requests == 3,
+        _ => false,
+    }
+}
+
+/// Programs in the kernel besides those that were there before.
+struct Watched {
+    strangers: HashSet<u32>,
+}
+
+impl Watched {
+    fn new() -> Self {
+        Self { strangers: loaded().map(|program| program.id()).collect() }
+    }
+
+    /// Events that each of them did not see because it would have interrupted a program: the kernel leaves it out
+    /// then, ours or bpftrace's, and counts that.
+    fn misses(&self) -> BTreeMap<(u32, String), u64> {
+        let own = loaded().filter(|program| !self.strangers.contains(&program.id()));
+        let misses = own.filter_map(|program| {
+            let name = program.name_as_str().unwrap_or_default().to_owned();
+            let fd = program.fd().ok()?;
+            Some(((program.id(), name), counted(fd.as_fd()).ok()?.misses.unwrap_or(0)))
+        });
+        misses.collect()
+    }
+}
+
+fn loaded() -> impl Iterator<Item = ProgramInfo> {
+    // One that ends while they are listed is no error here.
+    loaded_programs().filter_map(Result::ok)
+}
+
+/// Rounds until one is without an event that somebody missed.
+const ROUNDS: u32 = 10;
+
+/// How a round ended that no assertion ended.
+enum Round {
+    Agreed,
+    /// These programs did not see so many events.
+    Missed(Vec<(String, u64)>),
+    NoBpftrace,
+}
+
 #[test]
 #[ignore = "live: runs eBPF programs and causes what they watch"]
 fn histograms_agree_with_bpftrace() {
     let _alone = alone();
+    let watched = Watched::new();
     let mut probes = Probe::each();
     for scheduler in ["none", "mq-deadline"] {
-        let (_image, device) = device(scheduler);
-        let Some(bpftrace) = Bpftrace::start(device.name()) else { return };
-        for probe in &mut probes {
-            probe.collect();
+        let mut round = 1;
+        loop {
+            match compare(&watched, &mut probes, scheduler) {
+                Round::Agreed => break,
+                Round::NoBpftrace => return,
+                Round::Missed(what) => println!("{scheduler}, round {round} does not count: missed {what:?}"),
+            }
+            assert!(round < ROUNDS, "{scheduler}: no round of {ROUNDS} without a missed event");
+            round += 1;
         }
-        load(&device);
-        let measured: Vec<_> =
-            probes.iter_mut().map(|probe| (probe.name, probe.windows(device.name()))).collect();
-        let seen = bpftrace.stop();
-        for (mode, ours) in measured {
-            let mut operations: Vec<_> = ours.keys().copied().collect();
-            operations.sort_unstable();
-            assert_eq!(operations, ["discard", "flush", "read", "write"], "{mode}");
-            for (op, window) in ours {
-                let (latencies, waits) = &seen[op];
-                agree(&format!("{mode}, {scheduler}: {op}"), window.latency.expect("some"), latencies, 3_000);
-                let queued = window.queue.map_or(0, |queue| queue.requests);
-                assert_eq!(queued, waits.len() as u64, "{mode}, {scheduler}: {op} queued");
-                if let Some(queue) = window.queue {
-                    agree(&format!("{mode}, {scheduler}: {op} queued"), queue, waits, 10_000);
-                }
+    }
+}
+
+fn compare(watched: &Watched, probes: &mut [Probe], scheduler: &str) -> Round {
+    let (_image, device) = device(scheduler);
+    // Completions where the request was processed, instead of by an interrupt of the processor it came from: that one
+    // is often in a program, so that somebody misses something in most rounds.
+    std::fs::write(format!("/sys/block/{}/queue/rq_affinity", device.name()), "0").expect("no affinity");
+    let Some(bpftrace) = Bpftrace::start(device.name()) else { return Round::NoBpftrace };
+    for probe in probes.iter_mut() {
+        probe.collect();
+    }
+    let before = watched.misses();
+    load(&device);
+    let after = watched.misses();
+    let measured: Vec<_> =
+        probes.iter_mut().map(|probe| (probe.name, probe.windows(device.name()))).collect();
+    let Some(seen) = bpftrace.stop() else { return Round::Missed(vec![("bpftrace's end".into(), 1)]) };
+    let missed: Vec<_> = after
+        .into_iter()
+        .map(|(program, misses)| (misses - before.get(&program).unwrap_or(&0), program.1))
+        .filter(|(misses, _)| *misses > 0)
+        .map(|(misses, name)| (name, misses))
+        .collect();
+    if !missed.is_empty() {
+        return Round::Missed(missed);
+    }
+    for (mode, ours) in measured {
+        let mut operations: Vec<_> = ours.keys().copied().collect();
+        operations.sort_unstable();
+        assert_eq!(operations, ["discard", "flush", "read", "write"], "{mode}");
+        for (op, window) in ours {
+            let (latencies, waits) = &seen[op];
+            let latency = window.latency.expect("some");
+            assert!(is_all(op, latency.requests), "{mode}, {scheduler}: {} of {op}", latency.requests);
+            agree(&format!("{mode}, {scheduler}: {op}"), latency, latencies, 3_000);
+            let queued = window.queue.map_or(0, |queue| queue.requests);
+            assert_eq!(queued, waits.len() as u64, "{mode}, {scheduler}: {op} queued");
+            if let Some(queue) = window.queue {
+                agree(&format!("{mode}, {scheduler}: {op} queued"), queue, waits, 10_000);
             }
         }
     }
+    Round::Agreed
 }
 
 #[test]

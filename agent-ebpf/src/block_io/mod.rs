@@ -41,6 +41,14 @@ static ISSUE_BYTES: Offset = Offset::ABSENT;
 #[unsafe(no_mangle)]
 static ISSUE_RWBS: Offset = Offset::ABSENT;
 #[unsafe(no_mangle)]
+static REQUEUE_DEV: Offset = Offset::ABSENT;
+#[unsafe(no_mangle)]
+static REQUEUE_SECTOR: Offset = Offset::ABSENT;
+#[unsafe(no_mangle)]
+static REQUEUE_NR_SECTOR: Offset = Offset::ABSENT;
+#[unsafe(no_mangle)]
+static REQUEUE_RWBS: Offset = Offset::ABSENT;
+#[unsafe(no_mangle)]
 static COMPLETE_DEV: Offset = Offset::ABSENT;
 #[unsafe(no_mangle)]
 static COMPLETE_SECTOR: Offset = Offset::ABSENT;
@@ -65,6 +73,8 @@ static ERROR_RWBS: Offset = Offset::ABSENT;
 static INSERT_REQUEST_ARG: Argument = Argument::ABSENT;
 #[unsafe(no_mangle)]
 static ISSUE_REQUEST_ARG: Argument = Argument::ABSENT;
+#[unsafe(no_mangle)]
+static REQUEUE_REQUEST_ARG: Argument = Argument::ABSENT;
 #[unsafe(no_mangle)]
 static COMPLETE_REQUEST_ARG: Argument = Argument::ABSENT;
 #[unsafe(no_mangle)]
@@ -105,7 +115,8 @@ struct Start {
     dev: u32,
     bytes: u32,
     pid: u32,
-    zero: u32,
+    /// 1 while the driver has given it back, until it is issued again.
+    requeued: u32,
 }
 
 /// The current second of a limit.
@@ -171,6 +182,28 @@ fn io_issue_btf(ctx: *mut c_void) -> u32 {
     if let Some(now) = was_queued(&key) {
         begin(&key, Start { issued_ns: now, ..Start::new(now, request.dev(), bytes) });
     }
+    0
+}
+
+#[unsafe(link_section = "tracepoint")]
+#[unsafe(no_mangle)]
+fn io_requeue(ctx: *mut c_void) -> u32 {
+    let places = Places {
+        dev: &REQUEUE_DEV,
+        sector: &REQUEUE_SECTOR,
+        nr_sector: &REQUEUE_NR_SECTOR,
+        rwbs: &REQUEUE_RWBS,
+    };
+    if let Some(key) = of_record(ctx, &places) {
+        requeued(&key);
+    }
+    0
+}
+
+#[unsafe(link_section = "tp_btf")]
+#[unsafe(no_mangle)]
+fn io_requeue_btf(ctx: *mut c_void) -> u32 {
+    requeued(&Request::new(ctx, &REQUEUE_REQUEST_ARG).key());
     0
 }
 
@@ -256,12 +289,16 @@ impl Start {
     /// Of a request that the current process wants.
     #[inline(always)]
     fn new(now: u64, dev: u32, bytes: u32) -> Self {
-        Self { inserted_ns: 0, issued_ns: 0, dev, bytes, pid: account(now, dev, bytes), zero: 0 }
+        Self { inserted_ns: 0, issued_ns: 0, dev, bytes, pid: account(now, dev, bytes), requeued: 0 }
     }
 }
 
 #[inline(always)]
 fn inserted(key: Key, dev: u32, bytes: u32) {
+    // A worker of the kernel puts it back into the queue.
+    if STARTS.get_ptr_mut(&key).is_some_and(|start| entry(start).requeued != 0) {
+        return;
+    }
     let now = out::now();
     begin(&key, Start { inserted_ns: now, ..Start::new(now, dev, bytes) });
 }
@@ -271,15 +308,35 @@ fn inserted(key: Key, dev: u32, bytes: u32) {
 fn was_queued(key: &Key) -> Option<u64> {
     let now = out::now();
     let Some(start) = STARTS.get_ptr_mut(key) else { return Some(now) };
-    // SAFETY: the entry is memory of the map as long as the program runs; should the LRU take it for
-    // another request at this very moment, one latency is wrong.
-    let start = unsafe { &mut *start };
+    let start = entry(start);
+    if start.requeued != 0 {
+        start.requeued = 0;
+        return None;
+    }
     if start.issued_ns != 0 {
         // The end of an earlier request was not seen.
         return Some(now);
     }
     start.issued_ns = now;
     None
+}
+
+/// Notes that the driver gives a request back, to be issued again: it had no room for it, or tries once more after
+/// an error. It stays the request of who wanted it, and the device's since its first issue; the worker that issues
+/// it again has nothing to do with it.
+#[inline(always)]
+fn requeued(key: &Key) {
+    if let Some(start) = STARTS.get_ptr_mut(key) {
+        let start = entry(start);
+        start.requeued = (start.issued_ns != 0) as u32;
+    }
+}
+
+#[inline(always)]
+fn entry<'a>(start: *mut Start) -> &'a mut Start {
+    // SAFETY: the entry is memory of the map as long as the program runs; should the LRU take it for
+    // another request at this very moment, one latency is wrong.
+    unsafe { &mut *start }
 }
 
 #[inline(always)]
@@ -296,7 +353,7 @@ fn completed(key: &Key, op: IoOp, error: i32) -> Option<Done> {
         count(Stat::IoUnmatched);
         return None;
     };
-    // SAFETY: as in `was_queued`.
+    // SAFETY: as in `entry`.
     let start = unsafe { *start };
     let _ = STARTS.remove(key);
     if start.issued_ns == 0 {

@@ -1,8 +1,9 @@
 //! Message templates: their variables, and the check before the first alert.
 
 use std::collections::BTreeMap;
+use std::io;
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, Error, ErrorKind, Template, UndefinedBehavior, Value};
 
 use super::must::Flaw;
 use super::near;
@@ -22,12 +23,51 @@ const LONGEST: usize = 4096;
 /// other end.
 const MAX_STEPS: u64 = 20_000;
 
+/// Longest text that a template may make, bytes. One that makes more fails: when it is checked, or when it is filled in.
+pub const MAX_RENDERED: usize = 64 << 10;
+
 /// Where templates are checked and rendered: no escaping, no files, an unknown name is an error.
 pub fn template_environment() -> Environment<'static> {
     let mut env = Environment::empty();
     env.set_fuel(Some(MAX_STEPS));
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env
+}
+
+/// Fills in a template.
+///
+/// # Errors
+/// That of the template, or that its text gets longer than [`MAX_RENDERED`].
+pub fn render(template: &Template<'_, '_>, values: impl Into<Value>) -> Result<String, Error> {
+    let mut text = Limited::default();
+    let done = template.render_captured_to(values, &mut text);
+    if text.is_full {
+        let what = format!("it makes a text of more than {MAX_RENDERED} bytes");
+        return Err(Error::new(ErrorKind::InvalidOperation, what));
+    }
+    done?;
+    Ok(String::from_utf8_lossy(&text.bytes).into_owned())
+}
+
+#[derive(Default)]
+struct Limited {
+    bytes: Vec<u8>,
+    is_full: bool,
+}
+
+impl io::Write for Limited {
+    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + more.len() > MAX_RENDERED {
+            self.is_full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(more);
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Parses the template and renders it once with sample values.
@@ -38,7 +78,7 @@ pub(super) fn check(text: &str, variables: &[&str]) -> Result<(), Flaw> {
         return Err(Flaw { what: "is a template too long for a message.".to_owned(), fix });
     }
     let env = template_environment();
-    let broken = |why: &minijinja::Error| Flaw {
+    let broken = |why: &Error| Flaw {
         what: format!("is not a template: {}.", reason(why)),
         fix: format!("Write a variable as `{{{{message}}}}`. {}", fix()),
     };
@@ -53,14 +93,14 @@ pub(super) fn check(text: &str, variables: &[&str]) -> Result<(), Flaw> {
         let name = crate::text::clean(name, 40);
         return Err(Flaw { what: format!("uses `{{{{{name}}}}}`, which is not a variable."), fix });
     }
-    match template.render(samples()) {
+    match render(&template, samples()) {
         // A label that this sample does not have may be there in the alert.
         Err(why) if why.kind() != ErrorKind::UndefinedError => Err(broken(&why)),
         _ => Ok(()),
     }
 }
 
-fn reason(why: &minijinja::Error) -> String {
+fn reason(why: &Error) -> String {
     let text = why.detail().map_or_else(|| why.kind().to_string(), str::to_owned);
     crate::text::clean(&text, 120)
 }

@@ -12,6 +12,7 @@ use super::devices::{self, Devices};
 use super::io_metrics as m;
 use super::issuers::Issuers;
 use super::percentile::{Buckets, between, summarize};
+use super::programs::Programs;
 use super::stats::Stats;
 use crate::collect::{CollectError, Collector};
 use crate::host::{Host, block};
@@ -161,6 +162,7 @@ pub struct EbpfCollector {
     histograms: Option<HistMap>,
     issuers: Option<Issuers>,
     stats: Arc<Stats>,
+    programs: Programs,
     bytes: u64,
     requests: HashMap<(u32, u16), Requests>,
     devices: Devices,
@@ -170,7 +172,7 @@ pub struct EbpfCollector {
 impl EbpfCollector {
     pub(super) fn new(
         (histograms, issuers): (Option<HistMap>, Option<Issuers>),
-        stats: Arc<Stats>,
+        (stats, programs): (Arc<Stats>, Programs),
         bytes: u64,
         look: Look,
     ) -> Self {
@@ -178,6 +180,7 @@ impl EbpfCollector {
             histograms,
             issuers,
             stats,
+            programs,
             bytes,
             requests: HashMap::new(),
             devices: Devices::default(),
@@ -233,6 +236,10 @@ impl Collector for EbpfCollector {
         for (stat, count) in Stat::ALL.into_iter().zip(counts) {
             out.put(&m::EBPF_DROPS, &[stat.name()], count as f64);
         }
+        self.programs.put(out).map_err(|error| CollectError::Read {
+            path: "the kernel's counters of eBPF programs".to_owned(),
+            error: error.to_string(),
+        })?;
         self.read_histograms().map_err(failed("HIST"))?;
         self.put_histograms(host, out);
         Ok(())

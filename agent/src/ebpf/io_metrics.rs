@@ -37,4 +37,10 @@ metrics! {
         "Records or requests that eBPF programs saw but could not deliver or match, by reason.", "counters kept by the eBPF programs";
     EBPF_MAP_BYTES: Gauge Bytes "ebpf_map_bytes" []
         "Memory of the BPF maps and of the buffers for records; not part of the resident memory of the agent.", "/proc/self/fdinfo memlock, and the size of the buffers";
+    EBPF_MISSES: Counter Count "ebpf_recursion_misses_total" ["program"]
+        "Events that a program did not see because it would have interrupted another one on the same processor; always 0 for classic tracepoint programs before Linux 6.7.", "recursion_misses of BPF_OBJ_GET_INFO_BY_FD, Linux 5.12";
+    EBPF_RUNS: Counter Count "ebpf_runs_total" ["program"]
+        "Runs of a program while kernel.bpf_stats_enabled was 1.", "run_cnt of BPF_OBJ_GET_INFO_BY_FD";
+    EBPF_RUN_TIME: Counter Seconds "ebpf_run_seconds_total" ["program"]
+        "Time of those runs.", "run_time_ns of BPF_OBJ_GET_INFO_BY_FD";
 }

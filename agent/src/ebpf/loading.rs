@@ -4,7 +4,7 @@ mod out;
 mod plan;
 
 use std::collections::HashSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use agent_common::names;
@@ -16,6 +16,7 @@ use super::hist::HistMap;
 use super::issuers::Issuers;
 use super::object::{Loader, Sizes};
 use super::probes::{Constant, Lack, Mode, PROBES, Probe, ProbeReport, ProbeState, lacking};
+use super::programs::Programs;
 use super::remedy::{Circumstances, Failure, Step, explain, refusal};
 use super::stats::{Counts, Stats};
 use super::transport::{self, Way};
@@ -110,16 +111,19 @@ impl<'a> Loading<'a> {
         let programs: HashSet<&str> = programs.map(|point| point.program).collect();
         loader.relocate(&programs, out.map.as_fd())?;
         let stats = take(&mut loader, names::STATS, Stats::new)?;
-        let attached = self.attach(&mut loader, &out, cpus[0]);
-        if attached.is_empty() {
+        let running = self.attach(&mut loader, &out, cpus[0]);
+        if running.is_empty() {
             return Ok(None);
         }
+        let (attached, programs): (_, Vec<_>) =
+            running.into_iter().map(|r| (r.attachment, (r.name, r.program))).unzip();
         let probe_bytes: u64 = loader.probe_maps().map(|map| memory_of(self.host, map)).sum();
         Ok(Some(Ebpf {
             map_bytes: shared_bytes + probe_bytes + out.bytes,
             transport: out.transport,
             _attached: attached,
             stats: Arc::new(stats),
+            programs: Programs::new(programs),
             histograms: take(&mut loader, names::HIST, HistMap::new).ok(),
             remotes: out::take_remotes(&mut loader),
             waits: out::take_waits(&mut loader),
@@ -165,7 +169,7 @@ impl<'a> Loading<'a> {
     }
 
     /// Loads and attaches the programs of each probe, all of them or none.
-    fn attach(&mut self, loader: &mut Loader, out: &Out, cpu: u32) -> Vec<Attachment> {
+    fn attach(&mut self, loader: &mut Loader, out: &Out, cpu: u32) -> Vec<Running> {
         let mut attached = Vec::new();
         for Candidate { probe, plans, mut obstacles } in std::mem::take(&mut self.alive) {
             let mut running = None;
@@ -249,8 +253,15 @@ fn describe(probe: &Probe, mode: Mode, out: &Out, obstacles: &[Obstacle]) -> Str
     std::iter::once(way).chain(not).chain(no_perf).collect()
 }
 
-/// Attachments, and the optional programs that were refused.
-type Attached = (Vec<Attachment>, Vec<&'static str>);
+/// A program on its tracepoint.
+struct Running {
+    name: &'static str,
+    program: OwnedFd,
+    attachment: Attachment,
+}
+
+/// What runs, and the optional programs that were refused.
+type Attached = (Vec<Running>, Vec<&'static str>);
 
 fn attach_all(loader: &Loader, plan: &Plan, cpu: u32) -> Result<Attached, Failure> {
     let mut optional_failed = Vec::new();
@@ -264,13 +275,13 @@ fn attach_all(loader: &Loader, plan: &Plan, cpu: u32) -> Result<Attached, Failur
         }
     }
     let mut attached = Vec::new();
-    for (point, program) in &programs {
+    for (point, program) in programs {
         let attachment = match plan.mode {
             Mode::Classic => attach::to_event(program.as_fd(), point.target, cpu),
             Mode::Btf => attach::to_type(program.as_fd()),
         };
         match attachment {
-            Ok(attachment) => attached.push(attachment),
+            Ok(attachment) => attached.push(Running { name: point.program, program, attachment }),
             Err(_) if lacking(point.program).is_some() => optional_failed.push(point.program),
             Err(failure) => return Err(failure),
         }

@@ -16,6 +16,7 @@ mod loading;
 mod object;
 pub mod percentile;
 pub mod probes;
+pub mod programs;
 pub mod remedy;
 pub mod remotes;
 mod stats;
@@ -36,6 +37,7 @@ use self::hist::{EbpfCollector, HistMap, Look};
 use self::issuers::Issuers;
 use self::loading::Loading;
 use self::probes::{Mode, ProbeReport};
+use self::programs::Programs;
 use self::remotes::{RemoteMaps, TcpCollector};
 use self::stats::{Counts, Stats, loses};
 use self::transport::{Record, Transport, Way};
@@ -108,6 +110,7 @@ pub struct Ebpf {
     transport: Box<dyn Transport>,
     _attached: Vec<Attachment>,
     stats: Arc<Stats>,
+    programs: Programs,
     histograms: Option<HistMap>,
     remotes: Option<RemoteMaps>,
     waits: Vec<(&'static str, WaitMap)>,
@@ -160,7 +163,8 @@ impl Ebpf {
     /// The collector of histograms and counters, once.
     pub fn collector(&mut self, look: Look) -> EbpfCollector {
         let maps = (self.histograms.take(), self.issuers.take());
-        EbpfCollector::new(maps, Arc::clone(&self.stats), self.map_bytes, look)
+        let counters = (Arc::clone(&self.stats), std::mem::take(&mut self.programs));
+        EbpfCollector::new(maps, counters, self.map_bytes, look)
     }
 
     /// The collector of TCP trouble, once, if that is counted.

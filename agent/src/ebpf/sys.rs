@@ -5,9 +5,10 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_insn, bpf_prog_type};
+use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type};
 
 /// `PERF_TYPE_TRACEPOINT`, `include/uapi/linux/perf_event.h`.
 const PERF_TYPE_TRACEPOINT: u32 = 2;
@@ -77,6 +78,15 @@ struct MapElem {
     key: u64,
     value: u64,
     flags: u64,
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD`'s part.
+#[repr(C)]
+struct ObjectInfo {
+    fd: u32,
+    /// Bytes of room, then bytes that the kernel knows.
+    length: u32,
+    info: u64,
 }
 
 /// Opens a tracepoint as a perf event of one processor. BPF programs on it run on all of them:
@@ -170,11 +180,35 @@ pub(super) fn fill_constants(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()
     done(unsafe { bpf(bpf_cmd::BPF_MAP_FREEZE, &attr) })
 }
 
+/// What the kernel knows about a program, as far as it knows of the members up to `recursion_misses`
+/// (`bpf_prog_get_info_by_fd`, since 5.12); others leave them 0.
+pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, bool)> {
+    // SAFETY: plain numbers and arrays of them; no lengths of further buffers, so the kernel fills in none.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    let mut attr = ObjectInfo {
+        fd: program.as_raw_fd() as u32,
+        length: size_of::<bpf_prog_info>() as u32,
+        info: &raw mut info as u64,
+    };
+    // SAFETY: `info` lives until the call returns, which writes at most `length` bytes of it, and `attr.length`.
+    done(unsafe { bpf_mut(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &raw mut attr) })?;
+    let counts_misses =
+        attr.length as usize >= offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
+    Ok((info, counts_misses))
+}
+
 /// # Safety
 /// `attr` must be what `command` expects, and its pointers valid.
 unsafe fn bpf<T>(command: bpf_cmd, attr: &T) -> libc::c_long {
+    // SAFETY: the caller's duty; none of these commands writes to it.
+    unsafe { bpf_mut(command, (&raw const *attr).cast_mut()) }
+}
+
+/// # Safety
+/// As [`bpf`], and `attr` may be written to.
+unsafe fn bpf_mut<T>(command: bpf_cmd, attr: *mut T) -> libc::c_long {
     // SAFETY: the caller's duty.
-    unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, &raw const *attr, size_of::<T>()) }
+    unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, attr, size_of::<T>()) }
 }
 
 fn ioctl(fd: BorrowedFd<'_>, request: u64, argument: i32) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //! looks, not the alert.
 
 use crate::alert::Alert;
-use crate::config::{Config, TEMPLATE_VARIABLES, template_environment};
+use crate::config::{Config, MAX_RENDERED, TEMPLATE_VARIABLES, render, template_environment};
 use crate::text;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, Output, State, Value};
@@ -51,7 +51,7 @@ impl Templates {
     /// The text for a channel, and why its template could not be filled in: then it is the built-in text.
     pub fn text(&self, channel: &str, alert: &Alert) -> (String, Option<String>) {
         let template = self.env.get_template(channel).or_else(|_| self.env.get_template(DEFAULT));
-        match template.and_then(|template| template.render(values(alert))) {
+        match template.and_then(|template| render(&template, values(alert))) {
             Ok(text) => (cut(text), None),
             Err(error) => (built_in(alert), Some(format!("template of {channel}: {}", reason(&error)))),
         }
@@ -133,7 +133,9 @@ fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<
         }
         _ => value.to_string(),
     };
-    Ok(out.write_str(&text::clean(&text, MAX_VALUE))?)
+    // Cut it would look as if that were all.
+    let text = if text.len() > MAX_RENDERED { text } else { text::clean(&text, MAX_VALUE) };
+    Ok(out.write_str(&text)?)
 }
 
 #[cfg(test)]
@@ -176,6 +178,24 @@ mod tests {
         let (text, why) = templates.text("slack", &gpu());
         assert!(text.starts_with("[critical] gpu-server-01: GPU 0"), "{text}");
         assert!(why.unwrap().starts_with("template of slack: "));
+    }
+
+    #[test]
+    fn a_template_that_makes_too_much_gives_the_built_in_text() {
+        for template in [
+            "{{ message * 100000 }}",
+            "{% for a in message %}{{ message * 100 }}{% endfor %}",
+            &format!("{{% for a in [1] * 1000 %}}{}{{% endfor %}}", "a".repeat(100)),
+        ] {
+            let templates = Templates::new(template, &BTreeMap::new()).unwrap();
+            let (text, why) = templates.text("slack", &gpu());
+            assert!(text.starts_with("[critical] gpu-server-01: GPU 0"), "{template}: {text}");
+            assert_eq!(
+                why.unwrap(),
+                "template of slack: it makes a text of more than 65536 bytes",
+                "{template}"
+            );
+        }
     }
 
     #[test]

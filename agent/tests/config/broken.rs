@@ -101,6 +101,10 @@ fn hostile_files_get_a_short_answer() {
     check(&format!("[agent]\nhostname = [{}]", "1,".repeat(120_000)), "cannot be a list");
     check(&format!("[collector]\ndisabled = [{}]", "'cpu',".repeat(2000)), "has 2000 entries");
     check(&format!("[alerting.templates]\ndefault = '{}'", "{{value}}".repeat(1000)), "too long");
+    check(
+        "[alerting.templates]\ndefault = '{{message * 100000}}'",
+        "it makes a text of more than 65536 bytes",
+    );
 }
 
 #[test]

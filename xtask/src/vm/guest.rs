@@ -75,7 +75,7 @@ pub fn ordinary(name: &str, series: &str, flavour: Flavour) -> Guest {
         devices: vec![Device::Ext4, Device::Failing],
         // crc32c: ext4 asks for it by an alias that only depmod knows.
         modules: vec!["virtio_pci", "virtio_blk", "crc32c_generic", "crc32c_cryptoapi", "ext4"],
-        spare_modules: vec!["null_blk"],
+        spare_modules: vec!["null_blk", "sd_mod", "scsi_debug"],
         append: "",
         scenarios: scenarios::ALL.iter().filter(|s| s.everywhere).map(|s| s.name).collect(),
         rights: vec![Rights::Root, Rights::Capable],

@@ -1,62 +1,37 @@
-//! `block:block_rq_insert`, `block_rq_issue`, `block_rq_complete` and `block_rq_error`.
+//! `block:block_rq_insert`, `block_rq_issue`, `block_rq_requeue`, `block_rq_complete` and `block_rq_error`.
 
 use agent_common::names;
 
 use super::{BtfHook, BtfMode, Hook, Mode, Probe, Shape, argument, member, needs, nothing, takes};
 
+/// A program of classic mode: what names the request, and one more field.
+macro_rules! hook {
+    ($program:ident, $event:literal, $prefix:literal $(, $field:literal to $constant:literal)?) => {
+        Hook {
+            program: names::$program,
+            category: "block",
+            event: $event,
+            fields: &[
+                needs("dev", concat!($prefix, "_DEV"), Shape::Number(4)),
+                needs("sector", concat!($prefix, "_SECTOR"), Shape::Number(8)),
+                needs("nr_sector", concat!($prefix, "_NR_SECTOR"), Shape::Number(4)),
+                takes("rwbs", concat!($prefix, "_RWBS"), Shape::Letters(2)),
+                $(takes($field, $constant, Shape::Number(4)),)?
+            ],
+        }
+    };
+}
+
 pub(super) const PROBE: Probe = Probe {
     name: "block_io",
     key: "block_io",
     classic: &[
-        Hook {
-            program: names::IO_INSERT,
-            category: "block",
-            event: "block_rq_insert",
-            fields: &[
-                needs("dev", "INSERT_DEV", Shape::Number(4)),
-                needs("sector", "INSERT_SECTOR", Shape::Number(8)),
-                needs("nr_sector", "INSERT_NR_SECTOR", Shape::Number(4)),
-                takes("bytes", "INSERT_BYTES", Shape::Number(4)),
-                takes("rwbs", "INSERT_RWBS", Shape::Letters(2)),
-            ],
-        },
-        Hook {
-            program: names::IO_ISSUE,
-            category: "block",
-            event: "block_rq_issue",
-            fields: &[
-                needs("dev", "ISSUE_DEV", Shape::Number(4)),
-                needs("sector", "ISSUE_SECTOR", Shape::Number(8)),
-                needs("nr_sector", "ISSUE_NR_SECTOR", Shape::Number(4)),
-                takes("bytes", "ISSUE_BYTES", Shape::Number(4)),
-                takes("rwbs", "ISSUE_RWBS", Shape::Letters(2)),
-            ],
-        },
-        Hook {
-            program: names::IO_COMPLETE,
-            category: "block",
-            event: "block_rq_complete",
-            fields: &[
-                needs("dev", "COMPLETE_DEV", Shape::Number(4)),
-                needs("sector", "COMPLETE_SECTOR", Shape::Number(8)),
-                needs("nr_sector", "COMPLETE_NR_SECTOR", Shape::Number(4)),
-                takes("error", "COMPLETE_ERROR", Shape::Number(4)),
-                takes("rwbs", "COMPLETE_RWBS", Shape::Letters(2)),
-            ],
-        },
-        // From 5.18 on (d5869fdc189f).
-        Hook {
-            program: names::IO_ERROR,
-            category: "block",
-            event: "block_rq_error",
-            fields: &[
-                needs("dev", "ERROR_DEV", Shape::Number(4)),
-                needs("sector", "ERROR_SECTOR", Shape::Number(8)),
-                takes("nr_sector", "ERROR_NR_SECTOR", Shape::Number(4)),
-                takes("error", "ERROR_ERROR", Shape::Number(4)),
-                takes("rwbs", "ERROR_RWBS", Shape::Letters(2)),
-            ],
-        },
+        hook!(IO_INSERT, "block_rq_insert", "INSERT", "bytes" to "INSERT_BYTES"),
+        hook!(IO_ISSUE, "block_rq_issue", "ISSUE", "bytes" to "ISSUE_BYTES"),
+        hook!(IO_REQUEUE, "block_rq_requeue", "REQUEUE"),
+        hook!(IO_COMPLETE, "block_rq_complete", "COMPLETE", "error" to "COMPLETE_ERROR"),
+        // From 5.18 on (`include/trace/events/block.h`).
+        hook!(IO_ERROR, "block_rq_error", "ERROR", "error" to "ERROR_ERROR"),
     ],
     btf: BtfMode {
         hooks: &[
@@ -70,6 +45,12 @@ pub(super) const PROBE: Probe = Probe {
                 event: "block_rq_issue",
                 // Behind the queue before 5.11 (a54895fa057c).
                 arguments: &[argument("*request", "ISSUE_REQUEST_ARG")],
+            },
+            BtfHook {
+                program: names::IO_REQUEUE_BTF,
+                event: "block_rq_requeue",
+                // As with the issue.
+                arguments: &[argument("*request", "REQUEUE_REQUEST_ARG")],
             },
             BtfHook {
                 program: names::IO_COMPLETE_BTF,

@@ -144,10 +144,15 @@ pub enum Shape {
     Name(&'static str),
 }
 
+/// What is not known without `block_rq_requeue`.
+const REQUEUED: &str = "a request that its driver tries again is measured from its last issue";
+
 /// Programs that their probe can do without, and what it lacks then.
 const OPTIONAL: &[(&str, &str)] = &[
     (names::IO_INSERT, "the time in queues is not known"),
     (names::IO_INSERT_BTF, "the time in queues is not known"),
+    (names::IO_REQUEUE, REQUEUED),
+    (names::IO_REQUEUE_BTF, REQUEUED),
     (names::IO_ERROR, "errors are taken from completions"),
     (names::IO_ERROR_BTF, "errors are taken from completions"),
 ];

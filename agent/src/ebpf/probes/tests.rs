@@ -43,8 +43,13 @@ fn every_kernel_gives_each_probe_what_it_needs() {
             }
             kernels += 1;
             for hook in probe.classic {
-                // 5.10 has no `block_rq_error`.
-                if kernel == "5.10" && hook.program == names::IO_ERROR {
+                // 5.10 has no `block_rq_error`; `block_rq_requeue` is at hand from one kernel only.
+                let at_hand = match hook.program {
+                    names::IO_ERROR => kernel != "5.10",
+                    names::IO_REQUEUE => kernel == "6.18",
+                    _ => true,
+                };
+                if !at_hand {
                     assert!(lacking(hook.program).is_some());
                     continue;
                 }
@@ -74,7 +79,8 @@ fn offsets_follow_the_kernel() {
     let [mce] = hardware::MACHINE_CHECK.classic else { panic!("one hook") };
     check("6.1", mce, &[("MCE_BANK", Some(105)), ("MCE_STATUS", Some(24))]);
     check("7.3", mce, &[("MCE_BANK", Some(113)), ("MCE_STATUS", Some(24))]);
-    let [insert, _, complete, error] = block_io::PROBE.classic else { panic!("four hooks") };
+    let [insert, _, requeue, complete, error] = block_io::PROBE.classic else { panic!("five hooks") };
+    check("6.18", requeue, &[("REQUEUE_SECTOR", Some(16)), ("REQUEUE_RWBS", Some(30))]);
     check("5.10", insert, &[("INSERT_SECTOR", Some(16)), ("INSERT_RWBS", Some(32))]);
     check("6.18", error, &[("ERROR_ERROR", Some(28)), ("ERROR_RWBS", Some(34))]);
     check("6.1", complete, &[("COMPLETE_RWBS", Some(32)), ("COMPLETE_ERROR", Some(28))]);

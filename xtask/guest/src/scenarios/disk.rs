@@ -43,6 +43,44 @@ fn slow_read(lab: &mut Lab) -> Verdict {
     Ok(found.seen(done))
 }
 
+/// A request that the driver tries twice (`scsi_debug` reports a transport error, which the SCSI layer answers by
+/// queueing the request once more): it takes as long as both tries, and is that of who asked for it.
+pub(super) fn retried(lab: &mut Lab) -> Verdict {
+    const TRY_NS: u64 = 160_000_000;
+    /// `SDEBUG_OPT_TRANSPORT_ERR`, `drivers/scsi/scsi_debug.c`.
+    const TRANSPORT_ERROR: &str = "0x10";
+    let scsi = |e| format!("scsi_debug: {e}");
+    machine::load("sd_mod", "").map_err(scsi)?;
+    machine::load("scsi_debug", "dev_size_mb=8 delay=0 ndelay=1000").map_err(scsi)?;
+    wait_for("/dev/sda")?;
+    // The kernel has looked for partitions when it has a size to tell.
+    sleep(Duration::from_secs(1));
+    let knobs = [("ndelay", &*TRY_NS.to_string()), ("opts", TRANSPORT_ERROR), ("every_nth", "2")];
+    let set = |(knob, value): (&str, &str)| {
+        let path = format!("/sys/bus/pseudo/drivers/scsi_debug/{knob}");
+        std::fs::write(&path, value).map_err(|e| format!("{path}: {e}"))
+    };
+    knobs.into_iter().try_for_each(set)?;
+    // Every second command fails: of two requests one at least is tried twice.
+    let sectors = [2048_u64, 4096];
+    let begin = now_ns();
+    let reads: Result<Vec<()>, _> =
+        sectors.iter().map(|sector| machine::direct_read("/dev/sda", sector * 512)).collect();
+    let done = now_ns();
+    [("every_nth", "0"), ("ndelay", "1000")].into_iter().try_for_each(set)?;
+    reads.map_err(|e| format!("/dev/sda: {e}"))?;
+    let twice = |a: &crate::inbox::Alert| {
+        let number = |name| a.context.get(name).and_then(serde_json::Value::as_f64);
+        a.labels.get("device").is_some_and(|d| d == "sda")
+            && number("latency_ms").is_some_and(|ms| (320.0..(done - begin) as f64 / 1e6).contains(&ms))
+    };
+    let found = lab.one("block_io_latency", "ebpf.block_io", false, twice)?;
+    let Some(found) = found else { return Ok(Seen::default()) };
+    lab.also(|a| a.labels.get("device").is_some_and(|d| d == "sda"));
+    found.says("issuer_pid", std::process::id())?.says("error", 0)?;
+    Ok(found.seen(done))
+}
+
 /// A disk that answers with EIO.
 pub(super) fn failing(lab: &mut Lab) -> Verdict {
     match machine::direct_read(&format!("/dev/{FAILING}"), 0) {

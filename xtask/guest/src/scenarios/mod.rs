@@ -37,6 +37,7 @@ pub const ALL: &[Scenario] = &[
     row("hung-task", "hung task", hang::told),
     row("hung-task-silent", "hung task with `hung_task_warnings` 0", hang::silent),
     row("slow-io", "block request of 250 ms (null_blk)", disk::slow),
+    row("retried-io", "block request that its driver tries twice (scsi_debug)", disk::retried),
     row("io-error", "I/O error (virtio-blk)", disk::failing),
     row("ext4-error", "ext4 error", disk::damaged),
 ];
