@@ -12,6 +12,7 @@ pub mod agent;
 pub mod cgroup;
 pub mod cpu;
 pub mod diskstats;
+pub mod docker;
 mod docs;
 pub mod fd;
 pub mod filesystem;
@@ -22,6 +23,7 @@ pub mod memory;
 pub mod network;
 pub mod pressure;
 pub mod process;
+pub mod redis;
 pub mod runner;
 pub mod schedule;
 pub mod smart;
@@ -184,6 +186,21 @@ pub const COLLECTORS: &[Entry] = &[
         make: |_| Box::new(uptime::Uptime::new()),
     },
     Entry {
+        name: "docker",
+        pace: |config| secs(config.collector.process_interval_secs),
+        metrics: docker::METRICS,
+        make: |config| Box::new(docker::Docker::new(&config.collector.docker.socket.to_string_lossy())),
+    },
+    Entry {
+        name: "redis",
+        pace: |config| secs(config.collector.process_interval_secs),
+        metrics: redis::METRICS,
+        make: |config| {
+            let section = &config.collector.redis;
+            Box::new(redis::Redis::new(&section.addr, section.password.clone()))
+        },
+    },
+    Entry {
         name: "agent",
         pace: |config| secs(config.collector.cpu_interval_secs),
         metrics: agent::METRICS,
@@ -199,8 +216,16 @@ fn secs(secs: u64) -> Duration {
 pub fn enabled(config: &Config) -> impl Iterator<Item = &'static Entry> {
     let section = &config.collector;
     let named = |names: &[String], entry: &Entry| names.iter().any(|name| name == entry.name);
+    // Whom others serve is asked only where that is wanted.
+    let wanted = |entry: &Entry| match entry.name {
+        "docker" => section.docker.enabled,
+        "redis" => section.redis.enabled,
+        _ => true,
+    };
     COLLECTORS.iter().filter(move |entry| {
-        (section.enabled.is_empty() || named(&section.enabled, entry)) && !named(&section.disabled, entry)
+        wanted(entry)
+            && (section.enabled.is_empty() || named(&section.enabled, entry))
+            && !named(&section.disabled, entry)
     })
 }
 

@@ -211,6 +211,7 @@ const STATES: &[State] = &[
     },
 ];
 
+const UNHEALTHY: &str = "docker_container_unhealthy";
 const DISK_WARNING: &str = "smart_warning";
 
 /// What a disk can say is wrong with it, whether that is critical, and what it means.
@@ -233,12 +234,13 @@ pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
         .collect();
     rules.extend(STATES.iter().map(State::rule));
     rules.extend(DISK_WARNINGS.iter().map(disk_rule));
+    rules.push(container_rule());
     rules
 }
 
 /// Metrics the built-in rules judge.
 pub fn judged() -> impl Iterator<Item = &'static str> {
-    LINES.iter().map(|l| l.metric).chain(STATES.iter().map(|s| s.metric)).chain([DISK_WARNING])
+    LINES.iter().map(|l| l.metric).chain(STATES.iter().map(|s| s.metric)).chain([DISK_WARNING, UNHEALTHY])
 }
 
 /// What a threshold on a value that is bad when it is high demands.
@@ -305,13 +307,30 @@ fn disk_rule((warning, is_critical, bad): &(&str, bool, &'static str)) -> Rule {
         noun: "disk health alerts",
     }
     .rule();
-    let Limits { critical, .. } = rule.policy.limits;
-    let (warn, critical) = if *is_critical { (None, critical) } else { (critical, None) };
-    let limits = Limits { warn, critical, ..rule.policy.limits };
+    let rule = if *is_critical { rule } else { warn(rule) };
     Rule {
         name: format!("{DISK_WARNING}_{warning}"),
         labels: vec![("warning".to_owned(), (*warning).to_owned())],
-        policy: Policy { limits, ..rule.policy },
         ..rule
     }
+}
+
+/// What a container's own check says is no more than a warning: nobody knows what it checks.
+fn container_rule() -> Rule {
+    let state = State {
+        metric: UNHEALTHY,
+        subject: "Container",
+        shown: &["name"],
+        bad: "is unhealthy by its own check",
+        good: "is healthy again",
+        noun: "unhealthy containers",
+    };
+    warn(state.rule())
+}
+
+/// The same rule, as a warning.
+fn warn(rule: Rule) -> Rule {
+    let Limits { critical, .. } = rule.policy.limits;
+    let limits = Limits { warn: critical, critical: None, ..rule.policy.limits };
+    Rule { policy: Policy { limits, ..rule.policy }, ..rule }
 }
