@@ -72,7 +72,7 @@ fn all_collectors_read_this_machine() {
     }
     let config = Config::default();
     let host = LiveHost::default();
-    for entry in super::enabled(&config) {
+    for entry in enabled(&config) {
         let mut bench = Bench::new("", Boxed((entry.make)(&config)));
         let mut ticks = 0.0;
         for pass in 0..2 {

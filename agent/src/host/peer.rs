@@ -52,7 +52,14 @@ fn body(mut answer: Vec<u8>) -> io::Result<Vec<u8>> {
 pub(super) fn redis_info(addr: &str, password: &str) -> io::Result<String> {
     use redis::IntoConnectionInfo;
     let other = |error: &redis::RedisError| {
-        let kind = if error.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::Other };
+        let refused = matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+        let kind = match error.kind() {
+            redis::ErrorKind::AuthenticationFailed => io::ErrorKind::PermissionDenied,
+            _ if refused => io::ErrorKind::PermissionDenied,
+            _ if error.is_timeout() => io::ErrorKind::TimedOut,
+            _ if error.is_connection_refusal() => io::ErrorKind::ConnectionRefused,
+            _ => io::ErrorKind::Other,
+        };
         // Only the category and the server's own code: nothing that was sent.
         io::Error::new(kind, error.code().map_or_else(|| error.category().to_owned(), str::to_owned))
     };

@@ -89,6 +89,9 @@ fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
             Ok(()) if health.collector == "filesystem" && !dead.is_empty() => dead_mounts(name, &dead),
             Ok(()) => Feature::on(name, "reads everything"),
             Err(CollectError::Absent { path }) => absent(name, &path, config, host.as_ref()),
+            Err(error @ CollectError::Denied { needs, .. }) if health.collector == "redis" => {
+                Feature::degraded(name, error.to_string(), format!("set {needs}"))
+            }
             Err(error @ CollectError::Denied { needs, .. }) => {
                 Feature::degraded(name, error.to_string(), format!("give the agent {needs}"))
             }
