@@ -2,7 +2,9 @@
 //!
 //! Data for the engine, which knows no collector: this table is handed to it at the start.
 
-use crate::collect::{cpu, diskstats, network, pressure, process, vmstat};
+use crate::collect::{
+    cpu, diskstats, edac, netstat, network, numa, pressure, process, softnet, units, vmstat, zfs,
+};
 use crate::engine::derive::{Formula, Per};
 use crate::metric::{Metric, metrics};
 
@@ -10,6 +12,9 @@ metrics! {
     CPU_USAGE: Gauge Percent "cpu_usage_percent" [] "CPU time in use, of all CPUs.", "computed: cpu_busy_seconds_total over cpu_all_seconds_total";
     CPU_MODE: Gauge Percent "cpu_mode_percent" ["mode"] "Share of CPU time in a mode, of all CPUs.", "computed: cpu_mode_seconds_total over cpu_all_seconds_total";
     CPU_CORE: Gauge Percent "cpu_core_usage_percent" ["cpu"] "CPU time in use, of one CPU.", "computed: cpu_core_busy_seconds_total over cpu_core_all_seconds_total";
+    CPU_SOCKET: Gauge Percent "cpu_socket_usage_percent" ["socket"] "CPU time in use, of one socket.", "computed: cpu_socket_busy_seconds_total over cpu_socket_all_seconds_total";
+    CPU_NODE: Gauge Percent "cpu_numa_usage_percent" ["node"] "CPU time in use, of one NUMA node.", "computed: cpu_numa_busy_seconds_total over cpu_numa_all_seconds_total";
+    NUMA_MISSES: Gauge PerSecond "numa_misses_per_second" ["node"] "Pages allocated on a node though another was wanted, a second.", "computed: numa_miss_total";
     CONTEXT_SWITCHES: Gauge PerSecond "context_switches_per_second" [] "Switches between tasks a second.", "computed: context_switches_total";
     INTERRUPTS: Gauge PerSecond "interrupts_per_second" [] "Interrupts a second.", "computed: interrupts_total";
     FORKS: Gauge PerSecond "forks_per_second" [] "Processes and threads created a second.", "computed: forks_total";
@@ -27,6 +32,20 @@ metrics! {
     NET_TX_PACKETS: Gauge PerSecond "network_transmit_packets_per_second" ["interface"] "Packets sent a second.", "computed: network_transmit_packets_total";
     NET_DROPS: Gauge PerSecond "network_drops_per_second" ["interface"] "Packets dropped a second, both ways.", "computed: network_receive_drops_total, network_transmit_drops_total";
     NET_ERRORS: Gauge Ratio "network_error_ratio" ["interface"] "Errors per packet, both ways; fewer than 100 packets count as 100.", "computed: errors over packets";
+    TCP_RETRANSMITS: Gauge PerSecond "tcp_retransmits_per_second" [] "Segments sent again, a second.", "computed: tcp_retransmits_total";
+    TCP_RETRANSMIT_SHARE: Gauge Percent "tcp_retransmit_percent" [] "Segments sent again, of those sent; fewer than 100 count as 100.", "computed: tcp_retransmits_total over tcp_segments_sent_total";
+    TCP_LISTEN_DROPS: Gauge PerSecond "tcp_listen_drops_per_second" [] "Connections turned away, a second.", "computed: tcp_listen_drops_total";
+    TCP_RESETS: Gauge PerSecond "tcp_established_resets_per_second" [] "Connections that were reset, a second.", "computed: tcp_established_resets_total";
+    UDP_ERRORS: Gauge PerSecond "udp_receive_errors_per_second" ["family"] "Datagrams that could not be delivered, a second.", "computed: udp_receive_errors_total";
+    SOFTNET_DROPS: Gauge PerSecond "softnet_drops_per_second" [] "Packets dropped because a CPU's queue was full, a second.", "computed: softnet_dropped_total";
+    SOFTNET_SQUEEZES: Gauge PerSecond "softnet_squeezes_per_second" [] "Times CPUs stopped with packets left, a second.", "computed: softnet_squeezed_total";
+    ECC_RATE: Gauge Count "ecc_correctable_errors_per_hour" ["mc"] "Memory errors corrected, as of an hour.", "computed: ecc_correctable_errors";
+    ECC_DIMM_RATE: Gauge Count "ecc_dimm_correctable_errors_per_hour" ["mc", "dimm", "slot"] "Memory errors of a module corrected, as of an hour.", "computed: ecc_dimm_correctable_errors";
+    ARC_HITS: Gauge Percent "zfs_arc_hit_percent" [] "Reads the ARC answered, of all.", "computed: zfs_arc_hits_total, zfs_arc_misses_total";
+    CGROUP_CPU: Gauge Percent "cgroup_cpu_percent" ["cgroup", "kind", "name"] "CPU use of a unit, container or pod, percent of one CPU.", "computed: cgroup_cpu_seconds_total";
+    CGROUP_THROTTLED: Gauge Percent "cgroup_cpu_throttled_percent" ["cgroup", "kind", "name"] "Time it was kept from CPUs by its own limit; of several CPUs together.", "computed: cgroup_cpu_throttled_seconds_total";
+    CGROUP_SOME: Gauge Percent "cgroup_pressure_some_percent" ["cgroup", "kind", "name", "resource"] "Time in which some of its tasks waited for a resource.", "computed: cgroup_pressure_some_seconds_total";
+    CGROUP_FULL: Gauge Percent "cgroup_pressure_full_percent" ["cgroup", "kind", "name", "resource"] "Time in which all of its tasks waited for a resource.", "computed: cgroup_pressure_full_seconds_total";
     PRESSURE_SOME: Gauge Percent "pressure_some_percent" ["resource"] "Time in which some tasks waited for a resource.", "computed: pressure_some_seconds_total";
     PRESSURE_FULL: Gauge Percent "pressure_full_percent" ["resource"] "Time in which all tasks waited for a resource.", "computed: pressure_full_seconds_total";
     PROCESS_CPU: Gauge Percent "process_cpu_percent" ["pid", "comm"] "CPU use of a process, percent of one CPU.", "computed: process_cpu_seconds_total";
@@ -43,6 +62,10 @@ type List = &'static [&'static Metric];
 
 const fn rate(out: &'static Metric, above: List) -> Formula {
     Formula { out, above, per: Per::Second, scale: 1.0, max: f64::MAX }
+}
+
+const fn per_hour(out: &'static Metric, above: List) -> Formula {
+    Formula { out, above, per: Per::Second, scale: 3600.0, max: f64::MAX }
 }
 
 /// Seconds of something a second, as percent.
@@ -63,6 +86,9 @@ pub static FORMULAS: &[Formula] = &[
     percent(&CPU_USAGE, &[&cpu::BUSY], &[&cpu::ALL]),
     percent(&CPU_MODE, &[&cpu::MODE], &[&cpu::ALL]),
     percent(&CPU_CORE, &[&cpu::CORE_BUSY], &[&cpu::CORE_ALL]),
+    percent(&CPU_SOCKET, &[&cpu::SOCKET_BUSY], &[&cpu::SOCKET_ALL]),
+    percent(&CPU_NODE, &[&cpu::NODE_BUSY], &[&cpu::NODE_ALL]),
+    rate(&NUMA_MISSES, &[&numa::MISS]),
     rate(&CONTEXT_SWITCHES, &[&cpu::CONTEXT_SWITCHES]),
     rate(&INTERRUPTS, &[&cpu::INTERRUPTS]),
     rate(&FORKS, &[&cpu::FORKS]),
@@ -90,6 +116,26 @@ pub static FORMULAS: &[Formula] = &[
         scale: 1.0,
         max: 1.0,
     },
+    rate(&TCP_RETRANSMITS, &[&netstat::RETRANSMITS]),
+    Formula {
+        out: &TCP_RETRANSMIT_SHARE,
+        above: &[&netstat::RETRANSMITS],
+        per: Per::Growth { of: &[&netstat::SEGMENTS_OUT], min: LEAST_PACKETS },
+        scale: 100.0,
+        max: 100.0,
+    },
+    rate(&TCP_LISTEN_DROPS, &[&netstat::LISTEN_DROPS]),
+    rate(&TCP_RESETS, &[&netstat::RESETS]),
+    rate(&UDP_ERRORS, &[&netstat::UDP_ERRORS]),
+    rate(&SOFTNET_DROPS, &[&softnet::DROPPED]),
+    rate(&SOFTNET_SQUEEZES, &[&softnet::SQUEEZED]),
+    per_hour(&ECC_RATE, &[&edac::CORRECTABLE]),
+    per_hour(&ECC_DIMM_RATE, &[&edac::MODULE]),
+    percent(&ARC_HITS, &[&zfs::HITS], &[&zfs::HITS, &zfs::MISSES]),
+    share_of_time(&CGROUP_CPU, &[&units::CPU], f64::MAX),
+    share_of_time(&CGROUP_THROTTLED, &[&units::THROTTLED], f64::MAX),
+    share_of_time(&CGROUP_SOME, &[&units::SOME], 100.0),
+    share_of_time(&CGROUP_FULL, &[&units::FULL], 100.0),
     share_of_time(&PRESSURE_SOME, &[&pressure::SOME], 100.0),
     share_of_time(&PRESSURE_FULL, &[&pressure::FULL], 100.0),
     share_of_time(&PROCESS_CPU, &[&process::CPU], f64::MAX),

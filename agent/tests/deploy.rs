@@ -80,7 +80,7 @@ fn the_unit_leaves_ebpf_and_the_kernel_log_alone() {
         ("ProtectSystem", "strict"),
         ("LimitMEMLOCK", "infinity"),
         ("SupplementaryGroups", "video"),
-        ("SystemCallFilter", "@system-service bpf perf_event_open"),
+        ("SystemCallFilter", "@system-service bpf perf_event_open adjtimex"),
     ] {
         assert!(settings.contains(&(name, value)), "{name}={value} is missing");
     }

@@ -22,6 +22,7 @@ pub const FOR_MUSL: &[(&str, &str)] = &[("musl-gcc", "musl-tools")];
 /// What the virtual machines need.
 pub const FOR_VM: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("iasl", "acpica-tools"),
     ("mke2fs", "e2fsprogs"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),

@@ -1,9 +1,10 @@
 //! Figures of the memory control groups, kept for the alert of a kill: by then the group is often gone.
-//! They have no series of their own.
+//! Those of units, containers and pods have series too ([`super::units`]).
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::units::Units;
 use super::{CollectError, Collector};
 use crate::host::Host;
 use crate::host::memcg::{self, Hierarchy, Room};
@@ -25,6 +26,7 @@ pub struct Cgroup {
     queue: VecDeque<Arc<str>>,
     path: String,
     room: Room,
+    units: Units,
 }
 
 impl Cgroup {
@@ -76,6 +78,7 @@ impl Collector for Cgroup {
         let table = self.table(host, hierarchy);
         out.put(&COUNT, &[], table.rows.len() as f64);
         out.put(&SKIPPED, &[], table.skipped as f64);
+        self.units.put(host, hierarchy, &table, out);
         out.put_groups(table);
         Ok(())
     }

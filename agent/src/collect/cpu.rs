@@ -1,6 +1,7 @@
 //! `/proc/stat`: where the CPUs' time went, and how busy the scheduler was.
 
 use super::kept::Kept;
+use super::topology::{Topology, Wanted};
 use super::{CollectError, Collector};
 use crate::host::Host;
 use crate::host::parse::{key, lines, number, words};
@@ -30,6 +31,18 @@ metrics! {
     RUNNING: Gauge Count "processes_running_count" [] "Tasks that run or wait for a CPU.", "/proc/stat procs_running";
     BLOCKED: Gauge Count "processes_blocked_count" [] "Tasks that wait for I/O.", "/proc/stat procs_blocked";
     BOOT_TIME: Gauge Seconds "boot_time_seconds" [] "Unix time of the boot.", "/proc/stat btime";
+    SOCKET_BUSY: Counter Seconds "cpu_socket_busy_seconds_total" ["socket"]
+        "Time the CPUs of a socket were in use since the agent started; on hosts with several sockets of several CPUs.",
+        "/proc/stat cpuN, /sys/devices/system/cpu/cpu*/topology/physical_package_id";
+    SOCKET_ALL: Counter Seconds "cpu_socket_all_seconds_total" ["socket"]
+        "Time of the CPUs of a socket since the agent started, whatever they did.", "the same";
+    SOCKET_CPUS: Gauge Count "cpu_socket_cpus_count" ["socket"] "CPUs of a socket that are online.", "the same";
+    NODE_BUSY: Counter Seconds "cpu_numa_busy_seconds_total" ["node"]
+        "Time the CPUs of a NUMA node were in use since the agent started; on hosts with several nodes.",
+        "/proc/stat cpuN, /sys/devices/system/node/node*/cpulist";
+    NODE_ALL: Counter Seconds "cpu_numa_all_seconds_total" ["node"]
+        "Time of the CPUs of a NUMA node since the agent started, whatever they did.", "the same";
+    NODE_CPUS: Gauge Count "cpu_numa_cpus_count" ["node"] "CPUs of a NUMA node that are online.", "the same";
 }
 
 /// Columns of a `cpu` line that add up to all time, in the kernel's order; user and nice contain
@@ -51,18 +64,21 @@ const MAX_MODE_CORES: usize = 64;
 pub struct Options {
     /// Each core too.
     pub per_core: bool,
+    /// Sockets and NUMA nodes too.
+    pub groups: Wanted,
 }
 
 /// Reads `/proc/stat`.
 pub struct Cpu {
     options: Options,
     stat: Kept,
+    topology: Topology,
 }
 
 impl Cpu {
     /// Reads nothing yet.
     pub fn new(options: Options) -> Self {
-        Self { options, stat: Kept::new("/proc/stat") }
+        Self { options, stat: Kept::new("/proc/stat"), topology: Topology::new(options.groups) }
     }
 }
 
@@ -114,14 +130,17 @@ impl Collector for Cpu {
                 b"procs_blocked" => put_first(&BLOCKED, columns, out),
                 b"btime" => put_first(&BOOT_TIME, columns, out),
                 _ => {
-                    let Some(cpu) = core_number(name) else { continue };
+                    let Some((number, cpu)) = core_number(name) else { continue };
                     cores += 1;
+                    let Some(times) = Times::parse(columns, hertz) else { continue };
+                    self.topology.read(number, times.busy(), times.all());
                     if self.options.per_core {
-                        put_core(cpu, columns, hertz, with_modes, out);
+                        put_core(cpu, &times, with_modes, out);
                     }
                 }
             }
         }
+        self.topology.put(host, out);
         if cores > 0 {
             out.put(&ONLINE, &[], f64::from(cores));
         }
@@ -129,9 +148,9 @@ impl Collector for Cpu {
     }
 }
 
-fn core_number(name: &[u8]) -> Option<&str> {
-    let digits = name.strip_prefix(b"cpu").filter(|digits| number(digits).is_some())?;
-    std::str::from_utf8(digits).ok()
+fn core_number(name: &[u8]) -> Option<(u64, &str)> {
+    let digits = name.strip_prefix(b"cpu")?;
+    Some((number(digits)?, std::str::from_utf8(digits).ok()?))
 }
 
 fn put_host(columns: &[u8], hertz: f64, out: &mut Samples) -> bool {
@@ -147,8 +166,7 @@ fn put_host(columns: &[u8], hertz: f64, out: &mut Samples) -> bool {
     true
 }
 
-fn put_core(cpu: &str, columns: &[u8], hertz: f64, with_modes: bool, out: &mut Samples) {
-    let Some(times) = Times::parse(columns, hertz) else { return };
+fn put_core(cpu: &str, times: &Times, with_modes: bool, out: &mut Samples) {
     if with_modes {
         for (mode, seconds) in MODES.iter().zip(times.modes) {
             out.put(&CORE_MODE, &[cpu, mode], seconds);
@@ -194,7 +212,7 @@ softirq 131861 1 23673 5 5332 15730 0 204 38504 0 48413
 ";
 
     fn bench(text: &str) -> Bench {
-        Bench::new(text, Cpu::new(Options { per_core: true }))
+        Bench::new(text, Cpu::new(Options { per_core: true, groups: Wanted::default() }))
     }
 
     #[test]
@@ -227,7 +245,7 @@ softirq 131861 1 23673 5 5332 15730 0 204 38504 0 48413
 
     #[test]
     fn cores_can_be_left_out() {
-        let mut bench = Bench::new(STAT, Cpu::new(Options { per_core: false }));
+        let mut bench = Bench::new(STAT, Cpu::new(Options { per_core: false, groups: Wanted::default() }));
         bench.pass().unwrap();
         assert!(!bench.has("cpu_core_all_seconds_total{0}") && !bench.has("cpu_seconds_total{0,user}"));
         bench.expect(&[("cpu_online_count", 2.0)]);

@@ -10,7 +10,8 @@ use crate::metric::{Kind, Metric};
 pub fn metrics_doc(extra: &[&Metric]) -> String {
     let mut doc = String::from(HEAD);
     for entry in COLLECTORS {
-        section(&mut doc, &format!("Collector `{}`", entry.name), entry.metrics);
+        let metrics: Vec<_> = entry.all_metrics().collect();
+        section(&mut doc, &format!("Collector `{}`", entry.name), &metrics);
     }
     section(&mut doc, "All collectors", runner::METRICS);
     section(&mut doc, "Computed, and counted events", extra);

@@ -1,13 +1,15 @@
 //! A file of the host that a collector reads at every pass.
 
+use std::borrow::Cow;
 use std::io;
 
 use super::CollectError;
+use crate::host::parse::{number, signed};
 use crate::host::{Host, HostFile};
 
 /// Path, open file and reused buffer.
 pub struct Kept {
-    path: &'static str,
+    path: Cow<'static, str>,
     file: Option<Box<dyn HostFile>>,
     buf: Vec<u8>,
 }
@@ -15,7 +17,12 @@ pub struct Kept {
 impl Kept {
     /// Opened at the first read.
     pub const fn new(path: &'static str) -> Self {
-        Self { path, file: None, buf: Vec::new() }
+        Self { path: Cow::Borrowed(path), file: None, buf: Vec::new() }
+    }
+
+    /// The same for a path that is known at run time only.
+    pub const fn at(path: String) -> Self {
+        Self { path: Cow::Owned(path), file: None, buf: Vec::new() }
     }
 
     /// The content now. After an error the file is opened anew.
@@ -24,27 +31,37 @@ impl Kept {
             Ok(()) => Ok(&self.buf),
             Err(error) => {
                 self.file = None;
-                Err(failure(self.path, &error))
+                Err(failure(&self.path, &error))
             }
         }
     }
 
     fn try_read(&mut self, host: &dyn Host) -> io::Result<()> {
         if self.file.is_none() {
-            self.file = Some(host.open(self.path)?);
+            self.file = Some(host.open(&self.path)?);
         }
         let Self { file, buf, .. } = self;
         file.as_mut().map_or(Ok(()), |file| file.read(buf))
     }
 
+    /// The one number it holds; `None` if it holds none or cannot be read.
+    pub fn number(&mut self, host: &dyn Host) -> Option<u64> {
+        number(self.read(host).ok()?.trim_ascii())
+    }
+
+    /// The same with a sign.
+    pub fn signed(&mut self, host: &dyn Host) -> Option<i64> {
+        signed(self.read(host).ok()?.trim_ascii())
+    }
+
     /// Its path on the host.
-    pub const fn path(&self) -> &'static str {
-        self.path
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// The content is not what it should be.
     pub fn parse_error(&self, why: &str) -> CollectError {
-        CollectError::Parse { path: self.path.to_owned(), why: why.to_owned() }
+        CollectError::Parse { path: self.path.clone().into_owned(), why: why.to_owned() }
     }
 }
 
@@ -89,5 +106,12 @@ mod tests {
         assert!(kept.read(&host).is_err());
         host.set("/e", "again");
         assert_eq!(kept.read(&host).unwrap(), b"again");
+        for (content, number, signed) in
+            [(" 42\n", Some(42), Some(42)), ("-1\n", None, Some(-1)), ("", None, None), ("x", None, None)]
+        {
+            host.set("/e", content);
+            assert_eq!((kept.number(&host), kept.signed(&host)), (number, signed), "{content}");
+        }
+        assert_eq!(Kept::at("/none".to_owned()).number(&host), None);
     }
 }

@@ -3,8 +3,10 @@
 use std::io;
 
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use rustix::thread::CapabilitySet;
 
+use crate::host::parse::maps_all_users;
 use crate::host::{Host, read_text};
 use crate::text;
 
@@ -55,6 +57,7 @@ impl Failure {
 
 /// What decides whether eBPF is allowed here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of the machine")]
 pub struct Circumstances {
     /// `kernel.perf_event_paranoid`.
     pub paranoid: Option<i32>,
@@ -64,6 +67,10 @@ pub struct Circumstances {
     pub bpf: bool,
     /// Whether `CAP_PERFMON` is held.
     pub perfmon: bool,
+    /// Whether this is a user namespace of its own: capabilities held there are none to BPF.
+    pub user_namespace: bool,
+    /// Whether locked memory is unlimited (`RLIMIT_MEMLOCK`).
+    pub memlock_free: bool,
     /// Whether the kernel is in lockdown, and which: `integrity` or `confidentiality`.
     pub lockdown: Option<String>,
 }
@@ -79,6 +86,8 @@ impl Circumstances {
             sys_admin: held.contains(CapabilitySet::SYS_ADMIN),
             bpf: held.contains(CapabilitySet::BPF),
             perfmon: held.contains(CapabilitySet::PERFMON),
+            user_namespace: read_text(host, "/proc/self/uid_map").is_ok_and(|map| !maps_all_users(&map)),
+            memlock_free: getrlimit(Resource::Memlock).current.is_none(),
             lockdown: read_text(host, "/sys/kernel/security/lockdown").ok().and_then(|t| parse_lockdown(&t)),
         }
     }
@@ -103,20 +112,33 @@ fn parse_lockdown(text: &str) -> Option<String> {
 
 /// Why it failed and what to do, each a sentence without a full stop.
 pub fn explain(failure: &Failure, around: &Circumstances) -> (String, String) {
+    (why(failure, around), remedy(failure, around))
+}
+
+fn why(failure: &Failure, around: &Circumstances) -> String {
+    let refused = matches!(errno(failure), Some(Errno::PERM | Errno::ACCESS));
+    if let (true, Step::Map(_) | Step::Program(_), Some(missing)) = (refused, failure.step, around.missing())
+    {
+        return format!("the kernel allows no BPF without {missing}");
+    }
     let what = match failure.step {
-        Step::Map(name) => format!("the kernel refused the BPF map {name}"),
-        Step::Program(name) => format!("the kernel refused the BPF program {name}"),
-        Step::Buffer => "the perf buffer could not be opened".to_owned(),
-        Step::OpenTracepoint => "the tracepoint could not be opened as a perf event".to_owned(),
-        Step::Attach => "the BPF program could not be attached to the tracepoint".to_owned(),
-        Step::Object => "the built-in BPF object could not be read".to_owned(),
+        Step::Map(_) => "the kernel refused a BPF map",
+        Step::Program(_) => "the kernel refused the BPF program",
+        Step::Buffer => "the perf buffer could not be opened",
+        Step::OpenTracepoint => "the tracepoint could not be opened as a perf event",
+        Step::Attach => "the BPF program could not be attached to the tracepoint",
+        Step::Object => "the built-in BPF object could not be read",
     };
-    let verifier = text::clean(failure.verifier.trim(), 200);
-    let why = match verifier.as_str() {
-        "" => format!("{what}: {}", failure.error),
-        words => format!("{what}: {} (verifier: {words})", failure.error),
-    };
-    (why, remedy(failure, around))
+    // Names of our own are for those who mend the agent: where the verifier speaks, or it is our fault.
+    match (text::clean(failure.verifier.trim(), 200).as_str(), failure.step) {
+        ("", _) => format!("{what}: {}", failure.error),
+        (words, Step::Program(name)) => format!("{what} {name}: {} (verifier: {words})", failure.error),
+        (words, _) => format!("{what}: {} (verifier: {words})", failure.error),
+    }
+}
+
+fn errno(failure: &Failure) -> Option<Errno> {
+    failure.error.raw_os_error().map(Errno::from_raw_os_error)
 }
 
 /// Why perf events are refused, in few words.
@@ -130,10 +152,14 @@ pub fn refusal(failure: &Failure, around: &Circumstances) -> String {
 }
 
 fn remedy(failure: &Failure, around: &Circumstances) -> String {
-    let errno = failure.error.raw_os_error().map(Errno::from_raw_os_error);
-    match (failure.step, errno) {
+    match (failure.step, errno(failure)) {
         (Step::Object, _) => "this is a fault of the agent: please report it".to_owned(),
-        (Step::Map(_), Some(Errno::PERM)) if around.missing().is_none() => {
+        (_, Some(Errno::PERM | Errno::ACCESS)) if around.user_namespace => {
+            "run the agent outside of a user namespace, where its capabilities count: not in a rootless container, \
+             with PrivateUsers=no in a unit"
+                .to_owned()
+        }
+        (Step::Map(_), Some(Errno::PERM)) if around.missing().is_none() && !around.memlock_free => {
             "kernels before 5.11 count BPF maps as locked memory: set LimitMEMLOCK=infinity in the unit"
                 .to_owned()
         }
@@ -180,8 +206,15 @@ fn lockdown(around: &Circumstances) -> Option<String> {
 mod tests {
     use super::*;
 
-    const ROOT: Circumstances =
-        Circumstances { paranoid: Some(2), sys_admin: true, bpf: true, perfmon: true, lockdown: None };
+    const ROOT: Circumstances = Circumstances {
+        paranoid: Some(2),
+        sys_admin: true,
+        bpf: true,
+        perfmon: true,
+        user_namespace: false,
+        memlock_free: false,
+        lockdown: None,
+    };
     const CAPS: Circumstances = Circumstances { sys_admin: false, ..ROOT };
 
     fn check(step: Step, errno: Errno, around: &Circumstances, why: &str, remedy: &str) {
@@ -197,15 +230,20 @@ mod tests {
         let nobody = Circumstances { bpf: false, perfmon: false, ..CAPS };
         let half = Circumstances { perfmon: false, ..CAPS };
         let locked = Circumstances { lockdown: Some("confidentiality".into()), ..ROOT };
+        let inside = Circumstances { user_namespace: true, ..ROOT };
+        let free = Circumstances { memlock_free: true, ..CAPS };
         let map = Step::Map("HIST");
         let program = Step::Program("oom_kill");
         check(Step::OpenTracepoint, Errno::ACCESS, &debian, "tracepoint", "kernel.perf_event_paranoid=2");
         check(Step::Buffer, Errno::ACCESS, &debian, "perf buffer", "kernel.perf_event_paranoid is 3");
-        check(program, Errno::PERM, &debian, "oom_kill", "seccomp");
-        check(map, Errno::PERM, &nobody, "map HIST", "CAP_BPF and CAP_PERFMON");
-        check(program, Errno::PERM, &half, "oom_kill", "give the agent CAP_PERFMON (");
-        check(map, Errno::PERM, &CAPS, "map HIST", "LimitMEMLOCK=infinity");
-        check(map, Errno::NOMEM, &ROOT, "map HIST", "MemoryMax");
+        check(program, Errno::PERM, &debian, "BPF program: Operation not permitted", "seccomp");
+        check(map, Errno::PERM, &nobody, "no BPF without CAP_BPF and CAP_PERFMON", "CAP_BPF and CAP_PERFMON");
+        check(program, Errno::PERM, &half, "no BPF without CAP_PERFMON", "give the agent CAP_PERFMON (");
+        check(map, Errno::PERM, &CAPS, "BPF map: Op", "LimitMEMLOCK=infinity");
+        check(map, Errno::PERM, &free, "BPF map: Op", "seccomp");
+        check(map, Errno::PERM, &inside, "BPF map: Op", "outside of a user namespace");
+        check(Step::Buffer, Errno::ACCESS, &inside, "perf buffer", "PrivateUsers=no");
+        check(map, Errno::NOMEM, &ROOT, "BPF map: Cannot allocate", "MemoryMax");
         check(program, Errno::INVAL, &ROOT, "Invalid argument", "CONFIG_BPF_EVENTS");
         check(Step::Buffer, Errno::NOSYS, &ROOT, "perf buffer", "without BPF");
         check(Step::OpenTracepoint, Errno::INVAL, &locked, "tracepoint", "lockdown (confidentiality)");

@@ -1,5 +1,8 @@
 //! The rules behind `[thresholds]`: one line a key.
 
+mod smart;
+mod states;
+
 use super::compose::condition::Culprits::{self, Cpu, Memory, Nobody};
 use super::condition::Policy;
 use super::disk::DiskPolicy;
@@ -32,6 +35,15 @@ const LINE: Line = Line {
 /// One line for each key of `[thresholds]` whose metric is collected.
 const LINES: &[Line] = &[
     Line { metric: "cpu_usage_percent", subject: "CPU usage", noun: "CPU alerts", culprits: Cpu, ..LINE },
+    Line {
+        metric: "cpu_socket_usage_percent",
+        limits: |t| &t.cpu_per_socket_percent,
+        subject: "CPU usage of socket",
+        shown: &["socket"],
+        noun: "socket alerts",
+        culprits: Cpu,
+        ..LINE
+    },
     Line {
         metric: "cpu_mode_percent",
         labels: &[("mode", "iowait")],
@@ -157,90 +169,20 @@ const LINES: &[Line] = &[
     },
 ];
 
-/// A metric that is 0 while all is well: the thing, the labels that tell which, words for bad and for good again.
-struct State {
-    metric: &'static str,
-    subject: &'static str,
-    shown: &'static [&'static str],
-    bad: &'static str,
-    good: &'static str,
-    noun: &'static str,
-}
-
-/// What is critical as soon as it is so.
-const STATES: &[State] = &[
-    State {
-        metric: "filesystem_stuck",
-        subject: "Mount",
-        shown: &["mount"],
-        bad: "does not answer",
-        good: "answers again",
-        noun: "dead mounts",
-    },
-    State {
-        metric: "filesystem_device_error",
-        subject: "Mount",
-        shown: &["mount"],
-        bad: "cannot be read: its device fails",
-        good: "can be read again",
-        noun: "failing mounts",
-    },
-    State {
-        metric: "gpu_driver_stuck",
-        subject: "The NVIDIA driver",
-        shown: &[],
-        bad: "does not answer",
-        good: "answers again",
-        noun: "GPU driver alerts",
-    },
-    State {
-        metric: "gpu_lost",
-        subject: "GPU",
-        shown: &["gpu"],
-        bad: "is lost to its driver; look for Xid in the kernel log, drain the host and reset or reseat the board",
-        good: "is back",
-        noun: "lost GPUs",
-    },
-    State {
-        metric: "gpu_remap_failed",
-        subject: "GPU",
-        shown: &["gpu"],
-        bad: "has no spare rows left for its broken memory; have the board exchanged",
-        good: "has spare memory rows again",
-        noun: "GPUs with broken memory",
-    },
-];
-
-const UNHEALTHY: &str = "docker_container_unhealthy";
-const DISK_WARNING: &str = "smart_warning";
-
-/// What a disk can say is wrong with it, whether that is critical, and what it means.
-const DISK_WARNINGS: &[(&str, bool, &str)] = &[
-    ("failing", true, "says that it is about to fail: save its data and replace it"),
-    ("reliability", true, "says that it has too many errors to be relied on: replace it"),
-    ("spare", true, "has used up its spare cells: replace it"),
-    ("read_only", true, "takes no more writes: it has become read-only"),
-    ("backup", true, "would lose its cache when power fails: its backup power does not work"),
-    ("memory_region", false, "takes no more writes to its persistent memory region"),
-    ("temperature", false, "says that it is too hot or too cold"),
-];
-
-/// The rules of `[thresholds]`, those of [`STATES`] and of [`DISK_WARNINGS`].
+/// The rules of `[thresholds]`, and those of states and of limits that the host has itself.
 pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = LINES
+    LINES
         .iter()
         .map(|line| line.rule((line.limits)(thresholds)))
         .filter(|r| r.policy.limits.warn.is_some() || r.policy.limits.critical.is_some())
-        .collect();
-    rules.extend(STATES.iter().map(State::rule));
-    rules.extend(DISK_WARNINGS.iter().map(disk_rule));
-    rules.push(container_rule());
-    rules
+        .chain(states::rules())
+        .chain(smart::rules())
+        .collect()
 }
 
 /// Metrics the built-in rules judge.
 pub fn judged() -> impl Iterator<Item = &'static str> {
-    LINES.iter().map(|l| l.metric).chain(STATES.iter().map(|s| s.metric)).chain([DISK_WARNING, UNHEALTHY])
+    LINES.iter().map(|l| l.metric).chain(states::judged()).chain([smart::METRIC])
 }
 
 /// What a threshold on a value that is bad when it is high demands.
@@ -272,65 +214,8 @@ impl Line {
             shown: self.shown,
             style: Style::Number(self.unit),
             noun: self.noun,
+            hint: "",
             culprits: self.culprits,
         }
     }
-}
-
-impl State {
-    fn rule(&self) -> Rule {
-        let Self { metric, subject, shown, bad, good, noun } = *self;
-        Rule {
-            name: metric.into(),
-            metric: metric.into(),
-            labels: Vec::new(),
-            policy: Policy {
-                limits: Limits { op: Op::Above, warn: None, critical: Some(0.0), clear: Some(0.0) },
-                for_secs: 0,
-            },
-            subject,
-            shown,
-            style: Style::State(bad, good),
-            noun,
-            culprits: Nobody,
-        }
-    }
-}
-
-fn disk_rule((warning, is_critical, bad): &(&str, bool, &'static str)) -> Rule {
-    let rule = State {
-        metric: DISK_WARNING,
-        subject: "Disk",
-        shown: &["device"],
-        bad,
-        good: "no longer says so",
-        noun: "disk health alerts",
-    }
-    .rule();
-    let rule = if *is_critical { rule } else { warn(rule) };
-    Rule {
-        name: format!("{DISK_WARNING}_{warning}"),
-        labels: vec![("warning".to_owned(), (*warning).to_owned())],
-        ..rule
-    }
-}
-
-/// What a container's own check says is no more than a warning: nobody knows what it checks.
-fn container_rule() -> Rule {
-    let state = State {
-        metric: UNHEALTHY,
-        subject: "Container",
-        shown: &["name"],
-        bad: "is unhealthy by its own check",
-        good: "is healthy again",
-        noun: "unhealthy containers",
-    };
-    warn(state.rule())
-}
-
-/// The same rule, as a warning.
-fn warn(rule: Rule) -> Rule {
-    let Limits { critical, .. } = rule.policy.limits;
-    let limits = Limits { warn: critical, critical: None, ..rule.policy.limits };
-    Rule { policy: Policy { limits, ..rule.policy }, ..rule }
 }

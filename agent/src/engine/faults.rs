@@ -33,14 +33,15 @@ struct Fault {
     first: Event,
     /// By tracepoints, the worst first.
     reports: Vec<Hardware>,
-    log: Option<LogMatch>,
+    /// Lines of the log, the first leading.
+    logs: Vec<LogMatch>,
     sources: Vec<Source>,
     seen_ns: u64,
     deadline_ns: u64,
     told: bool,
 }
 
-/// Reports of one fault that are kept: one a tracepoint.
+/// Reports of one fault that are kept, one a tracepoint; and lines, one a set of fields.
 const MAX_REPORTS: usize = 4;
 
 impl Faults {
@@ -75,7 +76,7 @@ impl Faults {
         let mut fault = Fault {
             first: event.clone(),
             reports: Vec::new(),
-            log: None,
+            logs: Vec::new(),
             sources: Vec::new(),
             seen_ns: now.mono_ns,
             deadline_ns: now.mono_ns + WITNESS_WAIT_NS,
@@ -133,22 +134,31 @@ impl Fault {
         match &event.what {
             What::Hardware(report) => {
                 let others = self.reports.iter().all(|mine| same(mine, report));
-                others && self.log.as_ref().is_none_or(|log| agree(report, log))
+                others && self.logs.first().is_none_or(|log| agree(report, log))
             }
             What::Log(found) => match self.reports.first() {
                 Some(report) => agree(report, found),
-                None => {
-                    self.log.as_ref().is_some_and(|log| log.rule == found.rule && log.fields == found.fields)
-                }
+                None => self.is_same_line(found),
             },
             _ => false,
         }
     }
 
+    /// A line like one of this fault's; or, while it waits, one that contradicts it in nothing: the kernel
+    /// writes the lines of a fault in one go.
+    fn is_same_line(&self, found: &LogMatch) -> bool {
+        let first = self.logs.first().filter(|log| log.rule == found.rule);
+        first.is_some_and(|first| !self.told && are_of_one(first, found) || self.knows(found))
+    }
+
+    fn knows(&self, found: &LogMatch) -> bool {
+        self.logs.iter().any(|log| log.fields == found.fields)
+    }
+
     fn is_led_by(&self, event: &Event) -> bool {
         match (&event.what, self.reports.first()) {
             (What::Hardware(report), Some(lead)) => lead.reporter == report.reporter,
-            (What::Log(_), None) => true,
+            (What::Log(found), None) => self.logs.first().is_none_or(|log| log.fields == found.fields),
             _ => false,
         }
     }
@@ -159,8 +169,8 @@ impl Fault {
         }
         match &event.what {
             What::Hardware(report) => self.absorb_report(report),
-            What::Log(found) => {
-                self.log.get_or_insert_with(|| (**found).clone());
+            What::Log(found) if self.logs.len() < MAX_REPORTS && !self.knows(found) => {
+                self.logs.push((**found).clone());
             }
             _ => {}
         }
@@ -178,9 +188,9 @@ impl Fault {
     }
 
     fn draft(&self, event: &Event, id: String) -> Draft {
-        match (&self.reports[..], &self.log) {
+        match (&self.reports[..], self.logs.first()) {
             ([], Some(found)) => kernel::log(event, found, id),
-            (reports, log) => hardware::draft(event, reports, log.as_ref(), &self.sources, id),
+            (reports, log) => hardware::draft(event, reports, log, &self.sources, id),
         }
     }
 }
@@ -200,6 +210,17 @@ fn agree(report: &Hardware, log: &LogMatch) -> bool {
         && report.labels.iter().all(|(name, mine)| {
             value(name).is_none_or(|theirs| theirs == mine || log.line.contains(mine.as_str()))
         })
+}
+
+/// Whether two lines contradict each other in nothing: the port that reports names the device at fault. Who wrote
+/// the line (`kernel_device`, of the record, not of its text) is none of the fault's properties.
+fn are_of_one(a: &LogMatch, b: &LogMatch) -> bool {
+    let value = |name: &str| b.fields.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+    a.fields.iter().filter(|(name, _)| name != "kernel_device").all(|(name, mine)| {
+        value(name).is_none_or(|theirs| {
+            theirs == mine || a.line.contains(theirs.as_str()) || b.line.contains(mine.as_str())
+        })
+    })
 }
 
 #[cfg(test)]

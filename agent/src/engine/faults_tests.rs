@@ -111,6 +111,41 @@ fn a_port_that_reports_for_a_device_is_no_other_fault() {
 }
 
 #[test]
+fn lines_written_in_one_go_are_one_fault() {
+    let line = "pcieport 0000:00:02.0: AER: Correctable error message received from 0000:01:00.0";
+    let port = |at| {
+        log(at, "pcie_error", line, &[("device", "0000:00:02.0"), ("kernel_device", "+pci:0000:00:02.0")])
+    };
+    let line = "virtio-pci 0000:01:00.0: PCIe Bus Error: severity=Correctable";
+    let device = |at| {
+        log(
+            at,
+            "pcie_error",
+            line,
+            &[
+                ("device", "0000:01:00.0"),
+                ("kernel_device", "+pci:0000:01:00.0"),
+                ("severity", "Correctable"),
+            ],
+        )
+    };
+    let told = format!(
+        "critical [kmsg] m: {}",
+        "pcieport 0000:00:02.0: AER: Correctable error message received from 0000:01:00.0"
+    );
+    check(&[port(0), device(1), aer(2, "0000:01:00.0")], &["warn [kmsg ebpf] m: by ras:aer_event"]);
+    check(&[port(0), device(1)], &[&told]);
+    // Later, it may be another fault.
+    check(&[port(0), device(100)], &[&told, &format!("critical [kmsg] m: {line}")]);
+    let other = log(1, "pcie_error", "x 0000:04:00.0: PCIe Bus Error", &[("device", "0000:04:00.0")]);
+    check(&[port(0), other], &[&told, "critical [kmsg] m: x 0000:04:00.0: PCIe Bus Error"]);
+    let bank = |at| log(at, "hardware_error", "CPU 0: Machine Check: 0 Bank 1: 9c", &[("bank", "1")]);
+    let both = "critical [kmsg] m: mce: [Hardware Error]: Machine check events logged";
+    check(&[logged(0), bank(1)], &[both]);
+    check(&[logged(0), bank(1), logged(1000), bank(1001)], &[both, both]);
+}
+
+#[test]
 fn only_the_leading_witness_repeats() {
     let round = |at| [mce(at, "CE", "1"), edac(at, "CE"), logged(at + 2)];
     let events: Vec<_> = (0..3).flat_map(|n| round(n * 1000)).collect();

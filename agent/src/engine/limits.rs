@@ -25,6 +25,8 @@ pub struct Rule {
     pub style: Style,
     /// Several of them: `disk alerts`.
     pub noun: &'static str,
+    /// What to do, a sentence; empty where the alert itself says it.
+    pub hint: &'static str,
     /// Processes worth naming.
     pub culprits: Culprits,
 }

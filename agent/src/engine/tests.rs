@@ -48,6 +48,7 @@ fn settings(group_secs: u64) -> Settings {
             shown: &["mount"],
             style: limits::Style::Number(" %"),
             noun: "disk alerts",
+            hint: "",
             culprits: Culprits::Nobody,
         }],
         manners: Manners {

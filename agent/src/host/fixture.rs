@@ -7,6 +7,9 @@
 //! //- statvfs / total=1000 free=500 avail=400 inodes=100 ifree=50 ro
 //! //- statvfs /mnt/nfs hang
 //! //- nic eth0 virtio_net 1.0
+//! //- clock offset=-2500000 max=16000 est=300 ppm=-12.5 synced
+//! //- tcp listen 0.0.0.0:22 queued=0 max=128 inode=4711
+//! //- tcp close_wait [::1]:80 times=3
 //! //- uname web-1 5.15.0-91-generic x86_64
 //! //- command nvidia-smi --query-gpu
 //! index, name
@@ -26,10 +29,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, Uname};
+use super::{
+    ClockSync, Family, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, TcpState, Uname,
+};
 
 /// A host written as text; clones show the same host.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +51,8 @@ struct Tree {
     /// Commands are files here, under these names.
     hanging: BTreeSet<String>,
     uname: Uname,
+    clock: Option<Result<ClockSync, i32>>,
+    tcp: Vec<TcpSocket>,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +112,11 @@ impl FixtureHost {
         tree.filesystems.remove(path);
     }
 
+    /// Closes all TCP sockets.
+    pub fn close_sockets(&self) {
+        self.tree().tcp.clear();
+    }
+
     fn tree(&self) -> MutexGuard<'_, Tree> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +140,11 @@ impl Tree {
             }
             ["statvfs", path, ref rest @ ..] => {
                 self.filesystems.insert(path.into(), statvfs(rest)?);
+            }
+            ["clock", ref rest @ ..] => self.clock = Some(clock(rest)?),
+            ["tcp", state, address, ref rest @ ..] => {
+                let (socket, times) = tcp(state, address, rest)?;
+                self.tcp.extend(std::iter::repeat_n(socket, times));
             }
             ["command", ref line @ .., "hang"] => drop(self.hanging.insert(line.join(" "))),
             ["command", ref line @ ..] if !line.is_empty() => {
@@ -156,6 +174,40 @@ impl Tree {
             Some(Node::Link(_)) | None => Err(io::ErrorKind::NotFound.into()),
         }
     }
+}
+
+fn clock(words: &[&str]) -> Option<Result<ClockSync, i32>> {
+    let mut sync = ClockSync::default();
+    for word in words {
+        match word.split_once('=') {
+            None if *word == "synced" => sync.synchronized = true,
+            Some(("offset", value)) => sync.offset_ns = value.parse().ok()?,
+            Some(("max", value)) => sync.max_error_us = value.parse().ok()?,
+            Some(("est", value)) => sync.estimated_error_us = value.parse().ok()?,
+            Some(("ppm", value)) => sync.frequency_ppm = value.parse().ok()?,
+            Some(("error", value)) => return Some(Err(value.parse().ok()?)),
+            _ => return None,
+        }
+    }
+    Some(Ok(sync))
+}
+
+fn tcp(state: &str, address: &str, words: &[&str]) -> Option<(TcpSocket, usize)> {
+    let state = TcpState::ALL.into_iter().find(|known| known.name() == state)?;
+    let address: SocketAddr = address.parse().ok()?;
+    let (ip, port) = (address.ip(), address.port());
+    let mut socket = TcpSocket { state, address: ip, port, queued: 0, queue_max: 0, inode: 0 };
+    let mut times = 1;
+    for word in words {
+        match word.split_once('=')? {
+            ("queued", value) => socket.queued = value.parse().ok()?,
+            ("max", value) => socket.queue_max = value.parse().ok()?,
+            ("inode", value) => socket.inode = value.parse().ok()?,
+            ("times", value) => times = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some((socket, times))
 }
 
 fn statvfs(words: &[&str]) -> Option<Statvfs> {
@@ -275,6 +327,26 @@ impl Host for FixtureHost {
 
     fn uname(&self) -> Uname {
         self.tree().uname.clone()
+    }
+
+    fn clock_sync(&self) -> io::Result<ClockSync> {
+        match self.tree().clock {
+            Some(clock) => clock.map_err(io::Error::from_raw_os_error),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn tcp_sockets(
+        &self,
+        family: Family,
+        states: u32,
+        each: &mut dyn FnMut(&TcpSocket) -> bool,
+    ) -> io::Result<()> {
+        let sockets = self.tree().tcp.clone();
+        let wanted =
+            |s: &&TcpSocket| s.address.is_ipv4() == (family == Family::V4) && s.state.mask() & states != 0;
+        let _ = sockets.iter().filter(wanted).all(each);
+        Ok(())
     }
 
     fn shared(&self) -> Arc<dyn Host> {

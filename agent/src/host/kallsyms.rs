@@ -38,12 +38,14 @@ pub struct Symbols {
 }
 
 impl Symbols {
-    /// Finds the names of return addresses that are not known yet.
+    /// Finds the names of return addresses that are not known yet. Names in modules are looked up each time: modules
+    /// come and go.
     pub fn learn(
         &mut self,
         host: &dyn Host,
         addresses: impl IntoIterator<Item = u64>,
     ) -> Result<(), NoNames> {
+        self.known.retain(|_, name| !name.ends_with(']'));
         let fresh =
             addresses.into_iter().filter(|address| *address != 0 && !self.known.contains_key(address));
         let wanted: BTreeSet<u64> = fresh.take(MAX_ADDRESSES).collect();
@@ -53,7 +55,7 @@ impl Symbols {
         let mut search = Search::new(wanted);
         read_lines(&mut *host.open(PATH)?, &mut |line| {
             search.line(line);
-            true
+            !search.done
         })?;
         if search.hidden() {
             return Err(NoNames::Hidden);
@@ -77,11 +79,6 @@ impl Symbols {
         }
         addresses.iter().map(|&address| self.name(address).unwrap_or("?").to_owned()).collect()
     }
-
-    /// Forgets all: modules come and go.
-    pub fn forget(&mut self) {
-        self.known.clear();
-    }
 }
 
 /// Whether this process is shown addresses.
@@ -95,28 +92,46 @@ pub fn check(host: &dyn Host) -> Result<(), NoNames> {
     if shown { Ok(()) } else { Err(NoNames::Hidden) }
 }
 
-/// One line.
+/// One line, as far as every line has to be looked at.
 struct Symbol<'a> {
     start: u64,
     /// Whether it is a function.
     code: bool,
-    name: &'a str,
-    /// `[ext4]`, or nothing.
-    module: &'a str,
+    /// `ext4_map_blocks\t[ext4]`.
+    rest: &'a [u8],
 }
 
-/// `ffffffffc0201000 t ext4_map_blocks\t[ext4]`.
+/// `ffffffffc0201000 t ext4_map_blocks\t[ext4]`; a hundred thousand of them, so nothing is done twice.
 fn parse(line: &[u8]) -> Option<Symbol<'_>> {
-    let mut words = str::from_utf8(line).ok()?.split_ascii_whitespace();
-    let start = u64::from_str_radix(words.next()?, 16).ok()?;
-    let code = matches!(words.next()?, "t" | "T" | "w" | "W");
-    Some(Symbol { start, code, name: words.next()?, module: words.next().unwrap_or("") })
+    let digits = line.iter().position(|&b| b == b' ').filter(|digits| (1..=16).contains(digits))?;
+    let start = line[..digits]
+        .iter()
+        .try_fold(0, |start: u64, &digit| Some(start << 4 | u64::from(char::from(digit).to_digit(16)?)))?;
+    let [kind, b' ', rest @ ..] = &line[digits + 1..] else { return None };
+    let code = matches!(kind, b't' | b'T' | b'w' | b'W');
+    (!rest.is_empty()).then_some(Symbol { start, code, rest })
+}
+
+impl<'a> Symbol<'a> {
+    fn in_module(&self) -> bool {
+        self.rest.ends_with(b"]")
+    }
+
+    /// Name, and `[ext4]` or nothing.
+    fn names(&self) -> Option<(&'a str, &'a str)> {
+        let mut words = str::from_utf8(self.rest).ok()?.split_ascii_whitespace();
+        Some((words.next()?, words.next().unwrap_or("")))
+    }
 }
 
 /// A search for many addresses at once. The file is in order only in parts.
 struct Search {
     finds: Vec<Find>,
     seen: bool,
+    /// All names are found; what follows need not be read.
+    done: bool,
+    /// The last line was below the highest address.
+    below: bool,
 }
 
 /// The nearest symbols around one address.
@@ -127,7 +142,14 @@ struct Find {
     inside: u64,
     start: u64,
     end: u64,
-    name: Box<str>,
+    /// `ext4_map_blocks`, a zero, ` [ext4]`.
+    name: String,
+}
+
+impl Find {
+    fn is_enclosed(&self) -> bool {
+        !self.name.is_empty() && self.end.checked_sub(self.start).is_some_and(|size| size <= MAX_FUNCTION)
+    }
 }
 
 impl Search {
@@ -137,9 +159,9 @@ impl Search {
             inside: address - 1,
             start: 0,
             end: u64::MAX,
-            name: Box::default(),
+            name: String::new(),
         };
-        Self { finds: wanted.into_iter().map(find).collect(), seen: false }
+        Self { finds: wanted.into_iter().map(find).collect(), seen: false, done: false, below: true }
     }
 
     fn line(&mut self, line: &[u8]) {
@@ -153,6 +175,12 @@ impl Search {
             }
             find.end = symbol.start;
         }
+        // The kernel's own symbols come first, by address (`scripts/kallsyms.c`): what is enclosed there, is it for good.
+        let passed = behind.is_empty() && !symbol.in_module();
+        if passed && self.below {
+            self.done = before.iter().all(Find::is_enclosed);
+        }
+        self.below = !passed;
         if !symbol.code {
             return;
         }
@@ -161,10 +189,13 @@ impl Search {
                 break;
             }
             // Of several names for one place, the kernel takes the first.
-            if symbol.start > find.start {
+            if symbol.start > find.start
+                && let Some((name, module)) = symbol.names()
+            {
                 find.start = symbol.start;
-                let space = if symbol.module.is_empty() { "" } else { " " };
-                find.name = format!("{}\0{space}{}", symbol.name, symbol.module).into();
+                find.name.clear();
+                let space = if module.is_empty() { "" } else { " " };
+                find.name.extend([name, "\0", space, module]);
             }
         }
     }

@@ -93,6 +93,36 @@ fn names_are_kept_within_a_limit() {
         symbols.learn(&host, addresses).expect("readable");
         assert!(symbols.known.len() <= MAX_KNOWN);
     }
-    symbols.forget();
-    assert_eq!(symbols.name(0xffff_ffff_8100_0150), None);
+}
+
+#[test]
+fn what_is_known_is_not_read_again_but_for_modules() {
+    let mut symbols = Symbols::default();
+    let host = FixtureHost::parse(&format!("//- {PATH}\n{FILE}")).expect("valid");
+    let (core, module) = (0xffff_ffff_8100_0105, 0xffff_ffff_c020_1010);
+    symbols.learn(&host, [core, module]).expect("readable");
+    assert!(symbols.name(module).is_some());
+    host.remove(PATH);
+    symbols.learn(&host, [core]).expect("known");
+    assert_eq!(symbols.name(core), Some("schedule+0x5/0x40"));
+    assert!(matches!(symbols.learn(&host, [core, module]), Err(NoNames::Unreadable(_))));
+    assert_eq!(symbols.name(module), None);
+}
+
+#[test]
+fn reading_ends_where_all_is_found() {
+    let read = |addresses: &[u64]| {
+        let mut search = Search::new(addresses.iter().copied().collect());
+        FILE.lines()
+            .take_while(|line| {
+                search.line(line.as_bytes());
+                !search.done
+            })
+            .count()
+    };
+    let all = FILE.lines().count();
+    assert_eq!(read(&[0xffff_ffff_8100_0105]), 5, "up to the next symbol");
+    assert_eq!(read(&[0xffff_ffff_8100_0105, 0xffff_ffff_8100_0401]), 8);
+    assert_eq!(read(&[0xffff_ffff_8100_0105, 0xffff_ffff_c010_0008]), all, "modules are in no order");
+    assert_eq!(read(&[0xffff_ffff_8200_0001]), all, "followed by a module only");
 }

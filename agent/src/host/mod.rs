@@ -11,6 +11,7 @@ pub mod aside;
 pub mod block;
 pub mod clock;
 mod command;
+mod diag;
 mod ethtool;
 pub mod fixture;
 pub mod glob;
@@ -22,7 +23,11 @@ pub mod memcg;
 pub mod parse;
 mod passthrough;
 mod peer;
+mod sockets;
 pub mod state;
+mod timex;
+
+pub use sockets::{Family, TcpSocket, TcpState};
 
 /// What `statvfs` tells of a filesystem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +53,21 @@ pub struct NicDriver {
     pub driver: String,
     /// Firmware version; may be empty.
     pub firmware: String,
+}
+
+/// What `adjtimex` tells of the clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ClockSync {
+    /// A daemon has told the kernel that it is in step with others.
+    pub synchronized: bool,
+    /// Still to be corrected, nanoseconds.
+    pub offset_ns: i64,
+    /// Greatest possible error, microseconds.
+    pub max_error_us: i64,
+    /// Probable error, microseconds.
+    pub estimated_error_us: i64,
+    /// Correction of the frequency, parts per million.
+    pub frequency_ppm: f64,
 }
 
 /// What `uname` tells.
@@ -136,6 +156,20 @@ pub trait Host: Send + Sync {
     }
     /// Kernel and host name.
     fn uname(&self) -> Uname;
+    /// How well the clock is kept.
+    fn clock_sync(&self) -> io::Result<ClockSync> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Calls `each` with the TCP sockets of a family in the states of a mask ([`TcpState::mask`]) until it
+    /// returns false.
+    fn tcp_sockets(
+        &self,
+        _family: Family,
+        _states: u32,
+        _each: &mut dyn FnMut(&TcpSocket) -> bool,
+    ) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Runs one of the programs that come with a driver, by name, and waits for its end, however long: call it aside.
     /// `NotFound`: there is no such program.
     fn run(&self, _program: &str, _args: &[&str]) -> io::Result<Printed> {

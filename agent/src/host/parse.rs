@@ -23,6 +23,21 @@ pub fn number(word: &[u8]) -> Option<u64> {
     })
 }
 
+/// A decimal number that fits 63 bits, with or without a minus.
+pub fn signed(word: &[u8]) -> Option<i64> {
+    match word.strip_prefix(b"-") {
+        Some(digits) => i64::try_from(number(digits)?).ok().map(|value| -value),
+        None => i64::try_from(number(word)?).ok(),
+    }
+}
+
+/// A hexadecimal number that fits 64 bits, without prefix.
+pub fn hex(word: &[u8]) -> Option<u64> {
+    let plain = !word.is_empty() && word.iter().all(u8::is_ascii_hexdigit);
+    let text = std::str::from_utf8(word).ok().filter(|_| plain)?;
+    u64::from_str_radix(text, 16).ok()
+}
+
 /// A decimal number with a fraction, as in `/proc/loadavg`.
 pub fn decimal(word: &[u8]) -> Option<f64> {
     let plain = word.iter().all(|b| b.is_ascii_digit() || *b == b'.');
@@ -39,13 +54,20 @@ pub fn key(line: &[u8]) -> (&[u8], &[u8]) {
 /// CPU or node numbers as `/sys` lists them, `0-3,8`: how many there are.
 pub fn count_of_list(text: &[u8]) -> Option<u64> {
     let mut count = 0u64;
-    for range in text.trim_ascii().split(|&b| b == b',') {
-        let mut ends = range.splitn(2, |&b| b == b'-').map(number);
-        let first = ends.next()??;
-        let last = ends.next().unwrap_or(Some(first))?;
+    for range in ranges(text) {
+        let (first, last) = range?;
         count = count.checked_add(last.checked_sub(first)?.checked_add(1)?)?;
     }
     Some(count)
+}
+
+/// First and last number of each part of such a list; `None` for a part that is none.
+pub fn ranges(text: &[u8]) -> impl Iterator<Item = Option<(u64, u64)>> {
+    text.trim_ascii().split(|&b| b == b',').map(|range| {
+        let mut ends = range.splitn(2, |&b| b == b'-').map(number);
+        let first = ends.next()??;
+        Some((first, ends.next().unwrap_or(Some(first))?))
+    })
 }
 
 /// Finds rows of a table by name, fast where the names come in the table's order.
@@ -90,6 +112,11 @@ pub fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Whether a `/proc/PID/uid_map` maps every user to itself, as outside of user namespaces.
+pub fn maps_all_users(uid_map: &str) -> bool {
+    uid_map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +149,30 @@ mod tests {
             ("1e5", None),
         ] {
             assert_eq!(decimal(word.as_bytes()), expect, "{word}");
+        }
+    }
+
+    #[test]
+    fn numbers_with_sign_and_base() {
+        for (word, expect) in [
+            ("5", Some(5)),
+            ("-5", Some(-5)),
+            ("--5", None),
+            ("-", None),
+            ("9223372036854775808", None),
+            ("-9223372036854775807", Some(-i64::MAX)),
+        ] {
+            assert_eq!(signed(word.as_bytes()), expect, "{word}");
+        }
+        for (word, expect) in [
+            ("00022d49", Some(0x22d49)),
+            ("fF", Some(255)),
+            ("", None),
+            ("+1", None),
+            ("0x1", None),
+            ("11112222333344445", None),
+        ] {
+            assert_eq!(hex(word.as_bytes()), expect, "{word}");
         }
     }
 
@@ -161,5 +212,17 @@ mod tests {
             assert_eq!(cursor.find(&TABLE, |row| *row == wanted).copied(), expect);
         }
         assert_eq!(cursor.find(&NONE, |_| true), None);
+    }
+
+    #[test]
+    fn a_user_namespace_is_known_by_its_map() {
+        for (map, whole) in [
+            ("         0          0 4294967295\n", true),
+            ("0 100000 65536\n", false),
+            ("", false),
+            ("0 0", false),
+        ] {
+            assert_eq!(maps_all_users(map), whole, "{map:?}");
+        }
     }
 }

@@ -41,7 +41,12 @@ pub(super) fn privileges(host: &dyn Host) -> Feature {
         CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 0).map(|(_, name)| *name).collect();
     let has = if has.is_empty() { "none".into() } else { has.join(" ") };
     let reason = format!("uid {uid}; capabilities: {has}");
-    if lacks.is_empty() {
+    let map = read_text(host, "/proc/self/uid_map").unwrap_or_default();
+    if !map.is_empty() && !crate::host::parse::maps_all_users(&map) {
+        let remedy =
+            "run the agent outside of it: the kernel's own features ask for capabilities of the host";
+        Feature::degraded("privileges", format!("{reason}; but in a user namespace"), remedy)
+    } else if lacks.is_empty() {
         Feature::on("privileges", reason)
     } else {
         let remedy = format!("install deploy/sysops-agent.service, or give: {}", lacks.join(" "));
@@ -88,7 +93,9 @@ fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
         match health.result {
             Ok(()) if health.collector == "filesystem" && !dead.is_empty() => dead_mounts(name, &dead),
             Ok(()) => Feature::on(name, "reads everything"),
-            Err(CollectError::Absent { path }) => absent(name, &path, config, host.as_ref()),
+            Err(CollectError::Absent { path }) => {
+                absent(health.collector, name, &path, config, host.as_ref())
+            }
             Err(error @ CollectError::Denied { needs, .. }) if health.collector == "redis" => {
                 Feature::degraded(name, error.to_string(), format!("set {needs}"))
             }
@@ -110,7 +117,7 @@ fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
 }
 
 /// What is not there: because it is looked for in the wrong place, or because the kernel has none.
-fn absent(name: String, path: &str, config: &Config, host: &dyn Host) -> Feature {
+fn absent(collector: &str, name: String, path: &str, config: &Config, host: &dyn Host) -> Feature {
     let roots = [
         ("/proc", "/proc/stat", "agent.proc_root", &config.agent.proc_root),
         ("/sys", "/sys/kernel", "agent.sys_root", &config.agent.sys_root),
@@ -122,12 +129,14 @@ fn absent(name: String, path: &str, config: &Config, host: &dyn Host) -> Feature
             return Feature::broken(name, reason, remedy);
         }
     }
-    let remedy = match name.as_str() {
-        "collector.smart" => "a disk of that kind; virtual ones have no health",
-        "collector.pressure" => "a kernel from 4.20 on with CONFIG_PSI, started with psi=1",
-        _ => "nothing short of another kernel",
-    };
-    Feature::broken(name, format!("{path} does not exist on this host"), remedy)
+    let reason = format!("{path} does not exist on this host");
+    if collector == "pressure" {
+        return Feature::broken(name, reason, "a kernel from 4.20 on with CONFIG_PSI, started with psi=1");
+    }
+    if crate::collect::COLLECTORS.iter().any(|entry| entry.name == collector && entry.optional) {
+        return Feature::off(name, reason);
+    }
+    Feature::broken(name, reason, "nothing short of another kernel")
 }
 
 fn there(host: &dyn Host, path: &str) -> bool {

@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::features::Feature;
 use super::pipeline::Message;
+#[cfg(feature = "ebpf")]
+use super::refusals::Refusals;
 use crate::collect::runner::Item;
 use crate::config::{Config, Switch};
 use crate::engine::incident::Witnesses;
@@ -35,11 +37,23 @@ fn dstate(after_secs: u64, host: &dyn Host) -> Feature {
             "switched off by ebpf.dstate_watch_secs = 0; the ends of hangs are told all the same",
         );
     }
-    let stacks = match crate::host::read_text(host, "/proc/self/stack") {
-        Ok(_) => "with their kernel stacks",
-        Err(_) => "without their kernel stacks, which only CAP_SYS_ADMIN may read",
-    };
-    Feature::on(NAME, format!("tasks in uninterruptible sleep for {after_secs} s are reported, {stacks}"))
+    let what = format!("tasks in uninterruptible sleep for {after_secs} s are reported");
+    if crate::host::read_text(host, "/proc/self/stack").is_ok_and(|stack| !stack.is_empty()) {
+        return Feature::on(NAME, format!("{what}, with their kernel stacks"));
+    }
+    // The same question (`PTRACE_MODE_READ_FSCREDS`) guards `wchan` and `fd`. A container may have no process 2, and
+    // process 1 may have rights that nobody else has.
+    if [1, 2].iter().any(|pid| host.read_link(&format!("/proc/{pid}/ns/mnt")).is_ok()) {
+        let reason = format!(
+            "{what}, with function and mount they wait for, but without kernel stacks: /proc/PID/stack is closed"
+        );
+        return Feature::degraded(NAME, reason, "give the agent CAP_SYS_ADMIN, if the stacks are worth it");
+    }
+    let reason = format!(
+        "{what}, but not where in the kernel nor for which mount: /proc/PID/wchan, fd and stack of others are closed"
+    );
+    let remedy = "give the agent CAP_SYS_PTRACE for function and mount, CAP_SYS_ADMIN for stacks";
+    Feature::degraded(NAME, reason, remedy)
 }
 
 impl Kernel {
@@ -143,7 +157,7 @@ impl Kernel {
         let (ebpf, reports) = crate::ebpf::Ebpf::load(host.as_ref(), &options);
         self.ebpf = ebpf;
         let log = self.kmsg.is_some();
-        let (mut refused, mut further) = (Vec::new(), Vec::new());
+        let mut refusals = Refusals::default();
         for report in reports {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
             match report.state {
@@ -164,12 +178,7 @@ impl Kernel {
                     let replaced = log || !probe.fallback.contains("kernel log");
                     let stand_in =
                         if replaced { probe.fallback } else { "the kernel log cannot be read either" };
-                    if probe.rare {
-                        further.push(probe.name);
-                    } else {
-                        tracing::warn!("eBPF probe {}: {why}; {stand_in}. {remedy}", probe.name);
-                    }
-                    refused.push(format!("{}: {why}. {remedy}", probe.name));
+                    refusals.add(probe.name, probe.rare, &format!("{why}; to mend it: {remedy}"), stand_in);
                     let reason = format!("{why}; {stand_in}");
                     self.features.push(if replaced {
                         Feature::degraded(name, reason, remedy)
@@ -179,12 +188,11 @@ impl Kernel {
                 }
             }
         }
-        if !further.is_empty() {
-            let names = further.join(", ");
-            tracing::warn!("eBPF probes {names}: they do not run either; `sysops-agent doctor` tells why");
+        for line in refusals.lines() {
+            tracing::warn!("{line}");
         }
-        if section.enabled == Switch::On && !refused.is_empty() {
-            return Err(format!("ebpf.enabled = \"on\", but {}", refused.join("; ")));
+        if section.enabled == Switch::On && !refusals.is_empty() {
+            return Err(format!("ebpf.enabled = \"on\", but {}", refusals.lines().join("; ")));
         }
         Ok(())
     }
@@ -250,5 +258,33 @@ impl Kernel {
         tokio::spawn(async move {
             tasks.join_all().await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fixture::FixtureHost;
+
+    /// How the D-state watch stands on a host.
+    fn check(host: &str, after_secs: u64, state: &str, reason: &str, remedy: Option<&str>) {
+        let feature = dstate(after_secs, &FixtureHost::parse(host).expect("valid"));
+        assert_eq!(feature.state.name(), state, "{feature:?}");
+        assert!(feature.reason.contains(reason), "{feature:?}");
+        assert_eq!(feature.remedy.is_some(), remedy.is_some(), "{feature:?}");
+        assert!(feature.remedy.unwrap_or_default().contains(remedy.unwrap_or_default()), "{host}");
+    }
+
+    #[test]
+    fn what_the_watch_cannot_read_is_said() {
+        const STACK: &str = "//- /proc/self/stack\n[<0>] proc_pid_stack+0x1/0x2\n";
+        const FIRST: &str = "//- /proc/1/ns/mnt -> mnt:[1]\n";
+        const SECOND: &str = "//- denied /proc/1/ns/mnt\n//- /proc/2/ns/mnt -> mnt:[1]\n";
+        check(STACK, 0, "off", "dstate_watch_secs = 0", None);
+        check(STACK, 30, "on", "sleep for 30 s are reported, with their kernel stacks", None);
+        check(FIRST, 30, "degraded", "without kernel stacks", Some("CAP_SYS_ADMIN"));
+        check(SECOND, 30, "degraded", "without kernel stacks", Some("CAP_SYS_ADMIN"));
+        check("//- denied /proc/1/ns/mnt\n", 30, "degraded", "wchan", Some("CAP_SYS_PTRACE"));
+        check("//- /proc/self/stack\n", 30, "degraded", "closed", Some("CAP_SYS_PTRACE"));
     }
 }

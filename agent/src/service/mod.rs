@@ -22,6 +22,8 @@ mod naming;
 pub mod pidfile;
 pub mod pipeline;
 pub mod position;
+#[cfg(feature = "ebpf")]
+mod refusals;
 mod signals;
 mod sources;
 mod summary;

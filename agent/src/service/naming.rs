@@ -19,13 +19,15 @@ pub(super) struct Naming {
     /// Whether `/proc/PID/stack` may be read: then nobody has to wait.
     stacks_are_open: bool,
     waiting: Vec<Event>,
-    job: Option<JoinHandle<Vec<Event>>>,
+    job: Option<JoinHandle<(Symbols, Vec<Event>)>>,
+    /// Names found so far: hung tasks have most of their stacks in common.
+    symbols: Symbols,
 }
 
 impl Naming {
     pub(super) fn new(host: Arc<dyn Host>) -> Self {
         let stacks_are_open = Circumstances::of(host.as_ref()).sys_admin;
-        Self { host, stacks_are_open, waiting: Vec::new(), job: None }
+        Self { host, stacks_are_open, waiting: Vec::new(), job: None, symbols: Symbols::default() }
     }
 
     /// Keeps an event that wants names; gives back every other.
@@ -44,11 +46,12 @@ impl Naming {
     pub(super) async fn named(&mut self) -> Vec<Event> {
         if self.job.is_none() && !self.waiting.is_empty() {
             let (host, events) = (Arc::clone(&self.host), std::mem::take(&mut self.waiting));
-            self.job = Some(spawn_blocking(move || name(host.as_ref(), events)));
+            let symbols = std::mem::take(&mut self.symbols);
+            self.job = Some(spawn_blocking(move || name(host.as_ref(), symbols, events)));
         }
         let Some(job) = &mut self.job else { return std::future::pending().await };
-        let named = job.await.unwrap_or_default();
-        self.job = None;
+        let (symbols, named) = job.await.unwrap_or_default();
+        (self.job, self.symbols) = (None, symbols);
         named
     }
 
@@ -63,8 +66,7 @@ impl Naming {
 }
 
 /// Names the stacks; where the addresses are hidden they stay unknown.
-fn name(host: &dyn Host, mut events: Vec<Event>) -> Vec<Event> {
-    let mut symbols = Symbols::default();
+fn name(host: &dyn Host, mut symbols: Symbols, mut events: Vec<Event>) -> (Symbols, Vec<Event>) {
     let addresses = events.iter().filter_map(hang).flat_map(|hang| hang.addresses.iter().copied());
     if let Err(error) = symbols.learn(host, addresses) {
         tracing::debug!("the stacks of hung tasks stay without names: {error}");
@@ -75,7 +77,7 @@ fn name(host: &dyn Host, mut events: Vec<Event>) -> Vec<Event> {
             hang.conclude();
         }
     }
-    events
+    (symbols, events)
 }
 
 fn hang(event: &Event) -> Option<&Hang> {

@@ -44,8 +44,10 @@ pub struct Mount {
 #[derive(Debug, Default)]
 struct Look {
     stack: Vec<String>,
-    /// Its program and its open files.
+    /// Its program and its open files; only the one that its system call works on, where that is known.
     files: Vec<String>,
+    /// Whether it is known.
+    by_call: bool,
     namespace: Option<String>,
     /// Mounts of its namespace; `None` where they are known.
     mounts: Option<Vec<Mount>>,
@@ -119,7 +121,9 @@ impl Facts {
         hang.conclude();
         if hang.place.device.is_none() && hang.place.mount.is_none() {
             let mounts = self.mounts.as_ref().map_or(&[][..], |(.., mounts)| mounts);
-            let found = place(Wait::of(hang), &look.files, mounts);
+            let wait = Wait::of(hang);
+            let wait = Wait { on_open_file: wait.on_open_file || look.by_call, ..wait };
+            let found = place(wait, &look.files, mounts);
             (hang.place.device, hang.place.mount) = found
                 .map_or((look.device, None), |mount| (Some(mount.device.clone()), Some(mount.point.clone())));
         }
@@ -131,16 +135,51 @@ fn look(host: &dyn Host, pid: u32, comm: &str, known: Option<&str>) -> Look {
     let stack = read_text(host, &format!("/proc/{pid}/stack")).unwrap_or_default();
     let namespace = link("ns/mnt");
     let stale = namespace.is_some() && namespace.as_deref() != known;
-    let open = (0..MAX_FDS).filter_map(|fd| link(&format!("fd/{fd}")));
+    let call = read_text(host, &format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let worked_on = descriptor(&call).and_then(|fd| link(&format!("fd/{fd}")));
+    let by_call = worked_on.is_some();
+    let all = (0..MAX_FDS).filter(|_| !by_call).filter_map(|fd| link(&format!("fd/{fd}")));
+    let open = worked_on.into_iter().chain(all);
     // Its pages are read from there at any time; for other waits it would only make others ambiguous.
     let exe = stack.contains("_fault").then(|| link("exe")).flatten();
     Look {
         stack: stack.lines().take(MAX_FRAMES).filter_map(|line| Some(frame(line)?.to_owned())).collect(),
         files: open.chain(exe).filter(|path| path.starts_with('/')).collect(),
+        by_call,
         mounts: stale.then(|| read_mounts(host, pid)),
         namespace,
         device: wait::device_of(comm).map(|device| name_of(&numbers(host), device)),
     }
+}
+
+/// System calls whose first argument is the descriptor they work on, and that wait for its filesystem.
+const BY_DESCRIPTOR: [libc::c_long; 15] = [
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_syncfs,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_getdents64,
+    libc::SYS_fstat,
+];
+
+/// The descriptor that `/proc/PID/syscall` tells of: number, then arguments (`1 0x3 0x7ffe… …`). Reading it takes
+/// `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` (`proc_pid_syscall`, `fs/proc/base.c`).
+fn descriptor(call: &str) -> Option<u32> {
+    let mut words = call.split_ascii_whitespace();
+    let number: libc::c_long = words.next()?.parse().ok()?;
+    let first = words.next().filter(|_| BY_DESCRIPTOR.contains(&number))?;
+    // The kernel takes the lower half of the register.
+    Some(u64::from_str_radix(first.strip_prefix("0x")?, 16).ok()? as u32)
+        .filter(|fd| i32::try_from(*fd).is_ok())
 }
 
 /// `[<0>] percpu_rwsem_wait+0x15f/0x1d0` without the address; nothing for the end of old stacks, `0xffffffffffffffff`.

@@ -58,6 +58,37 @@ fn the_mount_of_an_open_file() {
 }
 
 #[test]
+fn the_system_call_tells_the_file() {
+    let two = "//- /proc/7/fd/9 -> /etc/passwd\n//- /proc/7/fd/200 -> /etc/shadow";
+    let call = |text: &str| format!("{two}\n//- /proc/7/syscall\n{text}\n");
+    let (write, fsync, open) = (libc::SYS_write, libc::SYS_fsync, libc::SYS_openat);
+    check(
+        &call(&format!("{write} 0x1 0x7ffe 0x200 0x0 0x0 0x0 0x7ffe 0x7f7e")),
+        "frozen filesystem: /mnt/data (loop1)",
+    );
+    check(&call(&format!("{fsync} 0x9 0x0")), "frozen filesystem: / (vda)");
+    check(&call(&format!("{fsync} 0xffffffff00000009 0x0")), "frozen filesystem: / (vda)");
+    // Beyond those that are looked at otherwise.
+    check(&call(&format!("{fsync} 0xc8 0x0")), "frozen filesystem: / (vda)");
+    // On a path that the stack shows all the same: the call counts.
+    let by_path = "//- /proc/7/stack\n[<0>] __sb_start_write+0x1/0x2\n[<0>] path_openat+0x1/0x2\n";
+    check(&format!("{by_path}{}", call(&format!("{fsync} 0x9 0x0"))), "frozen filesystem: / (vda)");
+    for unknown in [
+        &format!("{open} 0x1 0x7ffe"),
+        &format!("{write} 0x7f 0x0"),
+        &format!("{write} 0xffffffff 0x0"),
+        &format!("{write} 1"),
+        &format!("{write}"),
+        "running",
+        "-1 0x7ffe 0x7f7e",
+        "",
+        "\u{fffd} 0x1",
+    ] {
+        check(&call(unknown), "frozen filesystem");
+    }
+}
+
+#[test]
 fn a_network_filesystem_is_told_by_its_source() {
     let nfs = "//- /proc/7/stack\n[<0>] rpc_wait_bit_killable+0x1/0x2\n";
     check(&format!("{nfs}//- /proc/7/fd/1 -> /net/file"), "NFS: /net (nas:/export)");

@@ -58,7 +58,7 @@ impl KmsgError {
         match self {
             Self::Denied { .. } => {
                 "give the agent CAP_SYSLOG (in its unit: AmbientCapabilities=CAP_SYSLOG, without \
-                 ProtectKernelLogs=), or set: sysctl kernel.dmesg_restrict=0"
+                 ProtectKernelLogs=; one of a user namespace does not count), or set: sysctl kernel.dmesg_restrict=0"
             }
             Self::Absent { .. } => {
                 "a unit with PrivateDevices=yes hides it; a container needs it passed in \

@@ -137,6 +137,11 @@ impl Lab {
         Kin::new(&["write", name, file])
     }
 
+    /// A child that plays another role.
+    pub fn kin(&self, role: &[&str]) -> Result<Kin, String> {
+        Kin::new(role)
+    }
+
     /// Has the host type a command into QEMU's monitor, e.g. `set_link nic0 off`, and gives it a moment.
     pub fn monitor(&mut self, command: &str) {
         self.reporter.tell(&Line::Monitor(Monitor { command: command.into() }));
@@ -176,6 +181,15 @@ impl Found {
             return Ok(self);
         }
         Err(format!("label {name} is {said:?}, expected {expect:?}: {}", self.alert.message))
+    }
+
+    /// Fails unless this part of the context, an object, says exactly this.
+    pub fn detail(&self, part: &str, name: &str, expect: impl Into<Value>) -> Result<&Self, String> {
+        let (said, expect) = (self.alert.context.get(part).and_then(|part| part.get(name)), expect.into());
+        if said == Some(&expect) {
+            return Ok(self);
+        }
+        Err(format!("{part}.{name} is {said:?}, expected {expect}: {}", self.alert.message))
     }
 
     /// What goes into the report. `happened_ns` stands in where the alert does not tell the kernel's time.

@@ -32,7 +32,7 @@ pub fn mount_all() {
         let _ = mount(kind, at, kind);
     }
     let _ = fs::write(format!("{CGROUPS}/cgroup.subtree_control"), "+memory");
-    let _ = sys::interface_up("lo");
+    let _ = sys::interface("lo", true);
 }
 
 /// Mounts `source` with file system `kind`.

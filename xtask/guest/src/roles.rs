@@ -15,6 +15,7 @@ use rustix::thread::{
 };
 
 use crate::plan::CAPABILITIES;
+use crate::sys;
 
 /// Somebody without rights: `nobody`.
 pub const NOBODY: u32 = 65534;
@@ -25,6 +26,7 @@ pub fn play(args: &[String]) -> Result<(), String> {
     match words.as_slice() {
         ["eat", name, group, mib] => eat(name, group, mib.parse().map_err(|e| format!("{mib}: {e}"))?),
         ["write", name, file] => write(name, file),
+        ["poison"] => sys::poison().map_err(|e| format!("madvise: {e}")),
         ["capable", program, args @ ..] => capable(program, args),
         _ => Err("no such role".into()),
     }

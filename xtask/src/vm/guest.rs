@@ -21,6 +21,8 @@ pub enum Device {
     Ext4,
     /// A virtio disk whose every request fails with EIO (`blkdebug`).
     Failing,
+    /// A thermal zone that the guest itself heats (`thermal.asl`).
+    ThermalZone,
     /// Anything else, as QEMU's own arguments: sockets and NUMA nodes, `NVMe`, SMBIOS tables, an e1000 …
     Qemu(&'static [&'static str]),
 }
@@ -58,6 +60,8 @@ pub const STABLE: &[&str] = &["5.10", "6.1", "6.12"];
 pub const NEWER: usize = 2;
 /// A kernel whose lockdown hides tracefs and forbids reading its memory.
 pub const LOCKED: &str = "6.1-lockdown";
+/// A kernel whose hardware is faulty.
+pub const FAULTY: &str = "6.12-faulty";
 /// End of the names of guests with drivers of real hardware.
 pub const FULL: &str = "-full";
 /// A kernel with disks that tell of their health, and firmware that tells of memory modules.
@@ -117,6 +121,34 @@ pub fn disks() -> Guest {
         rights: vec![Rights::Root],
         stable: true,
         ..ordinary(DISKS, "6.12", Flavour::Cloud)
+    }
+}
+
+/// Faults of the hardware. The series is the first whose cloud kernel has all that they take.
+pub fn faulty() -> Guest {
+    // A peer that takes connections and reads nothing: a character device with nothing behind it.
+    const STUCK: &[&str] = &[
+        "-chardev",
+        "socket,id=peer,path=peer,server=on,wait=off",
+        "-netdev",
+        "stream,id=n0,server=off,addr.type=unix,addr.path=peer",
+        "-device",
+        "virtio-net-pci,netdev=n0,romfile=",
+    ];
+    const BEHIND_PORT: &[&str] = &[
+        "-device",
+        "pcie-root-port,id=port0,chassis=1,slot=1",
+        "-device",
+        "virtio-rng-pci,bus=port0,aer=on",
+    ];
+    let guest = ordinary(FAULTY, "6.12", Flavour::Cloud);
+    Guest {
+        devices: vec![Device::ThermalZone, Device::Qemu(STUCK), Device::Qemu(BEHIND_PORT)],
+        modules: vec!["virtio_pci", "virtio_net"],
+        spare_modules: vec!["aer_inject"],
+        scenarios: scenarios::FAULTS.iter().map(|s| s.name).collect(),
+        stable: true,
+        ..guest
     }
 }
 

@@ -130,6 +130,10 @@ fn qemu(command: &mut Command, guest: &Guest, image: &Path, initrd: &Path, dir: 
                 command.args(*args);
                 continue;
             }
+            Device::ThermalZone => {
+                command.args(["-acpitable", &format!("file={}", thermal_zone(dir)?)]);
+                continue;
+            }
             Device::Ext4 => {
                 let name = disk()?;
                 sh::output(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(dir.join(&name)))?;
@@ -152,6 +156,14 @@ fn qemu(command: &mut Command, guest: &Guest, image: &Path, initrd: &Path, dir: 
         command.args(["-device", &format!("virtio-blk-pci,drive=d{number}")]);
     }
     Ok(())
+}
+
+/// The table of a thermal zone, as a file in `dir`.
+fn thermal_zone(dir: &Path) -> Result<String, String> {
+    let source = dir.join("thermal.asl");
+    fs::write(&source, include_str!("thermal.asl")).map_err(|e| format!("{}: {e}", source.display()))?;
+    sh::output(Command::new("iasl").args(["-vs", "-p", "thermal", "thermal.asl"]).current_dir(dir))?;
+    Ok("thermal.aml".into())
 }
 
 fn user_mode(command: &mut Command, guest: &Guest, image: &Path, initrd: &Path) {

@@ -26,7 +26,7 @@ use std::thread;
 use vm_guest::scenarios;
 
 use crate::{dist, packages, sh};
-use guest::{DISKS, FULL, Guest, LOCKED, NEWER, STABLE, Source, USER_MODE};
+use guest::{DISKS, FAULTY, FULL, Guest, LOCKED, NEWER, STABLE, Source, USER_MODE};
 use image::Programs;
 use judge::Judged;
 use kernel::{Flavour, Kernel};
@@ -40,7 +40,8 @@ static FETCHING: Mutex<()> = Mutex::new(());
 /// What to run, and how.
 #[derive(Debug, Default, clap::Args)]
 pub struct Options {
-    /// Kernels: a Debian series (6.1), the same with drivers of real hardware (6.1-full), `6.1-lockdown`, `6.12-disks`, `uml`;
+    /// Kernels: a Debian series (6.1), the same with drivers of real hardware (6.1-full), `6.1-lockdown`,
+    /// `6.12-disks`, `6.12-faulty`, `uml`;
     /// without any all of docs/KERNELS.md
     kernels: Vec<String>,
     /// Only these scenarios, with commas between them; `--scenario list` lists them
@@ -152,11 +153,12 @@ fn guests(options: &Options, pool: &Pool) -> Result<Vec<Guest>, String> {
         let newest = STABLE.last().copied().unwrap_or_default();
         names.extend(kernel::newer(pool, newest)?.into_iter().take(NEWER));
         names.extend(STABLE.iter().rev().map(|s| (*s).to_owned()));
-        names.extend([DISKS, LOCKED, USER_MODE].map(str::to_owned));
+        names.extend([DISKS, FAULTY, LOCKED, USER_MODE].map(str::to_owned));
     }
     let mut guests: Vec<Guest> = names
         .iter()
         .map(|name| match name.as_str() {
+            FAULTY => guest::faulty(),
             LOCKED => guest::locked(),
             USER_MODE => guest::user_mode(),
             DISKS => guest::disks(),

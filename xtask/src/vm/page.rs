@@ -5,14 +5,17 @@ use std::fmt::Write as _;
 use std::fs;
 
 use vm_guest::plan::Rights;
-use vm_guest::scenarios;
+use vm_guest::scenarios::{self, Scenario};
 
+use super::guest::FAULTY;
 use super::judge::{Judged, is_shown};
 use crate::{docs, sh};
 
 const FILE: &str = "KERNELS.md";
 /// States and witnesses on stable kernels: the same on every machine, so CI compares it.
 const MATRIX: &str = "matrix";
+/// Faults of the hardware, on the one guest that has them; compared too.
+const FAULTS: &str = "hardware faults";
 /// The same on kernels whose packages come and go.
 const NEWER: &str = "newer kernels";
 /// What differs from run to run.
@@ -20,21 +23,29 @@ const FIGURES: &str = "figures";
 
 /// Writes the page after a run of all guests; with `check` compares what must be the same.
 pub fn kernels(judged: &[Judged], check: bool) -> Result<(), String> {
-    let (stable, newer): (Vec<&Judged>, Vec<&Judged>) = judged.iter().partition(|j| j.guest.stable);
-    let matrix = tables(&stable);
+    let (faulty, ordinary): (Vec<&Judged>, Vec<&Judged>) =
+        judged.iter().partition(|j| j.guest.name == FAULTY);
+    let (stable, newer): (Vec<&Judged>, Vec<&Judged>) = ordinary.iter().partition(|j| j.guest.stable);
+    let same = [(MATRIX, tables(&stable)), (FAULTS, events("fault", scenarios::FAULTS, &columns(&faulty)))];
     if check {
-        let text = read()?;
-        let (from, to) = place(&text, MATRIX)?;
-        let (old, fresh) = (text[from..to].trim(), matrix.trim());
-        if old != fresh {
-            return Err(format!("{}\nto mend it: cargo xtask vm", docs::difference(FILE, old, fresh)));
-        }
-        println!("docs/{FILE} says what ran");
-        return Ok(());
+        return same.iter().try_for_each(|(part, fresh)| compare(part, fresh));
     }
-    write(MATRIX, &matrix)?;
+    for (part, fresh) in same {
+        write(part, &fresh)?;
+    }
     write(NEWER, &if newer.is_empty() { "None was in the pool.\n".into() } else { tables(&newer) })?;
-    write(FIGURES, &figures(judged))
+    write(FIGURES, &figures(judged, &columns(&ordinary)))
+}
+
+fn compare(part: &str, fresh: &str) -> Result<(), String> {
+    let text = read()?;
+    let (from, to) = place(&text, part)?;
+    let (old, fresh) = (text[from..to].trim(), fresh.trim());
+    if old != fresh {
+        return Err(format!("{}\nto mend it: cargo xtask vm", docs::difference(FILE, old, fresh)));
+    }
+    println!("docs/{FILE}, {part}: says what ran");
+    Ok(())
 }
 
 /// Replaces one made part of the page.
@@ -79,9 +90,15 @@ fn tables(judged: &[&Judged]) -> String {
         row(&mut out, &format!("`{feature}`"), &columns, |column| state(column, feature));
     }
     out += "\n";
-    out += &head("event", &columns);
-    for scenario in scenarios::ALL.iter().filter(|s| s.everywhere) {
-        row(&mut out, scenario.title, &columns, |column| witnesses(column, scenario.name));
+    out += &events("event", scenarios::ALL.iter().filter(|s| s.everywhere), &columns);
+    out
+}
+
+/// Who saw each of the scenarios.
+fn events<'a>(first: &str, rows: impl IntoIterator<Item = &'a Scenario>, columns: &[Column<'_>]) -> String {
+    let mut out = head(first, columns);
+    for scenario in rows {
+        row(&mut out, scenario.title, columns, |column| witnesses(column, scenario.name));
     }
     out
 }
@@ -129,7 +146,7 @@ fn witnesses((judged, rights): Column<'_>, scenario: &str) -> String {
     }
 }
 
-fn figures(judged: &[Judged]) -> String {
+fn figures(judged: &[Judged], columns: &[Column<'_>]) -> String {
     let mut out = String::from(
         "| guest | kernel | package | BTF | perf_event_paranoid | up after | whole run |\n\
          |---|---|---|---|---|---|---|\n",
@@ -151,11 +168,9 @@ fn figures(judged: &[Judged]) -> String {
         };
     }
     out += "\nFrom the kernel's event to the delivered alert, milliseconds:\n\n";
-    let all: Vec<&Judged> = judged.iter().collect();
-    let columns = columns(&all);
-    out += &head("event", &columns);
+    out += &head("event", columns);
     for scenario in scenarios::ALL.iter().filter(|s| s.everywhere) {
-        row(&mut out, scenario.title, &columns, |(j, rights)| {
+        row(&mut out, scenario.title, columns, |(j, rights)| {
             let mut outcomes = j.report.outcomes.iter();
             let found = outcomes.find(|o| o.rights == rights && o.scenario == scenario.name);
             found.and_then(|o| o.latency_ms).map(|ms| format!("{ms:.0}")).unwrap_or_default()

@@ -14,11 +14,11 @@ section! {
     /// Hosts with several processors and error-correcting memory.
     pub struct Cpu {
         /// Whether each processor socket is measured.
-        per_socket_monitoring: bool = true, later "per-socket and NUMA monitoring";
+        per_socket_monitoring: bool = true;
         /// Whether each NUMA node is measured.
-        numa_monitoring: bool = true, later "per-socket and NUMA monitoring";
+        numa_monitoring: bool = true;
         /// Whether memory errors are counted.
-        ecc_monitoring: bool = true, later "ECC monitoring";
+        ecc_monitoring: bool = true;
     }
 }
 

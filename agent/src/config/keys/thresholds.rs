@@ -52,8 +52,8 @@ section! {
     pub struct Thresholds {
         /// Processor time in use, of the whole host.
         cpu_percent: Threshold = Some((80.0, 95.0)) => PERCENT;
-        /// Processor time in use, of one socket.
-        cpu_per_socket_percent: Threshold = Some((80.0, 95.0)) => PERCENT, later "per-socket and NUMA monitoring";
+        /// Processor time in use, of one socket, on hosts with several.
+        cpu_per_socket_percent: Threshold = Some((80.0, 95.0)) => PERCENT;
         /// Processor time spent waiting for disks.
         iowait_percent: Threshold = Some((30.0, 60.0)) => PERCENT;
         /// Processor time taken by the hypervisor.

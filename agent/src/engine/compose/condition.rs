@@ -88,7 +88,17 @@ fn told(rule: &Rule, value: f64) -> String {
     }
 }
 
+/// What is wrong, and what to do about it.
 fn sentence(finding: &Finding<'_>, subject: &str, value: &str, limit: Option<f64>, held: u64) -> String {
+    let what = what(finding, subject, value, limit, held);
+    match finding.rule.hint {
+        "" => what,
+        _ if finding.status == Status::Resolved => what,
+        hint => format!("{what}. {hint}"),
+    }
+}
+
+fn what(finding: &Finding<'_>, subject: &str, value: &str, limit: Option<f64>, held: u64) -> String {
     let rule = finding.rule;
     let span = span(held);
     if let Style::State(bad, good) = rule.style {

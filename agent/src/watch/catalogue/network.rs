@@ -50,10 +50,12 @@ pub(super) const RULES: &[Rule] = &[
             "adapter reset",
             "detected tx unit hang",
         ],
-        pattern: r"NETDEV WATCHDOG: (?:CPU: \d+: )?(?P<interface>[\w.@-]+) \((?P<driver>[^)]*)\): transmit queue (?P<queue>\d+) timed out|(?i:detected (?:hardware|tx) unit hang)",
+        pattern: r"NETDEV WATCHDOG: (?:CPU: \d+: )?(?P<interface>[\w.@-]+) \((?P<driver>[^)]*)\): transmit queue (?P<queue>\d+) timed out|(?:(?P<driver2>[\w-]+) \S+ )?(?P<interface2>[\w.@-]+)(?: \(\w+\))?: NETDEV WATCHDOG: CPU: \d+: transmit queue (?P<queue2>\d+) timed out|(?i:detected (?:hardware|tx) unit hang)",
         hits: &[
             "NETDEV WATCHDOG: eth0 (ixgbe): transmit queue 3 timed out",
             "NETDEV WATCHDOG: CPU: 3: eth0 (igb): transmit queue 0 timed out 5888 ms",
+            "virtio_net virtio0 eth0: NETDEV WATCHDOG: CPU: 0: transmit queue 0 timed out 5440 ms",
+            "ice 0000:3b:00.0 ens1f0 (unregistering): NETDEV WATCHDOG: CPU: 12: transmit queue 77 timed out 5440 ms",
             "e1000e 0000:00:1f.6 eno1: Detected Hardware Unit Hang:",
         ],
         misses: &[

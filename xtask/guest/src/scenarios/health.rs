@@ -40,7 +40,7 @@ pub(super) fn inventory(_: &mut Lab) -> Verdict {
     Ok(Seen::default())
 }
 
-/// The NVMe controller begins to warn of its reliability, and stops.
+/// The `NVMe` controller begins to warn of its reliability, and stops.
 pub(super) fn warning(lab: &mut Lab) -> Verdict {
     let (inbox, port) = Inbox::start().map_err(|e| format!("no web server: {e}"))?;
     let agent = Agent::start(port)?;

@@ -4,6 +4,7 @@
 //! has claimed by the end of a run fail the run, so that "exactly one" needs no waiting here.
 
 mod disk;
+mod faults;
 mod hang;
 mod health;
 mod oom;
@@ -23,7 +24,7 @@ pub struct Scenario {
     pub play: fn(&mut Lab) -> Verdict,
 }
 
-/// All there are, in the order in which they run.
+/// What any kernel can have, in the order in which it runs.
 pub const ALL: &[Scenario] = &[
     row("oom-unit", "OOM kill, limit of a systemd unit", oom::unit),
     row("oom-docker", "OOM kill, limit of a Docker container", oom::docker),
@@ -54,13 +55,30 @@ pub const HEALTH: &[Scenario] = &[
     },
 ];
 
-/// All there are, of both tables.
-pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    ALL.iter().chain(HEALTH)
+/// Faults of the hardware: they take devices and a kernel with drivers that most guests lack.
+pub const FAULTS: &[Scenario] = &[
+    fault("machine-check", "`mce:mce_record`, QEMU's `mce`, corrected", faults::machine_check),
+    fault("broken-page", "`ras:memory_failure_event`, `madvise(MADV_HWPOISON)`", faults::broken_page),
+    fault("pcie-error", "`ras:aer_event`, `aer_inject`, corrected", faults::pcie),
+    fault(
+        "transmit-timeout",
+        "`net:net_dev_xmit_timeout`, virtio-net whose peer reads nothing",
+        faults::transmit,
+    ),
+    fault("thermal-trip", "`thermal:thermal_zone_trip`, an ACPI zone that gets hot", faults::thermal),
+];
+
+const fn fault(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verdict) -> Scenario {
+    Scenario { everywhere: false, ..row(name, title, play) }
 }
 
 const fn row(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verdict) -> Scenario {
     Scenario { name, title, everywhere: true, play }
+}
+
+/// Those of all tables.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    ALL.iter().chain(FAULTS).chain(HEALTH)
 }
 
 /// The scenario of this name.

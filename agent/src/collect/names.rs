@@ -1,0 +1,87 @@
+//! The names in a directory, looked at for change at every pass without keeping them.
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
+
+use super::CollectError;
+use super::kept::failure;
+use crate::host::Host;
+
+/// One directory.
+pub struct Names {
+    dir: Cow<'static, str>,
+    hasher: RandomState,
+    seen: Option<u64>,
+}
+
+impl Names {
+    /// Not looked at yet.
+    pub fn new(dir: impl Into<Cow<'static, str>>) -> Self {
+        Self { dir: dir.into(), hasher: RandomState::new(), seen: None }
+    }
+
+    /// Whether there are other names than in the pass before; so in the first.
+    pub fn changed(&mut self, host: &dyn Host) -> Result<bool, CollectError> {
+        let mut sum = 0u64;
+        // The order of a directory is not certain, so the sum of the hashes.
+        let each = &mut |name: &str| sum = sum.wrapping_add(self.hasher.hash_one(name));
+        match host.list(&self.dir, each) {
+            Ok(()) => Ok(self.seen.replace(sum) != Some(sum)),
+            Err(error) => {
+                self.seen = None;
+                Err(failure(&self.dir, &error))
+            }
+        }
+    }
+
+    /// Makes the next look see a change.
+    pub const fn forget(&mut self) {
+        self.seen = None;
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &str {
+        &self.dir
+    }
+
+    /// The names now, in order.
+    pub fn list(&self, host: &dyn Host) -> Vec<String> {
+        list(host, &self.dir)
+    }
+}
+
+/// Names in a directory, in order; none where there is no such directory.
+pub fn list(host: &dyn Host, dir: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    // What cannot be listed has nothing in it.
+    let _ = host.list(dir, &mut |name| names.push(name.to_owned()));
+    names.sort_unstable();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fixture::FixtureHost;
+
+    #[test]
+    fn changes_are_seen_once() {
+        let host = FixtureHost::parse("//- /a/1\n//- /a/2\n//- denied /b\n").unwrap();
+        let mut names = Names::new("/a");
+        let mut look = || names.changed(&host);
+        assert_eq!((look(), look()), (Ok(true), Ok(false)));
+        host.set("/a/3", "");
+        assert_eq!((look(), look()), (Ok(true), Ok(false)));
+        host.remove("/a/3");
+        host.remove("/a/2");
+        host.set("/a/3", "");
+        assert_eq!((look(), look()), (Ok(true), Ok(false)), "another one in its place");
+        host.remove("/a");
+        assert!(matches!(look(), Err(CollectError::Absent { .. })));
+        host.set("/a/3", "");
+        assert_eq!((look(), look()), (Ok(true), Ok(false)), "gone meanwhile");
+        names.forget();
+        assert_eq!((names.changed(&host), names.list(&host)), (Ok(true), vec!["3".to_owned()]));
+        assert!(matches!(Names::new("/b").changed(&host), Err(CollectError::Denied { .. })));
+    }
+}
