@@ -83,6 +83,9 @@ pub struct OomRecord {
     pub shmem_rss_kb: u64,
     /// Victim's page tables, kB, or [`ABSENT_U64`].
     pub pgtables_kb: u64,
+    /// Serial number of the outermost memory control group around the victim whose processes die together
+    /// (`memory.oom.group`); 0: there is none; or [`ABSENT_U64`].
+    pub group: u64,
     /// Victim as `task_pid_nr` gives it, in the initial pid namespace.
     pub pid: u32,
     /// Victim's user id, or [`ABSENT_U32`].
@@ -97,13 +100,18 @@ pub struct OomRecord {
     pub trigger_uid: u32,
     /// Victim's process, or 0 when the kernel does not tell it; [`OomRecord::pid`] may be any thread of it.
     pub tgid: u32,
-    /// Keeps the layout free of padding; zero.
-    pub reserved: u32,
+    /// Bytes of `cmdline` that count.
+    pub cmdline_len: u32,
     /// Victim's name, NUL-terminated; empty when the kernel does not tell it.
     pub comm: [u8; COMM_LEN],
     /// Trigger's name, NUL-terminated.
     pub trigger_comm: [u8; COMM_LEN],
+    /// Beginning of the victim's arguments, each NUL-terminated, where the victim itself triggered the kill.
+    pub cmdline: [u8; CMDLINE_LEN],
 }
+
+/// Bytes of a command line that a record holds.
+pub const CMDLINE_LEN: usize = 256;
 
 /// `sched:sched_process_hang`: khungtaskd found a task in uninterruptible sleep for too long.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -323,7 +331,7 @@ impl IoOp {
 
 const _: () = {
     assert!(size_of::<Header>() == 16);
-    assert!(size_of::<OomRecord>() == 120);
+    assert!(size_of::<OomRecord>() == 128 + CMDLINE_LEN);
     assert!(size_of::<HangRecord>() == 48 + 8 * MAX_FRAMES);
     assert!(size_of::<IoRecord>() == 80);
     assert!(size_of::<IoErrorRecord>() == 40);

@@ -47,6 +47,8 @@ pub const IO_COMPLETE: &str = "io_complete";
 /// The same in BTF mode.
 pub const IO_COMPLETE_BTF: &str = "io_complete_btf";
 
+/// Room for one record of an OOM kill a processor.
+pub const OOM_SCRATCH: &str = "OOM_SCRATCH";
 /// LRU map of [`Counts`](crate::remote::Counts) by [`Remote`](crate::remote::Remote).
 pub const REMOTES: &str = "REMOTES";
 /// Array of one [`Counts`](crate::remote::Counts): those of all remotes.

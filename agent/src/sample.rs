@@ -122,6 +122,16 @@ pub struct ProcTable {
     pub rows: Vec<ProcRow>,
     /// Processes seen in all.
     pub total: usize,
+    /// Command lines of the first rows, at most [`ROWS_WITH_CMDLINE`], in the same order; hostile text.
+    pub cmdlines: Vec<Option<Arc<str>>>,
+}
+
+impl ProcTable {
+    /// The row of a process and its command line, as far as they are known.
+    pub fn find(&self, pid: u32) -> Option<(&ProcRow, Option<&str>)> {
+        let at = self.rows.iter().position(|row| row.pid == pid)?;
+        Some((self.rows.get(at)?, self.cmdlines.get(at).and_then(Option::as_deref)))
+    }
 }
 
 /// Rows a [`ProcTable`] holds at most; those with the least memory are left out.
@@ -148,6 +158,9 @@ pub struct ProcRow {
 
 /// Rows at the head of a [`ProcTable`] that know their control group.
 pub const ROWS_WITH_CGROUP: usize = 8;
+
+/// Rows at the head of a [`ProcTable`] whose command line is known: an OOM kill takes the largest.
+pub const ROWS_WITH_CMDLINE: usize = 64;
 
 struct Entry {
     def: SeriesDef,

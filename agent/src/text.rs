@@ -15,6 +15,15 @@ fn is_hostile(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// A command line out of arguments that end with NUL each: spaces between them; `None` if nothing is left.
+pub fn arguments(mut bytes: Vec<u8>) -> Option<String> {
+    while bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    bytes.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// A size in kB as a person reads it: `512 kB`, `32.0 MiB`, `3.2 GiB`.
 pub fn kib(kb: u64) -> String {
     const STEP: f64 = 1024.0;

@@ -218,7 +218,8 @@ fn a_victim_whose_memory_is_locked_stops_nothing() {
         return;
     }
     let webhook = Webhook::start();
-    let home = Home::new(&webhook.url(), "");
+    // The BPF program would read its arguments without the lock.
+    let home = Home::new(&webhook.url(), "[ebpf]\noom = false");
     let agent = home.start(&Confine::No);
     let groups = ["sysops-e2e-locked", "sysops-e2e-next"];
     let [locked_in, next_in] = groups.map(|name| MemoryCgroup::new(name, 8 << 20).expect("a group"));

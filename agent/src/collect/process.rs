@@ -1,10 +1,13 @@
 //! `/proc/PID/stat` of all processes: how many in which state, who takes CPU and memory.
 
+mod cmdlines;
+
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::ops::Range;
 
+use self::cmdlines::Cmdlines;
 use super::kept::failure;
 use super::stat_line::StatLine;
 use super::{CollectError, Collector};
@@ -64,6 +67,7 @@ pub struct Process {
     /// CPU ticks at the previous pass, by pid and start.
     before: HashMap<(u32, u64), u64>,
     previous: Option<Now>,
+    cmdlines: Cmdlines,
 }
 
 struct Row {
@@ -90,6 +94,7 @@ impl Process {
             order: Vec::new(),
             before: HashMap::new(),
             previous: None,
+            cmdlines: Cmdlines::default(),
         }
     }
 
@@ -186,10 +191,11 @@ impl Process {
             state: row.state,
             cgroup: None,
         });
-        let mut table = ProcTable { rows: rows.collect(), total: self.rows.len() };
+        let mut table = ProcTable { rows: rows.collect(), total: self.rows.len(), cmdlines: Vec::new() };
         for row in table.rows.iter_mut().take(ROWS_WITH_CGROUP).filter(|row| row.rss_bytes > 0) {
             row.cgroup = cgroup(host, row.pid);
         }
+        table.cmdlines = self.cmdlines.look(host, now, &table.rows);
         table
     }
 
@@ -256,6 +262,7 @@ fn refused(path: &str, error: &std::io::Error) -> CollectError {
 mod tests {
     use super::*;
     use crate::collect::testing::Bench;
+    use crate::sample::ROWS_WITH_CMDLINE;
 
     fn stat(pid: u32, comm: &str, state: char, ticks: u64, start: u64, rss: i64) -> String {
         format!(
@@ -368,6 +375,34 @@ mod tests {
         let table = bench.processes.take().unwrap();
         let groups: Vec<_> = table.rows.iter().filter_map(|row| row.cgroup.as_deref()).collect();
         assert_eq!(groups, ["/g/20", "/g/18", "/g/17", "/g/16", "/g/15", "/g/14", "/g/13"]);
+    }
+
+    #[test]
+    fn the_largest_know_their_command_line() {
+        let many: Vec<_> = (1..=80).map(|pid| stat(pid, "x", 'S', 0, 1, i64::from(pid))).collect();
+        let mut bench = bench(2, &many);
+        bench.host.set("/proc/80/cmdline", "java\0-jar\0a b\0");
+        bench.host.set("/proc/79/cmdline", "");
+        bench.host.set("/proc/2/cmdline", "small");
+        bench.host.set("/proc/70/cmdline", "x".repeat(9000));
+        let look = |bench: &mut Bench, pid: u32| {
+            bench.pass().unwrap();
+            let table = bench.processes.take().unwrap();
+            assert_eq!(table.cmdlines.len(), ROWS_WITH_CMDLINE);
+            table.find(pid).and_then(|(_, line)| line.map(str::to_owned))
+        };
+        assert_eq!(look(&mut bench, 80).as_deref(), Some("java -jar a b"));
+        assert_eq!((look(&mut bench, 79), look(&mut bench, 2), look(&mut bench, 1000)), (None, None, None));
+        assert_eq!(look(&mut bench, 70).map(|line| line.len()), Some(512));
+        bench.host.set("/proc/80/cmdline", "not read again");
+        assert_eq!(look(&mut bench, 80).as_deref(), Some("java -jar a b"));
+        set(&bench, &stat(80, "y", 'S', 0, 1, 80));
+        assert_eq!(look(&mut bench, 80).as_deref(), Some("not read again"), "exec");
+        bench.host.set("/proc/80/cmdline", "another");
+        set(&bench, &stat(80, "y", 'D', 0, 2, 80));
+        assert_eq!(look(&mut bench, 80), None, "another process, and its memory may be locked");
+        set(&bench, &stat(80, "y", 'S', 0, 2, 80));
+        assert_eq!(look(&mut bench, 80).as_deref(), Some("another"));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use agent_common::{
 };
 use bytemuck::AnyBitPattern;
 
-use crate::event::{Event, Hang, IoError, Oom, SlowIo, Source, Task, What};
+use crate::event::{Event, Hang, IoError, KillGroup, Oom, SlowIo, Source, Task, What};
+use crate::text::arguments;
 use crate::time::{MILLI, Now};
 
 /// Why bytes are no record.
@@ -66,8 +67,12 @@ fn prefix<T: AnyBitPattern>(bytes: &[u8]) -> Result<T, DecodeError> {
 }
 
 fn oom(record: &OomRecord) -> Oom {
+    let mut victim = task(record.pid, &record.comm, known_u32(record.uid));
+    victim.cmdline = arguments(record.cmdline.iter().take(record.cmdline_len as usize).copied().collect());
+    let group = known_u64(record.group).filter(|&serial| serial != 0);
     Oom {
-        victim: task(record.pid, &record.comm, known_u32(record.uid)),
+        victim,
+        group: group.map(|serial| KillGroup { serial: Some(serial), ..KillGroup::default() }),
         victim_tgid: (record.tgid != 0).then_some(record.tgid),
         trigger: task(record.trigger_pid, &record.trigger_comm, Some(record.trigger_uid)),
         trigger_tid: (record.trigger_tid != 0).then_some(record.trigger_tid),

@@ -1,4 +1,5 @@
 use super::*;
+use agent_common::CMDLINE_LEN;
 use bytemuck::{Zeroable, bytes_of};
 
 const NOW: Now = Now { mono_ns: 5_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
@@ -13,6 +14,12 @@ fn comm(text: &[u8]) -> [u8; 16] {
     comm
 }
 
+fn cmdline(text: &[u8]) -> [u8; CMDLINE_LEN] {
+    let mut cmdline = [0; CMDLINE_LEN];
+    cmdline[..text.len()].copy_from_slice(text);
+    cmdline
+}
+
 fn oom_record() -> OomRecord {
     OomRecord {
         header: header::<OomRecord>(1),
@@ -21,6 +28,7 @@ fn oom_record() -> OomRecord {
         file_rss_kb: 6540,
         shmem_rss_kb: 0,
         pgtables_kb: 136,
+        group: 77,
         pid: 12_085,
         uid: 0,
         oom_score_adj: -7,
@@ -28,9 +36,10 @@ fn oom_record() -> OomRecord {
         trigger_pid: 12_085,
         trigger_uid: 1000,
         tgid: 12_085,
-        reserved: 0,
+        cmdline_len: 14,
         comm: comm(b"python3"),
         trigger_comm: comm(b"python3"),
+        cmdline: cmdline(b"python3\0-c\0x y\0not counted"),
     }
 }
 
@@ -65,6 +74,22 @@ fn an_oom_kill_keeps_all_its_numbers() {
     assert_eq!((oom.victim.uid, oom.trigger.uid), (Some(0), Some(1000)));
     assert_eq!(oom.rss_kb(), Some(39_052));
     assert_eq!((oom.pgtables_kb, oom.oom_score_adj, oom.count), (Some(136), Some(-7), 1));
+    assert_eq!(oom.victim.cmdline.as_deref(), Some("python3 -c x y"));
+    assert_eq!(oom.group, Some(KillGroup { serial: Some(77), ..KillGroup::default() }));
+}
+
+#[test]
+fn a_command_line_is_what_its_length_says() {
+    let check = |bytes: &[u8], length: u32, expect: Option<&str>| {
+        let record = OomRecord { cmdline: cmdline(bytes), cmdline_len: length, ..oom_record() };
+        let What::Oom(oom) = decoded(bytes_of(&record)).expect("valid").what else { panic!("kind") };
+        assert_eq!(oom.victim.cmdline.as_deref(), expect, "{length}");
+    };
+    check(b"a\0b", 0, None);
+    check(b"\0\0\0", 3, None);
+    check(b"a\0\0b\0", 5, Some("a  b"));
+    check(b"caf\xe9\0", 5, Some("caf\u{fffd}"));
+    check(&[b'x'; CMDLINE_LEN], u32::MAX, Some(&"x".repeat(CMDLINE_LEN)));
 }
 
 #[test]
@@ -75,6 +100,8 @@ fn what_an_old_kernel_does_not_tell_is_unknown() {
         file_rss_kb: ABSENT_U64,
         shmem_rss_kb: ABSENT_U64,
         pgtables_kb: ABSENT_U64,
+        group: ABSENT_U64,
+        cmdline_len: 0,
         uid: ABSENT_U32,
         oom_score_adj: ABSENT_SCORE,
         comm: [0; 16],
@@ -83,6 +110,7 @@ fn what_an_old_kernel_does_not_tell_is_unknown() {
     let What::Oom(oom) = decoded(bytes_of(&record)).expect("valid").what else { panic!("kind") };
     assert_eq!(oom.victim, Task { pid: Some(12_085), ..Task::default() });
     assert_eq!((oom.total_vm_kb, oom.rss_kb(), oom.pgtables_kb, oom.oom_score_adj), (None, None, None, None));
+    assert_eq!(oom.group, None);
 }
 
 #[test]

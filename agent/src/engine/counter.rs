@@ -49,24 +49,30 @@ const TWICE_NS: u64 = 60 * SECOND;
 /// member, and the victim again if it still stands (`oom_kill_memcg_member`, `mm/oom_kill.c`).
 #[derive(Debug, Default)]
 pub struct Twice {
-    kills: u64,
+    /// Kills of whole groups, as of the newest look.
+    groups: u64,
+    excuses: u64,
     until_ns: u64,
 }
 
 impl Twice {
-    /// Takes note of victims of a group.
-    pub fn note(&mut self, now: Now, victims: u64) {
-        self.kills = self.kills.saturating_add(victims);
-        self.until_ns = now.mono_ns + TWICE_NS;
+    /// Takes note of how many groups were killed since the start.
+    pub fn note(&mut self, now: Now, groups: u64) {
+        let fresh = groups.saturating_sub(self.groups);
+        self.groups = groups;
+        if fresh > 0 {
+            self.excuses = self.excuses.saturating_add(fresh);
+            self.until_ns = now.mono_ns + TWICE_NS;
+        }
     }
 
     /// How many of `missing` kills are excused.
     pub fn excuse(&mut self, now: Now, missing: u64) -> u64 {
         if now.mono_ns >= self.until_ns {
-            self.kills = 0;
+            self.excuses = 0;
         }
-        let excused = missing.min(self.kills);
-        self.kills -= excused;
+        let excused = missing.min(self.excuses);
+        self.excuses -= excused;
         excused
     }
 }
@@ -89,7 +95,9 @@ mod tests {
         let mut twice = Twice::default();
         assert_eq!(twice.excuse(at(1), 5), 0);
         twice.note(at(1), 3);
+        twice.note(at(2), 3);
         assert_eq!((twice.excuse(at(2), 2), twice.excuse(at(3), 2), twice.excuse(at(4), 2)), (2, 1, 0));
+        twice.note(at(5), 2);
         twice.note(at(5), 3);
         assert_eq!(twice.excuse(at(65), 1), 0, "too late");
     }

@@ -60,11 +60,13 @@ impl Groups {
             return;
         }
         let mut ages: Vec<u64> = self.known.values().map(|known| known.read_ns).collect();
-        let (_, newest_to_go, _) = ages.select_nth_unstable(surplus - 1);
-        let (limit, mut left) = (*newest_to_go, surplus);
+        let (older, newest_to_go, _) = ages.select_nth_unstable(surplus - 1);
+        let limit = *newest_to_go;
+        // Of those read at that very moment, as many as are still too many.
+        let mut left = surplus - older.iter().filter(|age| **age < limit).count();
         self.known.retain(|_, known| {
-            let goes = left > 0 && known.read_ns <= limit;
-            left -= usize::from(goes);
+            let goes = known.read_ns < limit || known.read_ns == limit && left > 0;
+            left -= usize::from(known.read_ns == limit && goes);
             !goes
         });
         self.forgotten += surplus as u64;

@@ -2,9 +2,11 @@
 //! lines, in any order, a few milliseconds apart: it waits at most [`WITNESS_WAIT_NS`] for the
 //! second, is told once, and what arrives later fills in what was unknown.
 
+mod together;
+
 use std::collections::VecDeque;
 
-use crate::event::{Event, IoError, LogMatch, MAX_VICTIMS, Oom, Source, Task, What};
+use crate::event::{Event, IoError, LogMatch, Oom, Source, Task, What};
 use crate::time::{MILLI, Now, SECOND};
 
 /// Longest wait for a second witness.
@@ -13,8 +15,6 @@ pub const WITNESS_WAIT_NS: u64 = 50 * MILLI;
 pub const MAX_OPEN: usize = 1024;
 /// Two reports of one pid that arrive within this time are the same kill.
 const OOM_SAME_NS: u64 = 10 * SECOND;
-/// Longest time between two victims of one kill.
-const ONE_KILL_NS: u64 = 50 * MILLI;
 /// Two failures of one sector within this time are the same.
 const IO_ERROR_SAME_NS: u64 = 2 * SECOND;
 /// Rules of the kernel log whose lines may tell of one failed request.
@@ -50,6 +50,8 @@ pub struct Incident {
     told: bool,
     /// When what came after it was told is told too: victims of one kill come one by one.
     news_ns: Option<u64>,
+    /// Counted as a kill of a whole group.
+    counted: bool,
     /// Told by an earlier run of the agent, which knew more of it than is remembered.
     remembered: bool,
 }
@@ -80,6 +82,8 @@ pub struct Incidents {
     next: u64,
     /// OOM incidents since the start, for the comparison with the kernel's own counter.
     oom_seen: u64,
+    /// Kills of whole groups, each once.
+    group_kills: u64,
     forgotten: u64,
     /// Kinds of disagreement between the witnesses of incidents that are over.
     disagreed: Vec<&'static str>,
@@ -88,7 +92,15 @@ pub struct Incidents {
 impl Incidents {
     /// None yet.
     pub fn new(witnesses: Witnesses) -> Self {
-        Self { open: VecDeque::new(), witnesses, next: 0, oom_seen: 0, forgotten: 0, disagreed: Vec::new() }
+        Self {
+            open: VecDeque::new(),
+            witnesses,
+            next: 0,
+            oom_seen: 0,
+            group_kills: 0,
+            forgotten: 0,
+            disagreed: Vec::new(),
+        }
     }
 
     /// Remembers an OOM kill that an earlier run of the agent told, so that reading the
@@ -105,16 +117,20 @@ impl Incidents {
     pub fn take(&mut self, now: Now, event: &Event) -> Vec<Report> {
         let Some(body) = Body::of(&event.what) else { return Vec::new() };
         let mut reports = Vec::new();
-        if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
+        let number = |open: &VecDeque<Incident>, index: usize| open.get(index).map(|i| i.number);
+        let about = if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
             reports.extend(self.merge(index, now, event, body));
+            number(&self.open, index)
         } else if let Some((index, oom)) = self.kill_of(now, event) {
             self.join(index, now, event, oom);
+            number(&self.open, index)
         } else {
             self.oom_seen += u64::from(matches!(body, Body::Oom(_)));
             reports.extend(self.make_room());
             self.push(now, event.at, body, vec![event.source]);
-            self.open.back_mut().into_iter().for_each(|i| i.last_source = Some(event.source));
-        }
+            self.open.back().map(|i| i.number)
+        };
+        self.fold(now, about);
         reports.extend(self.tell(now, |_| false));
         reports
     }
@@ -127,13 +143,14 @@ impl Incidents {
             number,
             at,
             body,
-            sources,
             last_at: at,
-            last_source: None,
+            last_source: sources.last().copied(),
+            sources,
             seen_ns: now.mono_ns,
             deadline_ns,
             told: false,
             news_ns: None,
+            counted: false,
             remembered: false,
         });
     }
@@ -145,28 +162,6 @@ impl Incidents {
         incident.body.absorb(body);
         let worth_telling = incident.told && !incident.remembered && incident.body.knowledge() > before;
         worth_telling.then(|| Report { incident: incident.clone(), update: true })
-    }
-
-    /// The incident whose victims die together with that of `event`.
-    fn kill_of<'a>(&self, now: Now, event: &'a Event) -> Option<(usize, &'a Oom)> {
-        let What::Oom(oom) = &event.what else { return None };
-        oom.group.as_ref()?;
-        Some((self.open.iter().rposition(|i| i.is_one_kill(now, event, oom))?, oom))
-    }
-
-    fn join(&mut self, index: usize, now: Now, event: &Event, oom: &Oom) {
-        let Some(incident) = self.open.get_mut(index) else { return };
-        let first = incident.sources.first().is_none_or(|first| *first == event.source);
-        incident.seen_by(now, event);
-        let Body::Oom(mine) = &mut incident.body else { return };
-        // Those beyond the limit are only counted: as often as one witness names them.
-        if mine.others.len() < MAX_VICTIMS || first {
-            mine.add_victim(oom.clone());
-            self.oom_seen += 1;
-            if incident.told && !incident.remembered {
-                incident.news_ns.get_or_insert(now.mono_ns + WITNESS_WAIT_NS);
-            }
-        }
     }
 
     /// Tells what has all its witnesses or has waited long enough. For a moment in which nothing is left to be
@@ -246,6 +241,11 @@ impl Incidents {
         self.oom_seen
     }
 
+    /// Kills of whole groups since the start, each once.
+    pub fn group_kills(&self) -> u64 {
+        self.group_kills
+    }
+
     /// Incidents forgotten because of [`MAX_OPEN`].
     pub fn forgotten(&self) -> u64 {
         self.forgotten
@@ -259,34 +259,10 @@ impl Incident {
 
     fn seen_by(&mut self, now: Now, event: &Event) {
         self.seen_ns = now.mono_ns;
-        self.last_at = event.at;
-        self.last_source = Some(event.source);
+        (self.last_at, self.last_source) = (event.at, Some(event.source));
         if !self.sources.contains(&event.source) {
             self.sources.push(event.source);
         }
-    }
-
-    /// Whether another victim belongs to this kill: the kernel log says so, or it is of the same group and
-    /// trigger within the same moment.
-    fn is_one_kill(&self, now: Now, event: &Event, other: &Oom) -> bool {
-        let Body::Oom(mine) = &self.body else { return false };
-        let group = |oom: &'_ Oom| oom.group.clone().unwrap_or_default();
-        let (a, b) = (group(mine), group(other));
-        let first = [a.first.or(mine.victim.pid), b.first.or(other.victim.pid)];
-        if (a.first.is_some() || b.first.is_some()) && first[0] == first[1] {
-            return self.is_recent(now, event.at, OOM_SAME_NS);
-        }
-        // Clocks of two sources cannot be compared that finely; their arrival can.
-        let apart = if self.last_source == Some(event.source) {
-            event.at.mono_ns.abs_diff(self.last_at.mono_ns)
-        } else {
-            now.mono_ns.abs_diff(self.seen_ns)
-        };
-        let same = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
-        a.path.is_some()
-            && a.path == b.path
-            && same(mine.trigger_tid, other.trigger_tid)
-            && apart <= ONE_KILL_NS
     }
 
     fn is_recent(&self, now: Now, at: Now, same_ns: u64) -> bool {

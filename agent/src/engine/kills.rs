@@ -27,10 +27,7 @@ impl Engine {
     /// New victims, for the machine's counter and that of their group.
     pub(super) fn count_victims(&mut self, now: Now, event: &Event, victims: u64) {
         let What::Oom(oom) = &event.what else { return };
-        if oom.group.is_some() {
-            // The first victim's report may not have told of the group.
-            self.twice.note(now, 2 * victims);
-        }
+        self.twice.note(now, self.incidents.group_kills());
         if victims > 0 {
             self.tally.count(events::OOM_KILLS.name, "", victims);
             let path = oom.victim.cgroup.as_deref().or(oom.oom_memcg.as_deref());

@@ -463,7 +463,7 @@ fn member(pid: u32, trigger_tid: u32) -> What {
 /// The same in the kernel log, which names the chosen one with its others.
 fn logged(pid: u32, first: Option<u32>) -> What {
     let What::Oom(mut oom) = oom(pid) else { unreachable!() };
-    let group = |first| KillGroup { path: Some("/s/whole".into()), first: Some(first) };
+    let group = |first| KillGroup { path: Some("/s/whole".into()), first: Some(first), serial: None };
     (oom.oom_memcg, oom.group) = (Some("/s".into()), first.map(group));
     What::Oom(oom)
 }
@@ -527,8 +527,8 @@ fn others_that_come_late_are_one_update() {
 fn neighbours_in_a_group_are_not_one_kill() {
     let mut r = run(0);
     r.groups(true, &[("/s/whole", 4096, 0), ("/s/b", 4096, 0)]);
-    r.event(Source::Ebpf, member(1, 9)).wait_ms(200);
-    r.event(Source::Ebpf, member(2, 9)).wait_ms(200);
+    r.event(Source::Ebpf, member(1, 9)).wait_ms(1200);
+    r.event(Source::Ebpf, member(2, 9)).wait_ms(1200);
     assert_eq!(r.told().len(), 2, "another moment");
     r.event(Source::Ebpf, member(3, 9)).event(Source::Ebpf, member(4, 8)).wait_ms(200);
     assert_eq!(r.told().len(), 4, "another trigger");
@@ -539,6 +539,7 @@ fn neighbours_in_a_group_are_not_one_kill() {
     };
     r.event(Source::Ebpf, plain(5)).event(Source::Ebpf, plain(6)).wait_ms(200);
     assert_eq!(r.told().len(), 6, "memory.oom.group is not set");
+    assert!(r.alerts().iter().all(|alert| alert.status == Status::Firing));
 }
 
 #[test]

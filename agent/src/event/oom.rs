@@ -66,6 +66,8 @@ pub const MAX_VICTIMS: usize = 256;
 pub struct KillGroup {
     /// The group whose `memory.oom.group` is set.
     pub path: Option<String>,
+    /// The kernel's serial number of that group, where eBPF tells.
+    pub serial: Option<u64>,
     /// The victim that was chosen, where the kernel log tells: the others died with it.
     pub first: Option<u32>,
 }
@@ -94,6 +96,13 @@ pub struct HostMemory {
     pub some_avg10: Option<f64>,
     /// Share of the last 10 s in which all tasks waited for memory, percent.
     pub full_avg10: Option<f64>,
+}
+
+impl HostMemory {
+    /// Whether next to nothing is left: a sixteenth, at most 512 MiB.
+    pub fn is_short(&self) -> bool {
+        self.total_kb.zip(self.available_kb).is_some_and(|(total, left)| left < (total / 16).min(512 << 10))
+    }
 }
 
 /// Which memory ran out (`oom_constraint_text`, `mm/oom_kill.c`).
@@ -138,15 +147,7 @@ impl Oom {
     /// Takes a process that died with this one.
     pub fn add_victim(&mut self, other: Self) {
         let rss_kb = other.rss_kb();
-        let known = self.others.iter_mut().find(|v| v.task.pid == other.victim.pid);
-        if let Some(victim) = known {
-            victim.task.absorb(other.victim);
-            fill(&mut victim.rss_kb, rss_kb);
-        } else if self.others.len() < MAX_VICTIMS {
-            self.others.push(Victim { task: other.victim, rss_kb });
-        } else {
-            self.others_more += 1;
-        }
+        self.add_other(Victim { task: other.victim, rss_kb });
         // What they have in common: why, and whose limit.
         self.trigger.absorb(other.trigger);
         self.absorb_group(other.group);
@@ -158,10 +159,24 @@ impl Oom {
         fill(&mut self.order, other.order);
     }
 
+    /// Takes one of those that died with it.
+    pub fn add_other(&mut self, other: Victim) {
+        let known = self.others.iter_mut().find(|v| v.task.pid == other.task.pid);
+        if let Some(victim) = known {
+            victim.task.absorb(other.task);
+            fill(&mut victim.rss_kb, other.rss_kb);
+        } else if self.others.len() < MAX_VICTIMS {
+            self.others.push(other);
+        } else {
+            self.others_more += 1;
+        }
+    }
+
     fn absorb_group(&mut self, other: Option<KillGroup>) {
         match (&mut self.group, other) {
             (Some(mine), Some(theirs)) => {
                 fill(&mut mine.path, theirs.path);
+                fill(&mut mine.serial, theirs.serial);
                 fill(&mut mine.first, theirs.first);
             }
             (mine @ None, theirs) => *mine = theirs,

@@ -7,6 +7,8 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::text::arguments;
+
 pub mod aside;
 pub mod block;
 pub mod clock;
@@ -79,6 +81,16 @@ pub struct Uname {
     pub release: String,
     /// Machine, e.g. `x86_64`.
     pub machine: String,
+}
+
+/// A process's arguments with spaces between them, cut to `max` bytes; `None` if it has none or is gone.
+///
+/// Takes the memory lock of the process, which may be held for long: to be asked [`aside`].
+pub fn cmdline(host: &dyn Host, pid: u32, max: usize) -> Option<String> {
+    let mut bytes = Vec::new();
+    host.read(&format!("/proc/{pid}/cmdline"), &mut bytes).ok()?;
+    bytes.truncate(max);
+    arguments(bytes)
 }
 
 /// What a program printed.

@@ -3,7 +3,11 @@
 //!
 //! A few short reads a task. They must not wait: whoever asks reads the kernel's events, and all stands
 //! still meanwhile. `cmdline` takes the memory lock of the process, which another of its threads may hold in
-//! uninterruptible sleep, whatever state this one is in; so it is read aside, and given up after a moment.
+//! uninterruptible sleep, whatever state this one is in; `cgroup` takes the lock that all control groups share
+//! (`cgroup_mutex` in `proc_cgroup_show`, up to 6.6). So both are read aside, and given up after a moment.
+//!
+//! Reading a command line also holds on to all memory of the process meanwhile (`get_task_mm`). A victim's is asked
+//! for only where nobody else told it, and never while the whole machine is short of memory.
 //! What an event already knows is kept, and if the task with that pid is another one, nothing is taken.
 
 use std::sync::Arc;
@@ -11,16 +15,16 @@ use std::time::Duration;
 
 use super::wait;
 use crate::cgroup::path_of;
-use crate::event::{Event, Hang, Oom, Task, What};
+use crate::event::{Constraint, Event, Hang, Oom, Task, What};
 use crate::host::aside::{Answer, Aside};
-use crate::host::{Host, block, read_text};
+use crate::host::{Host, block, cmdline, read_text};
 use crate::time::Now;
 
 /// Longest command line kept, bytes.
 pub const MAX_CMDLINE: usize = 1024;
-/// Longest wait for a command line: reading one takes microseconds.
+/// Longest wait for a command line or a path: reading one takes microseconds.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// Command lines that may be waited for in the background; with so many, no other is read.
+/// Command lines, and paths, that may be waited for in the background; with so many, no other is read.
 const MAX_STUCK: usize = 2;
 
 mod memory;
@@ -29,14 +33,17 @@ mod memory;
 pub struct Enricher {
     host: Arc<dyn Host>,
     /// Command lines, each with the moment of the event it was read for.
-    aside: Aside<(Now, Option<String>)>,
+    cmdlines: Aside<(Now, Option<String>)>,
+    /// Texts of `/proc/PID/cgroup`, in the same way.
+    cgroups: Aside<(Now, Option<String>)>,
     patience: Duration,
 }
 
 impl Enricher {
     /// Reads nothing yet.
     pub fn new(host: Arc<dyn Host>) -> Self {
-        Self { host, aside: Aside::new("cmdline", MAX_STUCK), patience: PATIENCE }
+        let (cmdlines, cgroups) = (Aside::new("cmdline", MAX_STUCK), Aside::new("cgroup", MAX_STUCK));
+        Self { host, cmdlines, cgroups, patience: PATIENCE }
     }
 
     /// Fills what a fresh event lacks. Historic ones stay as they are: their tasks are gone.
@@ -48,7 +55,7 @@ impl Enricher {
         let host = self.host.as_ref();
         match &mut event.what {
             What::Oom(oom) => self.fill_oom(oom, at),
-            What::Hang(hang) => fill_hang(host, hang),
+            What::Hang(hang) => self.fill_hang(hang, at),
             What::SlowIo(io) => {
                 io.in_flight = block::in_flight(host, &io.device);
                 io.model = block::model(host, &io.device);
@@ -68,10 +75,13 @@ impl Enricher {
     }
 
     fn fill_oom(&mut self, oom: &mut Oom, at: Now) {
+        let host_memory = *oom.host.get_or_insert_with(|| memory::machine(self.host.as_ref()));
+        // The victim may stand in the way of memory that others wait for.
+        let asks = oom.constraint != Some(Constraint::None) && !host_memory.is_short();
         let Oom { victim, trigger, .. } = oom;
         // Every witness knows the victim by the number the kernel gave, be it a thread's: it stays.
         let named = victim.pid;
-        let tgid = self.victim(victim, at);
+        let tgid = self.victim(victim, at, asks);
         victim.pid = named;
         if trigger.pid.is_some() && trigger.pid == victim.pid {
             // It ran into its own limit.
@@ -84,18 +94,18 @@ impl Enricher {
     }
 
     /// A victim; its thread group. Of all that is read its memory goes first, and the command line is there.
-    fn victim(&mut self, task: &mut Task, at: Now) -> Option<u32> {
+    fn victim(&mut self, task: &mut Task, at: Now, asks: bool) -> Option<u32> {
         let pid = task.pid.filter(|&pid| pid != 0)?;
-        let cmdline = if task.cmdline.is_none() { self.cmdline(pid, at) } else { None };
+        let cmdline = if asks && task.cmdline.is_none() { self.cmdline(pid, at) } else { None };
         // Only now it is known whether that was the task that is meant.
-        look(self.host.as_ref(), task)?;
+        self.look(task, at)?;
         task.cmdline = task.cmdline.take().or(cmdline);
         belonging(self.host.as_ref(), pid, task)
     }
 
     /// A process, or a thread that stands for one; its thread group.
     fn process(&mut self, task: &mut Task, at: Now) -> Option<u32> {
-        let (pid, state) = look(self.host.as_ref(), task)?;
+        let (pid, state) = self.look(task, at)?;
         let tgid = belonging(self.host.as_ref(), pid, task);
         // Those that sleep so are many when a disk hangs; what can be waited for is left to victims.
         if task.cmdline.is_none() && !matches!(state, b'D' | b'Z' | b'X') {
@@ -105,31 +115,69 @@ impl Enricher {
     }
 
     fn cmdline(&mut self, pid: u32, at: Now) -> Option<String> {
-        let key = pid.to_string();
-        for _ in 0..2 {
-            let host = Arc::clone(&self.host);
-            match self.aside.ask(&key, at, self.patience, move || (at, cmdline(host.as_ref(), pid))) {
-                Answer::Done((asked, line)) if asked == at => return line,
-                // Late, and the pid may be another's by now: ask anew.
-                Answer::Done(_) => {}
-                Answer::Stuck { .. } | Answer::NotAsked => break,
-            }
+        let host = Arc::clone(&self.host);
+        aside(&mut self.cmdlines, pid, at, self.patience, move || cmdline(host.as_ref(), pid, MAX_CMDLINE))
+    }
+
+    fn cgroup(&mut self, pid: u32, at: Now) -> Option<String> {
+        let host = Arc::clone(&self.host);
+        let read = move || read_text(host.as_ref(), &format!("/proc/{pid}/cgroup")).ok();
+        path_of(&aside(&mut self.cgroups, pid, at, self.patience, read)?)
+    }
+
+    /// Start and control group of a task, if it still is the one that is meant; its pid and state.
+    fn look(&mut self, task: &mut Task, at: Now) -> Option<(u32, u8)> {
+        let pid = task.pid.filter(|&pid| pid != 0)?;
+        let path = if task.cgroup.is_none() { self.cgroup(pid, at) } else { None };
+        let stat = Stat::read(self.host.as_ref(), pid)?;
+        if task.comm.as_deref().is_some_and(|comm| !same_name(comm, &stat.comm))
+            || task.start_ticks.is_some_and(|start| start != stat.start_ticks)
+        {
+            return None;
         }
-        None
+        // A v1 hierarchy shows exiting tasks in its root (`proc_cgroup_show`, `kernel/cgroup/cgroup.c`). The
+        // flag is read after the path, so without it the path is true.
+        let path = path.filter(|path| path != "/" || stat.flags & PF_EXITING == 0);
+        task.cgroup = task.cgroup.take().or(path);
+        task.comm.get_or_insert(stat.comm);
+        task.start_ticks = Some(stat.start_ticks);
+        Some((pid, stat.state))
+    }
+
+    /// What can be read without waiting long; [`super::hang_facts`] reads the rest aside.
+    fn fill_hang(&mut self, hang: &mut Hang, at: Now) {
+        if let Some((pid, _)) = self.look(&mut hang.task, at) {
+            let host = self.host.as_ref();
+            if let Some(status) = Status::read(host, pid) {
+                hang.task.uid = hang.task.uid.or(status.uid);
+                hang.tgid = hang.tgid.or(status.tgid);
+            }
+            hang.wchan = hang.wchan.take().or_else(|| wchan(host, pid));
+        }
+        hang.conclude();
     }
 }
 
-/// What can be read without waiting; [`super::hang_facts`] reads the rest aside.
-fn fill_hang(host: &dyn Host, hang: &mut Hang) {
-    let task = &mut hang.task;
-    if let Some((pid, _)) = look(host, task) {
-        if let Some(status) = Status::read(host, pid) {
-            task.uid = task.uid.or(status.uid);
-            hang.tgid = hang.tgid.or(status.tgid);
+/// Asks about a task aside; a late answer to the question of another event is not taken, since the pid may be
+/// another's by now.
+fn aside(
+    questions: &mut Aside<(Now, Option<String>)>,
+    pid: u32,
+    at: Now,
+    patience: Duration,
+    read: impl Fn() -> Option<String> + Clone + Send + 'static,
+) -> Option<String> {
+    let key = pid.to_string();
+    for _ in 0..2 {
+        let read = read.clone();
+        match questions.ask(&key, at, patience, move || (at, read())) {
+            Answer::Done((asked, text)) if asked == at => return text,
+            // Late: ask anew.
+            Answer::Done(_) => {}
+            Answer::Stuck { .. } | Answer::NotAsked => break,
         }
-        hang.wchan = hang.wchan.take().or_else(|| wchan(host, pid));
     }
-    hang.conclude();
+    None
 }
 
 /// Function that a task waits in, where this process may know it.
@@ -158,28 +206,6 @@ fn belonging(host: &dyn Host, pid: u32, task: &mut Task) -> Option<u32> {
         task.start_ticks = None;
     }
     status.tgid
-}
-
-/// Start and control group of a task, if it still is the one that is meant; its pid and state.
-fn look(host: &dyn Host, task: &mut Task) -> Option<(u32, u8)> {
-    let pid = task.pid.filter(|&pid| pid != 0)?;
-    let path = match task.cgroup {
-        None => read_text(host, &format!("/proc/{pid}/cgroup")).ok().and_then(|text| path_of(&text)),
-        Some(_) => None,
-    };
-    let stat = Stat::read(host, pid)?;
-    if task.comm.as_deref().is_some_and(|comm| !same_name(comm, &stat.comm))
-        || task.start_ticks.is_some_and(|start| start != stat.start_ticks)
-    {
-        return None;
-    }
-    // A v1 hierarchy shows exiting tasks in its root (`proc_cgroup_show`, `kernel/cgroup/cgroup.c`). The
-    // flag is read after the path, so without it the path is true.
-    let path = path.filter(|path| path != "/" || stat.flags & PF_EXITING == 0);
-    task.cgroup = task.cgroup.take().or(path);
-    task.comm.get_or_insert(stat.comm);
-    task.start_ticks = Some(stat.start_ticks);
-    Some((pid, stat.state))
 }
 
 /// Whether the name of an event is that of `/proc`, which tells more of kernel threads.
@@ -248,21 +274,6 @@ impl Status {
         };
         Some(Self { tgid: value("Tgid:"), uid: value("Uid:") })
     }
-}
-
-fn cmdline(host: &dyn Host, pid: u32) -> Option<String> {
-    let mut bytes = Vec::new();
-    host.read(&format!("/proc/{pid}/cmdline"), &mut bytes).ok()?;
-    bytes.truncate(MAX_CMDLINE);
-    while bytes.last() == Some(&0) {
-        bytes.pop();
-    }
-    for byte in &mut bytes {
-        if *byte == 0 {
-            *byte = b' ';
-        }
-    }
-    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

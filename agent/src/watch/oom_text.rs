@@ -75,7 +75,8 @@ impl OomText {
             }
             Line::Group(path) => {
                 if let Some(context) = self.context.as_mut().filter(|c| c.spent.is_some()) {
-                    context.group = Some(KillGroup { path: path.map(str::to_owned), first: context.spent });
+                    context.group =
+                        Some(KillGroup { path: path.map(str::to_owned), first: context.spent, serial: None });
                 }
             }
             Line::Over => self.context = self.context.take().filter(|c| c.spent.is_some()),

@@ -14,7 +14,6 @@ pub(super) fn fill(host: &dyn Host, oom: &mut Oom) {
     };
     figures(oom, &own, look);
     together(oom, &own, look);
-    oom.host.get_or_insert_with(|| machine(host));
 }
 
 /// Figures of the control group that ran out.
@@ -52,7 +51,8 @@ fn together(oom: &mut Oom, own: &str, look: impl Fn(&str) -> Option<Memory>) {
     }
 }
 
-fn machine(host: &dyn Host) -> HostMemory {
+/// Memory of the machine.
+pub(super) fn machine(host: &dyn Host) -> HostMemory {
     let meminfo = read_text(host, "/proc/meminfo").unwrap_or_default();
     let pressure = read_text(host, "/proc/pressure/memory").unwrap_or_default();
     let kb = |name: &str| -> Option<u64> {

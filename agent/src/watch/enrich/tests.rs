@@ -439,17 +439,17 @@ fn a_command_line_that_cannot_be_read_costs_nothing_else() {
     let held = host.0.lock.lock().unwrap();
     let victim = killed(&mut enricher, 7, 1);
     assert_eq!((victim.cmdline, victim.comm.as_deref(), victim.uid), (None, Some("java"), Some(33)));
-    assert_eq!(enricher.aside.stuck(), 1);
+    assert_eq!(enricher.cmdlines.stuck(), 1);
     enricher.patience = patient(&host).patience;
     assert_eq!(killed(&mut enricher, 8, 2).cmdline.as_deref(), Some("bash"), "others are read");
     assert_eq!(killed(&mut enricher, 7, 3).cmdline, None);
-    assert_eq!(enricher.aside.stuck(), 1, "asked once");
+    assert_eq!(enricher.cmdlines.stuck(), 1, "asked once");
     drop(held);
     let late = (4..4000).find_map(|sec| {
         std::thread::sleep(Duration::from_millis(1));
         killed(&mut enricher, 7, sec).cmdline
     });
-    assert_eq!((late.as_deref(), enricher.aside.stuck()), (Some("java"), 0));
+    assert_eq!((late.as_deref(), enricher.cmdlines.stuck()), (Some("java"), 0));
 }
 
 #[test]
@@ -461,13 +461,66 @@ fn a_late_command_line_is_not_told_of_another_process() {
         std::thread::sleep(Duration::from_millis(20));
         (asked, Some("of the one before".to_owned()))
     };
-    enricher.aside.ask("7", asked, Duration::ZERO, late);
+    enricher.cmdlines.ask("7", asked, Duration::ZERO, late);
     for sec in 2..4000 {
         std::thread::sleep(Duration::from_millis(1));
         assert_eq!(killed(&mut enricher, 7, sec).cmdline, None);
-        if enricher.aside.stuck() == 0 {
+        if enricher.cmdlines.stuck() == 0 {
             return;
         }
     }
     panic!("the answer never came");
+}
+
+#[test]
+fn a_path_that_cannot_be_read_costs_nothing_else() {
+    let texts = [
+        ("/proc/7/stat", STAT),
+        ("/proc/7/status", STATUS),
+        ("/proc/7/cmdline", "java"),
+        ("/proc/7/cgroup", "0::/a\n"),
+    ];
+    let tree = Tree { texts: texts.into(), locked: "/proc/7/cgroup", ..Tree::default() };
+    let host = Files(Arc::new(tree));
+    let mut enricher = Enricher { patience: PATIENCE, ..patient(&host) };
+    let held = host.0.lock.lock().unwrap();
+    let victim = killed(&mut enricher, 7, 1);
+    let known = (victim.cgroup, victim.cmdline.as_deref(), victim.uid);
+    assert_eq!(known, (None, Some("java"), Some(33)));
+    assert_eq!((enricher.cgroups.stuck(), enricher.cmdlines.stuck()), (1, 0));
+    drop(held);
+    enricher.patience = patient(&host).patience;
+    let late = (4..4000).find_map(|sec| {
+        std::thread::sleep(Duration::from_millis(1));
+        killed(&mut enricher, 7, sec).cgroup
+    });
+    assert_eq!(late.as_deref(), Some("/a"));
+}
+
+#[test]
+fn the_memory_of_a_victim_is_left_alone_where_memory_is_short() {
+    let check = |meminfo: &'static str, constraint: Option<Constraint>, expect: bool| {
+        let texts = [("/proc/7/stat", STAT), ("/proc/7/cmdline", "java"), ("/proc/meminfo", meminfo)];
+        let host = Files::new(&texts);
+        let victim = oom(&host, Oom { victim: task(7, None), constraint, ..Oom::default() }).victim;
+        assert_eq!((victim.cmdline.is_some(), victim.start_ticks), (expect, Some(4711)), "{meminfo}");
+        assert_eq!(host.0.cmdline.load(Relaxed), expect, "{meminfo}");
+    };
+    let memcg = || Some(Constraint::Memcg);
+    check("MemTotal: 1600 kB\nMemAvailable: 100 kB\n", memcg(), true);
+    check("MemTotal: 1600 kB\nMemAvailable: 99 kB\n", memcg(), false);
+    check("MemTotal: 1600 kB\nMemAvailable: 99 kB\n", None, false);
+    check("MemTotal: 160000000 kB\nMemAvailable: 524288 kB\n", None, true);
+    check("MemTotal: 160000000 kB\nMemAvailable: 524287 kB\n", None, false);
+    check("MemTotal: 1600 kB\n", None, true);
+    check("", memcg(), true);
+    check("MemTotal: 1600 kB\nMemAvailable: 1600 kB\n", Some(Constraint::None), false);
+}
+
+#[test]
+fn a_command_line_that_the_kernel_told_is_not_asked_for() {
+    let host = Files::new(&[("/proc/7/stat", STAT), ("/proc/7/cmdline", "java")]);
+    let victim = Task { cmdline: Some("java -jar".into()), ..task(7, None) };
+    assert_eq!(oom(&host, Oom { victim, ..Oom::default() }).victim.cmdline.as_deref(), Some("java -jar"));
+    assert!(!host.0.cmdline.load(Relaxed));
 }

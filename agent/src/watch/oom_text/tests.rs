@@ -290,7 +290,7 @@ fn a_whole_group() {
     for oom in &ooms[1..] {
         assert_eq!((oom.oom_memcg.as_deref(), oom.limit_kb), (Some("/a"), Some(32768)));
         assert_eq!((&oom.victim.cgroup, oom.victim.uid), (&None, Some(9)));
-        assert_eq!(oom.group, Some(KillGroup { path: Some("/a".into()), first: Some(7) }));
+        assert_eq!(oom.group, Some(KillGroup { path: Some("/a".into()), first: Some(7), serial: None }));
     }
     assert_eq!(ooms[0].group, None, "the kernel says it after the first");
     let bare = tell(&[KILLED, group, &member(7), &member(8)].join("\n"));

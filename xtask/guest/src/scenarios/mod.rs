@@ -29,11 +29,7 @@ pub const ALL: &[Scenario] = &[
     row("oom-unit", "OOM kill, limit of a systemd unit", oom::unit),
     row("oom-docker", "OOM kill, limit of a Docker container", oom::docker),
     row("oom-pod", "OOM kill, limit of a Kubernetes container", oom::pod),
-    // Not everywhere yet: the agent still tells some members of a group apart on real kernels.
-    Scenario {
-        everywhere: false,
-        ..row("oom-group", "OOM kill of a whole group (`memory.oom.group`)", oom::group)
-    },
+    row("oom-group", "OOM kill of a whole group (`memory.oom.group`)", oom::group),
     row("oom-global", "OOM kill, machine out of memory", oom::global),
     row("hung-task", "hung task", hang::told),
     row("hung-task-silent", "hung task with `hung_task_warnings` 0", hang::silent),

@@ -9,12 +9,16 @@ use crate::time::Now;
 /// Fills what the incident lacks from the newest process table.
 pub fn fill_from_table(oom: &mut Oom, table: &ProcTable) {
     for task in [&mut oom.victim, &mut oom.trigger] {
-        let Some(row) = task.pid.and_then(|pid| table.rows.iter().find(|r| r.pid == pid)) else { continue };
+        let Some((row, cmdline)) = task.pid.and_then(|pid| table.find(pid)) else { continue };
+        let known = task.comm.is_some() || task.start_ticks.is_some();
         let same = task.comm.as_deref().is_none_or(|comm| comm == &*row.comm)
             && task.start_ticks.is_none_or(|start| start == row.start_ticks);
         if same {
             task.comm.get_or_insert_with(|| row.comm.to_string());
             task.start_ticks.get_or_insert(row.start_ticks);
+            if known && task.cmdline.is_none() {
+                task.cmdline = cmdline.map(str::to_owned);
+            }
         }
     }
     if oom.rss_kb().is_none()
