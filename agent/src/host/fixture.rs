@@ -315,6 +315,14 @@ impl Host for FixtureHost {
         Ok(Printed { text, success: true })
     }
 
+    fn http_get(&self, socket: &str, path: &str) -> io::Result<Vec<u8>> {
+        Ok(self.tree().file(&format!("{socket}#{path}"))?.to_vec())
+    }
+
+    fn redis_info(&self, addr: &str, _: &str) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(self.tree().file(&format!("{addr}#INFO"))?).into_owned())
+    }
+
     fn uname(&self) -> Uname {
         self.tree().uname.clone()
     }

@@ -14,7 +14,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 use super::gpu;
 use super::{
     ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, command, diag,
-    ethtool, passthrough, timex,
+    ethtool, passthrough, peer, timex,
 };
 
 /// The machine this process runs on, seen through the roots of the configuration.
@@ -123,6 +123,14 @@ impl Host for LiveHost {
 
     fn scsi(&self, device: &str, command: &[u8; 16], data: &mut [u8]) -> io::Result<Vec<u8>> {
         passthrough::scsi(self.open_fd(device, OFlags::NONBLOCK)?, command, data)
+    }
+
+    fn http_get(&self, socket: &str, path: &str) -> io::Result<Vec<u8>> {
+        peer::http_get(&self.map(socket), path)
+    }
+
+    fn redis_info(&self, addr: &str, password: &str) -> io::Result<String> {
+        peer::redis_info(addr, password)
     }
 
     fn uname(&self) -> Uname {

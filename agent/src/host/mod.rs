@@ -24,6 +24,7 @@ pub mod live;
 pub mod memcg;
 pub mod parse;
 mod passthrough;
+mod peer;
 mod sockets;
 pub mod state;
 mod timex;
@@ -153,6 +154,16 @@ pub trait Host: Send + Sync {
     /// long as the disk takes: call it aside.
     fn scsi(&self, device: &str, command: &[u8; 16], data: &mut [u8]) -> io::Result<Vec<u8>> {
         let _ = (device, command, data);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Body of a daemon's answer to `GET path` over a Unix socket. Takes as long as the daemon does: call it aside.
+    fn http_get(&self, socket: &str, path: &str) -> io::Result<Vec<u8>> {
+        let _ = (socket, path);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// What the Redis server at `addr` (host and port) says of itself. Takes as long as it does: call it aside.
+    fn redis_info(&self, addr: &str, password: &str) -> io::Result<String> {
+        let _ = (addr, password);
         Err(io::ErrorKind::Unsupported.into())
     }
     /// Kernel and host name.

@@ -66,7 +66,7 @@ section! {
 
 section! {
     /// Containers, asked of the Docker daemon.
-    pub struct Docker, later "the Docker collector" {
+    pub struct Docker {
         /// Whether it is asked.
         enabled: bool = false;
         /// Its Unix socket.
@@ -76,7 +76,7 @@ section! {
 
 section! {
     /// One Redis server.
-    pub struct Redis, later "the Redis collector" {
+    pub struct Redis {
         /// Whether it is asked.
         enabled: bool = false;
         /// Host and port.
