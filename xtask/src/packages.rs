@@ -12,6 +12,8 @@ pub const FOR_TESTS: &[(&str, &str)] = &[
     ("capsh", "libcap2-bin"),
     ("systemd-analyze", "systemd"),
     ("bpftrace", "bpftrace"),
+    ("podman", "podman"),
+    ("redis-server", "redis-server"),
 ];
 
 /// What the static build needs.

@@ -42,9 +42,6 @@ metrics! {
         "Time all flush requests took together; from 5.5 on.", "/proc/diskstats field 20";
 }
 
-/// Devices left out by default.
-pub const EXCLUDE_DEVICES: &[&str] = &["loop*", "ram*", "zram*", "fd*", "sr*", "nbd*"];
-
 /// Columns after the name (`diskstats_show`, `block/genhd.c`), with what one unit of them is worth.
 static COLUMNS: [(&Metric, f64); 17] = [
     (&READS, 1.0),
@@ -180,7 +177,10 @@ mod tests {
     use crate::collect::testing::Bench;
 
     fn bench(text: &str) -> Bench {
-        Bench::new(text, Diskstats::new(Globs::new(EXCLUDE_DEVICES)))
+        Bench::new(
+            text,
+            Diskstats::new(Globs::new(&crate::config::Config::default().collector.exclude_devices)),
+        )
     }
 
     const HOST: &str = "\

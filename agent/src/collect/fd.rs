@@ -44,7 +44,8 @@ impl Collector for Fd {
         out.put(&USED, &[], used);
         out.put(&MAX, &[], max as f64);
         if max > 0 {
-            out.put(&USED_PERCENT, &[], 100.0 * used / max as f64);
+            // The limit may be lowered below what there is, and root may go over it.
+            out.put(&USED_PERCENT, &[], (100.0 * used / max as f64).min(100.0));
         }
         let Some([inodes, free]) = numbers(self.inodes.read(host)?) else {
             return Err(self.inodes.parse_error("it does not begin with two numbers"));

@@ -42,38 +42,6 @@ metrics! {
         "1 where statvfs fails, for want of rights excepted.", "statvfs";
 }
 
-/// Types left out by default: those of `node_exporter`, and memory.
-pub const EXCLUDE_FSTYPES: &[&str] = &[
-    "autofs",
-    "binfmt_misc",
-    "bpf",
-    "cgroup",
-    "cgroup2",
-    "configfs",
-    "debugfs",
-    "devpts",
-    "devtmpfs",
-    "efivarfs",
-    "erofs",
-    "fusectl",
-    "hugetlbfs",
-    "iso9660",
-    "mqueue",
-    "nsfs",
-    "overlay",
-    "proc",
-    "procfs",
-    "pstore",
-    "ramfs",
-    "rpc_pipefs",
-    "securityfs",
-    "selinuxfs",
-    "squashfs",
-    "sysfs",
-    "tmpfs",
-    "tracefs",
-];
-
 /// Mounts read at most; further ones, in the order of the table, are left out and reported.
 const MAX_MOUNTS: usize = 512;
 /// Threads that hang on dead mounts at most.

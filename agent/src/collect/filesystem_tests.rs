@@ -18,7 +18,7 @@ const HOST: &str = "\
 
 fn filesystem() -> Filesystem {
     let options = Options {
-        exclude_fstypes: Globs::new(EXCLUDE_FSTYPES),
+        exclude_fstypes: Globs::new(&crate::config::Config::default().collector.exclude_fstypes),
         exclude_mountpoints: Globs::new(&["/mnt/*"]),
         exclude_devices: Globs::new(&["loop*"]),
     };

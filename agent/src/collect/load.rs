@@ -71,7 +71,8 @@ impl Collector for Load {
         out.put(&TASKS, &[], line.tasks as f64);
         if let Some(max) = self.max_tasks(host).filter(|&max| max > 0) {
             out.put(&MAX_TASKS, &[], max as f64);
-            out.put(&TASKS_USED, &[], 100.0 * line.tasks as f64 / max as f64);
+            // The limit may be lowered below what there is.
+            out.put(&TASKS_USED, &[], (100.0 * line.tasks as f64 / max as f64).min(100.0));
         }
         let online = self.online.read(host)?;
         let Some(cpus) = count_of_list(online) else {

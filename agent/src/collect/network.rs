@@ -39,24 +39,6 @@ metrics! {
         "Compressed packets sent.", "/proc/net/dev compressed";
 }
 
-/// Interfaces left out by default: the host's own and those of containers and virtual machines.
-pub const EXCLUDE_INTERFACES: &[&str] = &[
-    "lo",
-    "veth*",
-    "cali*",
-    "docker*",
-    "br-*",
-    "virbr*",
-    "vnet*",
-    "tap*",
-    "cni*",
-    "flannel*",
-    "lxc*",
-    "nodelocaldns",
-    "ifb*",
-    "dummy*",
-];
-
 /// Columns after the name (`dev_seq_printf_stats`, `net/core/net-procfs.c`).
 static COLUMNS: [&Metric; 16] = [
     &RX_BYTES,
@@ -141,7 +123,10 @@ Inter-|   Receive                                                |  Transmit
 ";
 
     fn pass(lines: &[u8]) -> (Bench, Result<(), CollectError>) {
-        let mut bench = Bench::new("", Network::new(Globs::new(EXCLUDE_INTERFACES)));
+        let mut bench = Bench::new(
+            "",
+            Network::new(Globs::new(&crate::config::Config::default().collector.exclude_interfaces)),
+        );
         bench.host.set("/proc/net/dev", [HEAD.as_bytes(), lines].concat());
         let result = bench.pass();
         (bench, result)

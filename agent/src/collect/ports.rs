@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::kept::failure;
 use super::readings::word;
 use super::{CollectError, Collector};
-use crate::host::{Family, Host, TcpSocket, TcpState};
+use crate::host::{Host, TcpSocket, TcpState};
 use crate::metric::metrics;
 use crate::sample::Samples;
 use crate::text::clean;
@@ -60,15 +60,11 @@ impl Ports {
     fn list(&mut self, host: &dyn Host) -> Result<(), CollectError> {
         let sockets = &mut self.sockets;
         sockets.clear();
-        for family in [Family::V4, Family::V6] {
-            let each = &mut |socket: &TcpSocket| {
-                sockets.push(*socket);
-                sockets.len() < MAX_SOCKETS
-            };
-            host.tcp_sockets(family, TcpState::Listen.mask(), each)
-                .map_err(|error| failure("sock_diag", &error))?;
-        }
-        Ok(())
+        let each = &mut |socket: &TcpSocket| {
+            sockets.push(*socket);
+            sockets.len() < MAX_SOCKETS
+        };
+        host.tcp_sockets(TcpState::Listen.mask(), each).map_err(|error| failure("sock_diag", &error))
     }
 
     /// Brings the owners up to date where there is a socket that nobody has looked for.

@@ -7,7 +7,7 @@
 use super::kept::{Kept, failure};
 use super::{CollectError, Collector};
 use crate::host::parse::{key, lines, number, words};
-use crate::host::{Family, Host, TcpState};
+use crate::host::{Host, TcpSocket, TcpState};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
 
@@ -134,19 +134,18 @@ fn put_states(
     time_wait: Option<u64>,
     out: &mut Samples,
 ) -> Result<(), CollectError> {
-    // What `sockstat` counts as TIME_WAIT contains the FIN_WAIT2 that no process holds any more (`inet_twsk`).
     let elsewhere = TcpState::Established.mask() | TcpState::TimeWait.mask();
     let mask = TcpState::ALL.iter().fold(0, |mask, state| mask | state.mask()) & !elsewhere;
     let mut counts = [0u64; TcpState::ALL.len() + 1];
-    let mut seen = 0;
-    for family in [Family::V4, Family::V6] {
-        let each = &mut |socket: &crate::host::TcpSocket| {
-            counts[socket.state as usize] += 1;
-            seen += 1;
-            seen < MAX_SOCKETS
-        };
-        host.tcp_sockets(family, mask, each).map_err(|error| failure("sock_diag", &error))?;
-    }
+    let (mut seen, mut half_closed) = (0, 0u64);
+    let each = &mut |socket: &TcpSocket| {
+        counts[socket.state as usize] += 1;
+        // `sockstat` counts these among those in TIME_WAIT, as the kernel keeps them there (`tw_substate`).
+        half_closed += u64::from(socket.state == TcpState::FinWait2 && socket.inode == 0);
+        seen += 1;
+        seen < MAX_SOCKETS
+    };
+    host.tcp_sockets(mask, each).map_err(|error| failure("sock_diag", &error))?;
     if seen >= MAX_SOCKETS {
         let why = format!("more than {MAX_SOCKETS} sockets are neither established nor in TIME_WAIT");
         return Err(CollectError::Parse { path: "sock_diag".to_owned(), why });
@@ -158,7 +157,7 @@ fn put_states(
         out.put(&STATES, &[state.name()], counts[*state as usize] as f64);
     }
     established.inspect(|&n| out.put(&STATES, &["established"], n.saturating_sub(closing) as f64));
-    time_wait.inspect(|&n| out.put(&STATES, &["time_wait"], n as f64));
+    time_wait.inspect(|&n| out.put(&STATES, &["time_wait"], n.saturating_sub(half_closed) as f64));
     Ok(())
 }
 
@@ -190,6 +189,8 @@ Tcp: 200 10
 //- tcp close_wait 10.0.0.1:5000 times=3
 //- tcp established 10.0.0.1:5001 times=7
 //- tcp syn_sent 10.0.0.1:5002
+//- tcp fin_wait2 10.0.0.1:5003 times=2
+//- tcp fin_wait2 10.0.0.1:5004 inode=9
 //- tcp syn_received [::1]:80 times=2
 ";
 
@@ -212,7 +213,8 @@ Tcp: 200 10
                 ("tcp_sockets_count{listen}", 2.0),
                 ("tcp_sockets_count{close_wait}", 3.0),
                 ("tcp_sockets_count{established}", 7.0),
-                ("tcp_sockets_count{time_wait}", 7.0),
+                ("tcp_sockets_count{time_wait}", 5.0),
+                ("tcp_sockets_count{fin_wait2}", 3.0),
                 ("tcp_sockets_count{syn_sent}", 1.0),
                 ("tcp_sockets_count{syn_received}", 2.0),
                 ("tcp_sockets_count{last_ack}", 0.0),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::topology::Wanted;
 use super::{
-    Collector, agent, bonding, cgroup, clock, conntrack, cpu, diskstats, edac, fd, filesystem, gpu, hwmon,
-    link, load, md, memory, netstat, network, numa, ports, pressure, process, runner, smart, sockets,
-    softnet, units, uptime, vmstat, zfs,
+    Collector, agent, bonding, cgroup, clock, conntrack, cpu, diskstats, docker, edac, fd, filesystem, gpu,
+    hwmon, link, load, md, memory, netstat, network, numa, ports, pressure, process, redis, runner, smart,
+    sockets, softnet, units, uptime, vmstat, zfs,
 };
 use crate::config::Config;
 use crate::host::glob::Globs;
@@ -248,6 +248,25 @@ pub const COLLECTORS: &[Entry] = &[
         metrics: pressure::METRICS,
         optional: true,
         make: |_| Box::new(pressure::Pressure::new()),
+        ..ROW
+    },
+    Entry {
+        name: "docker",
+        pace: process_pace,
+        wanted: |config| config.collector.docker.enabled,
+        metrics: docker::METRICS,
+        make: |config| Box::new(docker::Docker::new(&config.collector.docker.socket.to_string_lossy())),
+        ..ROW
+    },
+    Entry {
+        name: "redis",
+        pace: process_pace,
+        wanted: |config| config.collector.redis.enabled,
+        metrics: redis::METRICS,
+        make: |config| {
+            let section = &config.collector.redis;
+            Box::new(redis::Redis::new(&section.addr, section.password.clone()))
+        },
         ..ROW
     },
     Entry { name: "uptime", metrics: uptime::METRICS, make: |_| Box::new(uptime::Uptime::new()), ..ROW },

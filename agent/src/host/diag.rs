@@ -10,33 +10,29 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
 
-use super::{Family, TcpSocket, TcpState};
+use super::{TcpSocket, TcpState};
 
-/// `SOCK_DIAG_BY_FAMILY`, `include/uapi/linux/sock_diag.h`.
-const BY_FAMILY: u16 = 20;
+/// `TCPDIAG_GETSOCK`, `include/uapi/linux/inet_diag.h`: the older request, and the only one for which one walk over
+/// the table of connections gives IPv4 and IPv6 (`inet_diag_dump_compat`).
+const GETSOCK: u16 = 18;
 /// `NLM_F_REQUEST | NLM_F_DUMP`.
 const REQUEST_DUMP: u16 = 0x301;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// `struct inet_diag_req_v2`.
-const REQUEST: usize = 56;
+/// `struct inet_diag_req`: four bytes, a `struct inet_diag_sockid`, states, an unused word.
+const REQUEST: usize = 60;
 /// `struct inet_diag_msg`.
 const MESSAGE: usize = 72;
 /// Room for one answer, on the stack: some 80 sockets. The kernel fills no more than it was last asked for.
 const ROOM: usize = 16 << 10;
-const IPPROTO_TCP: u8 = 6;
 
-/// Calls `each` with the sockets of `family` in one of `states` until it returns false.
-pub(super) fn tcp_sockets(
-    family: Family,
-    states: u32,
-    each: &mut dyn FnMut(&TcpSocket) -> bool,
-) -> io::Result<()> {
+/// Calls `each` with the sockets in one of `states` until it returns false.
+pub(super) fn tcp_sockets(states: u32, each: &mut dyn FnMut(&TcpSocket) -> bool) -> io::Result<()> {
     let protocol = Some(netlink::SOCK_DIAG);
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
-    send(&socket, &request(family, states), SendFlags::empty())?;
+    send(&socket, &request(states), SendFlags::empty())?;
     let mut room = [0; ROOM];
     loop {
         let length = match recv(&socket, &mut room[..], RecvFlags::empty()) {
@@ -51,17 +47,12 @@ pub(super) fn tcp_sockets(
     }
 }
 
-fn request(family: Family, states: u32) -> [u8; HEADER + REQUEST] {
+fn request(states: u32) -> [u8; HEADER + REQUEST] {
     let mut bytes = [0; HEADER + REQUEST];
     bytes[..4].copy_from_slice(&((HEADER + REQUEST) as u32).to_ne_bytes());
-    bytes[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+    bytes[4..6].copy_from_slice(&GETSOCK.to_ne_bytes());
     bytes[6..8].copy_from_slice(&REQUEST_DUMP.to_ne_bytes());
-    bytes[HEADER] = match family {
-        Family::V4 => AddressFamily::INET.as_raw() as u8,
-        Family::V6 => AddressFamily::INET6.as_raw() as u8,
-    };
-    bytes[HEADER + 1] = IPPROTO_TCP;
-    bytes[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
+    bytes[HEADER + 52..HEADER + 56].copy_from_slice(&states.to_ne_bytes());
     bytes
 }
 
@@ -79,7 +70,7 @@ fn messages(mut bytes: &[u8], each: &mut dyn FnMut(&TcpSocket) -> bool) -> io::R
                 let error = word32(message, HEADER).unwrap_or(0).cast_signed().wrapping_neg();
                 return Err(io::Error::from_raw_os_error(error));
             }
-            BY_FAMILY => {
+            GETSOCK => {
                 if let Some(socket) = message.get(HEADER..).and_then(socket)
                     && !each(&socket)
                 {
@@ -127,10 +118,10 @@ mod tests {
 
     use super::*;
 
-    fn all(family: Family, states: &[TcpState]) -> Vec<TcpSocket> {
+    fn all(states: &[TcpState]) -> Vec<TcpSocket> {
         let mut found = Vec::new();
         let states = states.iter().fold(0, |mask, state| mask | state.mask());
-        tcp_sockets(family, states, &mut |socket| {
+        tcp_sockets(states, &mut |socket| {
             found.push(*socket);
             true
         })
@@ -146,17 +137,16 @@ mod tests {
         let of = |sockets: &[TcpSocket]| {
             sockets.iter().filter(|s| s.port == at.port()).copied().collect::<Vec<_>>()
         };
-        let listening = of(&all(Family::V4, &[TcpState::Listen]));
+        let listening = of(&all(&[TcpState::Listen]));
         let [socket] = listening[..] else { panic!("{listening:?}") };
         assert_eq!((socket.address, socket.state), (at.ip(), TcpState::Listen));
         assert_eq!((socket.queued, socket.queue_max), (1, 128), "one connection waits to be accepted");
         assert!(socket.inode > 0);
-        let here = of(&all(Family::V4, &[TcpState::Established]));
+        let here = of(&all(&[TcpState::Established]));
         assert_eq!(here.len(), 1, "the end that was connected to");
-        assert_eq!(of(&all(Family::V6, &[TcpState::Listen])), []);
         let v6 = TcpListener::bind("[::1]:0").map(|v6| (v6.local_addr().unwrap(), v6));
         if let Ok((at, _v6)) = v6 {
-            let found = all(Family::V6, &[TcpState::Listen]);
+            let found = all(&[TcpState::Listen]);
             assert!(found.iter().any(|s| s.port == at.port() && s.address == at.ip()));
         }
     }
@@ -183,17 +173,17 @@ mod tests {
     fn messages_are_taken_apart() {
         let mut listen = [0; MESSAGE];
         (listen[0], listen[1]) = (2, TcpState::Listen as u8);
-        let two = [message(BY_FAMILY, &listen), message(BY_FAMILY, &listen)].concat();
+        let two = [message(GETSOCK, &listen), message(GETSOCK, &listen)].concat();
         check(&two, Ok((true, 2)));
         check(&[two.clone(), message(NLMSG_DONE, &[0; 4])].concat(), Ok((false, 2)));
         check(&message(NLMSG_ERROR, &(-2i32).to_ne_bytes()), Err(2));
         check(&message(99, &[]), Ok((true, 0)));
-        check(&message(BY_FAMILY, &listen[..70]), Ok((true, 0)));
+        check(&message(GETSOCK, &listen[..70]), Ok((true, 0)));
         check(&two[..100], Err(0));
         check(&[], Ok((true, 0)));
         check(&[0; 16], Ok((true, 0)));
         check(&[0xff; 16], Err(0));
         listen[1] = 77;
-        check(&message(BY_FAMILY, &listen), Ok((true, 0)));
+        check(&message(GETSOCK, &listen), Ok((true, 0)));
     }
 }

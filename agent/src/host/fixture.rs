@@ -33,9 +33,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{
-    ClockSync, Family, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, TcpState, Uname,
-};
+use super::{ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, TcpState, Uname};
 
 /// A host written as text; clones show the same host.
 #[derive(Clone, Debug, Default)]
@@ -317,6 +315,14 @@ impl Host for FixtureHost {
         Ok(Printed { text, success: true })
     }
 
+    fn http_get(&self, socket: &str, path: &str) -> io::Result<Vec<u8>> {
+        Ok(self.tree().file(&format!("{socket}#{path}"))?.to_vec())
+    }
+
+    fn redis_info(&self, addr: &str, _: &str) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(self.tree().file(&format!("{addr}#INFO"))?).into_owned())
+    }
+
     fn uname(&self) -> Uname {
         self.tree().uname.clone()
     }
@@ -328,15 +334,9 @@ impl Host for FixtureHost {
         }
     }
 
-    fn tcp_sockets(
-        &self,
-        family: Family,
-        states: u32,
-        each: &mut dyn FnMut(&TcpSocket) -> bool,
-    ) -> io::Result<()> {
+    fn tcp_sockets(&self, states: u32, each: &mut dyn FnMut(&TcpSocket) -> bool) -> io::Result<()> {
         let sockets = self.tree().tcp.clone();
-        let wanted =
-            |s: &&TcpSocket| s.address.is_ipv4() == (family == Family::V4) && s.state.mask() & states != 0;
+        let wanted = |socket: &&TcpSocket| socket.state.mask() & states != 0;
         let _ = sockets.iter().filter(wanted).all(each);
         Ok(())
     }

@@ -13,8 +13,8 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 #[cfg(all(feature = "gpu", not(target_env = "musl")))]
 use super::gpu;
 use super::{
-    ClockSync, Family, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, command, diag,
-    ethtool, passthrough, timex,
+    ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, command, diag,
+    ethtool, passthrough, peer, timex,
 };
 
 /// The machine this process runs on, seen through the roots of the configuration.
@@ -125,6 +125,14 @@ impl Host for LiveHost {
         passthrough::scsi(self.open_fd(device, OFlags::NONBLOCK)?, command, data)
     }
 
+    fn http_get(&self, socket: &str, path: &str) -> io::Result<Vec<u8>> {
+        peer::http_get(&self.map(socket), path)
+    }
+
+    fn redis_info(&self, addr: &str, password: &str) -> io::Result<String> {
+        peer::redis_info(addr, password)
+    }
+
     fn uname(&self) -> Uname {
         let uname = rustix::system::uname();
         Uname {
@@ -138,13 +146,8 @@ impl Host for LiveHost {
         timex::read()
     }
 
-    fn tcp_sockets(
-        &self,
-        family: Family,
-        states: u32,
-        each: &mut dyn FnMut(&TcpSocket) -> bool,
-    ) -> io::Result<()> {
-        diag::tcp_sockets(family, states, each)
+    fn tcp_sockets(&self, states: u32, each: &mut dyn FnMut(&TcpSocket) -> bool) -> io::Result<()> {
+        diag::tcp_sockets(states, each)
     }
 
     fn run(&self, program: &str, args: &[&str]) -> io::Result<Printed> {

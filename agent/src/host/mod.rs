@@ -24,11 +24,12 @@ pub mod live;
 pub mod memcg;
 pub mod parse;
 mod passthrough;
+mod peer;
 mod sockets;
 pub mod state;
 mod timex;
 
-pub use sockets::{Family, TcpSocket, TcpState};
+pub use sockets::{TcpSocket, TcpState};
 
 /// What `statvfs` tells of a filesystem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,20 +156,25 @@ pub trait Host: Send + Sync {
         let _ = (device, command, data);
         Err(io::ErrorKind::Unsupported.into())
     }
+    /// Body of a daemon's answer to `GET path` over a Unix socket. Takes as long as the daemon does: call it aside.
+    fn http_get(&self, socket: &str, path: &str) -> io::Result<Vec<u8>> {
+        let _ = (socket, path);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// What the Redis server at `addr` (host and port) says of itself. Takes as long as it does: call it aside.
+    fn redis_info(&self, addr: &str, password: &str) -> io::Result<String> {
+        let _ = (addr, password);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Kernel and host name.
     fn uname(&self) -> Uname;
     /// How well the clock is kept.
     fn clock_sync(&self) -> io::Result<ClockSync> {
         Err(io::ErrorKind::Unsupported.into())
     }
-    /// Calls `each` with the TCP sockets of a family in the states of a mask ([`TcpState::mask`]) until it
+    /// Calls `each` with the TCP sockets in the states of a mask ([`TcpState::mask`]) until it
     /// returns false.
-    fn tcp_sockets(
-        &self,
-        _family: Family,
-        _states: u32,
-        _each: &mut dyn FnMut(&TcpSocket) -> bool,
-    ) -> io::Result<()> {
+    fn tcp_sockets(&self, _states: u32, _each: &mut dyn FnMut(&TcpSocket) -> bool) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
     /// Runs one of the programs that come with a driver, by name, and waits for its end, however long: call it aside.

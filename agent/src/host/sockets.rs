@@ -2,15 +2,6 @@
 
 use std::net::IpAddr;
 
-/// Which protocol below TCP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6, and IPv4 through sockets of IPv6.
-    V6,
-}
-
 /// States with the numbers of `include/net/tcp_states.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "RFC 9293 says what they mean")]

@@ -5,6 +5,7 @@
 //!
 //! - disks on USB, memory cards and other removable ones; loop, ram and dm devices are not in the inventory at all;
 //! - network interfaces without hardware, on USB, and virtual functions, which come and go with virtual machines;
+//! - numbers of GPUs, which follow from the places of those that are there;
 //! - speed, MTU and hardware address of an interface (a bond gives its members one address), names of disks and
 //!   interfaces (they depend on the order in which the kernel finds them), host name, current frequency;
 //! - the size of memory where a balloon takes and gives it back.
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::read::{entries, number, value};
-use super::{Disk, Inventory, Nic};
+use super::{Disk, Gpu, Inventory, Nic};
 use crate::event::{Change, HostChange, MAX_CHANGES};
 use crate::host::Host;
 use crate::text::clean;
@@ -54,6 +55,7 @@ struct Part {
 enum Kind {
     MemoryModule,
     Disk,
+    Gpu,
     NetworkCard,
     Processors,
     Memory,
@@ -81,6 +83,7 @@ impl Kind {
         match self {
             Self::MemoryModule => "memory_module",
             Self::Disk => "disk",
+            Self::Gpu => "gpu",
             Self::NetworkCard => "network_card",
             Self::Processors => "processors",
             Self::Memory => "memory",
@@ -93,7 +96,7 @@ impl Kind {
     /// Whether a part of this kind can come and go; the others are always there, and only what is told of
     /// them changes.
     const fn is_countable(self) -> bool {
-        matches!(self, Self::MemoryModule | Self::Disk | Self::NetworkCard)
+        matches!(self, Self::MemoryModule | Self::Disk | Self::Gpu | Self::NetworkCard)
     }
 
     /// Whether the configuration leaves out some of them.
@@ -145,6 +148,11 @@ impl Parts {
             out.kinds.push(Kind::Disk);
             inventory.disks.iter().for_each(|disk| out.disk(host, disk));
         }
+        // A driver that is in trouble lists nothing: then nothing is known, and the collector tells of the trouble.
+        if !inventory.gpu.is_empty() {
+            out.kinds.push(Kind::Gpu);
+            inventory.gpu.iter().for_each(|gpu| out.gpu(gpu));
+        }
         if !entries(host, "/sys/class/net").is_empty() {
             out.kinds.push(Kind::NetworkCard);
             inventory.network.iter().for_each(|nic| out.nic(host, nic));
@@ -188,6 +196,18 @@ impl Parts {
             (Fact::Firmware, disk.firmware.clone()),
         ];
         self.add(Kind::Disk, name, &format!("disk {}", disk.name), facts);
+    }
+
+    /// By its place on the bus: a board that is exchanged has another uuid there.
+    fn gpu(&mut self, gpu: &Gpu) {
+        let Some(bus) = &gpu.bus else { return };
+        let facts = [
+            (Fact::Model, gpu.model.clone()),
+            (Fact::Serial, gpu.uuid.clone()),
+            (Fact::Size, gpu.vram_gb.map(|gib| format!("{gib} GiB"))),
+            (Fact::Driver, gpu.driver.clone()),
+        ];
+        self.add(Kind::Gpu, bus, &format!("GPU {} ({bus})", gpu.index), facts);
     }
 
     /// By its place in the tree of devices.

@@ -51,6 +51,11 @@ fn dimm(slot: &str, serial: &str) -> Dimm {
     Dimm { slot, serial, size_mib: 32_768, part_number: Some("M393".into()), ..Dimm::default() }
 }
 
+fn gpu(index: u32, bus: &str) -> Gpu {
+    let (bus, uuid) = (Some(bus.to_owned()), Some(format!("GPU-{index}")));
+    Gpu { index, bus, uuid, vram_gb: Some(80), driver: Some("535.1".into()), ..Gpu::default() }
+}
+
 fn server() -> Inventory {
     Inventory {
         hostname: "gpu-server-01".into(),
@@ -75,7 +80,7 @@ fn server() -> Inventory {
             dimm_count: Some(2),
             dimms: Some(vec![dimm("DIMM_A1", "S1"), dimm("DIMM_B1", "S2")]),
         },
-        gpu: Vec::new(),
+        gpu: [(0, "0000:07:00.0"), (1, "0000:0a:00.0")].map(|(index, bus)| gpu(index, bus)).into(),
         disks: vec![
             disk("nvme0n1", Some("N1"), "NVMe"),
             disk("sda", None, "virtio"),
@@ -126,6 +131,10 @@ fn what_counts_is_told_in_words() {
         &["network card eno1: firmware is 16.36, was 16.35"],
     );
     check(|i| drop(i.network.remove(0)), &["network card eno1 (firmware 16.35, driver mlx5_core) is gone"]);
+    let gone = "GPU 0 (0000:07:00.0) (serial number GPU-0, 80 GiB, driver 535.1) is gone";
+    check(|i| drop(i.gpu.remove(0)), &[gone]);
+    check(|i| i.gpu[0].driver = Some("550".into()), &["GPU 0 (0000:07:00.0): driver is 550, was 535.1"]);
+    check(|i| i.gpu.clear(), &[]);
     check(|i| i.memory.total_gb = 31, &["memory: size is 31 GiB, was 63 GiB"]);
     check(
         |i| (i.cpu.total_threads, i.cpu.microcode) = (56, Some("0x2".into())),

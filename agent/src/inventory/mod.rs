@@ -14,6 +14,7 @@ pub mod changes;
 mod cpu;
 mod dimm;
 mod disk;
+mod gpu;
 mod health;
 pub mod kept;
 mod network;
@@ -39,8 +40,8 @@ pub struct Inventory {
     pub numa: Option<Numa>,
     /// Memory.
     pub memory: Memory,
-    /// Graphics processors; none are read yet.
-    pub gpu: Vec<serde_json::Value>,
+    /// NVIDIA graphics processors.
+    pub gpu: Vec<Gpu>,
     /// Disks with hardware behind them.
     pub disks: Vec<Disk>,
     /// Network interfaces.
@@ -48,6 +49,43 @@ pub struct Inventory {
     /// Firmware and model of the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bios: Option<Bios>,
+}
+
+/// One NVIDIA graphics processor, as its driver knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Gpu {
+    /// The driver's number.
+    pub index: u32,
+    /// Model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// `GPU-…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// PCI address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bus: Option<String>,
+    /// Memory, GiB, rounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vram_gb: Option<u64>,
+    /// Driver version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// Newest CUDA version the driver knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuda: Option<String>,
+    /// Best generation of PCI Express of board and slot together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pcie_gen: Option<u64>,
+    /// Most lanes of PCI Express.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pcie_width: Option<u64>,
+    /// Power the board may draw, watts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_limit_w: Option<u64>,
+    /// Whether errors of its memory are corrected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ecc: Option<bool>,
 }
 
 /// `/etc/os-release` and `uname`.
@@ -233,12 +271,13 @@ impl Options {
 pub struct Reader {
     options: Options,
     health: health::Asker,
+    gpus: gpu::Asker,
 }
 
 impl Reader {
     /// Reads nothing yet.
     pub fn new(options: Options) -> Self {
-        Self { options, health: health::Asker::default() }
+        Self { options, health: health::Asker::default(), gpus: gpu::Asker::default() }
     }
 
     /// The inventory now. What cannot be read is left out.
@@ -258,7 +297,7 @@ impl Reader {
             cpu: cpu::cpu(host),
             numa: cpu::numa(host),
             memory: memory(host, options),
-            gpu: Vec::new(),
+            gpu: self.gpus.gpus(host, now),
             disks,
             network: network::interfaces(host, &options.exclude_interfaces),
             bios: if options.bios { system::bios(host) } else { None },

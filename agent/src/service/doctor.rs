@@ -96,6 +96,9 @@ fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
             Err(CollectError::Absent { path }) => {
                 absent(health.collector, name, &path, config, host.as_ref())
             }
+            Err(error @ CollectError::Denied { needs, .. }) if health.collector == "redis" => {
+                Feature::degraded(name, error.to_string(), format!("set {needs}"))
+            }
             Err(error @ CollectError::Denied { needs, .. }) => {
                 Feature::degraded(name, error.to_string(), format!("give the agent {needs}"))
             }

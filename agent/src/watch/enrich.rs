@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wait;
-use crate::cgroup::path_of;
-use crate::event::{Constraint, Event, Hang, Oom, Task, What};
+use crate::cgroup::{owner, path_of};
+use crate::event::{Constraint, Event, Hang, LogMatch, Oom, Task, What};
 use crate::host::aside::{Answer, Aside};
 use crate::host::{Host, block, cmdline, read_text};
 use crate::time::Now;
@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// Command lines, and paths, that may be waited for in the background; with so many, no other is read.
 const MAX_STUCK: usize = 2;
 
+mod gpu;
 mod memory;
 
 /// Asks about one event after the other.
@@ -36,6 +37,7 @@ pub struct Enricher {
     cmdlines: Aside<(Now, Option<String>)>,
     /// Texts of `/proc/PID/cgroup`, in the same way.
     cgroups: Aside<(Now, Option<String>)>,
+    boards: gpu::Boards,
     patience: Duration,
 }
 
@@ -43,7 +45,8 @@ impl Enricher {
     /// Reads nothing yet.
     pub fn new(host: Arc<dyn Host>) -> Self {
         let (cmdlines, cgroups) = (Aside::new("cmdline", MAX_STUCK), Aside::new("cgroup", MAX_STUCK));
-        Self { host, cmdlines, cgroups, patience: PATIENCE }
+        let boards = gpu::Boards::new(host.as_ref());
+        Self { host, cmdlines, cgroups, boards, patience: PATIENCE }
     }
 
     /// Fills what a fresh event lacks. Historic ones stay as they are: their tasks are gone.
@@ -61,13 +64,17 @@ impl Enricher {
                 io.model = block::model(host, &io.device);
                 self.process(&mut io.issuer, at);
             }
+            What::Log(found) if found.rule.starts_with("gpu_") => {
+                self.boards.fill(host, found, at, self.patience);
+                self.belongs_to(found, at);
+            }
+            What::Log(_) => {}
             What::IoError(io) => io.model = block::model(host, &io.device),
             // What a process says it killed is gone, or never was.
             What::UserKill(_)
             | What::HangFacts(_)
             | What::HostChange(_)
             | What::Released(_)
-            | What::Log(_)
             | What::Hardware(_)
             | What::Lost(_)
             | What::KmsgMark(_) => {}
@@ -123,6 +130,16 @@ impl Enricher {
         let host = Arc::clone(&self.host);
         let read = move || read_text(host.as_ref(), &format!("/proc/{pid}/cgroup")).ok();
         path_of(&aside(&mut self.cgroups, pid, at, self.patience, read)?)
+    }
+
+    /// Container or unit of the process that a line names.
+    fn belongs_to(&mut self, found: &mut LogMatch, at: Now) {
+        let named = found.fields.iter().find(|(name, _)| name == "pid");
+        let Some(pid) = named.and_then(|(_, pid)| pid.parse().ok()) else { return };
+        let Some(owner) = self.cgroup(pid, at).map(|path| owner(&path)) else { return };
+        let container = owner.container.map(|container| ("container", container.short_id()));
+        let belongs = container.or(owner.unit.map(|unit| ("unit", unit)));
+        found.fields.extend(belongs.map(|(name, value)| (name.to_owned(), value)));
     }
 
     /// Start and control group of a task, if it still is the one that is meant; its pid and state.

@@ -64,6 +64,8 @@ pub const LOCKED: &str = "6.1-lockdown";
 pub const FAULTY: &str = "6.12-faulty";
 /// End of the names of guests with drivers of real hardware.
 pub const FULL: &str = "-full";
+/// A kernel with disks that tell of their health, and firmware that tells of memory modules.
+pub const DISKS: &str = "6.12-disks";
 /// User-mode Linux.
 pub const USER_MODE: &str = "uml";
 
@@ -93,6 +95,32 @@ pub fn locked() -> Guest {
         rights: vec![Rights::Root],
         stable: true,
         ..ordinary(LOCKED, "6.1", Flavour::Cloud)
+    }
+}
+
+/// Disks and modules for the inventory, as `vm_guest::scenarios::health` expects them. Not in the page: it is
+/// about kernels.
+pub fn disks() -> Guest {
+    const DISKS_AND_TABLES: &[&str] = &[
+        "-drive",
+        "driver=null-co,size=16M,read-zeroes=on,if=none,id=n0",
+        "-device",
+        "nvme,id=nvme0,serial=N-1,drive=n0",
+        "-drive",
+        "driver=null-co,size=16M,read-zeroes=on,if=none,id=a0",
+        "-device",
+        "ide-hd,bus=ide.0,serial=A-1,drive=a0",
+        "-smbios",
+        "type=17,loc_pfx=DIMM_A,bank=BANK,manufacturer=ACME,serial=S-17,asset=none,part=P-17,speed=3200",
+    ];
+    Guest {
+        devices: vec![Device::Qemu(DISKS_AND_TABLES)],
+        modules: vec!["nvme", "ahci", "sd_mod"],
+        spare_modules: Vec::new(),
+        scenarios: scenarios::HEALTH.iter().map(|s| s.name).collect(),
+        rights: vec![Rights::Root],
+        stable: true,
+        ..ordinary(DISKS, "6.12", Flavour::Cloud)
     }
 }
 

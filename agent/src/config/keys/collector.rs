@@ -47,7 +47,10 @@ section! {
         exclude_devices: Vec<String> = &["loop*", "ram*", "zram*", "fd*", "sr*"];
         /// Network interfaces that are left out; `*` stands for any characters.
         exclude_interfaces: Vec<String> =
-            &["lo", "veth*", "cali*", "cni*", "flannel*", "cilium*", "lxc*", "docker*", "br-*", "virbr*", "vnet*"];
+            &[
+            "lo", "veth*", "cali*", "cni*", "flannel*", "cilium*", "lxc*", "docker*", "br-*", "virbr*", "vnet*", "tap*",
+            "ifb*", "dummy*", "nodelocaldns",
+        ];
         /// Patterns of process names that are always followed.
         track_patterns: Vec<String> = &[] => Regex, later "tracked process patterns";
         /// How many processes are followed, by processor time and by memory.
@@ -63,7 +66,7 @@ section! {
 
 section! {
     /// Containers, asked of the Docker daemon.
-    pub struct Docker, later "the Docker collector" {
+    pub struct Docker {
         /// Whether it is asked.
         enabled: bool = false;
         /// Its Unix socket.
@@ -73,7 +76,7 @@ section! {
 
 section! {
     /// One Redis server.
-    pub struct Redis, later "the Redis collector" {
+    pub struct Redis {
         /// Whether it is asked.
         enabled: bool = false;
         /// Host and port.

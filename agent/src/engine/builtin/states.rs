@@ -19,6 +19,17 @@ pub(super) struct State {
 
 const STATES: &[State] = &[
     State {
+        metric: "docker_container_unhealthy",
+        subject: "Container",
+        shown: &["name"],
+        bad: "is unhealthy by its own check",
+        good: "is healthy again",
+        noun: "unhealthy containers",
+        // Nobody knows what it checks.
+        is_critical: false,
+        hint: "`docker inspect` shows what its check said last",
+    },
+    State {
         metric: "filesystem_stuck",
         subject: "Mount",
         shown: &["mount"],

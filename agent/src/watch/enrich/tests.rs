@@ -524,3 +524,44 @@ fn a_command_line_that_the_kernel_told_is_not_asked_for() {
     assert_eq!(oom(&host, Oom { victim, ..Oom::default() }).victim.cmdline.as_deref(), Some("java -jar"));
     assert!(!host.0.cmdline.load(Relaxed));
 }
+
+#[test]
+fn an_error_of_a_gpu_names_board_and_container() {
+    let host = crate::host::fixture::FixtureHost::parse(
+        "//- /proc/driver/nvidia/gpus/0000:3b:00.0/information\nModel: \t\t NVIDIA H100\nGPU UUID: \t GPU-1\n\
+         //- /proc/42/cgroup\n0::/system.slice/docker-83c3e2e7b893f0a9d6f3f7c1b5a4e2d1c0b9a8f7e6d5c4b3a291807060504030.scope\n",
+    )
+    .unwrap();
+    let mut enricher = Enricher { patience: Duration::from_secs(10), ..Enricher::new(host.shared()) };
+    let fields = |rule: &str, enricher: &mut Enricher| {
+        let found = LogMatch {
+            rule: rule.into(),
+            severity: crate::alert::Severity::Critical,
+            meaning: String::new(),
+            line: String::new(),
+            fields: [("bus", "0000:3b:00"), ("xid", "79"), ("pid", "42")]
+                .map(|(n, v)| (n.into(), v.into()))
+                .into(),
+        };
+        let what = What::Log(Box::new(found));
+        let mut event =
+            Event { at: Now::default().plus_secs(5), source: Source::Kmsg, historic: false, what };
+        enricher.enrich(&mut event);
+        let What::Log(found) = event.what else { unreachable!() };
+        found
+            .fields
+            .iter()
+            .skip(3)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let expect = "gpu=0 model=NVIDIA H100 uuid=GPU-1 container=83c3e2e7b893";
+    // The boards are read aside; a moment after the start they are known.
+    let told = (0..1000).map(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        fields("gpu_xid", &mut enricher)
+    });
+    assert_eq!(told.into_iter().find(|fields| fields.starts_with("gpu=")).as_deref(), Some(expect));
+    assert_eq!(fields("segfault", &mut enricher), "");
+}

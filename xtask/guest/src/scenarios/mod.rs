@@ -6,6 +6,7 @@
 mod disk;
 mod faults;
 mod hang;
+mod health;
 mod oom;
 
 use crate::lab::{Lab, Verdict};
@@ -38,6 +39,18 @@ pub const ALL: &[Scenario] = &[
     row("ext4-error", "ext4 error", disk::damaged),
 ];
 
+/// What takes disks and firmware tables that most guests lack.
+pub const HEALTH: &[Scenario] = &[
+    Scenario {
+        everywhere: false,
+        ..row("inventory", "memory modules and disks in the inventory", health::inventory)
+    },
+    Scenario {
+        everywhere: false,
+        ..row("disk-warning", "critical warning of an NVMe disk", health::warning)
+    },
+];
+
 /// Faults of the hardware: they take devices and a kernel with drivers that most guests lack.
 pub const FAULTS: &[Scenario] = &[
     fault("machine-check", "`mce:mce_record`, QEMU's `mce`, corrected", faults::machine_check),
@@ -59,9 +72,9 @@ const fn row(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verd
     Scenario { name, title, everywhere: true, play }
 }
 
-/// Those of both tables.
+/// Those of all tables.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    ALL.iter().chain(FAULTS)
+    ALL.iter().chain(FAULTS).chain(HEALTH)
 }
 
 /// The scenario of this name.

@@ -1,0 +1,165 @@
+//! Containers, as the Docker daemon tells of them (podman's service speaks the same API).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::kept::failure;
+use super::{CollectError, Collector};
+use crate::host::Host;
+use crate::host::aside::{Answer, Aside};
+use crate::metric::metrics;
+use crate::sample::Samples;
+use crate::text::clean;
+
+metrics! {
+    COUNT: Gauge Count "docker_containers_count" ["state"]
+        "Containers by state: created, running, paused, restarting, removing, exited, dead.", "/containers/json";
+    RUNNING: Gauge Count "docker_container_running" ["name", "image"] "1 where the container runs.", "/containers/json";
+    RESTARTS: Counter Count "docker_container_restarts_total" ["name"]
+        "How often the daemon restarted the container.", "/containers/ID/json RestartCount";
+    UNHEALTHY: Gauge Count "docker_container_unhealthy" ["name"]
+        "1 where the container's own check fails; nothing where it has none.", "/containers/ID/json State.Health";
+    OOM_KILLED: Gauge Count "docker_container_oom_killed" ["name"]
+        "1 where the container's memory limit led to a kill since its start.", "/containers/ID/json State.OOMKilled";
+    STUCK: Gauge Count "docker_stuck" [] "1 where the daemon does not answer within 2 s.", "the agent";
+}
+
+/// Containers told of at most, running ones first; further ones are counted by state.
+const MAX_CONTAINERS: usize = 256;
+/// How long the daemon may take; other collectors wait meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest name, characters.
+const MAX_NAME: usize = 128;
+/// States, as the API has them; any other counts as `other`.
+const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+/// Asks the daemon.
+pub struct Docker {
+    socket: String,
+    aside: Aside<Result<Found, CollectError>>,
+}
+
+impl Docker {
+    /// Asks behind this Unix socket.
+    pub fn new(socket: &str) -> Self {
+        Self { socket: socket.to_owned(), aside: Aside::new("docker", 1) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+    #[serde(default)]
+    names: Option<Vec<String>>,
+    #[serde(default)]
+    image: String,
+    #[serde(default)]
+    state: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Inspected {
+    restart_count: u64,
+    state: InspectedState,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct InspectedState {
+    #[serde(rename = "OOMKilled")]
+    oom_killed: bool,
+    health: Option<InspectedHealth>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct InspectedHealth {
+    status: String,
+}
+
+/// Containers by state, and the first of them with what else is known.
+type Found = (BTreeMap<&'static str, usize>, Vec<(Listed, Option<Inspected>)>);
+
+fn ask(host: &dyn Host, socket: &str) -> Result<Found, CollectError> {
+    let mut list: Vec<Listed> = get(host, socket, "/containers/json?all=1")?;
+    let mut count = BTreeMap::from(STATES.map(|state| (state, 0)));
+    for container in &list {
+        let state = STATES.into_iter().find(|state| *state == container.state).unwrap_or("other");
+        *count.entry(state).or_default() += 1;
+    }
+    list.sort_by(|a, b| (a.state != "running", &a.names).cmp(&(b.state != "running", &b.names)));
+    list.truncate(MAX_CONTAINERS);
+    let inspected = list.into_iter().map(|listed| {
+        let is_plain = !listed.id.is_empty() && listed.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        // One that is gone meanwhile is no error.
+        let more = is_plain.then(|| get(host, socket, &format!("/containers/{}/json", listed.id)).ok());
+        (listed, more.flatten())
+    });
+    Ok((count, inspected.collect()))
+}
+
+fn get<T: for<'a> Deserialize<'a>>(host: &dyn Host, socket: &str, path: &str) -> Result<T, CollectError> {
+    let body = host.http_get(socket, path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            CollectError::Denied { path: socket.to_owned(), needs: "the group of that socket (docker)" }
+        }
+        io::ErrorKind::ConnectionRefused => {
+            CollectError::Read { path: socket.to_owned(), error: "nobody listens there".to_owned() }
+        }
+        _ => failure(socket, &error),
+    })?;
+    serde_json::from_slice(&body).map_err(|error| CollectError::Parse {
+        path: socket.to_owned(),
+        // Serde's words may quote what it read.
+        why: clean(&error.to_string(), MAX_NAME),
+    })
+}
+
+impl Collector for Docker {
+    fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
+        let (shared, socket) = (host.shared(), self.socket.clone());
+        let question = move || ask(Arc::as_ref(&shared), &socket);
+        let (count, containers) = match self.aside.ask("", out.at(), PATIENCE, question) {
+            Answer::Done(found) => found?,
+            Answer::Stuck { .. } | Answer::NotAsked => {
+                out.put(&STUCK, &[], 1.0);
+                let error = "the daemon does not answer".to_owned();
+                return Err(CollectError::Read { path: self.socket.clone(), error });
+            }
+        };
+        out.put(&STUCK, &[], 0.0);
+        for (state, count) in count {
+            out.put(&COUNT, &[state], count as f64);
+        }
+        let mut told = std::collections::BTreeSet::new();
+        for (listed, inspected) in containers {
+            let name = listed.names.unwrap_or_default().into_iter().next().unwrap_or(listed.id);
+            let name = clean(name.trim_start_matches('/'), MAX_NAME);
+            if told.insert(name.clone()) {
+                let runs = f64::from(u8::from(listed.state == "running"));
+                out.put(&RUNNING, &[&name, &clean(&listed.image, MAX_NAME)], runs);
+                put(&name, inspected.as_ref(), out);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn put(name: &str, inspected: Option<&Inspected>, out: &mut Samples) {
+    let Some(Inspected { restart_count, state }) = inspected else { return };
+    out.put(&RESTARTS, &[name], *restart_count as f64);
+    out.put(&OOM_KILLED, &[name], f64::from(u8::from(state.oom_killed)));
+    if let Some(health) = state.health.as_ref().filter(|health| !matches!(&*health.status, "" | "none")) {
+        out.put(&UNHEALTHY, &[name], f64::from(u8::from(health.status == "unhealthy")));
+    }
+}
+
+#[cfg(test)]
+#[path = "docker_tests.rs"]
+mod tests;
