@@ -17,7 +17,8 @@ pub(super) fn http_get(socket: &str, path: &str) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(SILENCE))?;
     stream.set_write_timeout(Some(SILENCE))?;
     // 1.0: the answer comes in one piece and ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n")?;
+    let question = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n");
+    stream.write_all(question.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER + 1).read_to_end(&mut answer)?;
     if answer.len() as u64 > MAX_ANSWER {
