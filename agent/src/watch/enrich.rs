@@ -68,10 +68,10 @@ impl Enricher {
                 self.boards.fill(host, found, at, self.patience);
                 self.belongs_to(found, at);
             }
-            What::Log(_) => {}
             What::IoError(io) => io.model = block::model(host, &io.device),
             // What a process says it killed is gone, or never was.
             What::UserKill(_)
+            | What::Log(_)
             | What::HangFacts(_)
             | What::HostChange(_)
             | What::Released(_)
