@@ -164,15 +164,13 @@ fn an_oom_kill_arrives_with_its_victim() {
         told.push(oom.unwrap_or_else(|| panic!("{how}: the kill is seen")));
     }
     for ((how, _), oom) in each.iter().zip(&told) {
-        // Only the task that BTF mode is given knows its process.
-        let tgid = (how.starts_with("Btf") && oom.victim.comm.is_some()).then_some(pid);
-        assert_eq!(oom.victim_tgid, tgid, "{how}");
-        assert_eq!(
-            Oom { victim_tgid: None, ..oom.clone() },
-            told[0],
-            "{how} tells the same as {}",
-            each[0].0
-        );
+        // Only the task that BTF mode is given knows its process and its command line.
+        let knows_task = how.starts_with("Btf") && oom.victim.comm.is_some();
+        assert_eq!(oom.victim_tgid, knows_task.then_some(pid), "{how}");
+        assert_eq!(oom.victim.cmdline.as_deref(), knows_task.then_some("tail /dev/zero"), "{how}");
+        let mut both_know = Oom { victim_tgid: None, ..oom.clone() };
+        both_know.victim.cmdline = None;
+        assert_eq!(both_know, told[0], "{how} tells the same as {}", each[0].0);
         assert_eq!(oom.trigger.pid, Some(pid), "it was its own allocation");
         assert_eq!(oom.trigger.comm.as_deref(), Some("tail"));
         assert_eq!(oom.trigger.uid, Some(0));
