@@ -33,7 +33,7 @@ struct Fault {
     first: Event,
     /// By tracepoints, the worst first.
     reports: Vec<Hardware>,
-    /// Lines of the log, the first leading.
+    /// Lines of the log, the worst first and leading.
     logs: Vec<LogMatch>,
     sources: Vec<Source>,
     seen_ns: u64,
@@ -136,10 +136,8 @@ impl Fault {
                 let others = self.reports.iter().all(|mine| same(mine, report));
                 others && self.logs.first().is_none_or(|log| agree(report, log))
             }
-            What::Log(found) => match self.reports.first() {
-                Some(report) => agree(report, found),
-                None => self.is_same_line(found),
-            },
+            What::Log(found) if self.reports.is_empty() => self.is_same_line(found),
+            What::Log(found) => self.reports.iter().all(|report| agree(report, found)),
             _ => false,
         }
     }
@@ -152,7 +150,9 @@ impl Fault {
     }
 
     fn knows(&self, found: &LogMatch) -> bool {
-        self.logs.iter().any(|log| log.fields == found.fields)
+        let is_like =
+            |log: &LogMatch| log.fields == found.fields && is_uncorrected(log) == is_uncorrected(found);
+        self.logs.iter().any(is_like)
     }
 
     fn is_led_by(&self, event: &Event) -> bool {
@@ -170,7 +170,11 @@ impl Fault {
         match &event.what {
             What::Hardware(report) => self.absorb_report(report),
             What::Log(found) if self.logs.len() < MAX_REPORTS && !self.knows(found) => {
-                self.logs.push((**found).clone());
+                // The worst leads: it is what the alert says.
+                let first = self.logs.first();
+                let leads = !self.told && is_uncorrected(found) && !first.is_some_and(is_uncorrected);
+                let at = if leads { 0 } else { self.logs.len() };
+                self.logs.insert(at, (**found).clone());
             }
             _ => {}
         }
@@ -202,25 +206,57 @@ fn same(a: &Hardware, b: &Hardware) -> bool {
     a.rule == b.rule && agree && (a.reporter != b.reporter || a.labels == b.labels)
 }
 
-/// Whether a line can be of the reported fault: it names nothing else. A line may name the port that
-/// reports before the device at fault: that counts, too.
+/// Whether a line can be of the reported fault: it names nothing else and is no worse. A line may name the port
+/// that reports before the device at fault: that counts, too.
 fn agree(report: &Hardware, log: &LogMatch) -> bool {
-    let value = |name: &str| log.fields.iter().find(|(n, _)| n == name).map(|(_, v)| v);
     report.rule == log.rule
+        && !(is_corrected(report) && is_uncorrected(log))
         && report.labels.iter().all(|(name, mine)| {
-            value(name).is_none_or(|theirs| theirs == mine || log.line.contains(mine.as_str()))
+            field(log, name)
+                .is_none_or(|theirs| theirs == mine || is_place(name) && has_word(&log.line, mine))
         })
 }
 
 /// Whether two lines contradict each other in nothing: the port that reports names the device at fault. Who wrote
 /// the line (`kernel_device`, of the record, not of its text) is none of the fault's properties.
 fn are_of_one(a: &LogMatch, b: &LogMatch) -> bool {
-    let value = |name: &str| b.fields.iter().find(|(n, _)| n == name).map(|(_, v)| v);
     a.fields.iter().filter(|(name, _)| name != "kernel_device").all(|(name, mine)| {
-        value(name).is_none_or(|theirs| {
-            theirs == mine || a.line.contains(theirs.as_str()) || b.line.contains(mine.as_str())
+        field(b, name).is_none_or(|theirs| {
+            theirs == mine || is_place(name) && (has_word(&a.line, theirs) || has_word(&b.line, mine))
         })
     })
+}
+
+fn field<'a>(log: &'a LogMatch, name: &str) -> Option<&'a str> {
+    log.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+}
+
+/// Fields whose value says what it is wherever it stands in a line: not a bare number, not a class.
+fn is_place(name: &str) -> bool {
+    matches!(name, "device" | "controller")
+}
+
+/// Whether the line has this word, and not only as a part of a longer one.
+fn has_word(line: &str, word: &str) -> bool {
+    let ends = |next: Option<char>| !next.is_some_and(char::is_alphanumeric);
+    !word.is_empty()
+        && line.match_indices(word).any(|(at, _)| {
+            ends(line[..at].chars().next_back()) && ends(line[at + word.len()..].chars().next())
+        })
+}
+
+fn is_corrected(report: &Hardware) -> bool {
+    let is_severity = |name: &str| matches!(name, "severity" | "type");
+    report.labels.iter().any(|(name, value)| *name == "class" && value == "CE")
+        || report.details.iter().any(|(name, value)| is_severity(name) && value == "corrected")
+}
+
+/// Whether a line tells of damage, in its fields or, where it has none for that, in its words.
+fn is_uncorrected(log: &LogMatch) -> bool {
+    const WORDS: [&str; 8] =
+        ["Exception", "Uncorrected", "Uncorrectable", "UE", "fatal", "Fatal", "recoverable", "Deferred"];
+    let said = field(log, "class").or_else(|| field(log, "severity")).unwrap_or(&log.line);
+    WORDS.iter().any(|word| has_word(said, word))
 }
 
 #[cfg(test)]

@@ -111,6 +111,61 @@ fn a_port_that_reports_for_a_device_is_no_other_fault() {
 }
 
 #[test]
+fn values_are_compared_whole() {
+    let bank = |at, cpu: &str, bank: &str| {
+        let line =
+            format!("mce: [Hardware Error]: CPU {cpu}: Machine Check: 0 Bank {bank}: 9c00000000000151");
+        log(at, "hardware_error", &line, &[("cpu", cpu), ("mcg", "0"), ("bank", bank)])
+    };
+    let told = |cpu: &str, bank: &str| {
+        format!(
+            "critical [kmsg] m: mce: [Hardware Error]: CPU {cpu}: Machine Check: 0 Bank {bank}: 9c00000000000151"
+        )
+    };
+    check(&[bank(0, "0", "1"), bank(1, "0", "12")], &[&told("0", "1"), &told("0", "12")]);
+    check(&[bank(0, "0", "1"), bank(20, "4", "5")], &[&told("0", "1"), &told("4", "5")]);
+    check(&[bank(0, "0", "1"), bank(1, "1", "1")], &[&told("0", "1"), &told("1", "1")]);
+    check(&[mce(0, "CE", "1"), bank(1, "0", "12")], &["warn [ebpf] m: by mce:mce_record", &told("0", "12")]);
+    let page = |at, page: &str| {
+        let line = format!("Memory failure: {page}: recovery action for dirty LRU page: Recovered");
+        log(at, "memory_failure", &line, &[("page", page)])
+    };
+    assert_eq!(run(&[page(0, "0x2f0a"), page(1, "0x2f0a4")]).len(), 2);
+    let reported = report(0, "memory_failure", "ras:memory_failure_event", &[("page", "0x2f0a")]);
+    assert_eq!(run(&[reported, page(1, "0x2f0a4")]).len(), 2);
+    assert!(
+        has_word("AER: from 0000:03:00.0", "0000:03:00.0") && !has_word("at 0000:03:00.01", "0000:03:00.0")
+    );
+    assert!(!has_word("anything", "") && !has_word("Bank 12", "1") && has_word("sbridge MC0:", "MC0"));
+}
+
+#[test]
+fn a_worse_line_is_never_swallowed() {
+    let exception = "mce: [Hardware Error]: CPU 4: Machine Check Exception: 5 Bank 12: b200000000070f0f";
+    let fields = [("cpu", "4"), ("mcg", "5"), ("bank", "12")];
+    let told = format!("critical [kmsg] m: {exception}");
+    for at in [1, 5_000] {
+        let line = log(at, "hardware_error", exception, &fields);
+        check(&[mce(0, "CE", "1"), line], &["warn [ebpf] m: by mce:mce_record", &told]);
+        // Even if it names nothing else.
+        let line = log(at, "hardware_error", exception, &[]);
+        check(&[mce(0, "CE", "1"), line], &["warn [ebpf] m: by mce:mce_record", &told]);
+    }
+    check(
+        &[log(0, "hardware_error", exception, &[]), mce(1, "CE", "1")],
+        &[&told, "warn [ebpf] m: by mce:mce_record"],
+    );
+    check(
+        &[mce(0, "FATAL", "12"), log(1, "hardware_error", exception, &fields)],
+        &["warn [ebpf kmsg] m: by mce:mce_record"],
+    );
+    // Of lines written in one go the worst is told.
+    check(&[logged(0), log(1, "hardware_error", exception, &fields)], &[&told]);
+    let both = ["critical [kmsg] m: mce: [Hardware Error]: Machine check events logged", &told];
+    check(&[logged(0), log(5_000, "hardware_error", exception, &[])], &both);
+}
+
+#[test]
 fn lines_written_in_one_go_are_one_fault() {
     let line = "pcieport 0000:00:02.0: AER: Correctable error message received from 0000:01:00.0";
     let port = |at| {

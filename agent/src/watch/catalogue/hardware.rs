@@ -85,7 +85,7 @@ pub(super) const RULES: &[Rule] = &[
         meaning: "the processor or the memory reports a hardware error",
         kind: Kind::Plain,
         literals: &["machine check", "[hardware error]", "edac", "ecc error"],
-        pattern: r"Machine [Cc]heck(?: events logged| Exception:|: (?P<mcg>\d+) Bank (?P<bank>\d+))|\[Hardware Error\]: (?:Machine check events|Hardware error from APEI|event severity: (?P<severity>\w+)|(?:Corrected|Uncorrected|Deferred)[ ,].*(?:action|error))|(?i:ECC error)|EDAC (?P<controller>(?:\w+ )?(?:MC|PCI|DEVICE)\d+): (?:\d+ )?(?P<class>[CU]E)\b|EDAC \w+ (?P<controller2>MC\d+): HANDLING MCE",
+        pattern: r"(?:CPU ?(?P<cpu>\d+): )?Machine [Cc]heck(?: events logged|(?: Exception)?: (?P<mcg>[0-9a-f]+) Bank (?P<bank>\d+)| Exception:)|\[Hardware Error\]: (?:Machine check events|Hardware error from APEI|event severity: (?P<severity>\w+)|(?P<severity2>Corrected|Uncorrected|Deferred)[ ,].*(?:action|error))|(?i:ECC error)|EDAC (?P<controller>(?:\w+ )?(?:MC|PCI|DEVICE)\d+): (?:\d+ )?(?P<class>[CU]E)\b|EDAC \w+ (?P<controller2>MC\d+): HANDLING MCE",
         hits: &[
             "mce: [Hardware Error]: Machine check events logged",
             "[Hardware Error]: Machine check events logged",
