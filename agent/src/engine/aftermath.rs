@@ -5,39 +5,65 @@
 
 use std::collections::VecDeque;
 
-use crate::event::LogMatch;
+use crate::event::{Constraint, LogMatch, Oom};
 use crate::time::{Now, SECOND};
 
 /// Victims remembered.
 const MAX_VICTIMS: usize = 64;
-/// How long a victim may take to end.
-const WITHIN_NS: u64 = 30 * SECOND;
+/// How long after its kill a victim's failure is expected.
+const WITHIN_NS: u64 = 5 * SECOND;
 
-/// Victims of the last seconds.
+/// Victims of the last seconds, of kills for the whole machine: who dies of its group's limit does not empty the zones.
+///
+/// The line has no pid, so another process of a victim's name can be taken for it: hence one line a victim. The
+/// kernel itself writes one in some seconds (`nopage_rs`, `warn_alloc`, `mm/page_alloc.c`).
 #[derive(Debug, Default)]
 pub struct Aftermath {
-    victims: VecDeque<(u64, String)>,
+    victims: VecDeque<Expected>,
+}
+
+#[derive(Debug)]
+struct Expected {
+    at_ns: u64,
+    pid: Option<u32>,
+    comm: String,
+    /// Its line came.
+    used: bool,
 }
 
 impl Aftermath {
-    /// A process of this name was killed.
-    pub fn note(&mut self, now: Now, comm: &str) {
-        self.victims.retain(|(at, known)| now.mono_ns.saturating_sub(*at) <= WITHIN_NS && known != comm);
+    /// A process was killed, says one of the witnesses; `at`: the kernel's time.
+    pub fn note(&mut self, at: Now, oom: &Oom) {
+        let (Some(comm), Some(Constraint::None)) = (&oom.victim.comm, &oom.constraint) else { return };
+        let pid = oom.victim.pid;
+        self.victims.retain(|known| known.is_recent(at));
+        if self.victims.iter().any(|known| known.pid == pid && known.comm == *comm) {
+            return;
+        }
         if self.victims.len() == MAX_VICTIMS {
             self.victims.pop_front();
         }
-        self.victims.push_back((now.mono_ns, comm.to_owned()));
+        self.victims.push_back(Expected { at_ns: at.mono_ns, pid, comm: comm.clone(), used: false });
     }
 
-    /// Whether a line of the kernel log only tells of a victim's end.
-    pub fn explains(&self, now: Now, found: &LogMatch) -> bool {
+    /// Whether a line of the kernel log only tells of a victim's end; a second one does not.
+    pub fn explains(&mut self, at: Now, found: &LogMatch) -> bool {
         let field =
             |name| found.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-        found.rule == "page_allocation_failure"
-            && field("order") == Some("0")
-            && self.victims.iter().any(|(at, comm)| {
-                now.mono_ns.saturating_sub(*at) <= WITHIN_NS && field("task") == Some(comm.as_str())
-            })
+        if found.rule != "page_allocation_failure" || field("order") != Some("0") {
+            return false;
+        }
+        let is_it = |known: &&mut Expected| {
+            !known.used && known.is_recent(at) && field("task") == Some(known.comm.as_str())
+        };
+        let victim = self.victims.iter_mut().find(is_it);
+        victim.map(|known| known.used = true).is_some()
+    }
+}
+
+impl Expected {
+    fn is_recent(&self, at: Now) -> bool {
+        at.mono_ns.saturating_sub(self.at_ns) <= WITHIN_NS
     }
 }
 
@@ -45,6 +71,9 @@ impl Aftermath {
 mod tests {
     use super::*;
     use crate::alert::Severity;
+    use crate::event::Task;
+
+    const RULE: &str = "page_allocation_failure";
 
     fn failure(rule: &str, task: &str, order: &str) -> LogMatch {
         LogMatch {
@@ -56,27 +85,65 @@ mod tests {
         }
     }
 
+    fn kill(pid: u32, comm: &str, constraint: Option<Constraint>) -> Oom {
+        let victim = Task { pid: Some(pid), comm: Some(comm.into()), ..Task::default() };
+        Oom { victim, constraint, ..Oom::default() }
+    }
+
+    fn at(secs: u64) -> Now {
+        Now::default().plus_secs(secs)
+    }
+
+    fn check(kills: &[Oom], secs: u64, found: &LogMatch, expect: bool) {
+        let mut after = Aftermath::default();
+        kills.iter().for_each(|oom| after.note(at(100), oom));
+        assert_eq!(after.explains(at(secs), found), expect, "{secs} {found:?}");
+    }
+
     #[test]
     fn only_what_a_victim_asks_for_is_explained() {
-        let at = |secs| Now::default().plus_secs(secs);
+        let global = [kill(1, "hog", Some(Constraint::None))];
+        check(&global, 100, &failure(RULE, "hog", "0"), true);
+        check(&global, 105, &failure(RULE, "hog", "0"), true);
+        check(&global, 106, &failure(RULE, "hog", "0"), false);
+        check(&global, 100, &failure(RULE, "hog", "4"), false);
+        check(&global, 100, &failure(RULE, "java", "0"), false);
+        check(&global, 100, &failure("oops", "hog", "0"), false);
+        check(&[], 100, &failure(RULE, "hog", "0"), false);
+        check(&[kill(1, "hog", Some(Constraint::Memcg))], 100, &failure(RULE, "hog", "0"), false);
+        check(&[kill(1, "hog", None)], 100, &failure(RULE, "hog", "0"), false);
+        // The second witness knows what ran out.
+        check(
+            &[kill(1, "hog", None), kill(1, "hog", Some(Constraint::None))],
+            100,
+            &failure(RULE, "hog", "0"),
+            true,
+        );
+    }
+
+    #[test]
+    fn one_line_a_victim() {
         let mut after = Aftermath::default();
-        let rule = "page_allocation_failure";
-        assert!(!after.explains(at(0), &failure(rule, "hog", "0")));
-        after.note(at(100), "hog");
-        for (secs, found, expect) in [
-            (100, failure(rule, "hog", "0"), true),
-            (130, failure(rule, "hog", "0"), true),
-            (131, failure(rule, "hog", "0"), false),
-            (100, failure(rule, "hog", "4"), false),
-            (100, failure(rule, "java", "0"), false),
-            (100, failure("oops", "hog", "0"), false),
-        ] {
-            assert_eq!(after.explains(at(secs), &found), expect, "{secs} {found:?}");
+        let explained = |after: &mut Aftermath| {
+            (0..5).filter(|_| after.explains(at(101), &failure(RULE, "hog", "0"))).count()
+        };
+        after.note(at(100), &kill(1, "hog", Some(Constraint::None)));
+        assert_eq!(explained(&mut after), 1, "others of that name are told");
+        after.note(at(101), &kill(1, "hog", Some(Constraint::None)));
+        assert_eq!(explained(&mut after), 0, "another witness of the same kill");
+        after.note(at(101), &kill(2, "hog", Some(Constraint::None)));
+        after.note(at(101), &kill(3, "hog", Some(Constraint::None)));
+        assert_eq!(explained(&mut after), 2);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut after = Aftermath::default();
+        for pid in 0..100 {
+            after.note(at(100), &kill(pid, &pid.to_string(), Some(Constraint::None)));
         }
-        for number in 0..100 {
-            after.note(at(101), &number.to_string());
-        }
-        assert!(!after.explains(at(101), &failure(rule, "hog", "0")), "the oldest is forgotten");
         assert_eq!(after.victims.len(), MAX_VICTIMS);
+        assert!(!after.explains(at(100), &failure(RULE, "0", "0")), "the oldest is forgotten");
+        assert!(after.explains(at(100), &failure(RULE, "99", "0")));
     }
 }

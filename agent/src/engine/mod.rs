@@ -269,9 +269,7 @@ impl Engine {
                 }
             }
             What::Oom(oom) => {
-                if let Some(comm) = &oom.victim.comm {
-                    self.aftermath.note(now, comm);
-                }
+                self.aftermath.note(event.at, oom);
                 let before = self.incidents.oom_seen();
                 for report in self.incidents.take(now, event) {
                     self.tell(now, &report, drafts);
@@ -293,7 +291,7 @@ impl Engine {
                 self.tally.count(events::LOG_EVENTS.name, &found.rule, 1);
                 if incident::is_io_error(found) {
                     self.io_error(now, event, drafts);
-                } else if self.aftermath.explains(now, found) {
+                } else if self.aftermath.explains(event.at, found) {
                     self.tally.count(events::EXPLAINED.name, &found.rule, 1);
                 } else if !self.faults.take(now, event, drafts) {
                     let id = self.judge.next_id();

@@ -270,7 +270,12 @@ fn the_last_wishes_of_a_victim_are_no_alert() {
             fields: [("task", task), ("order", "0")].map(|(n, v)| (n.into(), v.into())).into(),
         }))
     };
-    r.event(Source::Ebpf, oom(1)).event(Source::Kmsg, oom(1)).wait_ms(20);
+    let global = |pid| {
+        let What::Oom(mut oom) = oom(pid) else { panic!("kind") };
+        oom.constraint = Some(Constraint::None);
+        What::Oom(oom)
+    };
+    r.event(Source::Ebpf, global(1)).event(Source::Kmsg, global(1)).wait_ms(20);
     r.event(Source::Kmsg, failure("java")).event(Source::Kmsg, failure("sshd")).wait_ms(100);
     let rules: Vec<_> = r.alerts().iter().map(|a| a.message.contains("sshd")).collect();
     assert_eq!(rules, [false, true], "{:?}", r.told());
