@@ -75,7 +75,7 @@ impl<'a> Loading<'a> {
     fn plan(&mut self) {
         if !self.alive.is_empty() {
             let allowed = |mode: Mode| self.options.only_mode.is_none_or(|only| only == mode);
-            self.constants = plan::plan(self.host, &mut self.alive, &allowed);
+            self.constants = plan::plan(self.host, &self.around, &mut self.alive, &allowed);
         }
     }
 
@@ -184,7 +184,8 @@ impl<'a> Loading<'a> {
                     }
                     Err(failure) => {
                         let (why, remedy) = explain(&failure, &self.around);
-                        obstacles.push(Obstacle { mode: plan.mode, absent: false, why, remedy });
+                        let refuses_all = self.around.refuses_all(&failure);
+                        obstacles.push(Obstacle { mode: plan.mode, absent: false, refuses_all, why, remedy });
                     }
                 }
             }

@@ -67,6 +67,8 @@ pub struct Circumstances {
     pub bpf: bool,
     /// Whether `CAP_PERFMON` is held.
     pub perfmon: bool,
+    /// Whether folders open to root only can be read.
+    pub reads_all: bool,
     /// Whether this is a user namespace of its own: capabilities held there are none to BPF.
     pub user_namespace: bool,
     /// Whether locked memory is unlimited (`RLIMIT_MEMLOCK`).
@@ -86,10 +88,30 @@ impl Circumstances {
             sys_admin: held.contains(CapabilitySet::SYS_ADMIN),
             bpf: held.contains(CapabilitySet::BPF),
             perfmon: held.contains(CapabilitySet::PERFMON),
+            reads_all: rustix::process::geteuid().is_root()
+                || held.intersects(CapabilitySet::DAC_READ_SEARCH | CapabilitySet::DAC_OVERRIDE),
             user_namespace: read_text(host, "/proc/self/uid_map").is_ok_and(|map| !maps_all_users(&map)),
             memlock_free: getrlimit(Resource::Memlock).current.is_none(),
             lockdown: read_text(host, "/sys/kernel/security/lockdown").ok().and_then(|t| parse_lockdown(&t)),
         }
+    }
+
+    /// What a tracepoint of tracefs wants besides a mount, each a piece of advice: all of it, so that nobody has to
+    /// come back for the rest.
+    pub fn besides_tracefs(&self) -> Vec<String> {
+        let folder = (!self.reads_all)
+            .then(|| "give the agent CAP_DAC_READ_SEARCH (the folder is open to root only)".to_owned());
+        let programs = self.missing().map(|missing| format!("give the agent {missing}"));
+        let events = self
+            .paranoid
+            .filter(|level| *level >= 3 && !self.sys_admin)
+            .map(|level| format!("run `sysctl kernel.perf_event_paranoid=2` (it is {level})"));
+        folder.into_iter().chain(programs).chain(events).collect()
+    }
+
+    /// Whether every mode is refused this way until a capability is given.
+    pub fn refuses_all(&self, failure: &Failure) -> bool {
+        self.missing().is_some() && matches!(errno(failure), Some(Errno::PERM | Errno::ACCESS))
     }
 
     /// Capabilities that loading programs wants and that are missing.
@@ -211,6 +233,7 @@ mod tests {
         sys_admin: true,
         bpf: true,
         perfmon: true,
+        reads_all: true,
         user_namespace: false,
         memlock_free: false,
         lockdown: None,
@@ -252,6 +275,22 @@ mod tests {
         check(Step::Buffer, Errno::MFILE, &ROOT, "perf buffer", "LimitNOFILE");
         check(Step::Attach, Errno::EXIST, &ROOT, "attached", "doctor");
         check(Step::Object, Errno::INVAL, &ROOT, "object", "report");
+    }
+
+    #[test]
+    fn a_tracepoint_wants_all_of_it_at_once() {
+        let check = |around: &Circumstances, expect: &[&str]| assert_eq!(around.besides_tracefs(), expect);
+        let read = "give the agent CAP_DAC_READ_SEARCH (the folder is open to root only)";
+        check(&ROOT, &[]);
+        check(&CAPS, &[]);
+        check(&Circumstances { reads_all: false, ..CAPS }, &[read]);
+        let half = Circumstances { perfmon: false, reads_all: false, paranoid: Some(3), ..CAPS };
+        let sysctl = "run `sysctl kernel.perf_event_paranoid=2` (it is 3)";
+        check(&half, &[read, "give the agent CAP_PERFMON", sysctl]);
+        let refused = |around: &Circumstances, errno| {
+            around.refuses_all(&Failure::at(Step::Program("oom_kill"))(errno))
+        };
+        assert!(refused(&half, Errno::PERM) && !refused(&half, Errno::INVAL) && !refused(&CAPS, Errno::PERM));
     }
 
     #[test]

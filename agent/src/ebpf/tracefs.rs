@@ -58,19 +58,21 @@ pub enum TracefsError {
 }
 
 impl TracefsError {
-    /// What to do about it.
-    pub fn remedy(&self) -> &'static str {
-        match self {
+    /// All that is to be done about it; `besides`: what a tracepoint wants with a tracefs mounted.
+    pub fn remedy(&self, besides: &[String]) -> String {
+        let own = match self {
             Self::NotMounted { .. } => {
-                "mount it: `mount -t tracefs tracefs /sys/kernel/tracing`, \
-                 or give the agent CAP_SYS_ADMIN (kernel 5.2 or newer)"
+                let mount = "mount it: `mount -t tracefs tracefs /sys/kernel/tracing`".to_owned();
+                return [&[mount], besides].concat().join(", and ");
             }
+            Self::Denied { .. } if !besides.is_empty() => return besides.join(", and "),
+            Self::Denied { .. } => "a security module or a container forbids it: allow the agent to read it",
             Self::Absent => "nothing short of another kernel (CONFIG_FTRACE, CONFIG_EVENT_TRACING)",
             Self::NoEvents => "boot without `lockdown=confidentiality`, if that is acceptable",
-            Self::Denied { .. } => "give the agent CAP_DAC_READ_SEARCH: the folder is open to root only",
             Self::NoTracepoint { .. } => "nothing short of another kernel",
             Self::Read { .. } => "see the error; `ls /sys/kernel/tracing/events` as root should work",
-        }
+        };
+        own.to_owned()
     }
 }
 

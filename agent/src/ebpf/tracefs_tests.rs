@@ -46,7 +46,7 @@ fn check(files: &[(&'static str, &'static str)], otherwise: io::ErrorKind, expec
         (Ok(text), Ok(expect)) => assert_eq!(text, expect),
         (Err(error), Err(part)) => {
             assert!(error.to_string().contains(part), "{error}");
-            assert!(!error.remedy().is_empty());
+            assert!(!error.remedy(&[]).is_empty());
         }
         (got, _) => panic!("{files:?}: {got:?}"),
     }
@@ -70,4 +70,23 @@ fn a_mounted_tracefs_is_used_wherever_it_is() {
     );
     check(&[empty], Other, Err("cannot be read"));
     check(&[], PermissionDenied, Err("/sys/kernel/tracing may not be read"));
+}
+
+#[test]
+fn the_remedy_is_all_that_is_to_be_done() {
+    let check = |error: &TracefsError, besides: &[&str], expect: &str| {
+        let besides: Vec<String> = besides.iter().map(ToString::to_string).collect();
+        assert_eq!(error.remedy(&besides), expect);
+    };
+    let unmounted = TracefsError::NotMounted { why: "x".into() };
+    let denied = TracefsError::Denied { path: "/sys/kernel/tracing".into() };
+    let mount = "mount it: `mount -t tracefs tracefs /sys/kernel/tracing`";
+    check(&unmounted, &[], mount);
+    check(&unmounted, &["give A", "give B"], &format!("{mount}, and give A, and give B"));
+    check(&denied, &["give A"], "give A");
+    check(
+        &TracefsError::Absent,
+        &["give A"],
+        "nothing short of another kernel (CONFIG_FTRACE, CONFIG_EVENT_TRACING)",
+    );
 }

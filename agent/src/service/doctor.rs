@@ -133,10 +133,26 @@ fn absent(collector: &str, name: String, path: &str, config: &Config, host: &dyn
     if collector == "pressure" {
         return Feature::broken(name, reason, "a kernel from 4.20 on with CONFIG_PSI, started with psi=1");
     }
+    if collector == "cgroup" {
+        return no_groups(name, reason, host);
+    }
     if crate::collect::COLLECTORS.iter().any(|entry| entry.name == collector && entry.optional) {
         return Feature::off(name, reason);
     }
     Feature::broken(name, reason, "nothing short of another kernel")
+}
+
+/// No memory groups: not mounted, or mounted without the controller.
+fn no_groups(name: String, reason: String, host: &dyn Host) -> Feature {
+    let mut entries = 0;
+    let _ = host.list("/sys/fs/cgroup", &mut |_| entries += 1);
+    if entries > 0 || !there(host, "/proc/cgroups") {
+        let remedy = "a kernel with CONFIG_MEMCG, started without cgroup_disable=memory \
+            (some boards want cgroup_enable=memory)";
+        return Feature::broken(name, reason, remedy);
+    }
+    let remedy = "mount it: `mount -t cgroup2 cgroup2 /sys/fs/cgroup`; for a container, give it the host's";
+    Feature::broken(name, "/sys/fs/cgroup is not mounted", remedy)
 }
 
 fn there(host: &dyn Host, path: &str) -> bool {
@@ -232,6 +248,12 @@ mod tests {
         check(&dead, &plain, "collector.filesystem", "degraded", "does not answer: /mnt/nfs", "umount -l");
         check(stat, &plain, "collector.load", "off", "/proc/loadavg does not exist", "another kernel");
         check(stat, &plain, "collector.pressure", "off", "does not exist on this host", "CONFIG_PSI");
+        let able = format!("{stat}//- /proc/cgroups\nmemory 0 1 1\n");
+        let v1 = format!("{able}//- /sys/fs/cgroup/cpu/cpu.shares\n2\n");
+        let mount = "mount -t cgroup2 cgroup2 /sys/fs/cgroup";
+        check(&able, &plain, "collector.cgroup", "off", "/sys/fs/cgroup is not mounted", mount);
+        check(&v1, &plain, "collector.cgroup", "off", "the memory controller in", "cgroup_disable=memory");
+        check(stat, &plain, "collector.cgroup", "off", "the memory controller in", "CONFIG_MEMCG");
         let mut moved = Config::default();
         moved.agent.proc_root = "/host/proc".into();
         check("", &moved, "collector.load", "off", "/host/proc is no /proc", "agent.proc_root");

@@ -5,6 +5,7 @@ use std::io;
 use crate::ebpf::btf::Btf;
 use crate::ebpf::format::Format;
 use crate::ebpf::probes::{Constant, Mode, Probe, ProbeState, lacking};
+use crate::ebpf::remedy::Circumstances;
 use crate::ebpf::tracefs::{Tracefs, TracefsError};
 use crate::host::{Host, HostFile};
 
@@ -29,6 +30,8 @@ pub(super) struct Obstacle {
     pub(super) mode: Mode,
     /// The kernel has no such tracepoint.
     pub(super) absent: bool,
+    /// A capability is missing that every mode wants.
+    pub(super) refuses_all: bool,
     pub(super) why: String,
     pub(super) remedy: String,
 }
@@ -70,16 +73,18 @@ impl Reason {
 /// Fills in plans and obstacles of each candidate; the constants that all of them want.
 pub(super) fn plan(
     host: &dyn Host,
+    around: &Circumstances,
     candidates: &mut [Candidate],
     allowed: &dyn Fn(Mode) -> bool,
 ) -> Vec<Constant> {
     let tracefs = Tracefs::open(host);
+    let besides = around.besides_tracefs();
     let mut btf = open_btf(host, candidates);
     let mut constants = Vec::new();
     for candidate in candidates {
         for mode in candidate.probe.modes().into_iter().filter(|&mode| allowed(mode)) {
             let points = match mode {
-                Mode::Classic => find_events(host, &tracefs, candidate.probe),
+                Mode::Classic => find_events(host, &tracefs, &besides, candidate.probe),
                 Mode::Btf => find_types(&mut btf, candidate.probe),
             };
             match points {
@@ -88,7 +93,7 @@ pub(super) fn plan(
                     candidate.plans.push(Plan { mode, points });
                 }
                 Err(Reason { absent, why, remedy }) => {
-                    candidate.obstacles.push(Obstacle { mode, absent, why, remedy });
+                    candidate.obstacles.push(Obstacle { mode, absent, refuses_all: false, why, remedy });
                 }
             }
         }
@@ -121,11 +126,12 @@ fn find_types(
 fn find_events(
     host: &dyn Host,
     tracefs: &Result<Tracefs, TracefsError>,
+    besides: &[String],
     probe: &Probe,
 ) -> Result<(Vec<Point>, Vec<Constant>), Reason> {
     let told = |error: &TracefsError| Reason {
         absent: matches!(error, TracefsError::NoTracepoint { .. }),
-        ..Reason::new(error.to_string(), error.remedy())
+        ..Reason::new(error.to_string(), error.remedy(besides))
     };
     let tracefs = tracefs.as_ref().map_err(told)?;
     let (mut points, mut all) = (Vec::new(), Vec::new());
@@ -171,13 +177,42 @@ pub(super) fn failed(obstacles: &[Obstacle]) -> ProbeState {
     ProbeState::Failed { why: why.join("; "), remedy: remedies(obstacles) }
 }
 
-/// What would clear them away.
+/// What would clear one of them away. Where a mode lacks nothing but a capability that all want, that suffices, and
+/// nothing does without it.
 pub(super) fn remedies(obstacles: &[Obstacle]) -> String {
+    let refused = obstacles.iter().any(|obstacle| obstacle.refuses_all);
     let mut remedies: Vec<&str> = Vec::new();
-    for obstacle in obstacles.iter().filter(|o| !o.remedy.is_empty()) {
+    for obstacle in obstacles.iter().filter(|o| !o.remedy.is_empty() && (o.refuses_all || !refused)) {
         if !remedies.contains(&obstacle.remedy.as_str()) {
             remedies.push(&obstacle.remedy);
         }
     }
     remedies.join("; or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_suffices_is_said_and_nothing_that_does_not() {
+        let check = |obstacles: &[(Mode, bool, &str)], expect: &str| {
+            let obstacles: Vec<_> = obstacles
+                .iter()
+                .map(|&(mode, refuses_all, remedy)| Obstacle {
+                    mode,
+                    absent: false,
+                    refuses_all,
+                    why: String::new(),
+                    remedy: remedy.into(),
+                })
+                .collect();
+            assert_eq!(remedies(&obstacles), expect);
+        };
+        let mount = (Mode::Classic, false, "mount it");
+        check(&[mount, (Mode::Btf, true, "give it")], "give it");
+        check(&[(Mode::Classic, true, "give it"), (Mode::Btf, true, "give it")], "give it");
+        check(&[mount, (Mode::Btf, false, "another kernel")], "mount it; or another kernel");
+        check(&[mount, (Mode::Btf, false, "")], "mount it");
+    }
 }
