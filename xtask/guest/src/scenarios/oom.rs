@@ -1,5 +1,11 @@
 //! Processes killed for lack of memory.
 
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use serde_json::Value;
+
+use crate::inbox::Alert;
 use crate::lab::{Found, Lab, Verdict};
 use crate::machine::Group;
 
@@ -8,6 +14,8 @@ const PROBE: &str = "ebpf.oom";
 /// Limit of the groups, and more than it.
 const LIMIT: (&str, u64) = ("32M", 32 << 10);
 const MORE: usize = 200;
+/// Until a child is in its group, on an emulated machine.
+const JOIN: Duration = Duration::from_secs(10);
 
 /// A service with a limit of its own.
 pub(super) fn unit(lab: &mut Lab) -> Verdict {
@@ -59,17 +67,39 @@ pub(super) fn group(lab: &mut Lab) -> Verdict {
     let group = Group::new(path, LIMIT.0).map_err(|e| format!("{path}: {e}"))?;
     group.set("memory.oom.group", "1").map_err(|e| format!("memory.oom.group: {e}"))?;
     let others = [lab.eater("batch-a", Some(&group), 2)?, lab.eater("batch-b", Some(&group), 2)?];
+    others.iter().try_for_each(|other| joined(&group, other.pid()))?;
     let eater = lab.eater("batch-main", Some(&group), MORE)?;
     let pids = [others[0].pid(), others[1].pid(), eater.pid()];
     eater.end()?;
     for other in others {
         other.end()?;
     }
-    let is_it =
-        |a: &crate::inbox::Alert| pids.iter().any(|pid| a.context.get("victim_pid") == Some(&(*pid).into()));
-    let found = lab.one(RULE, PROBE, true, is_it)?.ok_or("neither eBPF nor the kernel log works")?;
-    found.says("oom_memcg", path)?.label("unit", "batch.service")?;
+    let is_it = |a: &Alert| pids.iter().any(|pid| a.context.get("victim_pid") == Some(&(*pid).into()));
+    let first = lab.first(RULE, PROBE, true, is_it)?.ok_or("neither eBPF nor the kernel log works")?;
+    // Who dies later is named by an update.
+    let names_all = |a: &Alert| pids.iter().all(|pid| names(a, *pid));
+    let found = lab.whole(first, names_all).map_err(|e| format!("not all of {pids:?} are named: {e}"))?;
+    found.says("victims_count", pids.len())?.says("oom_memcg", path)?.label("unit", "batch.service")?;
     Ok(found.seen_now())
+}
+
+/// Waits until a child is in its group: one that comes too late does not die with the others.
+fn joined(group: &Group, pid: u32) -> Result<(), String> {
+    let begin = Instant::now();
+    while begin.elapsed() < JOIN {
+        let members = fs::read_to_string(group.procs()).unwrap_or_default();
+        if members.lines().any(|line| line == pid.to_string()) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Err(format!("{pid} did not join its group within {} s", JOIN.as_secs()))
+}
+
+/// Whether the alert names this victim among those that died together.
+fn names(alert: &Alert, pid: u32) -> bool {
+    let victims = alert.context.get("victims").and_then(Value::as_array);
+    victims.is_some_and(|all| all.iter().any(|victim| victim.get("pid") == Some(&pid.into())))
 }
 
 /// A process larger than the machine.
@@ -79,8 +109,6 @@ pub(super) fn global(lab: &mut Lab) -> Verdict {
     eater.end()?;
     let found = lab.one(RULE, PROBE, true, |a| a.context.get("victim_pid") == Some(&pid.into()))?;
     let found = found.ok_or("neither eBPF nor the kernel log works")?;
-    // A victim that gets no memory from the reserves either says so too; a rule of the kernel log names it.
-    lab.also(|a| a.rule == "page_allocation_failure");
     found.says("victim_comm", "hog")?.says("constraint", "CONSTRAINT_NONE")?.label("scope", "global")?;
     Ok(found.seen_now())
 }
