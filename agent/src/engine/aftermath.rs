@@ -96,7 +96,9 @@ mod tests {
 
     fn check(kills: &[Oom], secs: u64, found: &LogMatch, expect: bool) {
         let mut after = Aftermath::default();
-        kills.iter().for_each(|oom| after.note(at(100), oom));
+        for oom in kills {
+            after.note(at(100), oom);
+        }
         assert_eq!(after.explains(at(secs), found), expect, "{secs} {found:?}");
     }
 
