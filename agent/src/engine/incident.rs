@@ -181,7 +181,9 @@ impl Incidents {
     /// Tells what has all its witnesses or has waited long enough. For a moment in which nothing is left to be
     /// taken: the second witness may be next in the queue.
     pub fn due(&mut self, now: Now) -> Vec<Report> {
-        let mut reports = self.tell(now, |incident| now.mono_ns >= incident.deadline_ns);
+        let overdue = |incident: &Incident| now.mono_ns >= incident.deadline_ns;
+        self.fold_unheard(now, overdue);
+        let mut reports = self.tell(now, overdue);
         reports.extend(self.news(|at_ns| now.mono_ns >= at_ns));
         reports
     }

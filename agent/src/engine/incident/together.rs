@@ -1,16 +1,18 @@
 //! Several victims of one kill (`memory.oom.group`): one incident, in whatever order their reports come.
 //!
 //! What makes them one is what the kernel says, never that they died at about the same time: the kernel log names the
-//! chosen victim of each, eBPF the group and the thread in which the kernel kills one after the other. Only where a
-//! report has neither, the same path within a moment counts.
+//! chosen victim of each, eBPF the group and the thread in which the kernel kills one after the other. The log decides.
+//! What eBPF tells may as well be two kills: a thread that runs into a limit again kills again, and `memory.oom.group`
+//! of a group above the limit means nothing. So it counts only for victims that the log has not named by the time they
+//! are to be told, and within a moment: one incident too many is better than a kill that is not told.
 
 use super::{Body, Incident, Incidents, OOM_SAME_NS, WITNESS_WAIT_NS};
 use crate::event::{Event, MAX_VICTIMS, Oom, Source, What};
-use crate::time::{MILLI, Now, SECOND};
+use crate::time::{MILLI, Now};
 
-/// Longest time between two victims that one thread kills: it writes a line on each, which a serial console of
-/// 9600 baud takes 0.2 s for.
-const ONE_THREAD_NS: u64 = SECOND;
+/// Longest time between two victims that one thread kills in one go: it writes a line on each, which a serial console
+/// of 9600 baud takes 0.2 s for.
+const ONE_THREAD_NS: u64 = 200 * MILLI;
 /// Longest time between two victims where the thread is not known.
 const ONE_MOMENT_NS: u64 = 50 * MILLI;
 
@@ -19,7 +21,8 @@ impl Incidents {
     pub(super) fn kill_of<'a>(&self, now: Now, event: &'a Event) -> Option<(usize, &'a Oom)> {
         let What::Oom(oom) = &event.what else { return None };
         oom.group.as_ref()?;
-        Some((self.open.iter().rposition(|i| i.is_one_kill(now, (event.at, Some(event.source)), oom))?, oom))
+        let at = (event.at, Some(event.source));
+        Some((self.open.iter().rposition(|i| i.kin(now, at, oom) == Kinship::Named)?, oom))
     }
 
     pub(super) fn join(&mut self, index: usize, now: Now, event: &Event, oom: &Oom) {
@@ -36,47 +39,79 @@ impl Incidents {
     }
 
     /// A report may tell only now that this incident and another one are one kill: a victim whose group nobody could
-    /// ask for, and which the kernel log names later. The one that was told stays, else the older one.
+    /// ask for, and which the kernel log names later.
     pub(super) fn fold(&mut self, now: Now, number: Option<u64>) {
         let Some(one) = self.open.iter().position(|i| Some(i.number) == number) else { return };
         let Some(incident) = self.open.get_mut(one).filter(|i| i.is_of_group()) else { return };
         self.group_kills += u64::from(!std::mem::replace(&mut incident.counted, true));
-        let Some(incident) = self.open.get(one) else { return };
-        let Body::Oom(oom) = &incident.body else { return };
+        let _ = self.fold_one(now, one, |_, kinship| kinship == Kinship::Named);
+    }
+
+    /// Before an incident is told: what the log has said nothing of belongs to the kill that eBPF says it does.
+    pub(super) fn fold_unheard(&mut self, now: Now, overdue: impl Fn(&Incident) -> bool) {
+        let due = |i: &&Incident| !i.told && i.is_of_group() && overdue(i);
+        let mut todo: Vec<u64> = self.open.iter().filter(due).map(|i| i.number).collect();
+        while let Some(number) = todo.pop() {
+            let Some(index) = self.open.iter().position(|i| i.number == number) else { continue };
+            let heard = self.open.get(index).is_none_or(Incident::is_heard);
+            let belongs =
+                |other: &Incident, kinship| kinship != Kinship::None && !(heard && other.is_heard());
+            // There may be more of them.
+            todo.extend(self.fold_one(now, index, belongs));
+        }
+    }
+
+    /// Makes one of this incident and the first other that is kin, and gives its number. The one that was told stays,
+    /// else the older one.
+    fn fold_one(
+        &mut self,
+        now: Now,
+        one: usize,
+        belongs: impl Fn(&Incident, Kinship) -> bool,
+    ) -> Option<u64> {
+        let incident = self.open.get(one)?;
+        let Body::Oom(oom) = &incident.body else { return None };
         let at = (incident.last_at, incident.last_source);
-        let is_other = |i: &Incident| i.number != incident.number && i.is_one_kill(now, at, oom);
-        let Some(other) = self.open.iter().position(is_other) else { return };
+        let is_other = |i: &Incident| i.number != incident.number && belongs(i, i.kin(now, at, oom));
+        let other = self.open.iter().position(is_other)?;
         let told = |index: usize| self.open.get(index).is_some_and(|i| i.told);
         let (stays, goes) = match (told(one), told(other)) {
             (true, false) => (one, other),
             (false, true) => (other, one),
             _ => (one.min(other), one.max(other)),
         };
-        let Some(gone) = self.open.remove(goes) else { return };
-        if let Some(incident) = self.open.get_mut(stays - usize::from(goes < stays)) {
-            self.group_kills -= u64::from(incident.counted && gone.counted);
-            incident.counted |= gone.counted;
-            incident.take_in(now, gone);
-        }
+        let gone = self.open.remove(goes)?;
+        let incident = self.open.get_mut(stays - usize::from(goes < stays))?;
+        self.group_kills -= u64::from(incident.counted && gone.counted);
+        incident.counted |= gone.counted;
+        incident.take_in(now, gone);
+        Some(incident.number)
     }
 }
 
 impl Incident {
-    /// Whether the victim of a report belongs to this kill.
-    fn is_one_kill(&self, now: Now, at: (Now, Option<Source>), other: &Oom) -> bool {
-        let Body::Oom(mine) = &self.body else { return false };
+    /// What speaks for the victim of a report belonging to this kill, and holds at its time.
+    fn kin(&self, now: Now, at: (Now, Option<Source>), other: &Oom) -> Kinship {
+        let Body::Oom(mine) = &self.body else { return Kinship::None };
         // Clocks of two sources cannot be compared that finely; their arrival can.
         let apart = if self.last_source == at.1 {
             at.0.mono_ns.abs_diff(self.last_at.mono_ns)
         } else {
             now.mono_ns.abs_diff(self.seen_ns)
         };
-        match kinship(mine, other) {
+        let kinship = kinship(mine, other);
+        let holds = match kinship {
             Kinship::None => false,
             Kinship::Named => self.is_recent(now, at.0, OOM_SAME_NS),
             Kinship::Thread => apart <= ONE_THREAD_NS,
             Kinship::Place => apart <= ONE_MOMENT_NS,
-        }
+        };
+        if holds { kinship } else { Kinship::None }
+    }
+
+    /// Whether the kernel log has named its victims.
+    fn is_heard(&self) -> bool {
+        self.sources.contains(&Source::Kmsg)
     }
 
     fn is_of_group(&self) -> bool {

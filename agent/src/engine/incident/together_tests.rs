@@ -177,3 +177,51 @@ fn victims_of_two_incidents_are_put_together_within_the_limit() {
     assert_eq!((oom.others.len(), oom.others_more), (MAX_VICTIMS, 4));
     assert_eq!(reports[0].incident.sources, [Source::Ebpf, Source::Kmsg]);
 }
+
+/// A kill at `at` of which both witnesses tell; `whole`: the log says that the group of the victim dies with it.
+fn kill(all: &mut Incidents, at: u64, pid: u32, whole: bool) -> Vec<Report> {
+    let when = late(at);
+    let task = Task { pid: Some(pid), comm: Some(format!("worker-{pid}")), ..Task::default() };
+    let oom = |group| Oom { victim: task.clone(), group, trigger_tid: Some(9), count: 1, ..Oom::default() };
+    let event = |source, oom| Event { at: when, source, historic: false, what: What::Oom(Box::new(oom)) };
+    // The group in which one thread kills again and again.
+    let serial = Some(KillGroup { serial: Some(77), ..KillGroup::default() });
+    let mut reports = all.take(when, &event(Source::Ebpf, oom(serial)));
+    reports.extend(all.take(when, &event(Source::Kmsg, oom(None))));
+    if whole {
+        let first = KillGroup { path: Some("/pod/c".into()), first: Some(pid), serial: None };
+        reports.extend(all.take(when, &event(Source::Kmsg, oom(Some(first)))));
+    }
+    reports
+}
+
+#[test]
+fn one_thread_that_kills_again_makes_two_incidents() {
+    // A worker that is started anew in a group that dies together; and plain kills below such a group.
+    for whole in [true, false] {
+        for apart in [1, 20, 60, 190, 600, 1_100] {
+            let mut all = incidents();
+            let mut reports = kill(&mut all, 0, 174, whole);
+            reports.extend(all.due(late(apart.min(51))));
+            reports.extend(kill(&mut all, apart, 179, whole));
+            reports.extend(all.due(late(apart + 500)));
+            let told: Vec<_> = told(&reports).into_iter().map(|(_, pids, update)| (pids, update)).collect();
+            assert_eq!(told, [(vec![174], false), (vec![179], false)], "{whole} {apart}");
+            assert_eq!(all.oom_seen(), 2);
+            assert!(!whole || all.group_kills() == 2, "each is counted twice by the kernel");
+        }
+    }
+}
+
+#[test]
+fn without_the_log_what_ebpf_says_counts() {
+    let oom = vec![Source::Ebpf];
+    let mut all = Incidents::new(Witnesses { oom, ..Witnesses::default() });
+    let mut reports = Vec::new();
+    for victim in 0..3 {
+        reports.extend(all.take(late(victim as u64), &seen(victim, Some(77))));
+    }
+    reports.extend(all.due(late(60)));
+    reports.extend(all.due(late(500)));
+    assert_eq!(told(&reports), [(0, vec![113, 114, 115], false)]);
+}
