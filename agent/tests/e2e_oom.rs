@@ -17,7 +17,7 @@ use std::time::Duration;
 use e2e::confine::Confine;
 use e2e::scene::Scene;
 use e2e::webhook::{kill_of, known};
-use lab::{FreezableFs, MemoryCgroup};
+use lab::{FreezableFs, MemoryCgroup, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use sysops_agent::alert::Alert;
 
@@ -219,4 +219,36 @@ fn a_victim_whose_memory_is_locked_stops_nothing() {
     assert!(known(&first, "victim_cmdline").is_null(), "{first:#?}");
     assert_eq!(known(&next, "victim_cgroup"), next_in.name(), "{next:#?}");
     agent.stop();
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory beside one that cannot die"]
+fn the_mark_of_a_task_that_is_exiting_anyway_is_no_kill() {
+    let Some((scene, agent)) = Scene::running("") else { return };
+    let Scene { webhook, home, .. } = &scene;
+    if !scene.has(&["ebpf.oom", "kernel_log"]) {
+        return;
+    }
+    let group = MemoryCgroup::new("sysops-e2e-dying", 16 << 20).expect("a group");
+    let mut frozen = FreezableFs::new().expect("a filesystem");
+    // It shall hang in its write, with its memory: not before.
+    let to = frozen.backing_file().expect("a file");
+    frozen.freeze().expect("frozen");
+    let command = format!("dd if=/dev/zero of={} bs=9M count=1 conv=notrunc,nocreat", to.display());
+    let mut dying = group.spawn(&command).expect("dd");
+    let state = || fs::read_to_string(format!("/proc/{}/stat", dying.id())).ok();
+    wait_for(SOON, || state()?.contains("(dd) D").then_some(())).expect("it hangs");
+    sleep(A_LOOK);
+    dying.kill().expect("it runs");
+    let pid = group.oom_victim().expect("a kill");
+    webhook.exactly_one("the kill", SOON, QUIET, kill_of(pid));
+    webhook.nothing("one of the other", Duration::ZERO, kill_of(dying.id()));
+    frozen.thaw().expect("thawed");
+    dying.wait().expect("ends");
+    agent.stop();
+    let log = home.log();
+    let counted = log.lines().rfind(|line| line.contains("counted since")).unwrap_or_default();
+    for count in ["kernel_oom_kills_total 1", "oom_marks_of_dying_total 1"] {
+        assert!(counted.contains(count), "{count}: {counted}");
+    }
 }

@@ -6,6 +6,8 @@ metrics! {
     OOM_KILLS: Counter Count "kernel_oom_kills_total" [] "OOM kills, each once however many sources saw it.", "eBPF, /dev/kmsg, /proc/vmstat";
     DISAGREEMENTS: Counter Count "oom_witness_disagreements_total" ["kind"]
         "OOM kills that a source which was up did not tell: log_only, ebpf_only, counter_only.", "eBPF, /dev/kmsg, /proc/vmstat";
+    EXITING: Counter Count "oom_marks_of_dying_total" []
+        "Marks of tasks that were exiting anyway; no kill, and no alert.", "eBPF, /dev/kmsg, /proc/vmstat";
     USER_KILLS: Counter Count "user_oom_kills_total" ["killer"]
         "Kills for lack of memory that a process tells of: systemd-oomd, earlyoom, oomd.", "/dev/kmsg";
     HUNG_TASKS: Counter Count "kernel_hung_tasks_total" [] "Hung tasks, each once however many sources saw it.", "eBPF, /dev/kmsg, /proc/[pid]/status";

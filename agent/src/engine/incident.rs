@@ -3,6 +3,7 @@
 //! second, is told once, and what arrives later fills in what was unknown.
 
 mod together;
+mod unproven;
 
 use std::collections::VecDeque;
 
@@ -33,6 +34,7 @@ pub enum Body {
 }
 
 /// An incident as far as it is known.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incident {
     /// Unique number within this run.
@@ -54,6 +56,8 @@ pub struct Incident {
     counted: bool,
     /// Told by an earlier run of the agent, which knew more of it than is remembered.
     remembered: bool,
+    /// A mark without a kill, unless the kernel log says otherwise; not among [`Incidents::oom_seen`].
+    unproven: bool,
 }
 
 /// An incident to be told.
@@ -85,6 +89,8 @@ pub struct Incidents {
     /// Kills of whole groups, each once.
     group_kills: u64,
     forgotten: u64,
+    /// Marks of exiting tasks since the last call of [`Incidents::dismissed`].
+    dismissed: u64,
     /// Kinds of disagreement between the witnesses of incidents that are over.
     disagreed: Vec<&'static str>,
 }
@@ -99,6 +105,7 @@ impl Incidents {
             oom_seen: 0,
             group_kills: 0,
             forgotten: 0,
+            dismissed: 0,
             disagreed: Vec::new(),
         }
     }
@@ -119,8 +126,13 @@ impl Incidents {
         let mut reports = Vec::new();
         let number = |open: &VecDeque<Incident>, index: usize| open.get(index).map(|i| i.number);
         let about = if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
+            self.prove(index, now, event.source);
             reports.extend(self.merge(index, now, event, body));
             number(&self.open, index)
+        } else if self.is_doubtful(event) {
+            reports.extend(self.make_room());
+            self.doubt(now, event, body);
+            None
         } else if let Some((index, oom)) = self.kill_of(now, event) {
             self.join(index, now, event, oom);
             number(&self.open, index)
@@ -131,6 +143,7 @@ impl Incidents {
             self.open.back().map(|i| i.number)
         };
         self.fold(now, about);
+        self.bear_out(now);
         reports.extend(self.tell(now, |_| false));
         reports
     }
@@ -152,6 +165,7 @@ impl Incidents {
             news_ns: None,
             counted: false,
             remembered: false,
+            unproven: false,
         });
     }
 
@@ -192,7 +206,8 @@ impl Incidents {
     /// Tells what is complete or `overdue`, and forgets what is old.
     fn tell(&mut self, now: Now, overdue: impl Fn(&Incident) -> bool) -> Vec<Report> {
         let mut reports = Vec::new();
-        for incident in self.open.iter_mut().filter(|i| !i.told) {
+        self.dismiss(&overdue);
+        for incident in self.open.iter_mut().filter(|i| !i.told && !i.unproven) {
             if overdue(incident) || incident.complete(&self.witnesses) {
                 incident.told = true;
                 reports.push(Report { incident: incident.clone(), update: false });
@@ -230,7 +245,9 @@ impl Incidents {
             let gone = self.open.remove(index)?;
             return gone.news_ns.is_some().then_some(Report { incident: gone, update: true });
         }
-        self.open.pop_front().map(|incident| Report { incident, update: false })
+        let incident = self.open.pop_front()?;
+        self.oom_seen += u64::from(incident.unproven);
+        Some(Report { incident, update: false })
     }
 
     /// When the next incident has waited long enough, monotonic nanoseconds.
@@ -277,7 +294,7 @@ impl Incident {
     fn disagreement(&self, witnesses: &Witnesses) -> Option<&'static str> {
         let silent = |source| witnesses.oom.contains(&source) && !self.sources.contains(&source);
         match self.body {
-            Body::Oom(_) if self.remembered => None,
+            Body::Oom(_) if self.remembered || self.unproven => None,
             Body::Oom(_) if silent(Source::Ebpf) => Some("log_only"),
             Body::Oom(_) if silent(Source::Kmsg) => Some("ebpf_only"),
             // The kernel limits its lines on I/O errors: their absence says nothing.

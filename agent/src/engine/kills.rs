@@ -69,5 +69,9 @@ impl Engine {
         for kind in self.incidents.disagreed().collect::<Vec<_>>() {
             self.tally.count(events::DISAGREEMENTS.name, kind, 1);
         }
+        match self.incidents.dismissed() {
+            0 => {}
+            marks => self.tally.count(events::EXITING.name, "", marks),
+        }
     }
 }

@@ -165,6 +165,29 @@ fn oom(pid: u32) -> What {
     What::Oom(Box::new(oom))
 }
 
+#[test]
+fn the_mark_of_an_exiting_task_is_counted_and_is_no_kill() {
+    let mut r = run(0);
+    let What::Oom(mut mark) = oom(1) else { unreachable!() };
+    mark.uncounted = true;
+    r.kills(5).event(Source::Ebpf, What::Oom(mark)).wait_ms(500).kills(5).kills(5);
+    r.event(Source::Ebpf, oom(2)).event(Source::Kmsg, oom(2)).kills(6).kills(6).wait_ms(30_000);
+    assert_eq!(r.told().len(), 1, "{:?}", r.told());
+    assert!(r.told()[0].contains("(pid 2,"), "{:?}", r.told());
+    let tally = &r.engine.tally().events;
+    assert_eq!(tally[&(events::OOM_KILLS.name, String::new())], 1);
+    assert_eq!(tally[&(events::EXITING.name, String::new())], 1);
+    assert!(!tally.keys().any(|(name, _)| *name == events::DISAGREEMENTS.name), "{tally:?}");
+}
+
+#[test]
+fn a_victim_without_a_name_is_said_to_have_none() {
+    let mut r = run(0);
+    let victim = Task { pid: Some(3187), comm: Some(String::new()), ..Task::default() };
+    r.event(Source::Kmsg, What::Oom(Box::new(Oom { victim, count: 1, ..Oom::default() }))).wait_ms(100);
+    assert!(r.told()[0].contains("OOM kill: a process without a name (pid 3187,"), "{:?}", r.told());
+}
+
 fn slow(device: &str) -> What {
     let io = SlowIo {
         device: device.into(),

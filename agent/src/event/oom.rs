@@ -56,6 +56,8 @@ pub struct Oom {
     pub others_more: u64,
     /// How many kills, when only a counter told; 1 otherwise.
     pub count: u64,
+    /// The kernel marked the victim, and its own counter of kills did not rise: the task was exiting anyway.
+    pub uncounted: bool,
 }
 
 /// Victims kept of one group besides the first; further ones are counted.
@@ -212,6 +214,8 @@ impl Oom {
             // Victims are added one by one.
             others: _,
             others_more: _,
+            // Of the mark, not of the kill.
+            uncounted: _,
             count,
         } = other;
         self.victim.absorb(victim);

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use super::wait;
 use crate::cgroup::{owner, path_of};
-use crate::event::{Constraint, Event, Hang, LogMatch, Oom, Task, What};
+use crate::event::{Constraint, Event, Hang, LogMatch, Oom, Source, Task, What};
 use crate::host::aside::{Answer, Aside};
-use crate::host::{Host, block, cmdline, read_text};
+use crate::host::{Host, block, clock, cmdline, read_text};
 use crate::time::Now;
 
 /// Longest command line kept, bytes.
@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(10);
 const MAX_STUCK: usize = 2;
 
 mod gpu;
+mod marks;
 mod memory;
 
 /// Asks about one event after the other.
@@ -38,15 +39,17 @@ pub struct Enricher {
     /// Texts of `/proc/PID/cgroup`, in the same way.
     cgroups: Aside<(Now, Option<String>)>,
     boards: gpu::Boards,
+    marks: marks::Marks,
     patience: Duration,
 }
 
 impl Enricher {
-    /// Reads nothing yet.
+    /// Reads of tasks nothing yet.
     pub fn new(host: Arc<dyn Host>) -> Self {
         let (cmdlines, cgroups) = (Aside::new("cmdline", MAX_STUCK), Aside::new("cgroup", MAX_STUCK));
         let boards = gpu::Boards::new(host.as_ref());
-        Self { host, cmdlines, cgroups, boards, patience: PATIENCE }
+        let marks = marks::Marks::new(host.as_ref(), clock::now());
+        Self { host, cmdlines, cgroups, boards, marks, patience: PATIENCE }
     }
 
     /// Fills what a fresh event lacks. Historic ones stay as they are: their tasks are gone.
@@ -57,7 +60,10 @@ impl Enricher {
         let at = event.at;
         let host = self.host.as_ref();
         match &mut event.what {
-            What::Oom(oom) => self.fill_oom(oom, at),
+            What::Oom(oom) => {
+                oom.uncounted = event.source == Source::Ebpf && self.marks.is_surplus(at);
+                self.fill_oom(oom, at);
+            }
             What::Hang(hang) => self.fill_hang(hang, at),
             What::SlowIo(io) => {
                 io.in_flight = block::in_flight(host, &io.device);

@@ -73,7 +73,11 @@ fn grouped_by(oom: &Oom) -> String {
 }
 
 fn name(task: &Task) -> String {
-    task.comm.as_deref().map_or_else(|| "unknown process".into(), |c| clean(c, MAX_NAME))
+    match task.comm.as_deref() {
+        None => "unknown process".into(),
+        Some("") => "a process without a name".into(),
+        Some(comm) => clean(comm, MAX_NAME),
+    }
 }
 
 fn labels(oom: &Oom, owner: &Owner, comm: &str) -> BTreeMap<String, String> {
