@@ -296,7 +296,7 @@ impl Start {
 #[inline(always)]
 fn inserted(key: Key, dev: u32, bytes: u32) {
     // A worker of the kernel puts it back into the queue.
-    if STARTS.get_ptr_mut(&key).is_some_and(|start| entry(start).requeued != 0) {
+    if STARTS.get_ptr_mut(key).is_some_and(|start| entry(start).requeued != 0) {
         return;
     }
     let now = out::now();

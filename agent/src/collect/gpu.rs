@@ -2,7 +2,7 @@
 //!
 //! A driver in trouble keeps its caller for seconds or for ever, so one thread aside does all the asking and is never
 //! ended. What it answers after this pass is told in the next; what it has not answered for
-//! [`STUCK_AFTER`] makes the driver count as stuck.
+//! 30 seconds makes the driver count as stuck.
 
 use std::collections::HashMap;
 use std::sync::Arc;

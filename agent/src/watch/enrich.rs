@@ -4,7 +4,8 @@
 //! A few short reads a task. They must not wait: whoever asks reads the kernel's events, and all stands
 //! still meanwhile. `cmdline` takes the memory lock of the process, which another of its threads may hold in
 //! uninterruptible sleep, whatever state this one is in; `cgroup` takes the lock that all control groups share
-//! (`cgroup_mutex` in `proc_cgroup_show`, up to 6.6). So both are read aside, and given up after a moment.
+//! (`cgroup_mutex` in `proc_cgroup_show`, up to 6.6; then read where it is asked for, since a victim leaves its group
+//! within a millisecond). So both are read aside, and given up after a moment.
 //!
 //! Reading a command line also holds on to all memory of the process meanwhile (`get_task_mm`). A victim's is asked
 //! for only where nobody else told it, and never while the whole machine is short of memory.
@@ -38,6 +39,8 @@ pub struct Enricher {
     cmdlines: Aside<(Now, Option<String>)>,
     /// Texts of `/proc/PID/cgroup`, in the same way.
     cgroups: Aside<(Now, Option<String>)>,
+    /// Whether reading `/proc/PID/cgroup` may wait.
+    cgroups_wait: bool,
     boards: gpu::Boards,
     marks: marks::Marks,
     patience: Duration,
@@ -49,7 +52,8 @@ impl Enricher {
         let (cmdlines, cgroups) = (Aside::new("cmdline", MAX_STUCK), Aside::new("cgroup", MAX_STUCK));
         let boards = gpu::Boards::new(host.as_ref());
         let marks = marks::Marks::new(host.as_ref(), clock::now());
-        Self { host, cmdlines, cgroups, boards, marks, patience: PATIENCE }
+        let cgroups_wait = !newer_than_6_6(&host.uname().release);
+        Self { host, cmdlines, cgroups, cgroups_wait, boards, marks, patience: PATIENCE }
     }
 
     /// Fills what a fresh event lacks. Historic ones stay as they are: their tasks are gone.
@@ -61,6 +65,8 @@ impl Enricher {
         let host = self.host.as_ref();
         match &mut event.what {
             What::Oom(oom) => {
+                // Before all else: a victim leaves its group within a millisecond.
+                let _ = self.look(&mut oom.victim, at);
                 oom.uncounted = event.source == Source::Ebpf && self.marks.is_surplus(at);
                 self.fill_oom(oom, at);
             }
@@ -135,6 +141,9 @@ impl Enricher {
     fn cgroup(&mut self, pid: u32, at: Now) -> Option<String> {
         let host = Arc::clone(&self.host);
         let read = move || read_text(host.as_ref(), &format!("/proc/{pid}/cgroup")).ok();
+        if !self.cgroups_wait {
+            return path_of(&read()?);
+        }
         path_of(&aside(&mut self.cgroups, pid, at, self.patience, read)?)
     }
 
@@ -179,6 +188,12 @@ impl Enricher {
         }
         hang.conclude();
     }
+}
+
+/// Whether a kernel release is 6.7 or newer; one that is not understood is not.
+fn newer_than_6_6(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().ok());
+    matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(6), Some(7..)) | (Some(7..), _))
 }
 
 /// Asks about a task aside; a late answer to the question of another event is not taken, since the pid may be
