@@ -121,7 +121,7 @@ impl<'a> Loading<'a> {
         Ok(Some(Ebpf {
             map_bytes: shared_bytes + probe_bytes + out.bytes,
             transport: out.transport,
-            _attached: attached,
+            attached,
             stats: Arc::new(stats),
             programs: Programs::new(programs),
             histograms: take(&mut loader, names::HIST, HistMap::new).ok(),

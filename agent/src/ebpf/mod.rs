@@ -28,6 +28,7 @@ pub mod waits;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
+use std::thread;
 
 use agent_common::Stat;
 
@@ -108,7 +109,7 @@ impl Default for Options {
 /// Running probes. Its descriptor becomes readable when [`Ebpf::drain`] has something to give.
 pub struct Ebpf {
     transport: Box<dyn Transport>,
-    _attached: Vec<Attachment>,
+    attached: Vec<Attachment>,
     stats: Arc<Stats>,
     programs: Programs,
     histograms: Option<HistMap>,
@@ -122,6 +123,23 @@ pub struct Ebpf {
     reported: Counts,
     undecodable: u64,
 }
+
+/// Detaching waits until every processor has left the program, 50 ms and more each. Side by side all wait for the same
+/// moment, so that the agent ends at once.
+impl Drop for Ebpf {
+    fn drop(&mut self) {
+        thread::scope(|scope| {
+            for attachment in self.attached.drain(..) {
+                // Where no thread can be had it is detached here.
+                let detach = thread::Builder::new().stack_size(DETACH_STACK);
+                let _ = detach.spawn_scoped(scope, move || drop(attachment));
+            }
+        });
+    }
+}
+
+/// Stack of a thread that closes a descriptor, bytes.
+const DETACH_STACK: usize = 64 << 10;
 
 impl Ebpf {
     /// Loads and attaches what is wanted and possible; says of every probe how it stands.
