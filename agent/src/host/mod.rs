@@ -27,6 +27,7 @@ mod passthrough;
 mod peer;
 mod sockets;
 pub mod state;
+pub mod tasks;
 mod timex;
 
 pub use sockets::{TcpSocket, TcpState};
