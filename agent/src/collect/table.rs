@@ -231,7 +231,7 @@ pub const COLLECTORS: &[Entry] = &[
         pace: process_pace,
         metrics: process::METRICS,
         make: |config| {
-            Box::new(process::Process::new(process::Options { top_n: config.collector.track_top_n }))
+            Box::new(process::Process::new(process::Options { top_n: config.collector.track_top_n }, None))
         },
         ..ROW
     },
