@@ -28,6 +28,15 @@ pub(super) struct Row {
     pub(super) open_files: Option<u64>,
     /// Another number in another control group; 0: not known.
     pub(super) groups: u64,
+    /// Patterns that its name matches, a bit each; `None`: to be looked at.
+    pub(super) tracked: Option<u64>,
+}
+
+impl Row {
+    /// Whether it is followed because of its name.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.tracked.is_some_and(|patterns| patterns != 0)
+    }
 }
 
 /// All of them, now and in the previous pass.
@@ -45,6 +54,11 @@ impl Rows {
     /// In the order of process ids.
     pub(super) fn all(&self) -> &[Row] {
         &self.now
+    }
+
+    /// The same, to note something at them.
+    pub(super) fn all_mut(&mut self) -> &mut [Row] {
+        &mut self.now
     }
 
     /// Whether this is the first.
@@ -73,6 +87,7 @@ impl Rows {
             state: stat.state,
             open_files: None,
             groups: 0,
+            tracked: None,
         });
     }
 
@@ -106,6 +121,7 @@ impl Rows {
                 state: letter(thread.state, thread.exit_state),
                 open_files: Some(process.open_files.into()),
                 groups: process.groups,
+                tracked: None,
             });
         });
         match result {
@@ -133,6 +149,7 @@ impl Rows {
             // A thread that ends while the others are counted is missing once (`cputime_adjust` never goes back, either).
             row.cpu_ns = row.cpu_ns.max(used);
             row.recent_ns = row.cpu_ns - used;
+            row.tracked = old.filter(|old| old.comm == row.comm).and_then(|old| old.tracked);
         }
     }
 }
@@ -148,11 +165,15 @@ mod tests {
     struct Told(Vec<(u32, u32, u64, u64)>, bool);
 
     impl Tasks for Told {
-        fn scan(&mut self, each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> std::io::Result<()> {
+        fn scan(
+            &mut self,
+            each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>),
+        ) -> std::io::Result<()> {
             for &(pid, tgid, runtime_ns, ended_ns) in &self.0 {
                 let thread = ThreadRecord { pid, tgid, runtime_ns, ..ThreadRecord::default() };
                 let comm = *b"0123456789abcde\0";
-                let process = ProcessRecord { ended_ns, start_ns: 25_000_000, comm, ..ProcessRecord::default() };
+                let process =
+                    ProcessRecord { ended_ns, start_ns: 25_000_000, comm, ..ProcessRecord::default() };
                 each(&thread, (pid == tgid).then_some(&process));
             }
             if self.1 { Ok(()) } else { Err(std::io::ErrorKind::Other.into()) }
@@ -168,7 +189,11 @@ mod tests {
     #[test]
     fn threads_are_added_up_wherever_they_stand() {
         let rows = &mut Rows::default();
-        check(rows, vec![(3, 9, 5, 0), (4, 4, 10, 1), (5, 4, 100, 0), (9, 9, 7, 0)], &[(4, 111, 111), (9, 12, 12)]);
+        check(
+            rows,
+            vec![(3, 9, 5, 0), (4, 4, 10, 1), (5, 4, 100, 0), (9, 9, 7, 0)],
+            &[(4, 111, 111), (9, 12, 12)],
+        );
         assert_eq!((rows.all()[0].start_ticks, &*rows.all()[0].comm), (2, "0123456789abcde"));
         // A thread ended and is missed; a process came; one went.
         check(rows, vec![(2, 2, 3, 0), (4, 4, 15, 1)], &[(2, 3, 3), (4, 111, 0)]);
