@@ -12,7 +12,7 @@ use crate::text::arguments;
 pub mod aside;
 pub mod block;
 pub mod clock;
-mod command;
+pub mod command;
 mod diag;
 mod ethtool;
 pub mod fixture;
