@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::text::arguments;
 
+mod apart;
 pub mod aside;
 pub mod block;
 pub mod clock;
@@ -143,6 +144,11 @@ pub trait Host: Send + Sync {
     fn read_link(&self, path: &str) -> io::Result<String>;
     /// Filesystem figures. May hang on a dead mount: call it aside.
     fn statvfs(&self, path: &str) -> io::Result<FsStat>;
+    /// The same from a process of its own, for filesystems that may hold a thread for ever, whatever becomes of its
+    /// process. Call it aside too.
+    fn statvfs_apart(&self, path: &str) -> io::Result<FsStat> {
+        self.statvfs(path)
+    }
     /// Driver and firmware of an interface.
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver>;
     /// Fills `data` with the beginning of a log page of an NVMe controller; `device` is a disk of it. Takes as
