@@ -19,6 +19,8 @@ pub const STARTS: &str = "STARTS";
 pub const OOM_KILL: &str = "oom_kill";
 /// The same in BTF mode.
 pub const OOM_KILL_BTF: &str = "oom_kill_btf";
+/// Program at the start of `out_of_memory`, in BTF mode only.
+pub const OOM_BEGIN: &str = "oom_begin";
 /// Program on `sched:sched_process_hang`.
 pub const HUNG_TASK: &str = "hung_task";
 /// The same in BTF mode.
@@ -49,6 +51,8 @@ pub const IO_COMPLETE_BTF: &str = "io_complete_btf";
 
 /// Room for one record of an OOM kill a processor.
 pub const OOM_SCRATCH: &str = "OOM_SCRATCH";
+/// The search for a victim that goes on.
+pub const OOM_CALL: &str = "OOM_CALL";
 /// LRU map of [`Counts`](crate::remote::Counts) by [`Remote`](crate::remote::Remote).
 pub const REMOTES: &str = "REMOTES";
 /// Array of one [`Counts`](crate::remote::Counts): those of all remotes.

@@ -11,6 +11,7 @@ mod oom;
 mod user_kill;
 
 use crate::alert::Severity;
+use crate::cgroup::CUT;
 use crate::time::Now;
 pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
 pub use hardware::Hardware;
@@ -154,7 +155,14 @@ impl Task {
         fill(&mut self.cmdline, cmdline);
         fill(&mut self.uid, uid);
         fill(&mut self.start_ticks, start_ticks);
-        fill(&mut self.cgroup, cgroup);
+        if self.lacks_cgroup() {
+            self.cgroup = cgroup.or_else(|| self.cgroup.take());
+        }
+    }
+
+    /// Whether its control group is not known, or not where that is.
+    pub fn lacks_cgroup(&self) -> bool {
+        self.cgroup.as_deref().is_none_or(|path| path.starts_with(CUT))
     }
 }
 

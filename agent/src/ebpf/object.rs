@@ -12,7 +12,7 @@ use aya::maps::{MapData, MapError};
 use aya_obj::{EbpfSectionKind, Object};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::probes::{Constant, PROBES, Probe};
+use super::probes::{Constant, PROBES, Probe, is_on_function};
 use super::remedy::{Failure, Step};
 use super::sys;
 
@@ -140,14 +140,19 @@ impl Loader {
         Ok(())
     }
 
-    /// Loads a program: a classic one, or for the tracepoint of this type.
+    /// Loads a program: a classic one, or for the tracepoint or function of this type.
     pub(super) fn load(&self, program: &'static str, btf_type: Option<u32>) -> Result<OwnedFd, Failure> {
         let missing = || own_fault(&format!("it has no program {program}"));
         let entry = self.object.programs.get(program).ok_or_else(missing)?;
         let function = self.object.functions.get(&entry.function_key()).ok_or_else(missing)?;
         let name = aya::features().bpf_name().then_some(program);
+        let onto = match btf_type {
+            None => sys::Onto::Record,
+            Some(id) if is_on_function(program) => sys::Onto::Function(id),
+            Some(id) => sys::Onto::Tracepoint(id),
+        };
         let load =
-            |log: &mut [u8]| sys::load_program(name, btf_type, &function.instructions, &entry.license, log);
+            |log: &mut [u8]| sys::load_program(name, onto, &function.instructions, &entry.license, log);
         let result = load(&mut []).or_else(|error| match error.raw_os_error() {
             Some(libc::EPERM) if raise_memlock() => load(&mut []),
             _ => Err(error),

@@ -123,17 +123,28 @@ pub(super) fn enable(event: BorrowedFd<'_>) -> io::Result<()> {
     ioctl(event, PERF_EVENT_IOC_ENABLE, 0)
 }
 
-/// Puts a program on the tracepoint whose type it was loaded with.
+/// Puts a program on the tracepoint or function whose type it was loaded with.
 pub(super) fn open_raw_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let attr = RawTracepoint { prog_fd: program.as_raw_fd() as u32, ..RawTracepoint::default() };
     // SAFETY: without a name, the command reads a descriptor only.
     owned(unsafe { bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &attr) })
 }
 
-/// Loads a program: for a tracepoint with a record, or with `btf_type` for the one of this type. `log` takes the verifier's words if it is not empty.
+/// What a program is loaded for.
+#[derive(Clone, Copy)]
+pub(super) enum Onto {
+    /// A tracepoint with a record.
+    Record,
+    /// The tracepoint of this type.
+    Tracepoint(u32),
+    /// The start of the function of this type.
+    Function(u32),
+}
+
+/// Loads a program. `log` takes the verifier's words if it is not empty.
 pub(super) fn load_program(
     name: Option<&str>,
-    btf_type: Option<u32>,
+    onto: Onto,
     instructions: &[bpf_insn],
     license: &CStr,
     log: &mut [u8],
@@ -142,14 +153,16 @@ pub(super) fn load_program(
     let name = name.unwrap_or_default().as_bytes();
     let length = name.len().min(prog_name.len() - 1);
     prog_name[..length].copy_from_slice(&name[..length]);
-    let (kind, expected) = match btf_type {
-        None => (bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT, 0),
-        Some(_) => (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_TRACE_RAW_TP as u32),
+    let tracing = bpf_prog_type::BPF_PROG_TYPE_TRACING;
+    let (kind, expected, of) = match onto {
+        Onto::Record => (bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT, 0, 0),
+        Onto::Tracepoint(id) => (tracing, bpf_attach_type::BPF_TRACE_RAW_TP as u32, id),
+        Onto::Function(id) => (tracing, bpf_attach_type::BPF_TRACE_FENTRY as u32, id),
     };
     let attr = ProgLoad {
         prog_type: kind as u32,
         expected_attach_type: expected,
-        attach_btf_id: btf_type.unwrap_or_default(),
+        attach_btf_id: of,
         insn_cnt: instructions.len() as u32,
         insns: instructions.as_ptr() as u64,
         license: license.as_ptr() as u64,

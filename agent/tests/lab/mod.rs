@@ -170,7 +170,7 @@ impl MemoryCgroup {
     /// Starts a shell command in the group; it `exec`s its last part, so that the pid stays.
     pub(crate) fn spawn(&self, command: &str) -> io::Result<Child> {
         let procs = self.path.join("cgroup.procs");
-        let script = format!("echo $$ > {} && exec {command}", procs.display());
+        let script = format!("echo $$ > '{}' && exec {command}", procs.display());
         Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).spawn()
     }
 
@@ -184,7 +184,7 @@ impl MemoryCgroup {
         let procs = self.path.join("cgroup.procs");
         // `tail` waits for the end of a line that never comes, and keeps all of it.
         let script = format!(
-            "echo {adj} > /proc/self/oom_score_adj && echo $$ > {} && exec tail /dev/zero",
+            "echo {adj} > /proc/self/oom_score_adj && echo $$ > '{}' && exec tail /dev/zero",
             procs.display()
         );
         let mut child = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).spawn()?;
