@@ -44,6 +44,10 @@ pub const IO_ISSUE_BTF: &str = "io_issue_btf";
 pub const IO_REQUEUE: &str = "io_requeue";
 /// The same in BTF mode.
 pub const IO_REQUEUE_BTF: &str = "io_requeue_btf";
+/// Program on `block:block_rq_merge`.
+pub const IO_MERGE: &str = "io_merge";
+/// The same in BTF mode.
+pub const IO_MERGE_BTF: &str = "io_merge_btf";
 /// Program on `block:block_rq_complete`.
 pub const IO_COMPLETE: &str = "io_complete";
 /// The same in BTF mode.

@@ -149,6 +149,9 @@ pub enum Shape {
 /// What is not known without `block_rq_requeue`.
 const REQUEUED: &str = "a request that its driver tries again is measured from its last issue";
 
+/// What is not known without `block_rq_merge`, before 5.11 (f3bdc62fd82e).
+const MERGED: &str = "a request may begin when one began that was merged into another";
+
 /// Programs that their probe can do without, and what it lacks then.
 const OPTIONAL: &[(&str, &str)] = &[
     (names::OOM_BEGIN, "whose limit was hit is taken from the kernel log"),
@@ -156,6 +159,8 @@ const OPTIONAL: &[(&str, &str)] = &[
     (names::IO_INSERT_BTF, "the time in queues is not known"),
     (names::IO_REQUEUE, REQUEUED),
     (names::IO_REQUEUE_BTF, REQUEUED),
+    (names::IO_MERGE, MERGED),
+    (names::IO_MERGE_BTF, MERGED),
     (names::IO_ERROR, "errors are taken from completions"),
     (names::IO_ERROR_BTF, "errors are taken from completions"),
 ];
