@@ -164,6 +164,11 @@ impl<S: Source> Btf<S> {
         result
     }
 
+    /// Number of a function of the kernel.
+    pub fn function(&self, name: &str) -> Result<u32, BtfError> {
+        self.index.function(name).ok_or_else(|| BtfError::NoType(name.to_owned()))
+    }
+
     /// The arguments of a tracepoint, the first one (`void *`, the registration's) left out.
     pub fn tracepoint(&mut self, name: &str) -> Result<Signature, BtfError> {
         self.steps = 0;
@@ -176,8 +181,8 @@ impl<S: Source> Btf<S> {
         Ok(Signature { id, arguments })
     }
 
-    /// The arguments of a function.
-    pub fn function(&mut self, name: &str) -> Result<Signature, BtfError> {
+    /// A function and its arguments.
+    pub fn entry(&mut self, name: &str) -> Result<Signature, BtfError> {
         self.steps = 0;
         let no_type = || BtfError::NoType(name.to_owned());
         let id = self.index.function(name).ok_or_else(no_type)?;
