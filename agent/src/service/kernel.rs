@@ -64,7 +64,11 @@ fn dstate(after_secs: u64, host: &dyn Host) -> Feature {
     let reason = format!(
         "{what}, but not where in the kernel nor for which mount: /proc/PID/wchan, fd and stack of others are closed"
     );
-    let remedy = "give the agent CAP_SYS_PTRACE for function and mount, CAP_SYS_ADMIN for stacks";
+    let remedy = if super::doctor::in_user_namespace(host) {
+        "run the agent outside of its user namespace, where its capabilities count"
+    } else {
+        "give the agent CAP_SYS_PTRACE for function and mount, CAP_SYS_ADMIN for stacks"
+    };
     Feature::degraded(NAME, reason, remedy)
 }
 
@@ -90,7 +94,8 @@ impl Kernel {
         let section = &config.log_analyzer;
         // Whichever is named carries the kernel's lines, and this device tells them best.
         if !section.enabled || section.sources.is_empty() {
-            let features = ["kernel_log", "journal"].map(|name| Feature::off(name, "switched off in [log_analyzer]"));
+            let features =
+                ["kernel_log", "journal"].map(|name| Feature::off(name, "switched off in [log_analyzer]"));
             self.features.extend(features);
             return Ok(());
         }
