@@ -99,6 +99,10 @@ pub struct Recovered {
     pub warning: Option<String>,
 }
 
+/// How often a lock that is held is tried again, and the pause before.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// Ledger and file together.
 #[derive(Debug)]
 pub struct Outbox {
@@ -249,12 +253,15 @@ impl Journal {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
         made.map_err(|e| sentence("make", &self.dir, &e))?;
         let dir = File::open(&self.dir).map_err(|e| sentence("open", &self.dir, &e))?;
-        flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            format!(
-                "{} is in use by another sysops-agent; stop it or set another agent.data_dir",
-                self.dir.display()
-            )
-        })?;
+        // A program that is just being started holds our files until it runs.
+        let locks = || flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok();
+        let wait = |_| std::thread::sleep(LOCK_PAUSE);
+        if !locks() && !(0..LOCK_TRIES).map(wait).any(|()| locks()) {
+            let dir = self.dir.display();
+            return Err(format!(
+                "{dir} is in use by another sysops-agent; stop it or set another agent.data_dir"
+            ));
+        }
         self.lock = Some(dir);
         Ok(())
     }

@@ -50,6 +50,8 @@ pub struct Guest {
     pub scenarios: Vec<&'static str>,
     /// The agent runs once with each.
     pub rights: Vec<Rights>,
+    /// Debian release of the root file system, if it has one, with a systemd.
+    pub root: Option<&'static str>,
     /// Whether CI insists on it. The others are tried and told: their packages come and go.
     pub stable: bool,
 }
@@ -66,6 +68,8 @@ pub const FAULTY: &str = "6.12-faulty";
 pub const FULL: &str = "-full";
 /// A kernel with disks that tell of their health, and firmware that tells of memory modules.
 pub const DISKS: &str = "6.12-disks";
+/// A kernel with a real systemd in it.
+pub const SYSTEMD: &str = "6.12-systemd";
 /// User-mode Linux.
 pub const USER_MODE: &str = "uml";
 
@@ -83,6 +87,7 @@ pub fn ordinary(name: &str, series: &str, flavour: Flavour) -> Guest {
         append: "",
         scenarios: scenarios::ALL.iter().filter(|s| s.everywhere).map(|s| s.name).collect(),
         rights: vec![Rights::Root, Rights::Capable],
+        root: None,
         stable: STABLE.contains(&name),
     }
 }
@@ -152,6 +157,21 @@ pub fn faulty() -> Guest {
     }
 }
 
+/// Debian 13 with its systemd, systemd-oomd and earlyoom; the agent runs in its own unit.
+pub fn systemd() -> Guest {
+    Guest {
+        memory_mib: 512,
+        devices: Vec::new(),
+        spare_modules: Vec::new(),
+        append: "systemd.show_status=0",
+        scenarios: scenarios::SYSTEMD.iter().map(|s| s.name).collect(),
+        rights: vec![Rights::Unit],
+        root: Some("trixie"),
+        stable: true,
+        ..ordinary(SYSTEMD, "6.12", Flavour::Cloud)
+    }
+}
+
 /// A kernel without BPF.
 pub fn user_mode() -> Guest {
     Guest {
@@ -165,6 +185,7 @@ pub fn user_mode() -> Guest {
         append: "",
         scenarios: vec!["oom-global"],
         rights: vec![Rights::Root, Rights::Capable],
+        root: None,
         stable: true,
     }
 }

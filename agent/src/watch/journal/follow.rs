@@ -21,7 +21,7 @@ use crate::watch::enrich::Enricher;
 /// The program.
 pub const PROGRAM: &str = "journalctl";
 /// How often it is looked for killers.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(10);
 /// Pause before the child is started again, at first and at most; it doubles.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// A child that ran so long was in order.
@@ -94,7 +94,11 @@ impl JournalWatch {
             sleep(pause).await;
             // Only now: at the end of the agent it ends with it.
             if why != told {
-                tracing::warn!("{} has ended: {why}; started again after {} s", self.program, pause.as_secs());
+                tracing::warn!(
+                    "{} has ended: {why}; started again after {} s",
+                    self.program,
+                    pause.as_secs()
+                );
                 told = why;
             }
             pause = (pause * 2).min(PAUSE.1);
