@@ -112,11 +112,12 @@ fn install(port: u16) -> Result<(), String> {
         [agent]
         hostname = "guest"
         [collector]
-        enabled = ["process", "cgroup", "vmstat"]
+        enabled = ["process", "cgroup", "vmstat", "systemd"]
         process_interval_secs = 2
         memory_interval_secs = 2
+        systemd_interval_secs = 3
         [ebpf]
-        block_io = false
+        run_queue = true
         [inventory]
         enabled = false
         [alerting]

@@ -71,6 +71,8 @@ pub const SYSTEMD: &[Scenario] = &[
     fault("oomd", "kill by systemd-oomd, memory pressure of a slice", systemd::oomd),
     fault("earlyoom", "kill by earlyoom", systemd::earlyoom),
     fault("unit-limit", "OOM kill, `MemoryMax=` of a unit", systemd::limit),
+    fault("unit-failed", "a unit that fails, and is mended", systemd::failed),
+    fault("unit-loop", "a unit that restarts over and over", systemd::looping),
 ];
 
 const fn fault(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verdict) -> Scenario {

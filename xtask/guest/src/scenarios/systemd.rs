@@ -57,7 +57,9 @@ fn same(what: &str, is: &str, expect: &str) -> Result<(), String> {
 fn crash() -> Result<(), String> {
     let pid = property(UNIT, "MainPID")?;
     run("systemctl", &["kill", "--signal=KILL", UNIT])?;
-    run("systemctl", &["reset-failed", UNIT])?;
+    // Its unit waits ten seconds before it starts it again: that is systemd's to get right.
+    until("the agent is gone", || Ok(property(UNIT, "MainPID")? != pid))?;
+    run("systemctl", &["start", UNIT])?;
     until("the agent is restarted", || {
         let now = property(UNIT, "MainPID")?;
         Ok(now != pid && now != "0" && property(UNIT, "ActiveState")? == "active")
@@ -114,7 +116,6 @@ pub(super) fn earlyoom(lab: &mut Lab) -> Verdict {
     if !reason.contains("low memory!") {
         return Err(format!("no reason: {context:?}"));
     }
-    crash()?;
     Ok(found.seen(begin))
 }
 
@@ -146,5 +147,33 @@ pub(super) fn limit(lab: &mut Lab) -> Verdict {
     crash()?;
     // What would be told twice is told by now.
     sleep(Duration::from_secs(3));
+    Ok(found.seen(begin))
+}
+
+/// A service that ends with an error is told with its result, until it is mended.
+pub(super) fn failed(lab: &mut Lab) -> Verdict {
+    let begin = now_ns();
+    run("systemd-run", &["--quiet", "--unit=failing", "/bin/sh", "-c", "exit 3"])?;
+    let found = lab.condition("systemd_unit_failed", "unit", "failing.service")?;
+    found.label("result", "exit-code")?;
+    let message = &found.alert.message;
+    if !message.contains("(exit-code, exit status 3) started ") {
+        return Err(format!("it does not say why: {message}"));
+    }
+    run("systemctl", &["reset-failed", "failing.service"])?;
+    lab.ends(&found)?;
+    Ok(found.seen(begin))
+}
+
+/// A service that ends again and again is one alert, however often it is started.
+pub(super) fn looping(lab: &mut Lab) -> Verdict {
+    const NAME: &str = "looping.service";
+    let begin = now_ns();
+    let properties =
+        ["--property=Restart=always", "--property=RestartSec=100ms", "--property=StartLimitIntervalSec=0"];
+    run("systemd-run", &[&["--quiet", "--unit=looping"], &properties[..], &["/bin/sleep", "0.1"]].concat())?;
+    let found = lab.condition("systemd_unit_restarts_recent_count", "unit", NAME)?;
+    until("it restarts", || Ok(property(NAME, "NRestarts")?.parse::<u32>().is_ok_and(|n| n >= 12)))?;
+    run("systemctl", &["stop", NAME])?;
     Ok(found.seen(begin))
 }
