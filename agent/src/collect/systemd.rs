@@ -14,7 +14,7 @@ use crate::metric::metrics;
 use crate::sample::Samples;
 use crate::time::{Now, SECOND};
 
-mod text;
+pub mod text;
 
 use text::{Listed, Shown};
 

@@ -9,36 +9,36 @@ const MAX_WORD: usize = 64;
 
 /// A line of `list-units`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
+pub struct Listed {
     /// Name of the unit.
-    pub(super) name: String,
+    pub name: String,
     /// Whether there is such a unit; others only name it.
-    pub(super) loaded: bool,
+    pub loaded: bool,
     /// `active`, `failed` …
-    pub(super) active: String,
+    pub active: String,
     /// `running`, `auto-restart` …
-    pub(super) sub: String,
+    pub sub: String,
 }
 
 /// What `show` tells of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shown {
+pub struct Shown {
     /// Name of the unit.
-    pub(super) name: String,
+    pub name: String,
     /// `active`, `failed` …
-    pub(super) active: String,
+    pub active: String,
     /// Why it failed: `exit-code`, `signal`, `oom-kill`, `timeout` …
-    pub(super) result: String,
+    pub result: String,
     /// Restarts by systemd since it was started by somebody; from systemd 235 on.
-    pub(super) restarts: Option<u64>,
+    pub restarts: Option<u64>,
     /// How its main process ended: a code of `waitid`, and status or signal.
-    pub(super) exit: Option<(u8, u32)>,
+    pub exit: Option<(u8, u32)>,
     /// When that was started, in systemd's words: `started Sun 2026-11-22 06:50:01 UTC`; empty where it has none.
-    pub(super) started: String,
+    pub started: String,
 }
 
 /// Lines of four words and a description: `a.service loaded failed failed What it is`.
-pub(super) fn list(text: &str) -> Vec<Listed> {
+pub fn list(text: &str) -> Vec<Listed> {
     let line = |line: &str| {
         // Older ones put a dot before what has failed, with or without --plain.
         let mut words = line.trim_start_matches(['●', '*', '○', '×', ' ']).split_whitespace();
@@ -54,7 +54,7 @@ pub(super) fn list(text: &str) -> Vec<Listed> {
 }
 
 /// Blocks of `NAME=VALUE` with empty lines between them.
-pub(super) fn shown(text: &str) -> Vec<Shown> {
+pub fn shown(text: &str) -> Vec<Shown> {
     text.split("\n\n").map(block).filter(|unit| !unit.name.is_empty()).collect()
 }
 
@@ -81,7 +81,7 @@ fn block(text: &str) -> Shown {
 
 impl Shown {
     /// Result and exit in brackets, as a sentence wants it.
-    pub(super) fn cause(&self) -> String {
+    pub fn cause(&self) -> String {
         // CLD_EXITED, CLD_KILLED, CLD_DUMPED of waitid(2).
         let exit = match self.exit {
             Some((1, status)) => format!(", exit status {status}"),

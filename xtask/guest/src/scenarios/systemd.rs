@@ -46,7 +46,7 @@ pub(super) fn service(lab: &mut Lab) -> Verdict {
     same("exit status", &property(UNIT, "ExecMainStatus")?, "0")?;
     run("systemctl", &["start", UNIT])?;
     same("state after the start", &property(UNIT, "ActiveState")?, "active")?;
-    Ok(Seen::default())
+    Ok(Seen { sources: vec!["yes".into()], latency_ms: None })
 }
 
 fn same(what: &str, is: &str, expect: &str) -> Result<(), String> {
@@ -162,7 +162,7 @@ pub(super) fn failed(lab: &mut Lab) -> Verdict {
     }
     run("systemctl", &["reset-failed", "failing.service"])?;
     lab.ends(&found)?;
-    Ok(found.seen(begin))
+    Ok(Seen { sources: vec!["metrics".into()], ..found.seen(begin) })
 }
 
 /// A service that ends again and again is one alert, however often it is started.
@@ -175,5 +175,5 @@ pub(super) fn looping(lab: &mut Lab) -> Verdict {
     let found = lab.condition("systemd_unit_restarts_recent_count", "unit", NAME)?;
     until("it restarts", || Ok(property(NAME, "NRestarts")?.parse::<u32>().is_ok_and(|n| n >= 12)))?;
     run("systemctl", &["stop", NAME])?;
-    Ok(found.seen(begin))
+    Ok(Seen { sources: vec!["metrics".into()], ..found.seen(begin) })
 }
