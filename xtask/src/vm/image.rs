@@ -23,7 +23,7 @@ pub struct Programs {
 }
 
 /// Seconds after which a guest switches itself off; the host's own limit is a little longer.
-pub const DEADLINE_SECS: u64 = 240;
+pub const DEADLINE_SECS: u64 = 480;
 
 /// The archive for the kernel's `initrd`.
 pub fn build(guest: &Guest, kernel: &Kernel, programs: &Programs) -> Result<Vec<u8>, String> {
