@@ -44,7 +44,8 @@ fn believed(line: &[u8]) {
     let fields: Value = serde_json::from_slice(line).unwrap_or_default();
     let is = |name: &str, value: &str| {
         let field = &fields[name];
-        let bytes = field.as_array().map(|list| list.iter().filter_map(Value::as_u64).map(|b| b as u8).collect());
+        let bytes =
+            field.as_array().map(|list| list.iter().filter_map(Value::as_u64).map(|b| b as u8).collect());
         field.as_str().map(|text| text.as_bytes().to_vec()).or(bytes).is_some_and(|is| is == value.as_bytes())
     };
     match entry.said {
@@ -69,6 +70,8 @@ pub(crate) fn systemctl(data: &[u8]) {
     }
     for unit in text::shown(&input) {
         assert!(!unit.name.is_empty());
-        [&unit.name, &unit.active, &unit.result, &unit.started, &unit.cause()].into_iter().for_each(|text| short(text));
+        [&unit.name, &unit.active, &unit.result, &unit.started, &unit.cause()]
+            .into_iter()
+            .for_each(|text| short(text));
     }
 }

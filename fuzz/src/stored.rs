@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use sysops_agent::engine::Input;
+use sysops_agent::event::{JournalMark, KmsgMark};
 use sysops_agent::notify::Outbox;
 use sysops_agent::notify::backoff::{MAX_RETRY_AFTER, retry_after as parse_retry_after};
 use sysops_agent::notify::record::{Record, decode, encode, scan};
-use sysops_agent::event::{JournalMark, KmsgMark};
 use sysops_agent::service::position;
 
 use super::pipe::{BOOT, NOW, engine};

@@ -220,8 +220,9 @@ impl Engine {
         for (id, value) in &computed {
             self.table.read(*id, at_ns, *value);
         }
-        if let Some(processes) = batch.processes.take() {
-            self.processes = Some(processes);
+        if batch.processes.is_some() {
+            // The old one goes back with the batch, for its buffers.
+            std::mem::swap(&mut self.processes, &mut batch.processes);
         }
         if let Some(groups) = batch.groups.take() {
             self.groups.take(batch.at, groups);

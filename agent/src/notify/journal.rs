@@ -84,6 +84,8 @@ pub struct Journal {
     unread: bool,
     /// Only a new file helps: the present one failed, is damaged or gone.
     broken: bool,
+    /// Another process held the lock when last asked.
+    in_use: bool,
 }
 
 /// What the file held.
@@ -97,11 +99,9 @@ pub struct Recovered {
     pub torn: u64,
     /// Why alerts are kept in memory only.
     pub warning: Option<String>,
+    /// That is so because another agent holds the directory, perhaps one that is about to end.
+    pub in_use: bool,
 }
-
-/// How often a lock that is held is tried again, and the pause before.
-const LOCK_TRIES: u32 = 10;
-const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// Ledger and file together.
 #[derive(Debug)]
@@ -123,10 +123,13 @@ impl Outbox {
             end: 0,
             unread: true,
             broken: true,
+            in_use: false,
         };
         let mut ledger = Ledger::default();
         let mut found = Recovered::default();
-        let outcome = journal.enter().and_then(|()| journal.recover(&mut ledger, &mut found, now));
+        let entered = journal.enter();
+        found.in_use = entered.is_err() && journal.in_use;
+        let outcome = entered.and_then(|()| journal.recover(&mut ledger, &mut found, now));
         ledger.forget_told(now);
         let lost = ledger.enforce().len();
         found.undelivered = ledger.iter().filter(|(_, e)| !e.due.is_empty()).count();
@@ -254,9 +257,12 @@ impl Journal {
         made.map_err(|e| sentence("make", &self.dir, &e))?;
         let dir = File::open(&self.dir).map_err(|e| sentence("open", &self.dir, &e))?;
         // A program that is just being started holds our files until it runs.
-        let locks = || flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok();
-        let wait = |_| std::thread::sleep(LOCK_PAUSE);
-        if !locks() && !(0..LOCK_TRIES).map(wait).any(|()| locks()) {
+        let is_held = |pause| {
+            std::thread::sleep(std::time::Duration::from_millis(pause));
+            flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err()
+        };
+        self.in_use = [0, 5, 20].into_iter().all(is_held);
+        if self.in_use {
             let dir = self.dir.display();
             return Err(format!(
                 "{dir} is in use by another sysops-agent; stop it or set another agent.data_dir"

@@ -49,6 +49,7 @@ use crate::host::live::LiveHost;
 use crate::host::{Host, clock, read_text, state};
 use crate::notify::{self, Notifier, Outbox, Recovered};
 use crate::text::clean;
+use crate::time::Now;
 use crate::{edge, formulas};
 use delivery::Delivery;
 use inventory::InventoryWatch;
@@ -61,6 +62,9 @@ use signals::{Signal, Signals};
 pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Of that, what channels get to send what is left.
 const LAST_SENDING: Duration = Duration::from_millis(3500);
+/// How long to wait for an agent that was killed to let go of its outbox: its files stay open until the kernel has
+/// taken its probes off, one grace period each.
+const PREDECESSOR_SECS: u64 = 5;
 /// Threads that may wait for a disk at once.
 const BLOCKING_THREADS: usize = 4;
 
@@ -111,7 +115,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let _pid_file = pid_file(&config.agent.pid_file);
 
     let data_dir = &config.agent.data_dir;
-    let (outbox, found) = open_outbox(data_dir, now);
+    let (outbox, found) = open_outbox(data_dir, now).await;
     let (kmsg_position, kmsg) = Position::open(data_dir, &identity.boot_id);
     let (journal_position, journal) = Position::open(data_dir, &identity.boot_id);
     let mut kernel = Kernel::open(config, &host, Places { kmsg, journal })?;
@@ -214,10 +218,15 @@ fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incid
 }
 
 /// The outbox in `data_dir`; in memory where that cannot be written.
-fn open_outbox(data_dir: &Path, now: crate::time::Now) -> (Outbox, Recovered) {
+async fn open_outbox(data_dir: &Path, now: Now) -> (Outbox, Recovered) {
     // What is wrong with the directory is in the outbox's own warning.
     let _ = state::usable_dir(data_dir);
-    let (outbox, found) = Outbox::open(data_dir, now);
+    let (mut outbox, mut found) = Outbox::open(data_dir, now);
+    let patience = now.plus_secs(PREDECESSOR_SECS).mono_ns;
+    while found.in_use && clock::now().mono_ns < patience {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        (outbox, found) = Outbox::open(data_dir, clock::now());
+    }
     // The notifier says what is wrong when it first wants to write.
     if let Some(warning) = &found.warning {
         tracing::debug!("{warning}");

@@ -52,8 +52,8 @@ fn eat(name: &str, group: &str, mib: usize) -> Result<(), String> {
 
 /// Takes memory, and reads more from files than there is room for: both at once are memory pressure.
 fn press(name: &str, mib: usize) -> Result<(), String> {
-    rename(name)?;
     const FILE: &str = "/var/tmp/pressed";
+    rename(name)?;
     fs::write(FILE, vec![7_u8; 8 << 20]).map_err(|e| format!("{FILE}: {e}"))?;
     let mut kept = Vec::new();
     loop {

@@ -25,8 +25,7 @@ const FIGURES: &str = "figures";
 
 /// Writes the page after a run of all guests; with `check` compares what must be the same.
 pub fn kernels(judged: &[Judged], check: bool) -> Result<(), String> {
-    let (faulty, others): (Vec<&Judged>, Vec<&Judged>) =
-        judged.iter().partition(|j| j.guest.name == FAULTY);
+    let (faulty, others): (Vec<&Judged>, Vec<&Judged>) = judged.iter().partition(|j| j.guest.name == FAULTY);
     let (services, ordinary): (Vec<&Judged>, Vec<&Judged>) =
         others.into_iter().partition(|j| j.guest.name == SYSTEMD);
     let (stable, newer): (Vec<&Judged>, Vec<&Judged>) = ordinary.iter().partition(|j| j.guest.stable);

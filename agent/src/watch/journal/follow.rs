@@ -155,7 +155,10 @@ impl JournalWatch {
                         ready = fd.readable() => ready,
                         () = tx.closed() => return End::Deaf,
                         () = sleep(self.look) => {
-                            if self.is_needed() { continue } else { return End::Idle }
+                            if !self.is_needed() {
+                                return End::Idle;
+                            }
+                            continue;
                         }
                     };
                     match ready {

@@ -8,7 +8,7 @@ use crate::inbox::{Alert, now_ns};
 use crate::lab::{Lab, Seen, Verdict};
 use crate::systemd::{UNIT, property, run, until};
 
-/// Capabilities that the unit gives, as `/proc/PID/status` writes them: DAC_READ_SEARCH, SYS_PTRACE, SYSLOG, PERFMON, BPF.
+/// Capabilities that the unit gives, as `/proc/PID/status` writes them: those of `deploy/sysops-agent.service`.
 const CAPABILITIES: u64 = 1 << 2 | 1 << 19 | 1 << 34 | 1 << 38 | 1 << 39;
 /// Within which the agent must have ended; its unit gives it 15.
 const STOP: Duration = Duration::from_secs(10);
