@@ -263,10 +263,8 @@ impl Journal {
         };
         self.in_use = [0, 5, 20].into_iter().all(is_held);
         if self.in_use {
-            let dir = self.dir.display();
-            return Err(format!(
-                "{dir} is in use by another sysops-agent; stop it or set another agent.data_dir"
-            ));
+            let why = "is in use by another sysops-agent; stop it or set another agent.data_dir";
+            return Err(format!("{} {why}", self.dir.display()));
         }
         self.lock = Some(dir);
         Ok(())
