@@ -10,6 +10,7 @@
 //! //- clock offset=-2500000 max=16000 est=300 ppm=-12.5 synced
 //! //- tcp listen 0.0.0.0:22 queued=0 max=128 inode=4711
 //! //- tcp close_wait [::1]:80 times=3
+//! //- # a remark
 //! //- uname web-1 5.15.0-91-generic x86_64
 //! //- command nvidia-smi --query-gpu
 //! index, name
@@ -147,6 +148,7 @@ impl Tree {
         *file = None;
         let words: Vec<&str> = header.split_whitespace().collect();
         match words[..] {
+            ["#", ..] => {}
             ["denied", path] => drop(self.nodes.insert(path.into(), Node::Error(DENIED))),
             ["error", path, errno] => drop(self.nodes.insert(path.into(), Node::Error(errno.parse().ok()?))),
             ["uname", nodename, release, machine] => {
@@ -286,7 +288,8 @@ impl Host for FixtureHost {
         if names.is_empty() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        for name in &names {
+        // `.` stands for a directory with nothing in it.
+        for name in names.iter().filter(|name| *name != ".") {
             each(name);
         }
         Ok(())
