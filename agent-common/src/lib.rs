@@ -9,6 +9,7 @@ pub mod hist;
 pub mod limits;
 pub mod names;
 pub mod remote;
+pub mod task;
 pub mod wait;
 
 use bytemuck::{Pod, Zeroable};

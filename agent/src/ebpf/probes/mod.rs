@@ -129,6 +129,8 @@ pub struct FieldUse {
 pub enum Shape {
     /// A number of exactly so many bytes.
     Number(u16),
+    /// The low bytes of a number of at least so many; the machine is little-endian.
+    Low(u16),
     /// The first bytes of an array of at least so many.
     Letters(u16),
     /// A text behind a reference.

@@ -36,6 +36,7 @@ impl Shape {
     fn fits(self, field: &Field) -> bool {
         match self {
             Self::Number(size) => field.kind == Kind::Plain && field.size == size,
+            Self::Low(least) => field.kind == Kind::Plain && field.size >= least,
             Self::Letters(least) => field.kind == Kind::Array && field.size >= least,
             Self::Text => field.kind == Kind::DataLoc && field.size == 4,
             Self::Name(_) => match field.kind {
@@ -121,7 +122,7 @@ impl Probe {
 
 impl MemberUse {
     /// Offset by the first path that this kernel has; beyond 64 KiB no struct of interest reaches.
-    fn find<S: Source>(&self, btf: &mut Btf<S>) -> Result<Option<u16>, BtfError> {
+    pub(in crate::ebpf) fn find<S: Source>(&self, btf: &mut Btf<S>) -> Result<Option<u16>, BtfError> {
         for path in self.paths {
             match btf.place(path) {
                 Ok(place) if self.shape.fits_member(place.shape) => {
@@ -139,6 +140,7 @@ impl Shape {
     fn fits_member(self, found: btf::Shape) -> bool {
         match (self, found) {
             (Self::Number(size), btf::Shape::Number(found)) => found == u64::from(size),
+            (Self::Low(least), btf::Shape::Number(found)) => found >= u64::from(least),
             (Self::Letters(least), btf::Shape::Array(found)) => found >= u64::from(least),
             _ => false,
         }
