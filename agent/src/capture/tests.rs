@@ -124,10 +124,7 @@ fn a_capture_is_a_host_again() {
     host.apply(second).unwrap();
     assert_eq!(host.uname().nodename, "host");
     assert_eq!(read_text(&host, "/sys/class/net/eth0/operstate").unwrap(), "up\n");
-    assert_eq!(
-        host.statvfs("/home/user1").unwrap().total_bytes,
-        100
-    );
+    assert_eq!(host.statvfs("/home/user1").unwrap().total_bytes, 100);
     // The same group under the same name, wherever it stands.
     let group = format!("docker-{:064x}.scope", 1);
     assert!(read_text(&host, "/proc/700/cgroup").map_or(true, |text| text.contains("docker-0")));
