@@ -50,6 +50,8 @@ pub struct Guest {
     pub scenarios: Vec<&'static str>,
     /// The agent runs once with each.
     pub rights: Vec<Rights>,
+    /// Whether it has the program that prints readings.
+    pub readings: bool,
     /// Whether CI insists on it. The others are tried and told: their packages come and go.
     pub stable: bool,
 }
@@ -66,6 +68,8 @@ pub const FAULTY: &str = "6.12-faulty";
 pub const FULL: &str = "-full";
 /// A kernel with disks that tell of their health, and firmware that tells of memory modules.
 pub const DISKS: &str = "6.12-disks";
+/// A kernel on a machine with sockets, nodes, and slots for more.
+pub const LARGE: &str = "6.12-large";
 /// User-mode Linux.
 pub const USER_MODE: &str = "uml";
 
@@ -83,6 +87,7 @@ pub fn ordinary(name: &str, series: &str, flavour: Flavour) -> Guest {
         append: "",
         scenarios: scenarios::ALL.iter().filter(|s| s.everywhere).map(|s| s.name).collect(),
         rights: vec![Rights::Root, Rights::Capable],
+        readings: false,
         stable: STABLE.contains(&name),
     }
 }
@@ -121,6 +126,61 @@ pub fn disks() -> Guest {
         rights: vec![Rights::Root],
         stable: true,
         ..ordinary(DISKS, "6.12", Flavour::Cloud)
+    }
+}
+
+/// Sockets, NUMA nodes, adapters and empty slots, as `vm_guest::scenarios::{cpus, storage, interfaces}` expect them.
+pub fn large() -> Guest {
+    // One node with CPUs and memory, one without memory, one without CPUs.
+    const NODES: &[&str] = &[
+        "-smp",
+        "4,sockets=2,cores=2,threads=1",
+        "-object",
+        "memory-backend-ram,id=m0,size=384M",
+        "-object",
+        "memory-backend-ram,id=m2,size=128M",
+        "-numa",
+        "node,nodeid=0,cpus=0-1,memdev=m0",
+        "-numa",
+        "node,nodeid=1,cpus=2-3",
+        "-numa",
+        "node,nodeid=2,memdev=m2",
+    ];
+    const ADAPTERS: &[&str] = &[
+        "-netdev",
+        "user,id=n0,restrict=on",
+        "-device",
+        "virtio-net-pci,id=nic0,netdev=n0,mac=52:54:00:be:ef:01,speed=10000,duplex=full,romfile=",
+        "-device",
+        "pcie-root-port,id=slot1,chassis=2,slot=2",
+        "-netdev",
+        "user,id=n1,restrict=on",
+        "-device",
+        "virtio-net-pci,id=nic1,bus=slot1,netdev=n1,mac=52:54:00:be:ef:02,romfile=",
+        "-netdev",
+        "user,id=n2,restrict=on",
+        "-device",
+        "virtio-net-pci,id=nic2,netdev=n2,mac=52:54:00:be:ef:03,romfile=",
+    ];
+    const EMPTY_SLOT: &[&str] = &["-device", "pcie-root-port,id=slot0,chassis=1,slot=1"];
+    let guest = ordinary(LARGE, "6.12", Flavour::Cloud);
+    Guest {
+        smp: 4,
+        memory_mib: 512,
+        devices: vec![
+            Device::Ext4,
+            Device::Ext4,
+            Device::Qemu(NODES),
+            Device::Qemu(ADAPTERS),
+            Device::Qemu(EMPTY_SLOT),
+        ],
+        modules: vec!["virtio_pci", "virtio_blk", "virtio_net"],
+        spare_modules: vec!["raid1", "bonding"],
+        scenarios: scenarios::LARGE.iter().map(|s| s.name).collect(),
+        rights: vec![Rights::Root],
+        readings: true,
+        stable: true,
+        ..guest
     }
 }
 
@@ -165,6 +225,7 @@ pub fn user_mode() -> Guest {
         append: "",
         scenarios: vec!["oom-global"],
         rights: vec![Rights::Root, Rights::Capable],
+        readings: false,
         stable: true,
     }
 }
