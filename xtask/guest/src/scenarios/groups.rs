@@ -7,7 +7,7 @@ use crate::machine::{CGROUPS, Group};
 use crate::readings::{Pass, Readings};
 
 const UNIT: &str = "/system.slice/batch.service";
-const KIND: &str = "system.slice/batch.service,unit,batch.service";
+const KIND: &str = "/system.slice/batch.service,unit,batch.service";
 /// The disk its worker reads.
 const DISK: &str = "/dev/vda";
 /// Share of a CPU it may use.
@@ -29,7 +29,7 @@ pub(super) fn unit(lab: &mut Lab) -> Verdict {
     let workers = [lab.kin(&["work", &procs, DISK])?, lab.kin(&["work", &procs, DISK])?];
     let get = |pass: &Pass, name: &str, more: &str| pass.get(&format!("{name}{{{KIND}{more}}}"));
     let busy = readings.until("the unit at its limit of CPU time", |pass| {
-        get(pass, "cgroup_cpu_percent", "").is_some_and(|cpu| (QUOTA.1 * 0.6..QUOTA.1 * 1.4).contains(&cpu))
+        get(pass, "cgroup_cpu_percent", "").is_some_and(|cpu| (5.0..QUOTA.1 * 1.2).contains(&cpu))
             && get(pass, "cgroup_cpu_throttled_percent", "").is_some_and(|throttled| throttled > 10.0)
             && get(pass, "cgroup_pressure_some_percent", ",cpu").is_some_and(|some| some > 10.0)
             && get(pass, "cgroup_pressure_some_seconds_total", ",io").is_some_and(|some| some > 0.0)
