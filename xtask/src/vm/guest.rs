@@ -115,15 +115,23 @@ pub fn disks() -> Guest {
         "driver=null-co,size=16M,read-zeroes=on,if=none,id=a0",
         "-device",
         "ide-hd,bus=ide.0,serial=A-1,drive=a0",
+        "-device",
+        "virtio-scsi-pci,id=scsi0",
+        "-drive",
+        "driver=null-co,size=16M,read-zeroes=on,if=none,id=s0",
+        "-device",
+        "scsi-hd,bus=scsi0.0,serial=S-1,drive=s0",
         "-smbios",
         "type=17,loc_pfx=DIMM_A,bank=BANK,manufacturer=ACME,serial=S-17,asset=none,part=P-17,speed=3200",
     ];
     Guest {
         devices: vec![Device::Qemu(DISKS_AND_TABLES)],
-        modules: vec!["nvme", "ahci", "sd_mod"],
-        spare_modules: Vec::new(),
+        // One after the other: the names sda and sdb are given in this order.
+        modules: vec!["nvme", "sd_mod", "ahci", "virtio_pci", "virtio_scsi"],
+        spare_modules: vec!["scsi_debug"],
         scenarios: scenarios::HEALTH.iter().map(|s| s.name).collect(),
         rights: vec![Rights::Root],
+        readings: true,
         stable: true,
         ..ordinary(DISKS, "6.12", Flavour::Cloud)
     }

@@ -1,11 +1,15 @@
 //! What the firmware tells of memory modules, and disks of their own health. The machine behind it is
 //! `guest::disks` on the host's side: the same names stand there.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::own::{self, Own};
 use crate::inbox::now_ns;
 use crate::lab::{Lab, Seen, Verdict};
+use crate::machine;
+use crate::readings::Readings;
 
 /// The inventory lists what the machine was given, and both disks call themselves healthy.
 pub(super) fn inventory(_: &mut Lab) -> Verdict {
@@ -23,7 +27,9 @@ pub(super) fn inventory(_: &mut Lab) -> Verdict {
         .iter()
         .map(|disk| json!([disk["name"], disk["interface"], disk["serial"], disk["smart_healthy"]]))
         .collect();
-    let expect = json!([["nvme0n1", "NVMe", "N-1", true], ["sda", "SATA", "A-1", true]]);
+    // QEMU's SCSI disk has no log pages, and nothing is said of its health.
+    let expect =
+        json!([["nvme0n1", "NVMe", "N-1", true], ["sda", "SATA", "A-1", true], ["sdb", "SCSI", "S-1", null]]);
     same("disks", &Value::Array(told), &expect)?;
     Ok(Seen::default())
 }
@@ -42,6 +48,39 @@ pub(super) fn warning(lab: &mut Lab) -> Verdict {
     own.told("smart_warning_reliability", "resolved")?;
     let latency_ms = Some(alert.came_ns.saturating_sub(done) as f64 / 1e6);
     Ok(Seen { sources: vec!["smart".into()], latency_ms })
+}
+
+/// The kernel's own SCSI disk has log pages; then it takes three seconds for each command.
+pub(super) fn scsi(_: &mut Lab) -> Verdict {
+    const DISK: &str = "sdc";
+    const DELAY: &str = "/sys/bus/pseudo/drivers/scsi_debug/ndelay";
+    machine::load("scsi_debug", "dev_size_mb=8 delay=0 ndelay=1000")
+        .map_err(|e| format!("scsi_debug: {e}"))?;
+    let delay = |ns: &str| fs::write(DELAY, ns).map_err(|e| format!("{DELAY}: {e}"));
+    let of = |metric: &str, disk: &str| format!("{metric}{{{disk}}}");
+    let readings = Readings::start("smart")?;
+    // `resp_temp_l_pg` and `resp_ie_l_pg` of drivers/scsi/scsi_debug.c: 38 °C, and nothing to tell of.
+    readings.until("the log pages of a SCSI disk", |pass| {
+        pass.is(&of("smart_temperature_celsius", DISK), 38.0)
+            && pass.is(&of("smart_healthy", DISK), 1.0)
+            && pass.is("smart_warning{sdc,failing}", 0.0)
+            && pass.lacks(&of("smart_healthy", "sdb"))
+    })?;
+    delay("3000000000")?;
+    let stuck = readings.until("a disk that does not answer", |pass| pass.is(&of("smart_stuck", DISK), 1.0));
+    // The others are asked as before, each second.
+    let others = readings.until("the other disks", |pass| {
+        pass.is(&of("smart_stuck", DISK), 1.0)
+            && pass.is(&of("smart_healthy", "nvme0n1"), 1.0)
+            && pass.is(&of("smart_healthy", "sda"), 1.0)
+    });
+    delay("1000")?;
+    stuck.and(others)?;
+    readings.until("its answers again", |pass| {
+        pass.is(&of("smart_stuck", DISK), 0.0) && pass.is(&of("smart_temperature_celsius", DISK), 38.0)
+    })?;
+    readings.end()?;
+    Ok(Seen::default())
 }
 
 fn same(what: &str, is: &Value, expect: &Value) -> Result<(), String> {

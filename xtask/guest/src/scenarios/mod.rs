@@ -48,6 +48,7 @@ pub const ALL: &[Scenario] = &[
 pub const HEALTH: &[Scenario] = &[
     apart("inventory", "memory modules and disks in the inventory", health::inventory),
     apart("disk-warning", "critical warning of an NVMe disk", health::warning),
+    apart("scsi-health", "log pages of a SCSI disk, and one that takes its time", health::scsi),
 ];
 
 /// What takes two sockets, NUMA nodes, spare disks and adapters, and slots to put more into.
