@@ -91,7 +91,7 @@ pub(crate) fn disk_health(data: &[u8]) {
         host.set(&format!("/dev/sdb#4d00{:02x}0000000000fc{:0<14}", 0x40 | page, ""), answer);
     }
     let entry = COLLECTORS.iter().find(|entry| entry.name == "smart").expect("it is in the table");
-    pass_twice([&host, &host], entry, &Config::default(), &mut engine());
+    pass_twice([&host, &host], entry, &Config::default(), (&mut engine(), &mut Samples::new(MAX_SERIES)));
 }
 
 /// The table of mounts. Asks for each in a thread of its own, so it stands apart.
@@ -114,22 +114,27 @@ fn turned(data: &[u8]) -> FixtureHost {
 /// Two passes, ten seconds apart, and what the engine makes of them.
 fn collect(hosts: [&FixtureHost; 2], wanted: impl Fn(&Entry) -> bool) {
     let config = Config::default();
-    let mut engine = engine();
+    // One table of series for all, as in the agent: their numbers are the engine's.
+    let (mut engine, mut samples) = (engine(), Samples::new(MAX_SERIES));
     for entry in COLLECTORS.iter().filter(|entry| wanted(entry)) {
-        pass_twice(hosts, entry, &config, &mut engine);
+        pass_twice(hosts, entry, &config, (&mut engine, &mut samples));
     }
 }
 
-fn pass_twice(hosts: [&FixtureHost; 2], entry: &Entry, config: &Config, engine: &mut Engine) {
+fn pass_twice(
+    hosts: [&FixtureHost; 2],
+    entry: &Entry,
+    config: &Config,
+    (engine, samples): (&mut Engine, &mut Samples),
+) {
     assert!((entry.pace)(config) > Duration::ZERO);
     let mut collector = (entry.make)(config);
-    let mut samples = Samples::new(MAX_SERIES);
     for (pass, host) in (1..).zip(hosts) {
         samples.begin(entry.name, NOW.plus_secs(10 * pass), None);
-        if let Err(why) = collector.collect(host, &mut samples) {
+        if let Err(why) = collector.collect(host, samples) {
             super::pipe::harmless("the reason", &why.to_string(), 1024);
         }
-        digest(engine, &mut samples);
+        digest(engine, samples);
     }
 }
 

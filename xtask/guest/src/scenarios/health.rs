@@ -50,7 +50,7 @@ pub(super) fn warning(lab: &mut Lab) -> Verdict {
     Ok(Seen { sources: vec!["smart".into()], latency_ms })
 }
 
-/// The kernel's own SCSI disk has log pages; then it takes three seconds for each command.
+/// The kernel's own SCSI disk has log pages; then each command takes it 0.9 s.
 pub(super) fn scsi(_: &mut Lab) -> Verdict {
     const DISK: &str = "sdc";
     const DELAY: &str = "/sys/bus/pseudo/drivers/scsi_debug/ndelay";
@@ -66,7 +66,7 @@ pub(super) fn scsi(_: &mut Lab) -> Verdict {
             && pass.is("smart_warning{sdc,failing}", 0.0)
             && pass.lacks(&of("smart_healthy", "sdb"))
     })?;
-    delay("3000000000")?;
+    delay("900000000")?;
     let stuck = readings.until("a disk that does not answer", |pass| pass.is(&of("smart_stuck", DISK), 1.0));
     // The others are asked as before, each second.
     let others = readings.until("the other disks", |pass| {
