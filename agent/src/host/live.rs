@@ -48,7 +48,7 @@ impl LiveHost {
         Ok(rustix::fs::openat(CWD, &*self.map(path), flags, Mode::empty())?)
     }
 
-    fn entries(&self, path: &str, each: &mut dyn FnMut(&str, FileType)) -> io::Result<()> {
+    fn entries(&self, path: &str, each: &mut dyn FnMut(&str, FileType, u64)) -> io::Result<()> {
         let fd = self.open_fd(path, OFlags::DIRECTORY)?;
         let mut room = [MaybeUninit::uninit(); DIR_BUFFER];
         let mut dir = RawDir::new(fd, &mut room);
@@ -56,7 +56,7 @@ impl LiveHost {
             let entry = entry?;
             match entry.file_name().to_bytes() {
                 b"." | b".." => {}
-                name => each(&String::from_utf8_lossy(name), entry.file_type()),
+                name => each(&String::from_utf8_lossy(name), entry.file_type(), entry.ino()),
             }
         }
         Ok(())
@@ -84,11 +84,15 @@ impl Host for LiveHost {
     }
 
     fn list(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
-        self.entries(path, &mut |name, _| each(name))
+        self.entries(path, &mut |name, _, _| each(name))
+    }
+
+    fn list_nodes(&self, path: &str, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
+        self.entries(path, &mut |name, _, node| each(name, node))
     }
 
     fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
-        self.entries(path, &mut |name, kind| {
+        self.entries(path, &mut |name, kind, _| {
             if kind == FileType::Directory {
                 each(name);
             }

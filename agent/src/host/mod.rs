@@ -133,6 +133,11 @@ pub trait Host: Send + Sync {
     fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()>;
     /// Calls `each` with the name of every entry of a directory, `.` and `..` left out.
     fn list(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()>;
+    /// As [`Host::list`], with a number that stays with an entry when its name changes (of `/sys`: its inode); 0 where
+    /// there is none.
+    fn list_nodes(&self, path: &str, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
+        self.list(path, &mut |name| each(name, 0))
+    }
     /// Calls `each` with the name of every directory in a directory.
     fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
         let mut names = Vec::new();

@@ -183,6 +183,13 @@ pub(super) mod ebpf {
 
         /// Asks for losses, and looks into the buffers whether or not anything was announced.
         fn losses(&mut self, naming: &mut Naming) -> bool {
+            match self.fd.get_mut().follow_cpus() {
+                Ok(0) => {}
+                Ok(count) => {
+                    tracing::info!("{count} processors came online: kernel events on them are seen again")
+                }
+                Err(error) => tracing::warn!("processors that came online cannot be followed: {error}"),
+            }
             self.drain(naming);
             let Self { fd, events, .. } = self;
             if let Err(error) = fd.get_mut().losses(clock::now(), &mut |event| events.push(event)) {
