@@ -3,7 +3,7 @@
 
 use super::backoff::Backoff;
 use super::terminal::Screen;
-use super::{syslog, terminal, webhook};
+use super::{discord, slack, syslog, telegram, terminal, webhook};
 use crate::alert::{Alert, Severity};
 use crate::config::{Config, passes};
 use std::fmt;
@@ -20,6 +20,10 @@ pub trait Channel: Send + Sync {
     fn name(&self) -> &'static str;
     /// Sends one message; `text` is the channel's template filled in. One is under way at a time.
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a>;
+    /// What of its configuration will not do what it seems to, in a sentence for `doctor`.
+    fn doubt(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Why a message was not taken. The sentences go to logs and status pages, so they hold no secret: not a URL,
@@ -144,6 +148,9 @@ pub const CHANNELS: &[Kind] = &[
     Kind { name: terminal::NAME, least: Severity::Info, make: terminal::make },
     Kind { name: syslog::NAME, least: Severity::Info, make: syslog::make },
     Kind { name: webhook::NAME, least: Severity::Info, make: webhook::make },
+    Kind { name: discord::NAME, least: Severity::Warn, make: discord::make },
+    Kind { name: slack::NAME, least: Severity::Warn, make: slack::make },
+    Kind { name: telegram::NAME, least: Severity::Critical, make: telegram::make },
 ];
 
 /// All enabled channels, and all problems of the configuration.

@@ -23,16 +23,23 @@ use tokio::time::timeout;
 
 pub mod backoff;
 pub mod channel;
+pub mod discord;
 mod disk;
+pub mod facts;
+pub mod fit;
 pub mod http;
 pub mod journal;
 pub mod lane;
 pub mod ledger;
 pub mod limit;
 pub mod record;
+#[cfg(test)]
+mod samples;
+pub mod slack;
 pub mod slots;
 pub mod stats;
 pub mod syslog;
+pub mod telegram;
 pub mod template;
 pub mod terminal;
 pub mod webhook;
@@ -49,6 +56,8 @@ pub type Clock = fn() -> Now;
 
 /// Commands that may wait for the worker. A full queue makes `accept` wait.
 const MAX_COMMANDS: usize = 64;
+/// Longest time for a request to one of the services.
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest that `test-alert` waits for a channel.
 const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -168,6 +177,11 @@ async fn try_once(
         Ok(Err(error)) => Err(crate::text::clean(error.why(), 300)),
         Err(_) => Err(format!("no answer within {} s", TEST_TIMEOUT.as_secs())),
     }
+}
+
+/// A body for HTTP.
+fn json_body(body: &serde_json::Value) -> Result<Vec<u8>, SendError> {
+    serde_json::to_vec(body).map_err(|error| SendError::refused(format!("the message is no JSON: {error}")))
 }
 
 /// An alert that the agent makes about itself.

@@ -41,14 +41,15 @@ section! {
 
 section! {
     /// Messages to a Discord channel, through a webhook.
-    pub struct Discord, later "Discord", needs ["webhook_url"] {
+    pub struct Discord, needs ["webhook_url"] {
         /// Whether it is used.
         enabled: bool = false;
         /// Address of the webhook; whoever knows it can write there.
         webhook_url: SecretString = "" => Url(WEB);
-        /// Name the messages appear under.
+        /// Name the messages appear under. Empty: the webhook's own. Discord allows no name with `discord` or `clyde`.
         username: String = "sysops-agent";
-        /// Roles to mention from critical on.
+        /// Roles to call from critical on, each by its id (right-click on the role, Copy Role ID), or `@here` and
+        /// `@everyone`. Another name is shown, but calls nobody: `doctor` says so.
         mention_roles: Vec<String> = &[];
         /// Least severity it gets. Without it: warn.
         min_severity: Option<Severity>;
@@ -59,14 +60,15 @@ section! {
 
 section! {
     /// Messages to a Slack channel, through a webhook.
-    pub struct Slack, later "Slack", needs ["webhook_url"] {
+    pub struct Slack, needs ["webhook_url"] {
         /// Whether it is used.
         enabled: bool = false;
         /// Address of the webhook; whoever knows it can write there.
         webhook_url: SecretString = "" => Url(WEB);
-        /// Channel. Empty: the webhook's own.
+        /// Channel, for webhooks of the old kind, which may choose it. Empty: the webhook's own.
         channel: String = "";
-        /// User ids to mention from critical on.
+        /// Who is called from critical on: ids of members (`U…`) and user groups (`S…`), `here`, `channel`. Another name
+        /// is shown, but calls nobody: `doctor` says so.
         mention_users: Vec<String> = &[];
         /// Least severity it gets. Without it: warn.
         min_severity: Option<Severity>;
@@ -88,16 +90,18 @@ choice! {
 }
 
 section! {
-    /// Messages to a Telegram chat.
-    pub struct Telegram, later "Telegram", needs ["bot_token", "chat_id"] {
+    /// Messages to a Telegram chat. Recoveries and infos come without a sound.
+    pub struct Telegram, needs ["bot_token", "chat_id"] {
         /// Whether it is used.
         enabled: bool = false;
         /// Token of the bot.
         bot_token: SecretString = "";
-        /// The chat.
+        /// Number of the chat, or `@name` of a public channel.
         chat_id: String = "" => Id;
-        /// Markup of the messages.
+        /// Markup of the messages; a template is written in it.
         parse_mode: ParseMode = ParseMode::Html;
+        /// Server of the Bot API, if it is your own.
+        api_url: String = "https://api.telegram.org" => Url(WEB);
         /// Least severity it gets. Without it: critical.
         min_severity: Option<Severity>;
         /// Severities it gets. Empty: all from the least.
