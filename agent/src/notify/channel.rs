@@ -3,7 +3,9 @@
 
 use super::backoff::Backoff;
 use super::terminal::Screen;
-use super::{discord, slack, syslog, telegram, terminal, webhook};
+use super::{
+    alertmanager, discord, email, exec, ntfy, pagerduty, slack, syslog, telegram, terminal, webhook,
+};
 use crate::alert::{Alert, Severity};
 use crate::config::{Config, passes};
 use std::fmt;
@@ -150,7 +152,12 @@ pub const CHANNELS: &[Kind] = &[
     Kind { name: webhook::NAME, least: Severity::Info, make: webhook::make },
     Kind { name: discord::NAME, least: Severity::Warn, make: discord::make },
     Kind { name: slack::NAME, least: Severity::Warn, make: slack::make },
+    Kind { name: email::NAME, least: Severity::Critical, make: email::make },
     Kind { name: telegram::NAME, least: Severity::Critical, make: telegram::make },
+    Kind { name: pagerduty::NAME, least: Severity::Critical, make: pagerduty::make },
+    Kind { name: ntfy::NAME, least: Severity::Warn, make: ntfy::make },
+    Kind { name: alertmanager::NAME, least: Severity::Info, make: alertmanager::make },
+    Kind { name: exec::NAME, least: Severity::Info, make: exec::make },
 ];
 
 /// All enabled channels, and all problems of the configuration.

@@ -247,8 +247,7 @@ fn fields(alert: &Alert, room: usize) -> Vec<Value> {
         let length = utf16(&name) + utf16(&value);
         (json!({ "name": name, "value": value, "inline": inline }), length)
     };
-    let all =
-        facts::facts(alert).into_iter().filter(|(name, _)| !name.trim().is_empty()).map(field).collect();
+    let all = facts::facts(alert).into_iter().map(field).collect();
     let (mut fields, left_out) = take_while_they_fit(all, MAX_FIELDS - 1, room.saturating_sub(60));
     if left_out > 0 {
         let value = format!("and {left_out} more facts");

@@ -206,7 +206,7 @@ pub fn facts(alert: &Alert) -> Vec<Fact> {
     {
         known.push((title(name), text::clean(value, MAX_VALUE)));
     }
-    known.retain(|(_, value)| !value.is_empty());
+    known.retain(|(name, value)| !value.is_empty() && !name.trim().is_empty());
     known.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     known
 }

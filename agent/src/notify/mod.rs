@@ -21,10 +21,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+pub mod alertmanager;
 pub mod backoff;
 pub mod channel;
 pub mod discord;
 mod disk;
+pub mod email;
+pub mod exec;
 pub mod facts;
 pub mod fit;
 pub mod http;
@@ -32,6 +35,10 @@ pub mod journal;
 pub mod lane;
 pub mod ledger;
 pub mod limit;
+pub mod mail;
+pub mod ntfy;
+pub mod pagerduty;
+pub mod prometheus;
 pub mod record;
 #[cfg(test)]
 mod samples;

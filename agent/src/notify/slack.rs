@@ -175,6 +175,7 @@ pub fn body(alert: &Alert, text: Option<&str>, options: &Options) -> Value {
         ("text".to_owned(), Value::from(format!("{calls}{said}"))),
         ("attachments".to_owned(), json!([{ "color": colour, "blocks": blocks }])),
         // A command line may hold an address; nobody wants its picture.
+        ("link_names".to_owned(), false.into()),
         ("unfurl_links".to_owned(), false.into()),
         ("unfurl_media".to_owned(), false.into()),
     ]);

@@ -72,14 +72,7 @@ fn hostile_text_is_only_text() {
     let body = body(&hostile(), None, &options(&["U777777"], ""));
     for text in texts(&body) {
         let rest = text.replace("<@U777777>", "");
-        assert!(
-            !rest.contains(['<', '\x1b', '\n', '\0']) || rest.starts_with('*') || rest.contains("|runbook>"),
-            "{text:?}"
-        );
-        assert!(
-            !rest.contains("<!") && !rest.contains("<@") && !rest.contains(['\x1b', '\r', '\0']),
-            "{text:?}"
-        );
+        assert!(!rest.contains('<') && !rest.contains(['\x1b', '\r', '\0']), "{text:?}");
     }
 }
 

@@ -67,6 +67,9 @@ impl Templates {
             (discord::NAME, &given.discord),
             (slack::NAME, &given.slack),
             (telegram::NAME, &given.telegram),
+            (super::email::NAME, &given.email),
+            (super::ntfy::NAME, &given.ntfy),
+            (super::pagerduty::NAME, &given.pagerduty),
         ];
         let own = of.into_iter().filter_map(|(name, t)| Some((name.to_owned(), t.clone()?))).collect();
         Self::with(&given.default, &own, config.alerting.telegram.parse_mode)

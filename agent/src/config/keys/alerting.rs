@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::channels::{Discord, Email, Slack, Syslog, Telegram, Terminal, Webhook};
+use super::channels::{
+    Alertmanager, Discord, Email, Exec, Ntfy, PagerDuty, Slack, Syslog, Telegram, Terminal, Webhook,
+};
 use super::thresholds::{Order, in_order};
 use super::{DAY, WEEK};
 use crate::alert::Severity;
@@ -55,6 +57,14 @@ section! {
         email: Email;
         /// Any HTTP endpoint.
         webhook: Webhook;
+        /// PagerDuty.
+        pagerduty: PagerDuty;
+        /// ntfy.
+        ntfy: Ntfy;
+        /// Prometheus Alertmanager.
+        alertmanager: Alertmanager;
+        /// A program of your own.
+        exec: Exec;
         /// The system log.
         syslog: Syslog;
     }
@@ -167,8 +177,12 @@ section! {
         slack: Option<String> => ANY;
         /// For Telegram, in the markup of its `parse_mode`: the whole message.
         telegram: Option<String> => ANY;
-        /// For mail.
-        email: Option<String> => ANY, later "mail";
+        /// For mail, plain text: the whole content; the subject stays.
+        email: Option<String> => ANY;
+        /// For ntfy: the message.
+        ntfy: Option<String> => ANY;
+        /// For PagerDuty: the summary.
+        pagerduty: Option<String> => ANY;
         /// For webhooks.
         webhook: Option<String> => ANY, later "templates of webhooks";
         /// For syslog.
