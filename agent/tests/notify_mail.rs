@@ -148,7 +148,7 @@ async fn mail_goes_through_starttls_with_a_login() {
     let content = mail["content"].as_str().unwrap();
     for part in [
         "Subject: [sysops] WARN web-1: / is full (disk-1)",
-        "From: \"Sysops\" <sysops@example.com>",
+        "From: Sysops <sysops@example.com>",
         "Date: Sun, 22 Feb 2026 07:30:00 +0000",
         "Message-ID: <sysops-agent.disk-1.",
         "Content-Type: multipart/alternative;",

@@ -14,6 +14,9 @@ pub const FOR_TESTS: &[(&str, &str)] = &[
     ("bpftrace", "bpftrace"),
     ("podman", "podman"),
     ("redis-server", "redis-server"),
+    ("aiosmtpd", "python3-aiosmtpd"),
+    ("prometheus-alertmanager", "prometheus-alertmanager"),
+    ("openssl", "openssl"),
 ];
 
 /// What the static build needs.

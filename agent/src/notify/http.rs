@@ -91,6 +91,10 @@ impl Http {
         content.set_sensitive(true);
         if name != reqwest::header::CONTENT_TYPE {
             self.hide_text(value.expose_secret().to_owned());
+            // Of `Bearer TOKEN` the token alone is one too.
+            if let Some((_, token)) = value.expose_secret().split_once(' ') {
+                self.hide_text(token.trim().to_owned());
+            }
         }
         self.headers.insert(name, content);
         Ok(())
@@ -288,10 +292,12 @@ mod tests {
         let url = "http://u:passw0rd@host:81/services/T000/tok%20en?key=abcdef&n=1".into();
         let mut http = Http::new(&url, "POST", CONNECT).unwrap();
         http.header("X-Key", &"hdr-s3cret".into()).unwrap();
+        http.header("Authorization", &"Bearer tok-s3cret".into()).unwrap();
         let check = |text: &str, expect: &str| assert_eq!(http.harmless(text, 80), expect);
         check("no service T000/tok%20en", "no service ***/***");
         check("POST /services/T000/tok%20en?key=abcdef&n=1", "POST ***?***");
         check("wrong key abcdef or hdr-s3cret for passw0rd", "wrong key *** or *** for ***");
+        check("no tok-s3cret, no Bearer tok-s3cret", "no ***, no ***");
         check(" fine\n", "fine");
         assert_eq!(format!("{http:?}"), "Http(host:81)");
     }

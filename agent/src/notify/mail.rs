@@ -181,7 +181,7 @@ fn table(alert: &Alert) -> String {
         let name = HTML.all(&name);
         let _ = writeln!(
             out,
-            "<tr><td style=\"{CELL}color:#667085;white-space:nowrap\">{name}</td>\
+            "<tr><td style=\"{CELL}color:#667085;width:24%\">{name}</td>\
              <td style=\"{CELL}word-break:break-word\">{value}</td></tr>"
         );
     }

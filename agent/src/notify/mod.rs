@@ -65,6 +65,8 @@ pub type Clock = fn() -> Now;
 const MAX_COMMANDS: usize = 64;
 /// Longest time for a request to one of the services.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// Rule of the alert that `test-alert` sends.
+const TEST: &str = "test_alert";
 /// Longest that `test-alert` waits for a channel.
 const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -154,7 +156,7 @@ pub async fn test_alert(
     clock: Clock,
 ) -> Vec<(&'static str, Result<Duration, String>)> {
     let message = format!("Test alert from sysops-agent on {hostname}: nothing is wrong, this channel works");
-    let alert = Arc::new(own_alert(hostname, "test_alert", Severity::Info, message, clock()));
+    let alert = Arc::new(own_alert(hostname, TEST, Severity::Info, message, clock()));
     let mut tries = JoinSet::new();
     for (index, route) in routes.iter().enumerate() {
         let (channel, alert) = (Arc::clone(&route.channel), Arc::clone(&alert));

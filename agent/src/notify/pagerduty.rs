@@ -6,7 +6,7 @@ use super::channel::{Channel, Made, SendError, Sending};
 use super::fit::PLAIN;
 use super::http::{self, Http, Reading};
 use super::terminal::Screen;
-use super::{TIMEOUT, facts, json_body};
+use super::{TEST, TIMEOUT, facts, json_body};
 use crate::alert::{Alert, Severity, Status};
 use crate::config::Config;
 use crate::text;
@@ -75,16 +75,19 @@ impl PagerDuty {
     async fn deliver(&self, alert: &Alert, text: &str) -> Result<(), SendError> {
         let key = self.options.routing_key.expose_secret();
         let text = self.options.template.then_some(text);
-        if alert.is_only_message() {
-            // Nobody was told of its begin: told now, and over at once.
-            self.http.send_to(json_body(&body(alert, text, key, "trigger"))?, read).await?;
+        for action in actions(alert) {
+            self.http.send_to(json_body(&body(alert, text, key, action))?, read).await?;
         }
-        self.http.send_to(json_body(&body(alert, text, key, action(alert)))?, read).await
+        Ok(())
     }
 }
 
-fn action(alert: &Alert) -> &'static str {
-    if alert.status == Status::Resolved { "resolve" } else { "trigger" }
+/// What is over when it is told, of whose begin nobody knows, and a test: opened and closed at once.
+fn actions(alert: &Alert) -> &'static [&'static str] {
+    if alert.is_only_message() || alert.rule == TEST {
+        return &["trigger", "resolve"];
+    }
+    if alert.status == Status::Resolved { &["resolve"] } else { &["trigger"] }
 }
 
 impl Channel for PagerDuty {
@@ -176,7 +179,7 @@ mod tests {
         for (name, alert) in all() {
             insta::assert_snapshot!(
                 format!("pagerduty_{name}"),
-                show(&body(&alert, None, "KEY", action(&alert)))
+                show(&body(&alert, None, "KEY", actions(&alert)[0]))
             );
         }
     }

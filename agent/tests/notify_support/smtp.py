@@ -20,7 +20,7 @@ class Handler:
 
     async def handle_DATA(self, server, session, envelope):
         print(json.dumps({
-            "hello": session.host_name, "tls": session.ssl is not None, "user": session.auth_data,
+            "hello": session.host_name, "tls": server.transport.get_extra_info("ssl_object") is not None, "user": session.auth_data,
             "from": envelope.mail_from, "to": envelope.rcpt_tos,
             "content": envelope.content.decode("utf-8"),
         }), flush=True)
