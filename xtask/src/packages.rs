@@ -17,6 +17,10 @@ pub const FOR_TESTS: &[(&str, &str)] = &[
     ("aiosmtpd", "python3-aiosmtpd"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
     ("openssl", "openssl"),
+    ("free", "procps"),
+    ("ss", "iproute2"),
+    ("iostat", "sysstat"),
+    ("prometheus-node-exporter", "prometheus-node-exporter"),
 ];
 
 /// What the static build needs.

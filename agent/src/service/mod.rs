@@ -3,7 +3,8 @@
 //! ```text
 //! collect thread ┐            engine task                delivery task
 //! ebpf task      ├─ inbox ──► step(now, input) ─ outbound ─► outbox ─► one lane per channel
-//! kmsg task      ┤             │                            └► kernel-log position
+//! kmsg task      ┤             │                            └► positions in the logs
+//! journal task   ┤             │
 //! hangs thread ◄─┤── follow ◄──┘
 //! inventory    ──┘
 //! ```
@@ -16,6 +17,7 @@ pub mod doctor;
 pub mod features;
 mod hangs;
 mod inventory;
+mod journal;
 mod kernel;
 #[cfg(feature = "ebpf")]
 mod naming;
@@ -51,7 +53,7 @@ use crate::time::Now;
 use crate::{edge, formulas};
 use delivery::Delivery;
 use inventory::InventoryWatch;
-use kernel::Kernel;
+use kernel::{Kernel, Places};
 use pipeline::{INBOX, OUTBOUND, Pipeline};
 use position::Position;
 use signals::{Signal, Signals};
@@ -114,8 +116,9 @@ async fn serve(start: Start) -> Result<(), String> {
 
     let data_dir = &config.agent.data_dir;
     let (outbox, found) = open_outbox(data_dir, now).await;
-    let (position, resume) = Position::open(data_dir, &identity.boot_id);
-    let mut kernel = Kernel::open(config, &host, resume)?;
+    let (kmsg_position, kmsg) = Position::open(data_dir, &identity.boot_id);
+    let (journal_position, journal) = Position::open(data_dir, &identity.boot_id);
+    let mut kernel = Kernel::open(config, &host, Places { kmsg, journal })?;
     let mut engine = Engine::new(settings(config, identity.clone(), kernel.witnesses()), now);
     engine.remember(found.recent.iter().map(AsRef::as_ref), now);
 
@@ -140,7 +143,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let follow = hangs.asks.clone();
     let pipeline = Pipeline { engine, inbox, stop: stopped, outbound, spares, follow, first_round };
     let pipeline = tokio::spawn(pipeline.run());
-    let delivery = tokio::spawn(Delivery::new(notifier, position).run(outputs));
+    let delivery = tokio::spawn(Delivery::new(notifier, kmsg_position, journal_position).run(outputs));
 
     while signals.next().await == Signal::Reload {
         reload(start.file.as_deref());

@@ -17,7 +17,7 @@ pub use channels::{
     Alertmanager, Discord, Email, Exec, Facility, Method, Ntfy, PagerDuty, ParseMode, Slack, SmtpTls, Syslog,
     Telegram, Terminal, Webhook, WebhookFormat, passes,
 };
-pub use collector::{Collector, Docker, Redis};
+pub use collector::{Collector, Docker, MAX_PATTERNS, Redis};
 pub use export::{Http, LogShipper, Nats, Prometheus, Push};
 pub use thresholds::{Threshold, Thresholds};
 
