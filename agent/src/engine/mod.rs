@@ -127,7 +127,8 @@ impl Engine {
                     self.hangs.remember(now, told);
                 }
             }
-            for (at, fingerprint) in compose::recall::user_kills(alert, &self.settings.identity.boot_id, now) {
+            for (at, fingerprint) in compose::recall::user_kills(alert, &self.settings.identity.boot_id, now)
+            {
                 self.user_kills.is_new(&fingerprint, at);
             }
             if let Some(told_ns) = compose::recall::told_ns(alert, now) {

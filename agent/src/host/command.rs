@@ -46,7 +46,10 @@ pub(super) fn run(program: &str, args: &[&str]) -> io::Result<Printed> {
 
 /// Where a program of this name is, if anywhere.
 pub fn find(program: &str) -> Option<String> {
-    FOLDERS.iter().map(|folder| format!("{folder}/{program}")).find(|path| super::state::is_there(path.as_ref()))
+    FOLDERS
+        .iter()
+        .map(|folder| format!("{folder}/{program}"))
+        .find(|path| super::state::is_there(path.as_ref()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
@@ -108,7 +111,9 @@ impl Followed {
         let _ = child.kill();
         let Some(mut err) = child.stderr.take() else { return String::new() };
         let mut bytes = vec![0; MAX_COMPLAINT];
-        let read = rustix::io::ioctl_fionbio(&err, true).map_err(io::Error::from).and_then(|()| err.read(&mut bytes));
+        let read = rustix::io::ioctl_fionbio(&err, true)
+            .map_err(io::Error::from)
+            .and_then(|()| err.read(&mut bytes));
         bytes.truncate(read.unwrap_or(0));
         let text = String::from_utf8_lossy(&bytes);
         clean(text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default(), 300)

@@ -78,13 +78,9 @@ async fn attend(child: &mut Child, input: &[u8]) -> io::Result<Ended> {
         }
     };
     let ((), status) = tokio::join!(feed, child.wait());
-    let said = match timeout(LAST_WORDS, &mut words).await {
-        Ok(said) => said.unwrap_or_default(),
-        Err(_) => {
-            words.abort();
-            String::new()
-        }
-    };
+    let said = timeout(LAST_WORDS, &mut words).await;
+    words.abort();
+    let said = said.ok().and_then(Result::ok).unwrap_or_default();
     Ok(Ended { code: status?.code(), said })
 }
 
@@ -104,18 +100,18 @@ mod tests {
         run(&["/bin/sh".into(), "-c".into(), script.into()], input, limit).await.unwrap()
     }
 
-    fn ended(code: i32, said: &str) -> Option<Ended> {
-        Some(Ended { code: Some(code), said: said.into() })
+    fn ended(code: i32, said: &str) -> Ended {
+        Ended { code: Some(code), said: said.into() }
     }
 
     const LONG: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn it_gets_its_input_and_tells_its_end() {
-        assert_eq!(sh("cat >&2; exit 3", b"in put", LONG).await, ended(3, "in put"));
-        assert_eq!(sh("exit 0", &[b'x'; 1 << 20], LONG).await, ended(0, ""));
+        assert_eq!(sh("cat >&2; exit 3", b"in put", LONG).await, Some(ended(3, "in put")));
+        assert_eq!(sh("exit 0", &vec![b'x'; 1 << 20], LONG).await, Some(ended(0, "")));
         assert_eq!(sh("kill -9 $$", b"", LONG).await, Some(Ended { code: None, said: String::new() }));
-        assert_eq!(sh("echo $HOME$USER; pwd >&2", b"", LONG).await, ended(0, "/\n"));
+        assert_eq!(sh("echo $HOME$USER; pwd >&2", b"", LONG).await, Some(ended(0, "/\n")));
         let none = run(&["/no/such/hook".into()], b"", LONG).await;
         assert_eq!(none.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
@@ -126,6 +122,6 @@ mod tests {
         assert_eq!((long.code, long.said.len()), (Some(0), 4096));
         assert_eq!(sh("sleep 100 & sleep 100", b"", Duration::from_millis(100)).await, None);
         // Something left behind holds standard error; nobody waits for it.
-        assert_eq!(sh("sleep 3 & exit 0", b"", LONG).await, ended(0, ""));
+        assert_eq!(sh("sleep 3 & exit 0", b"", LONG).await, Some(ended(0, "")));
     }
 }

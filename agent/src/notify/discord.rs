@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::text;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -209,7 +210,7 @@ pub fn body(alert: &Alert, text: Option<&str>, options: &Options) -> Value {
     message.into()
 }
 
-/// The name, if Discord takes it: https://discord.com/developers/docs/resources/webhook#create-webhook
+/// The name, if Discord takes it: <https://discord.com/developers/docs/resources/webhook#create-webhook>
 fn username(name: &str) -> Option<String> {
     let lower = name.to_lowercase();
     let good = !lower.trim().is_empty() && !lower.contains("discord") && !lower.contains("clyde");
@@ -235,7 +236,7 @@ fn sentence(alert: &Alert) -> String {
     );
     text.extend(lines);
     if left_out > 0 {
-        text.push_str(&format!("\n… and {left_out} more"));
+        let _ = write!(text, "\n… and {left_out} more");
     }
     text
 }

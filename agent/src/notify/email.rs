@@ -119,10 +119,10 @@ impl Email {
         let mut parameters = TlsParameters::builder(self.options.host.clone());
         if let Some(authorities) = &self.authorities {
             let path = self.options.ca_file.display();
-            let wrong = |_| format!("tls_ca_file {path} holds no certificates in PEM form");
+            let wrong = || format!("tls_ca_file {path} holds no certificates in PEM form");
             let has = authorities.contains("-----BEGIN CERTIFICATE-----");
             let certificate = Certificate::from_pem(authorities.as_bytes()).ok().filter(|_| has);
-            parameters = parameters.add_root_certificate(certificate.ok_or(()).map_err(wrong)?);
+            parameters = parameters.add_root_certificate(certificate.ok_or_else(wrong)?);
         }
         parameters.build().map(make).map_err(|error| format!("TLS cannot be set up: {}", root(&error)))
     }

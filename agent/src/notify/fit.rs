@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_cut_and_said() {
         let check = |markup: Markup, text: &str, max, expect: &str| {
-            assert_eq!(markup.fit(text, max), expect, "{text} {max}")
+            assert_eq!(markup.fit(text, max), expect, "{text} {max}");
         };
         check(PLAIN, "abc", 3, "abc");
         check(PLAIN, "abcd", 3, "ab…");

@@ -165,8 +165,9 @@ fn table(alert: &Alert) -> String {
     }
     let members = facts::members(alert);
     if !members.is_empty() {
-        let items = members.iter().map(|member| format!("<li>{}</li>", HTML.all(member))).collect::<String>();
-        let _ = writeln!(out, "<ul style=\"margin:0 0 12px;padding-left:20px\">{items}</ul>");
+        let items: Vec<_> = members.iter().map(|member| HTML.all(member)).collect();
+        let items = items.join("</li><li>");
+        let _ = writeln!(out, "<ul style=\"margin:0 0 12px;padding-left:20px\"><li>{items}</li></ul>");
     }
     out.push_str(
         "<table role=\"presentation\" style=\"border-collapse:collapse;width:100%;font-size:14px\">\n",

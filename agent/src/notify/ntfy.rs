@@ -10,6 +10,7 @@ use crate::alert::{Alert, Severity, Status};
 use crate::config::Config;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Its section below `[alerting]`.
@@ -139,7 +140,7 @@ fn built_in(alert: &Alert) -> String {
     let (lines, left_out) = take_while_they_fit(lines.collect(), MAX_FACTS, room);
     out.extend(lines);
     if left_out > 0 {
-        out.push_str(&format!("\n… and {left_out} more facts"));
+        let _ = write!(out, "\n… and {left_out} more facts");
     }
     out + &last
 }

@@ -8,6 +8,8 @@ use crate::text;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+/// A moment that is not, as Go writes it.
+const NEVER: &str = "0001-01-01T00:00:00Z";
 /// Characters of a label's value.
 const MAX_VALUE: usize = 200;
 /// Labels of an alert.
@@ -101,7 +103,6 @@ pub fn webhook(alert: &Alert) -> Value {
     let status = if alert.status == Status::Resolved { "resolved" } else { "firing" };
     let name = labels.get("alertname").cloned().unwrap_or_default();
     let key = format!("{{}}:{{alertname={name}}}");
-    const NEVER: &str = "0001-01-01T00:00:00Z";
     json!({
         "version": "4",
         "groupKey": key,

@@ -4,7 +4,7 @@ use super::tests::gpu;
 use crate::alert::{Alert, Severity, Status};
 use serde_json::{Map, Value, json};
 
-fn map(value: Value) -> Map<String, Value> {
+fn map(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap()
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn oom() -> Alert {
         rule: "kernel_oom_kill".into(),
         source: vec!["ebpf".into(), "kmsg".into()],
         runbook_url: Some("https://wiki.example.com/oom".into()),
-        context: map(json!({
+        context: map(&json!({
             "victim": { "comm": "java", "pid": 1234, "rss_kb": 2_050_000, "uid": 999 },
             "victim_cmdline": "java -Xmx3g -jar /srv/shop.jar --key=<a&b>",
             "cgroup": "/kubepods/shop-api",
@@ -80,7 +80,7 @@ pub(crate) fn summary() -> Alert {
         threshold: None,
         duration_secs: 0,
         labels: [("fstype".to_owned(), "ext4".to_owned())].into(),
-        context: map(json!({
+        context: map(&json!({
             "grouped": 3, "members": ["a", "b", "c"], "incidents": [],
             "alerts": [one("/", 91.0), one("/var", 88.0), one("/data", 95.0)],
         })),
@@ -103,7 +103,7 @@ pub(crate) fn hostile() -> Alert {
             (" ".to_owned(), "x".to_owned()),
         ]
         .into(),
-        context: map(json!({ evil: evil, "last_minutes": evil })),
+        context: map(&json!({ evil: evil, "last_minutes": evil })),
         id: format!("id {evil}"),
         fingerprint: evil.into(),
         rule: evil.into(),

@@ -28,7 +28,9 @@ const FIELDS: usize = 10;
 const MAX_FIELDS: usize = 20;
 /// Of the sentence in the message's own text, which phones show.
 const MAX_SENTENCE: usize = 2000;
-/// Of what people are told with it.
+/// Of that for severity and host.
+const MAX_HEADLINE: usize = 100;
+/// Of what calls people.
 const MAX_CALLS: usize = 900;
 
 /// Slack's mrkdwn: three signs begin everything that is more than looks, mentions and links among them.
@@ -160,14 +162,8 @@ pub fn body(alert: &Alert, text: Option<&str>, options: &Options) -> Value {
     } else {
         String::new()
     };
-    let said = match text {
-        // A template escapes what it fills in.
-        Some(text) => PLAIN.fit(text, MAX_SENTENCE),
-        None => {
-            let sentence = MARKUP.fit(&facts::message(alert), MAX_SENTENCE);
-            format!("*{}*: {sentence}", MARKUP.fit(&facts::headline(alert), 100))
-        }
-    };
+    // A template escapes what it fills in.
+    let said = text.map_or_else(|| sentence(alert), |text| PLAIN.fit(text, MAX_SENTENCE));
     let mut blocks = if text.is_none() { known(alert) } else { Vec::new() };
     blocks.push(json!({ "type": "context", "elements": [mrkdwn(&last(alert))] }));
     let colour = format!("#{:06x}", facts::colour(alert));
@@ -183,6 +179,11 @@ pub fn body(alert: &Alert, text: Option<&str>, options: &Options) -> Value {
         message.insert("channel".into(), text::clean(&options.channel, 100).into());
     }
     message.into()
+}
+
+fn sentence(alert: &Alert) -> String {
+    let sentence = MARKUP.fit(&facts::message(alert), MAX_SENTENCE);
+    format!("*{}*: {sentence}", MARKUP.fit(&facts::headline(alert), MAX_HEADLINE))
 }
 
 /// `verbatim`: names in it are not made into mentions and links.

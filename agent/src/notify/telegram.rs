@@ -205,9 +205,15 @@ fn built_in(alert: &Alert, mode: ParseMode) -> String {
         let length = utf16(&name) + utf16(text) + 1;
         lines.push((format!("\n{name}{}", markup.all(text)), length));
     };
-    facts::measured(alert).iter().for_each(|reading| line("", reading));
-    facts::members(alert).iter().for_each(|member| line("", &format!("• {member}")));
-    facts::facts(alert).iter().for_each(|(name, value)| line(name, value));
+    if let Some(reading) = facts::measured(alert) {
+        line("", &reading);
+    }
+    for member in facts::members(alert) {
+        line("", &format!("• {member}"));
+    }
+    for (name, value) in facts::facts(alert) {
+        line(&name, &value);
+    }
     let mut last = vec![facts::time(alert)];
     last.push(facts::sources(alert));
     last.extend(facts::runbook(alert));

@@ -31,20 +31,16 @@ fn messages_look_so() {
 
 /// What people see of it: without tags and escapes.
 fn seen(text: &str, mode: ParseMode) -> String {
-    match mode {
-        ParseMode::Html => {
-            let text = text.replace("<b>", "").replace("</b>", "");
-            assert!(!text.contains(['<', '>']), "{text}");
-            text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-        }
-        _ => {
-            let (mut out, mut chars) = (String::new(), text.chars());
-            while let Some(c) = chars.next() {
-                out.extend(if c == '\\' { chars.next() } else { Some(c) });
-            }
-            out
-        }
+    if mode == ParseMode::Html {
+        let text = text.replace("<b>", "").replace("</b>", "");
+        assert!(!text.contains(['<', '>']), "{text}");
+        return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     }
+    let (mut out, mut chars) = (String::new(), text.chars());
+    while let Some(c) = chars.next() {
+        out.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    out
 }
 
 #[test]

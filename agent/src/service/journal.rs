@@ -32,7 +32,8 @@ pub(super) fn plan(config: &Config, host: &dyn Host, kernel: bool) -> (Option<Wa
         }
         Err(_) => {
             let [here, there] = FOLDERS;
-            let reason = format!("journald keeps none here: there is no system.journal in {here} or {there}{lost}");
+            let reason =
+                format!("journald keeps none here: there is no system.journal in {here} or {there}{lost}");
             return (None, Feature::off(NAME, reason));
         }
     };
@@ -53,7 +54,9 @@ fn reason(kernel: bool, killers: &[&str]) -> String {
     let who = killers.join(" and ");
     match (kernel, killers) {
         (true, []) => format!("{PROGRAM}: the kernel's lines, since /dev/kmsg is closed"),
-        (true, _) => format!("{PROGRAM}: what {who} kills, and the kernel's lines, since /dev/kmsg is closed"),
+        (true, _) => {
+            format!("{PROGRAM}: what {who} kills, and the kernel's lines, since /dev/kmsg is closed")
+        }
         (false, []) => {
             format!("neither systemd-oomd nor earlyoom runs here; {PROGRAM} starts when one does")
         }

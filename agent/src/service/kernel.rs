@@ -90,7 +90,8 @@ impl Kernel {
         let section = &config.log_analyzer;
         // Whichever is named carries the kernel's lines, and this device tells them best.
         if !section.enabled || section.sources.is_empty() {
-            let features = ["kernel_log", "journal"].map(|name| Feature::off(name, "switched off in [log_analyzer]"));
+            let features =
+                ["kernel_log", "journal"].map(|name| Feature::off(name, "switched off in [log_analyzer]"));
             self.features.extend(features);
             return Ok(());
         }

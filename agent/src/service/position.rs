@@ -120,7 +120,10 @@ mod tests {
             let place = parse(content.as_bytes(), "boot").map(|m: JournalMark| m.place);
             assert_eq!(place.as_deref(), expect, "{content:?}");
         };
-        check("boot s=1dd4;i=63b;b=e712;m=8a12;t=660d;x=c68f\n", Some("s=1dd4;i=63b;b=e712;m=8a12;t=660d;x=c68f"));
+        check(
+            "boot s=1dd4;i=63b;b=e712;m=8a12;t=660d;x=c68f\n",
+            Some("s=1dd4;i=63b;b=e712;m=8a12;t=660d;x=c68f"),
+        );
         check("boot @1795328516.587920", Some("@1795328516.587920"));
         check("other @1795328516.587920", None);
         check("boot --file=/etc/shadow", None);

@@ -43,11 +43,16 @@ pub struct Wanted {
 impl Wanted {
     /// Arguments for `journalctl` that make it print all entries from `place` on, and each that comes.
     pub fn arguments(&self, place: &str) -> Vec<String> {
-        let mut args = ["--output=json", "--quiet", "--no-pager", "--follow", "--no-tail"].map(str::to_owned).to_vec();
+        let mut args =
+            ["--output=json", "--quiet", "--no-pager", "--follow", "--no-tail"].map(str::to_owned).to_vec();
         // What users' own journals hold is nobody's word that counts. A folder holds only what it holds.
         args.push(self.folder.as_ref().map_or("--system".into(), |folder| format!("--directory={folder}")));
         // Inclusive: `--after-cursor` of an entry that does not match also passes over the next one that does.
-        args.push(if place.starts_with('@') { format!("--since={place}") } else { format!("--cursor={place}") });
+        args.push(if place.starts_with('@') {
+            format!("--since={place}")
+        } else {
+            format!("--cursor={place}")
+        });
         let boot = format!("_BOOT_ID={}", self.boot_id.replace('-', ""));
         args.push(boot.clone());
         args.extend(KILLERS.map(|(unit, _)| format!("_SYSTEMD_UNIT={unit}")));
@@ -59,12 +64,16 @@ impl Wanted {
 }
 
 /// Folders in which control groups of units may be: v2, v1, both.
-const SYSTEM_SLICES: [&str; 3] =
-    ["/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice", "/sys/fs/cgroup/unified/system.slice"];
+const SYSTEM_SLICES: [&str; 3] = [
+    "/sys/fs/cgroup/system.slice",
+    "/sys/fs/cgroup/systemd/system.slice",
+    "/sys/fs/cgroup/unified/system.slice",
+];
 
 /// The killers that run: those whose unit has a control group.
 pub fn running(host: &dyn Host) -> Vec<&'static str> {
-    let runs = |unit: &str| SYSTEM_SLICES.iter().any(|at| host.list(&format!("{at}/{unit}"), &mut |_| {}).is_ok());
+    let runs =
+        |unit: &str| SYSTEM_SLICES.iter().any(|at| host.list(&format!("{at}/{unit}"), &mut |_| {}).is_ok());
     KILLERS.iter().filter(|(unit, _)| runs(unit)).map(|(_, name)| *name).collect()
 }
 
@@ -95,16 +104,22 @@ mod tests {
         let mut wanted = Wanted { folder: None, boot_id: "e712-67".into(), kernel: false };
         let check = |wanted: &Wanted, place: &str, expect: &str| {
             let args = wanted.arguments(place).join(" ");
-            assert_eq!(args.strip_prefix("--output=json --quiet --no-pager --follow --no-tail ").unwrap(), expect);
+            assert_eq!(
+                args.strip_prefix("--output=json --quiet --no-pager --follow --no-tail ").unwrap(),
+                expect
+            );
         };
-        const UNITS: &str = "_BOOT_ID=e71267 _SYSTEMD_UNIT=systemd-oomd.service _SYSTEMD_UNIT=earlyoom.service";
+        const UNITS: &str =
+            "_BOOT_ID=e71267 _SYSTEMD_UNIT=systemd-oomd.service _SYSTEMD_UNIT=earlyoom.service";
         check(&wanted, "@5.0", &format!("--system --since=@5.0 {UNITS}"));
         wanted.kernel = true;
         wanted.folder = Some("/host/var/log/journal".into());
         check(
             &wanted,
             "s=1;i=2",
-            &format!("--directory=/host/var/log/journal --cursor=s=1;i=2 {UNITS} + _BOOT_ID=e71267 _TRANSPORT=kernel"),
+            &format!(
+                "--directory=/host/var/log/journal --cursor=s=1;i=2 {UNITS} + _BOOT_ID=e71267 _TRANSPORT=kernel"
+            ),
         );
     }
 

@@ -149,7 +149,8 @@ impl Scanner {
     /// What a process wrote is believed in one thing: that a killer in user space says it killed.
     fn user_line(&mut self, record: &Record<'_>, now: Now, out: &mut Vec<Event>) {
         let (historic, told) = self.standing(record.seq, record.time_us, now);
-        let kill = killer_text::kmsg_line(&record.text()).filter(|kill| !self.only_oomd || kill.killer == "oomd");
+        let kill =
+            killer_text::kmsg_line(&record.text()).filter(|kill| !self.only_oomd || kill.killer == "oomd");
         if let Some(kill) = kill.filter(|_| !told) {
             let (at, what) = (moment(record.time_us, now), What::UserKill(Box::new(kill)));
             out.push(Event { at, source: Source::UserLog, historic, what });

@@ -208,7 +208,7 @@ section! {
         enabled: bool = false;
         /// Integration key of the service.
         routing_key: SecretString = "" => Word;
-        /// Where events go; in the EU region https://events.eu.pagerduty.com/v2/enqueue.
+        /// Where events go; in the EU region `https://events.eu.pagerduty.com/v2/enqueue`.
         url: String = "https://events.pagerduty.com/v2/enqueue" => Url(WEB);
         /// Least severity it gets. Without it: critical.
         min_severity: Option<Severity>;

@@ -112,7 +112,8 @@ impl Entry {
     pub fn parse(line: &[u8]) -> Result<Self, EntryError> {
         let fields: Fields<'_> =
             serde_json::from_slice(line).map_err(|error| EntryError::Malformed(error.to_string()))?;
-        let cursor = text(fields.cursor.as_ref()).filter(|cursor| is_place(cursor) && !cursor.starts_with('@'));
+        let cursor =
+            text(fields.cursor.as_ref()).filter(|cursor| is_place(cursor) && !cursor.starts_with('@'));
         let time_us = number(fields.monotonic.as_ref());
         let (cursor, time_us) = cursor.zip(time_us).ok_or(EntryError::Placeless)?;
         Ok(Self { cursor: cursor.into_owned(), time_us, said: fields.said(time_us) })

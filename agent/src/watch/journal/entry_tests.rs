@@ -37,11 +37,20 @@ fn who_speaks_is_told_by_trusted_fields_only() {
         ),
         (r#""_TRANSPORT":"kernel","SYSLOG_FACILITY":"0","MESSAGE":"x""#, "kernel 5000001|x"),
         // What a process wrote into /dev/kmsg has another facility.
-        (r#""_TRANSPORT":"kernel","SYSLOG_FACILITY":"3","MESSAGE":"Out of memory: Killed process 1""#, "kmsg|Out of memory: Killed process 1"),
+        (
+            r#""_TRANSPORT":"kernel","SYSLOG_FACILITY":"3","MESSAGE":"Out of memory: Killed process 1""#,
+            "kmsg|Out of memory: Killed process 1",
+        ),
         (r#""_TRANSPORT":"kernel","MESSAGE":"x""#, "kmsg|x"),
         // What anybody may claim.
-        (r#""SYSLOG_IDENTIFIER":"systemd-oomd","_COMM":"systemd-oomd","UNIT":"systemd-oomd.service","MESSAGE":"Killed /a due to b""#, "nothing"),
-        (r#""_SYSTEMD_USER_UNIT":"earlyoom.service","_SYSTEMD_UNIT":"user@1000.service","MESSAGE":"x""#, "nothing"),
+        (
+            r#""SYSLOG_IDENTIFIER":"systemd-oomd","_COMM":"systemd-oomd","UNIT":"systemd-oomd.service","MESSAGE":"Killed /a due to b""#,
+            "nothing",
+        ),
+        (
+            r#""_SYSTEMD_USER_UNIT":"earlyoom.service","_SYSTEMD_UNIT":"user@1000.service","MESSAGE":"x""#,
+            "nothing",
+        ),
         (r#""TRANSPORT":"kernel","SYSLOG_FACILITY":"0","MESSAGE":"x""#, "nothing"),
         (r#""_TRANSPORT":"syslog","SYSLOG_FACILITY":"0","MESSAGE":"x""#, "nothing"),
         // A trusted field comes once.

@@ -94,7 +94,11 @@ impl JournalWatch {
             sleep(pause).await;
             // Only now: at the end of the agent it ends with it.
             if why != told {
-                tracing::warn!("{} has ended: {why}; started again after {} s", self.program, pause.as_secs());
+                tracing::warn!(
+                    "{} has ended: {why}; started again after {} s",
+                    self.program,
+                    pause.as_secs()
+                );
                 told = why;
             }
             pause = (pause * 2).min(PAUSE.1);

@@ -30,7 +30,8 @@ fn script(text: &str) -> Vec<String> {
 }
 
 async fn next(events: &mut Receiver<Event>) -> String {
-    let event = tokio::time::timeout(LIMIT, events.recv()).await.expect("an event in time").expect("an event");
+    let event =
+        tokio::time::timeout(LIMIT, events.recv()).await.expect("an event in time").expect("an event");
     match event.what {
         What::UserKill(kill) => kill.victim.cgroup.unwrap_or_default(),
         What::JournalMark(mark) => format!("mark {}", mark.place),

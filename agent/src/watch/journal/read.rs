@@ -153,7 +153,10 @@ mod tests {
     const NOW: Now = Now { mono_ns: 100 * SECOND, wall_ns: 0 };
 
     fn entry(number: u32, fields: &str) -> String {
-        format!(r#"{{"__CURSOR":"s=1;i={number}","__MONOTONIC_TIMESTAMP":"{}",{fields}}}"#, number * 1_000_000) + "\n"
+        format!(
+            r#"{{"__CURSOR":"s=1;i={number}","__MONOTONIC_TIMESTAMP":"{}",{fields}}}"#,
+            number * 1_000_000
+        ) + "\n"
     }
 
     fn unit(number: u32, unit: &str, message: &str) -> String {
@@ -161,7 +164,8 @@ mod tests {
     }
 
     fn reader(place: &str, kernel: bool) -> Reader {
-        let scanner = || Scanner::new(Arc::new(RuleSet::new(&[], true).expect("rules")), Resume::After { seq: 0 });
+        let scanner =
+            || Scanner::new(Arc::new(RuleSet::new(&[], true).expect("rules")), Resume::After { seq: 0 });
         Reader::new(place.into(), kernel.then(scanner))
     }
 
@@ -199,7 +203,11 @@ mod tests {
             unit(1, "systemd-oomd", "Killed /told/before due to x"),
             unit(2, "systemd-oomd", oomd),
             unit(3, "cron", oomd),
-            unit(4, "earlyoom", "mem avail:    40 of  962 MiB ( 4.16%), swap free:    0 of    0 MiB ( 0.00%)"),
+            unit(
+                4,
+                "earlyoom",
+                "mem avail:    40 of  962 MiB ( 4.16%), swap free:    0 of    0 MiB ( 0.00%)",
+            ),
             unit(5, "earlyoom", "low memory! at or below SIGTERM limits: mem 10.00%, swap 10.00%"),
             unit(6, "earlyoom", r#"sending SIGTERM to process 9 uid 0 \"eat\": badness 9, VmRSS 3 MiB"#),
             unit(60, "earlyoom", r#"sending SIGTERM to process 8 uid 0 \"eat\": badness 9, VmRSS 3 MiB"#),
@@ -224,9 +232,13 @@ mod tests {
     #[test]
     fn kernel_lines_are_the_kernels_only() {
         let kernel = |number, facility: u8, message: &str| {
-            entry(number, &format!(r#""_TRANSPORT":"kernel","SYSLOG_FACILITY":"{facility}","MESSAGE":"{message}""#))
+            entry(
+                number,
+                &format!(r#""_TRANSPORT":"kernel","SYSLOG_FACILITY":"{facility}","MESSAGE":"{message}""#),
+            )
         };
-        const KILL: &str = "Out of memory: Killed process 9 (a) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB";
+        const KILL: &str =
+            "Out of memory: Killed process 9 (a) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB";
         let text = [
             kernel(2, 0, KILL),
             kernel(3, 3, KILL),
