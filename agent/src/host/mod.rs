@@ -20,6 +20,7 @@ pub mod fixture;
 pub mod glob;
 pub mod gpu;
 pub mod health;
+pub mod hook;
 pub mod kallsyms;
 pub mod live;
 pub mod memcg;

@@ -10,6 +10,7 @@ use crate::collect::{CollectError, filesystem};
 use crate::config::Config;
 use crate::edge;
 use crate::host::{Host, clock, read_text, state};
+use crate::notify::Channel;
 use crate::sample::Batch;
 
 /// Every feature, tried now. Needs a tokio runtime to be entered.
@@ -182,16 +183,8 @@ fn dead_mounts(name: String, dead: &[String]) -> Feature {
 
 fn channels(config: &Config) -> Vec<Feature> {
     let (routes, problems) = edge::routes(config);
-    let mut features: Vec<Feature> = routes
-        .iter()
-        .filter(|r| r.channel.name() != "syslog")
-        .map(|r| {
-            Feature::on(
-                format!("channel.{}", r.channel.name()),
-                "configured; try it with: sysops-agent test-alert",
-            )
-        })
-        .collect();
+    let mut features: Vec<Feature> =
+        routes.iter().filter(|r| r.channel.name() != "syslog").map(|r| channel(r.channel.as_ref())).collect();
     features.extend(problems.into_iter().map(|p| Feature::broken("channel", p, "mend the configuration")));
     if routes.iter().any(|r| r.channel.name() == "syslog") {
         features.push(syslog(config));
@@ -205,6 +198,14 @@ fn channels(config: &Config) -> Vec<Feature> {
         ));
     }
     features
+}
+
+fn channel(channel: &dyn Channel) -> Feature {
+    let name = format!("channel.{}", channel.name());
+    match channel.doubt() {
+        Some(doubt) => Feature::degraded(name, doubt, format!("mend [alerting.{}]", channel.name())),
+        None => Feature::on(name, "configured; try it with: sysops-agent test-alert"),
+    }
 }
 
 fn syslog(config: &Config) -> Feature {
