@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::features::Feature;
 use super::kernel::Kernel;
-use crate::collect::runner::{Health, Runner, Sink};
+use crate::collect::runner::{Health, Item, Runner, Sink};
 use crate::collect::{CollectError, filesystem};
 use crate::config::Config;
 use crate::edge;
@@ -15,11 +15,15 @@ use crate::sample::Batch;
 /// Every feature, tried now. Needs a tokio runtime to be entered.
 pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
     let mut features = vec![privileges(host.as_ref())];
+    let mut extra = Vec::new();
     match Kernel::open(config, host, None) {
-        Ok(kernel) => features.extend_from_slice(kernel.features()),
+        Ok(kernel) => {
+            features.extend_from_slice(kernel.features());
+            extra.extend(kernel.processes(config));
+        }
         Err(problem) => features.push(Feature::broken("kernel_events", problem, "mend the configuration")),
     }
-    features.extend(collectors(config, host));
+    features.extend(collectors(config, host, extra));
     features.extend(channels(config));
     features.push(data_dir(&config.agent.data_dir));
     features
@@ -84,9 +88,9 @@ impl Sink for Heard {
     }
 }
 
-fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
+fn collectors(config: &Config, host: &Arc<dyn Host>, extra: Vec<Item>) -> Vec<Feature> {
     let mut heard = Heard::default();
-    Runner::new(config, Arc::clone(host), Vec::new(), clock::now()).pass(&mut clock::now, &mut heard);
+    Runner::new(config, Arc::clone(host), extra, clock::now()).pass(&mut clock::now, &mut heard);
     let Heard { health, dead } = heard;
     let told = health.into_iter().map(|health| {
         let name = format!("collector.{}", health.collector);
@@ -229,7 +233,7 @@ mod tests {
     /// How a collector stands on a host.
     fn check(host: &str, config: &Config, name: &str, state: &str, reason: &str, remedy: &str) {
         let host: Arc<dyn Host> = Arc::new(FixtureHost::parse(host).expect("valid"));
-        let features = collectors(config, &host);
+        let features = collectors(config, &host, Vec::new());
         let feature = features.iter().find(|f| f.name == name).expect(name);
         assert_eq!(feature.state.name(), state, "{feature:?}");
         assert!(feature.reason.contains(reason), "{feature:?}");

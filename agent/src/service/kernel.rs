@@ -10,10 +10,12 @@ use super::features::Feature;
 use super::pipeline::Message;
 #[cfg(feature = "ebpf")]
 use super::refusals::Refusals;
+use crate::collect::process;
 use crate::collect::runner::Item;
 use crate::config::{Config, Switch};
 use crate::engine::incident::Witnesses;
 use crate::event::Source;
+use crate::host::tasks::Tasks;
 use crate::host::{Host, clock};
 use crate::watch::kmsg::KmsgWatch;
 use crate::watch::rules::{Custom, RuleSet};
@@ -23,6 +25,8 @@ use crate::watch::scan::{Resume, Scanner};
 pub(super) struct Kernel {
     #[cfg(feature = "ebpf")]
     ebpf: Option<crate::ebpf::Ebpf>,
+    #[cfg(feature = "ebpf")]
+    tasks: Option<crate::ebpf::tasks::TaskIter>,
     kmsg: Option<KmsgWatch>,
     witnesses: Witnesses,
     features: Vec<Feature>,
@@ -63,12 +67,15 @@ impl Kernel {
         let mut kernel = Self {
             #[cfg(feature = "ebpf")]
             ebpf: None,
+            #[cfg(feature = "ebpf")]
+            tasks: None,
             kmsg: None,
             witnesses: Witnesses::default(),
             features: Vec::new(),
         };
         kernel.open_kmsg(config, host, resume)?;
         kernel.open_ebpf(config, host)?;
+        kernel.open_tasks(config, host);
         kernel.features.push(dstate(config.ebpf.dstate_watch_secs, host.as_ref()));
         Ok(kernel)
     }
@@ -197,6 +204,52 @@ impl Kernel {
         Ok(())
     }
 
+    #[cfg(feature = "ebpf")]
+    fn open_tasks(&mut self, config: &Config, host: &Arc<dyn Host>) {
+        const NAME: &str = "process_iterator";
+        if config.ebpf.enabled == Switch::Off || !config.ebpf.process_iterator {
+            let key = if config.ebpf.process_iterator { "enabled = \"off\"" } else { "process_iterator = false" };
+            let reason = format!("switched off by ebpf.{key}; processes are read from /proc");
+            self.features.push(Feature::off(NAME, reason));
+            return;
+        }
+        match crate::ebpf::tasks::TaskIter::load(host.as_ref()) {
+            Ok(tasks) => {
+                self.tasks = Some(tasks);
+                self.features.push(Feature::on(NAME, "all threads of the machine in a few system calls"));
+            }
+            Err(refused) => {
+                let reason = format!("{}; processes are read from /proc, at ten times the cost", refused.why);
+                self.features.push(Feature::degraded(NAME, reason, refused.remedy));
+            }
+        }
+    }
+
+    #[cfg(not(feature = "ebpf"))]
+    #[expect(clippy::unused_self, reason = "the same call with and without eBPF")]
+    fn open_tasks(&mut self, _: &Config, _: &Arc<dyn Host>) {}
+
+    /// Another look at all threads, for whoever wants one.
+    #[cfg(feature = "ebpf")]
+    pub(super) fn tasks(&self) -> Option<Box<dyn Tasks>> {
+        self.tasks.as_ref().map(|tasks| -> Box<dyn Tasks> { Box::new(tasks.clone()) })
+    }
+
+    /// None without eBPF.
+    #[cfg(not(feature = "ebpf"))]
+    #[expect(clippy::unused_self, reason = "the same call with and without eBPF")]
+    pub(super) fn tasks(&self) -> Option<Box<dyn Tasks>> {
+        None
+    }
+
+    /// The collector of processes, where another one than that of the table serves.
+    pub(super) fn processes(&self, config: &Config) -> Option<Item> {
+        let entry = crate::collect::enabled(config).find(|entry| entry.name == "process")?;
+        let options = process::Options { top_n: config.collector.track_top_n };
+        let collector = process::Process::new(options, Some(self.tasks()?));
+        Some((entry.name, (entry.pace)(config), Box::new(collector)))
+    }
+
     /// Sources that are up.
     pub(super) fn witnesses(&self) -> Witnesses {
         self.witnesses.clone()
@@ -210,7 +263,8 @@ impl Kernel {
     /// Collectors that the sources bring along.
     #[cfg(feature = "ebpf")]
     pub(super) fn collectors(&mut self, config: &Config) -> Vec<Item> {
-        let Some(ebpf) = &mut self.ebpf else { return Vec::new() };
+        let mut items: Vec<Item> = self.processes(config).into_iter().collect();
+        let Some(ebpf) = &mut self.ebpf else { return items };
         let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
         let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
         let look = crate::ebpf::hist::Look {
@@ -218,7 +272,7 @@ impl Kernel {
             scene_from_ms: crate::engine::builtin::disk_policy(config).least_alert_ms(),
         };
         let collector = ebpf.collector(look);
-        let mut items: Vec<Item> = vec![("ebpf", pace, Box::new(collector))];
+        items.push(("ebpf", pace, Box::new(collector)));
         let network = std::time::Duration::from_secs(config.collector.network_interval_secs);
         let cpu = std::time::Duration::from_secs(config.collector.cpu_interval_secs);
         items.extend(ebpf.tcp_collector().map(|tcp| -> Item { ("ebpf_tcp", network, Box::new(tcp)) }));
