@@ -101,7 +101,11 @@ mod tests {
             (0x1000, 0, b'D'),
             (u32::MAX, u32::MAX, b'P'),
         ] {
-            assert_eq!(char::from(letter(state, exit_state)), char::from(expect), "{state:#x} {exit_state:#x}");
+            assert_eq!(
+                char::from(letter(state, exit_state)),
+                char::from(expect),
+                "{state:#x} {exit_state:#x}"
+            );
         }
     }
 }

@@ -89,7 +89,8 @@ fn differences(told: &Told, before: &Shown, after: &Shown) -> Vec<String> {
     let comm = String::from_utf8_lossy(comm).into_owned();
     let kernel = process.flags & PF_KTHREAD != 0;
     // The kernel adds to the names of its workers what they work on, and keeps long names of its threads elsewhere.
-    let same_name = if kernel { before.comm.starts_with(&comm) } else { [&before.comm, &after.comm].contains(&&comm) };
+    let same_name =
+        if kernel { before.comm.starts_with(&comm) } else { [&before.comm, &after.comm].contains(&&comm) };
     let state = letter(thread.state, thread.exit_state);
     let files = [before, after].map(|shown| shown.open_files.unwrap_or(0) as u64);
     let mut wrong = Vec::new();
@@ -103,9 +104,21 @@ fn differences(told: &Told, before: &Shown, after: &Shown) -> Vec<String> {
     // Each of the two times of `/proc` is cut to whole ticks.
     let ticks = runtime_ns / NS_PER_TICK;
     check((before.cpu_ticks..=after.cpu_ticks + 2).contains(&ticks), "CPU", format!("{ticks} ticks"));
-    check(between(process.threads.into(), [before.threads, after.threads], 0), "threads", process.threads.to_string());
-    check(between(*tids as u64, [before.tids as u64, after.tids as u64], 0), "threads seen", tids.to_string());
-    check(between(process.rss_pages, [before.rss_pages, after.rss_pages], 0), "rss", process.rss_pages.to_string());
+    check(
+        between(process.threads.into(), [before.threads, after.threads], 0),
+        "threads",
+        process.threads.to_string(),
+    );
+    check(
+        between(*tids as u64, [before.tids as u64, after.tids as u64], 0),
+        "threads seen",
+        tids.to_string(),
+    );
+    check(
+        between(process.rss_pages, [before.rss_pages, after.rss_pages], 0),
+        "rss",
+        process.rss_pages.to_string(),
+    );
     check(between(process.open_files.into(), files, 0), "open files", process.open_files.to_string());
     let states = [before.state, after.state];
     check(states[0] != states[1] || states.contains(&state), "state", char::from(state).to_string());
@@ -125,7 +138,9 @@ fn every_process_is_as_proc_shows_it() {
     // Something besides what happens to run: threads that have ended, threads that live, many open files, a zombie.
     let (tell, told) = mpsc::channel::<()>();
     let files: Vec<_> = (0..300).map(|_| fs::File::open("/dev/null").expect("/dev/null")).collect();
-    thread::spawn(|| (0..3_000_000u64).fold(0, |sum, n| sum ^ std::hint::black_box(n))).join().expect("it ends");
+    thread::spawn(|| (0..3_000_000u64).fold(0, |sum, n| sum ^ std::hint::black_box(n)))
+        .join()
+        .expect("it ends");
     let waiting = thread::spawn(move || told.recv());
     let mut zombie = std::process::Command::new("true").spawn().expect("true");
     lab::wait_for(std::time::Duration::from_secs(5), || {
@@ -145,9 +160,13 @@ fn every_process_is_as_proc_shows_it() {
         assert_eq!(letter(told[&zombie.id()].thread.state, told[&zombie.id()].thread.exit_state), b'Z');
         wrong.clear();
         for (pid, before) in &before {
-            let Some(after) = after.get(pid).filter(|after| after.start_ticks == before.start_ticks) else { continue };
+            let Some(after) = after.get(pid).filter(|after| after.start_ticks == before.start_ticks) else {
+                continue;
+            };
             match told.get(pid) {
-                Some(told) => wrong.extend(differences(told, before, after).iter().map(|w| format!("{pid}: {w}"))),
+                Some(told) => {
+                    wrong.extend(differences(told, before, after).iter().map(|w| format!("{pid}: {w}")))
+                }
                 None => wrong.push(format!("{pid} is not seen: {before:?}")),
             }
         }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod build_ebpf;
 pub mod ci;
 pub mod deps;
@@ -73,6 +74,12 @@ enum Chore {
         #[arg(long = "for", default_value = "60s", value_parser = fuzz::duration)]
         each: std::time::Duration,
     },
+    /// Measures what a pass of the collectors costs beside programs that only read (as root), and writes it into
+    /// docs/COST.md.
+    Bench {
+        /// What is measured.
+        what: bench::What,
+    },
     /// Measures what each eBPF probe costs an event (as root), and writes it into docs/KERNELS.md.
     ProbeCost,
     /// Measures what the release agent costs on this machine.
@@ -100,6 +107,7 @@ fn main() -> ExitCode {
         Chore::Dist => dist::run(),
         Chore::Vm(options) => vm::run(&options),
         Chore::Fuzz { target, each } => fuzz::run(target.as_deref(), each),
+        Chore::Bench { what } => bench::run(what),
         Chore::ProbeCost => probe_cost::run(),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };

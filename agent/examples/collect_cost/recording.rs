@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sysops_agent::host::live::LiveHost;
-use sysops_agent::host::{
-    ClockSync, FsStat, Host, HostFile, NicDriver, Printed, TcpSocket, Uname, gpu,
-};
+use sysops_agent::host::{ClockSync, FsStat, Host, HostFile, NicDriver, Printed, TcpSocket, Uname, gpu};
 
 /// Something that was read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

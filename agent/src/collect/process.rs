@@ -100,7 +100,9 @@ impl Process {
                 Ok(()) if self.rows.begin_with(1) => return Ok(()),
                 Ok(()) => return self.files.read_one(1, host, &mut self.rows),
                 Err(error) => {
-                    tracing::warn!("the task iterator failed: {error}; processes are read from /proc from now on");
+                    tracing::warn!(
+                        "the task iterator failed: {error}; processes are read from /proc from now on"
+                    );
                     self.tasks = None;
                 }
             }
@@ -157,7 +159,8 @@ impl Process {
     fn table(&mut self, host: &dyn Host, now: Now, mut table: ProcTable) -> ProcTable {
         let elapsed = self.previous.replace(now).map_or(0, |previous| now.since(previous));
         let rows = self.rows.all();
-        let percent = |row: &Row| if elapsed > 0 { 100.0 * row.recent_ns as f64 / elapsed as f64 } else { 0.0 };
+        let percent =
+            |row: &Row| if elapsed > 0 { 100.0 * row.recent_ns as f64 / elapsed as f64 } else { 0.0 };
         let ordered = self.order.iter().filter_map(|&at| rows.get(at as usize));
         table.rows.extend(ordered.map(|row| ProcRow {
             pid: row.pid,

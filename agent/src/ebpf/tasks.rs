@@ -175,7 +175,8 @@ fn facts(host: &dyn Host) -> Result<(u32, Vec<Constant>), Refused> {
     let mut constants = Vec::new();
     for member in MEMBERS {
         let found = member.find(&mut btf).map_err(|error| unfit(error.to_string()))?;
-        let offset = found.ok_or_else(|| unfit(format!("it does not tell the place of {}", member.paths[0])))?;
+        let offset =
+            found.ok_or_else(|| unfit(format!("it does not tell the place of {}", member.paths[0])))?;
         constants.push(Constant::new(member.constant, (offset + 1).to_ne_bytes()));
     }
     Ok((function, constants))
@@ -297,8 +298,12 @@ mod tests {
     #[test]
     fn a_namespace_of_its_own_is_said() {
         let refused = TaskIter::load(&FixtureHost::default()).err().expect("no /proc");
-        assert!(refused.why.contains("PID namespace") && refused.remedy.contains("--pid=host"), "{refused:?}");
-        let text = format!("//- /proc/self -> {}\n//- /proc/self/ns/pid -> pid:[4026531836]\n", std::process::id());
+        assert!(
+            refused.why.contains("PID namespace") && refused.remedy.contains("--pid=host"),
+            "{refused:?}"
+        );
+        let text =
+            format!("//- /proc/self -> {}\n//- /proc/self/ns/pid -> pid:[4026531836]\n", std::process::id());
         let refused = TaskIter::load(&FixtureHost::parse(&text).unwrap()).err().expect("no BTF");
         assert!(refused.why.contains("does not describe its types"), "{refused:?}");
     }

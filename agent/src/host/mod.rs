@@ -20,6 +20,7 @@ pub mod glob;
 pub mod gpu;
 pub mod health;
 pub mod kallsyms;
+pub mod keeping;
 pub mod live;
 pub mod memcg;
 pub mod parse;

@@ -208,7 +208,8 @@ impl Kernel {
     fn open_tasks(&mut self, config: &Config, host: &Arc<dyn Host>) {
         const NAME: &str = "process_iterator";
         if config.ebpf.enabled == Switch::Off || !config.ebpf.process_iterator {
-            let key = if config.ebpf.process_iterator { "enabled = \"off\"" } else { "process_iterator = false" };
+            let key =
+                if config.ebpf.process_iterator { "enabled = \"off\"" } else { "process_iterator = false" };
             let reason = format!("switched off by ebpf.{key}; processes are read from /proc");
             self.features.push(Feature::off(NAME, reason));
             return;

@@ -123,8 +123,9 @@ async fn serve(start: Start) -> Result<(), String> {
     let mut features = vec![doctor::privileges(host.as_ref())];
     features.extend_from_slice(kernel.features());
     let sources = kernel.start(&host, &inbox, &stop);
-    let hangs = hangs::HangWatch::start(config.ebpf.dstate_watch_secs, Arc::clone(&host), tasks, inbox.clone())
-        .map_err(|e| format!("the thread that watches hung tasks cannot be started: {e}"))?;
+    let hangs =
+        hangs::HangWatch::start(config.ebpf.dstate_watch_secs, Arc::clone(&host), tasks, inbox.clone())
+            .map_err(|e| format!("the thread that watches hung tasks cannot be started: {e}"))?;
     let inventory = InventoryWatch::start(config, Arc::clone(&host), inbox.clone())
         .map_err(|e| format!("the inventory thread cannot be started: {e}"))?;
     let collectors = sources::Collectors::start(config, Arc::clone(&host), extra, inbox)

@@ -55,7 +55,12 @@ impl StatFiles {
     }
 
     /// One process more.
-    pub(super) fn read_one(&mut self, pid: u32, host: &dyn Host, rows: &mut Rows) -> Result<(), CollectError> {
+    pub(super) fn read_one(
+        &mut self,
+        pid: u32,
+        host: &dyn Host,
+        rows: &mut Rows,
+    ) -> Result<(), CollectError> {
         match self.read(pid, host, 1) {
             Ok(()) => self.add(host, rows).map(|()| rows.finish()),
             Err(error) if vanished(&error) => Ok(()),

@@ -148,11 +148,15 @@ mod tests {
     struct Told(Vec<(u32, u32, u64, u64)>, bool);
 
     impl Tasks for Told {
-        fn scan(&mut self, each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> std::io::Result<()> {
+        fn scan(
+            &mut self,
+            each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>),
+        ) -> std::io::Result<()> {
             for &(pid, tgid, runtime_ns, ended_ns) in &self.0 {
                 let thread = ThreadRecord { pid, tgid, runtime_ns, ..ThreadRecord::default() };
                 let comm = *b"0123456789abcde\0";
-                let process = ProcessRecord { ended_ns, start_ns: 25_000_000, comm, ..ProcessRecord::default() };
+                let process =
+                    ProcessRecord { ended_ns, start_ns: 25_000_000, comm, ..ProcessRecord::default() };
                 each(&thread, (pid == tgid).then_some(&process));
             }
             if self.1 { Ok(()) } else { Err(std::io::ErrorKind::Other.into()) }
@@ -168,7 +172,11 @@ mod tests {
     #[test]
     fn threads_are_added_up_wherever_they_stand() {
         let rows = &mut Rows::default();
-        check(rows, vec![(3, 9, 5, 0), (4, 4, 10, 1), (5, 4, 100, 0), (9, 9, 7, 0)], &[(4, 111, 111), (9, 12, 12)]);
+        check(
+            rows,
+            vec![(3, 9, 5, 0), (4, 4, 10, 1), (5, 4, 100, 0), (9, 9, 7, 0)],
+            &[(4, 111, 111), (9, 12, 12)],
+        );
         assert_eq!((rows.all()[0].start_ticks, &*rows.all()[0].comm), (2, "0123456789abcde"));
         // A thread ended and is missed; a process came; one went.
         check(rows, vec![(2, 2, 3, 0), (4, 4, 15, 1)], &[(2, 3, 3), (4, 111, 0)]);

@@ -3,9 +3,7 @@ use crate::collect::testing::Bench;
 use crate::sample::ROWS_WITH_CMDLINE;
 
 fn stat(pid: u32, comm: &str, state: char, ticks: u64, start: u64, rss: i64) -> String {
-    format!(
-        "{pid} ({comm}) {state} 1 1 1 0 -1 0 9 0 0 0 {ticks} 0 0 0 20 0 2 0 {start} 4096 {rss} 18 1\n"
-    )
+    format!("{pid} ({comm}) {state} 1 1 1 0 -1 0 9 0 0 0 {ticks} 0 0 0 20 0 2 0 {start} 4096 {rss} 18 1\n")
 }
 
 fn bench(top_n: usize, processes: &[String]) -> Bench {
@@ -76,8 +74,7 @@ fn the_largest_have_series() {
         ("process_resident_memory_bytes{5,fat (x)}", 409_600.0),
     ]);
     assert!(
-        !bench.has("process_cpu_seconds_total{1,init}")
-            && !bench.has("process_cpu_seconds_total{7,neither}")
+        !bench.has("process_cpu_seconds_total{1,init}") && !bench.has("process_cpu_seconds_total{7,neither}")
     );
 }
 

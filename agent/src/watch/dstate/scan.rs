@@ -52,7 +52,9 @@ impl Scan {
             match tasks.scan(asleep) {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::warn!("the task iterator failed: {error}; tasks are looked for in /proc from now on");
+                    tracing::warn!(
+                        "the task iterator failed: {error}; tasks are looked for in /proc from now on"
+                    );
                     self.tasks = None;
                 }
             }
