@@ -10,6 +10,8 @@ mod io;
 mod oom;
 mod user_kill;
 
+use std::sync::Arc;
+
 use crate::alert::Severity;
 use crate::time::Now;
 pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
@@ -26,6 +28,8 @@ pub enum Source {
     Ebpf,
     /// A record of `/dev/kmsg` whose facility is the kernel's.
     Kmsg,
+    /// A line of the kernel, or of a unit that journald vouches for, out of the journal.
+    Journal,
     /// A kernel counter that moved.
     Counter,
     /// A log record that a process wrote: it may be forged.
@@ -42,11 +46,17 @@ impl Source {
         match self {
             Self::Ebpf => "ebpf",
             Self::Kmsg => "kmsg",
+            Self::Journal => "journal",
             Self::Counter => "counter",
             Self::UserLog => "user_log",
             Self::Watch => "dstate",
             Self::Inventory => "inventory",
         }
+    }
+
+    /// Whether it hands on what the kernel writes into its log.
+    pub const fn is_kernel_log(self) -> bool {
+        matches!(self, Self::Kmsg | Self::Journal)
     }
 }
 
@@ -90,6 +100,8 @@ pub enum What {
     Lost(Lost),
     /// How far the kernel log has been read; persisted with the effects of what came before.
     KmsgMark(KmsgMark),
+    /// The same of the journal.
+    JournalMark(JournalMark),
 }
 
 /// A process that took part in an event.
@@ -143,6 +155,13 @@ pub struct Lost {
 pub struct KmsgMark {
     /// Sequence number of the last record read.
     pub seq: u64,
+}
+
+/// A place in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalMark {
+    /// Cursor of the last entry read; before the first one `@` and microseconds of wall-clock time.
+    pub place: Arc<str>,
 }
 
 impl Task {

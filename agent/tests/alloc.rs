@@ -120,7 +120,7 @@ impl Tasks for Machine {
 fn a_look_at_thousands_of_processes_allocates_nothing() {
     let host = FixtureHost::default();
     let tasks = Machine { processes: 6000, looks: 0 };
-    let mut collector = Process::new(Options { top_n: 20 }, Some(Box::new(tasks)));
+    let mut collector = Process::new(&Options { top_n: 20, ..Options::default() }, Some(Box::new(tasks)));
     let mut samples = Samples::new(4000);
     let mut spare = None;
     for pass in 0..6 {

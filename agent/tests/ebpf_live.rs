@@ -363,10 +363,11 @@ fn refused_connections_are_counted_by_remote() {
         }
         let told = collected(ebpf.tcp_collector().expect("it runs"));
         let own = |metric: &str| told.get(&format!("{metric}{{127.0.0.1}}")).copied().unwrap_or_default();
-        assert!(own("tcp_resets_received_total") >= 20.0, "{how}: {told:?}");
+        assert!(own("tcp_remote_resets_received_total") >= 20.0, "{how}: {told:?}");
         // Before 6.10 a reset without a socket is sent silently.
-        let all: f64 = told.iter().filter(|(k, _)| k.starts_with("tcp_resets_sent")).map(|(_, v)| v).sum();
-        assert!(own("tcp_resets_sent_total") >= all.min(20.0), "{how}: {told:?}");
+        let all: f64 =
+            told.iter().filter(|(k, _)| k.starts_with("tcp_remote_resets_sent")).map(|(_, v)| v).sum();
+        assert!(own("tcp_remote_resets_sent_total") >= all.min(20.0), "{how}: {told:?}");
     }
 }
 

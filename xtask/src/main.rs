@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 pub mod bench;
 pub mod build_ebpf;
 pub mod ci;
+pub mod compare;
 pub mod deps;
 pub mod dist;
 pub mod docs;
@@ -80,6 +81,8 @@ enum Chore {
         /// What is measured.
         what: bench::What,
     },
+    /// Compares what the agent reads with what other programs read at the same moment (as root), and writes docs/COMPARISON.md.
+    Compare,
     /// Measures what each eBPF probe costs an event (as root), and writes it into docs/KERNELS.md.
     ProbeCost,
     /// Measures what the release agent costs on this machine.
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
         Chore::Vm(options) => vm::run(&options),
         Chore::Fuzz { target, each } => fuzz::run(target.as_deref(), each),
         Chore::Bench { what } => bench::run(what),
+        Chore::Compare => compare::run(),
         Chore::ProbeCost => probe_cost::run(),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };

@@ -52,6 +52,8 @@ pub(crate) fn be(count: usize) -> Result<(), Failure> {
         match unsafe { libc::fork() } {
             0 => {
                 let _ = set_parent_process_death_signal(Some(Signal::KILL));
+                // SAFETY: closes descriptors that only the parent uses: whoever reads its output waits for the end of it.
+                unsafe { libc::close_range(0, 2, 0) };
                 loop {
                     // SAFETY: waits for a signal.
                     unsafe { libc::pause() };

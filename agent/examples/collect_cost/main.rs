@@ -104,12 +104,12 @@ fn lines() -> Vec<Line> {
     config.collector.exclude_interfaces.clear();
     let files = enabled(&config).filter(|entry| !NOT_FILES.contains(&entry.name));
     let mut lines: Vec<Line> = files.map(|entry| Line::new(entry.name, (entry.make)(&config))).collect();
-    let options = Options { top_n: config.collector.track_top_n };
+    let options = Options::of(&config);
     match TaskIter::load(&LiveHost::default()) {
-        Ok(tasks) => lines.push(Line::new(ITERATOR, Box::new(Process::new(options, Some(Box::new(tasks)))))),
+        Ok(tasks) => lines.push(Line::new(ITERATOR, Box::new(Process::new(&options, Some(Box::new(tasks)))))),
         Err(refused) => eprintln!("no task iterator: {}; {}", refused.why, refused.remedy),
     }
-    lines.push(Line::new(PROC, Box::new(Process::new(options, None))));
+    lines.push(Line::new(PROC, Box::new(Process::new(&options, None))));
     lines
 }
 

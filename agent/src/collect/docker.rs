@@ -104,6 +104,11 @@ fn ask(host: &dyn Host, socket: &str) -> Result<Found, CollectError> {
     Ok((count, inspected.collect()))
 }
 
+/// It takes the question and says nothing.
+fn silent(socket: &str) -> CollectError {
+    CollectError::Read { path: socket.to_owned(), error: "the daemon does not answer".to_owned() }
+}
+
 fn get<T: for<'a> Deserialize<'a>>(host: &dyn Host, socket: &str, path: &str) -> Result<T, CollectError> {
     let body = host.http_get(socket, path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -112,6 +117,7 @@ fn get<T: for<'a> Deserialize<'a>>(host: &dyn Host, socket: &str, path: &str) ->
         io::ErrorKind::ConnectionRefused => {
             CollectError::Read { path: socket.to_owned(), error: "nobody listens there".to_owned() }
         }
+        io::ErrorKind::TimedOut => silent(socket),
         _ => failure(socket, &error),
     })?;
     serde_json::from_slice(&body).map_err(|error| CollectError::Parse {
@@ -125,15 +131,13 @@ impl Collector for Docker {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
         let (shared, socket) = (host.shared(), self.socket.clone());
         let question = move || ask(Arc::as_ref(&shared), &socket);
-        let (count, containers) = match self.aside.ask("", out.at(), PATIENCE, question) {
-            Answer::Done(found) => found?,
-            Answer::Stuck { .. } | Answer::NotAsked => {
-                out.put(&STUCK, &[], 1.0);
-                let error = "the daemon does not answer".to_owned();
-                return Err(CollectError::Read { path: self.socket.clone(), error });
-            }
+        let found = match self.aside.ask("", out.at(), PATIENCE, question) {
+            Answer::Done(found) => found,
+            Answer::Stuck { .. } | Answer::NotAsked => Err(silent(&self.socket)),
         };
-        out.put(&STUCK, &[], 0.0);
+        let is_silent = found.as_ref().is_err_and(|error| *error == silent(&self.socket));
+        out.put(&STUCK, &[], f64::from(u8::from(is_silent)));
+        let (count, containers) = found?;
         for (state, count) in count {
             out.put(&COUNT, &[state], count as f64);
         }

@@ -142,8 +142,9 @@ impl Collector for Filesystem {
         for mount in &self.mounts {
             let wait = self.patience.min(patience).max(LEAST_PATIENCE);
             let asked = {
-                let (host, point) = (Arc::clone(&shared), mount.point.clone());
-                self.aside.ask(&mount.point, out.at(), wait, move || host.statvfs(&point))
+                let (host, point, apart) = (Arc::clone(&shared), mount.point.clone(), mount.is_fuse());
+                let ask = move || if apart { host.statvfs_apart(&point) } else { host.statvfs(&point) };
+                self.aside.ask(&mount.point, out.at(), wait, ask)
             };
             match asked {
                 Answer::Done(Ok(stat)) => mount.put(&stat, out),
@@ -181,6 +182,11 @@ impl Mount {
         !(options.exclude_fstypes.matches(&self.fstype)
             || options.exclude_mountpoints.matches(&self.point)
             || options.exclude_devices.matches(base))
+    }
+
+    /// Whether a program answers for it: who waits for that one cannot be ended by anybody.
+    fn is_fuse(&self) -> bool {
+        self.fstype == "fuse" || self.fstype.starts_with("fuse.") || self.fstype == "fuseblk"
     }
 
     /// Of several mounts of one device, the one to show: that of its root, at the shortest path.

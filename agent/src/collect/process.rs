@@ -5,6 +5,7 @@ mod cgroups;
 mod cmdlines;
 mod files;
 mod rows;
+pub mod tracked;
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -13,9 +14,12 @@ use self::cgroups::Cgroups;
 use self::cmdlines::Cmdlines;
 use self::files::StatFiles;
 use self::rows::{Row, Rows};
-use super::kept::failure;
+use self::tracked::Tracked;
+use super::kept::{Kept, failure};
 use super::{CollectError, Collector};
+use crate::config::Config;
 use crate::host::Host;
+use crate::host::parse::{decimal, words};
 use crate::host::tasks::Tasks;
 use crate::metric::metrics;
 use crate::sample::{MAX_PROC_ROWS, ProcRow, ProcTable, ROWS_IN_ORDER, Samples};
@@ -29,18 +33,28 @@ metrics! {
     SKIPPED: Gauge Count "processes_skipped_count" []
         "Processes that were not read because there are more than 65536.", "/proc/[pid]";
     CPU: Counter Seconds "process_cpu_seconds_total" ["pid", "comm"]
-        "CPU time of a process; of those that take most CPU or memory (collector.track_top_n).", "/proc/[pid]/stat utime, stime";
+        "CPU time of a process; of those that take most CPU or memory (collector.track_top_n) or are followed (track_patterns).", "/proc/[pid]/stat utime, stime";
     RSS: Gauge Bytes "process_resident_memory_bytes" ["pid", "comm"]
-        "Resident memory of a process; of those that take most CPU or memory (collector.track_top_n).", "/proc/[pid]/stat rss";
+        "Resident memory of a process; of the same.", "/proc/[pid]/stat rss";
     FDS: Gauge Count "process_open_fds_count" ["pid", "comm"]
-        "Open files of a process; of those that take most CPU or memory (collector.track_top_n).", "/proc/[pid]/fd";
+        "Open files of a process; of the same.", "/proc/[pid]/fd";
 }
 
 /// What is read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Processes with most CPU, and with most memory, that have series of their own.
     pub top_n: usize,
+    /// Regular expressions: processes whose names match are followed.
+    pub patterns: Vec<String>,
+}
+
+impl Options {
+    /// As configured.
+    pub fn of(config: &Config) -> Self {
+        let section = &config.collector;
+        Self { top_n: section.track_top_n, patterns: section.track_patterns.clone() }
+    }
 }
 
 /// Processes read at most in a pass: some 0.3 s by way of `/proc`. Further ones are counted only.
@@ -62,7 +76,9 @@ const STATE_NAMES: [(&[u8], &str); 8] = [
 
 /// Reads all processes.
 pub struct Process {
-    options: Options,
+    top_n: usize,
+    tracked: Tracked,
+    uptime: Kept,
     tasks: Option<Box<dyn Tasks>>,
     files: StatFiles,
     rows: Rows,
@@ -77,9 +93,11 @@ pub struct Process {
 
 impl Process {
     /// Reads nothing yet. Without `tasks`, `/proc` is read.
-    pub fn new(options: Options, tasks: Option<Box<dyn Tasks>>) -> Self {
+    pub fn new(options: &Options, tasks: Option<Box<dyn Tasks>>) -> Self {
         Self {
-            options,
+            top_n: options.top_n,
+            tracked: Tracked::new(&options.patterns),
+            uptime: Kept::new("/proc/uptime"),
             tasks,
             files: StatFiles::default(),
             rows: Rows::default(),
@@ -114,7 +132,7 @@ impl Process {
     fn choose(&mut self) {
         let Self { rows, order, shown, .. } = self;
         let rows = rows.all();
-        let (top, row) = (self.options.top_n, |at: u32| &rows[at as usize]);
+        let (top, row) = (self.top_n, |at: u32| &rows[at as usize]);
         shown.clear();
         order.clear();
         order.extend(0..rows.len() as u32);
@@ -133,6 +151,18 @@ impl Process {
                 shown.push(at);
             }
         }
+    }
+
+    /// Puts out what is followed because of its name.
+    fn put_tracked(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
+        if self.tracked.is_empty() {
+            return Ok(());
+        }
+        self.tracked.mark(self.rows.all_mut());
+        self.tracked.choose(self.rows.all(), &mut self.shown);
+        let uptime = self.uptime.read(host).map(|text| words(text.trim_ascii()).next().and_then(decimal));
+        self.tracked.put(self.rows.all(), host, uptime.as_ref().ok().copied().flatten(), out);
+        uptime.map(drop)
     }
 
     /// Puts out the chosen processes.
@@ -198,6 +228,7 @@ impl Collector for Process {
         out.put(&SKIPPED, &[], self.rows.skipped as f64);
         out.put(&THREADS, &[], rows.iter().map(|row| row.threads as f64).sum());
         put_states(rows, out);
+        result = result.and(self.put_tracked(host, out));
         result = result.and(self.put_shown(host, out));
         let table = out.empty_table();
         let table = self.table(host, out.at(), table);

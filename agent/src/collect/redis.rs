@@ -71,6 +71,7 @@ impl Redis {
             io::ErrorKind::ConnectionRefused => {
                 CollectError::Read { path, error: "nobody listens there".to_owned() }
             }
+            io::ErrorKind::TimedOut => CollectError::Read { path, error: "it does not answer".to_owned() },
             _ => CollectError::Read { path, error: error.to_string() },
         }
     }
@@ -82,7 +83,7 @@ impl Collector for Redis {
         let question = move || shared.redis_info(&addr, password.expose_secret());
         let answer = match self.aside.ask("", out.at(), PATIENCE, question) {
             Answer::Done(answer) => answer,
-            Answer::Stuck { .. } | Answer::NotAsked => Err(io::Error::other("it does not answer")),
+            Answer::Stuck { .. } | Answer::NotAsked => Err(io::ErrorKind::TimedOut.into()),
         };
         out.put(&UP, &[], f64::from(u8::from(answer.is_ok())));
         let text = answer.map_err(|error| self.error(&error))?;

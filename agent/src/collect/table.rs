@@ -230,9 +230,8 @@ pub const COLLECTORS: &[Entry] = &[
         name: "process",
         pace: process_pace,
         metrics: process::METRICS,
-        make: |config| {
-            Box::new(process::Process::new(process::Options { top_n: config.collector.track_top_n }, None))
-        },
+        also: process::tracked::METRICS,
+        make: |config| Box::new(process::Process::new(&process::Options::of(config), None)),
         ..ROW
     },
     Entry {

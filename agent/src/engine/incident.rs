@@ -296,7 +296,7 @@ impl Incident {
         match self.body {
             Body::Oom(_) if self.remembered || self.unproven => None,
             Body::Oom(_) if silent(Source::Ebpf) => Some("log_only"),
-            Body::Oom(_) if silent(Source::Kmsg) => Some("ebpf_only"),
+            Body::Oom(_) if silent(Source::Kmsg) || silent(Source::Journal) => Some("ebpf_only"),
             // The kernel limits its lines on I/O errors: their absence says nothing.
             Body::Oom(_) | Body::IoError(_) => None,
         }

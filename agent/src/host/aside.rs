@@ -4,12 +4,16 @@
 //! no answer comes, the thread is left alone with it: the question is never asked twice, the answer
 //! is taken when it comes, and other questions go to another thread. In the normal case one
 //! idle thread serves all.
+//!
+//! Who was waited for in vain is not waited for again until it has once answered in time: a daemon that says nothing
+//! costs those who wait one wait, not one at each pass.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use super::clock;
 use crate::time::Now;
 
 /// What became of a question.
@@ -34,11 +38,15 @@ pub struct Aside<T> {
     stack: usize,
     idle: Vec<Worker<T>>,
     stuck: HashMap<Box<str>, Question<T>>,
+    /// Keys whose newest question was waited for in vain.
+    slow: HashSet<Box<str>>,
 }
 
 #[derive(Debug)]
 struct Question<T> {
     since: Now,
+    /// Longest wait it was worth.
+    wait: Duration,
     worker: Worker<T>,
 }
 
@@ -47,16 +55,28 @@ type Job<T> = Box<dyn FnOnce() -> T + Send>;
 #[derive(Debug)]
 struct Worker<T> {
     jobs: SyncSender<Job<T>>,
-    answers: Receiver<T>,
+    /// With how long they took.
+    answers: Receiver<(T, Duration)>,
 }
 
 /// Stack of a thread, bytes: most questions are single system calls.
 const STACK: usize = 128 << 10;
+/// How long who was waited for in vain is waited for the next time.
+const BRIEF: Duration = Duration::from_millis(50);
+/// Those that are remembered; at more, all are forgotten, and waited for once more.
+const MAX_SLOW: usize = 256;
 
 impl<T: Send + 'static> Aside<T> {
     /// At most `max_threads` threads, named `name`; they are started when needed.
     pub fn new(name: &'static str, max_threads: usize) -> Self {
-        Self { name, max_threads, stack: STACK, idle: Vec::new(), stuck: HashMap::new() }
+        Self {
+            name,
+            max_threads,
+            stack: STACK,
+            idle: Vec::new(),
+            stuck: HashMap::new(),
+            slow: HashSet::new(),
+        }
     }
 
     /// With so many bytes of stack a thread, for questions that are more than a system call.
@@ -77,7 +97,10 @@ impl<T: Send + 'static> Aside<T> {
     ) -> Answer<T> {
         if let Some(question) = self.stuck.remove(key) {
             match question.worker.answers.try_recv() {
-                Ok(answer) => {
+                Ok((answer, took)) => {
+                    if took <= question.wait {
+                        self.slow.remove(key);
+                    }
                     self.idle.push(question.worker);
                     return Answer::Done(answer);
                 }
@@ -98,13 +121,19 @@ impl<T: Send + 'static> Aside<T> {
         if worker.jobs.send(work).is_err() {
             return Answer::NotAsked;
         }
-        match worker.answers.recv_timeout(wait) {
-            Ok(answer) => {
+        let brief = if self.slow.contains(key) { wait.min(BRIEF) } else { wait };
+        match worker.answers.recv_timeout(brief) {
+            Ok((answer, _)) => {
+                self.slow.remove(key);
                 self.idle.push(worker);
                 Answer::Done(answer)
             }
             Err(RecvTimeoutError::Timeout) => {
-                self.stuck.insert(key.into(), Question { since: now, worker });
+                if self.slow.len() >= MAX_SLOW {
+                    self.slow.clear();
+                }
+                self.slow.insert(key.into());
+                self.stuck.insert(key.into(), Question { since: now, wait, worker });
                 Answer::Stuck { since: now }
             }
             Err(RecvTimeoutError::Disconnected) => Answer::NotAsked,
@@ -130,7 +159,9 @@ impl<T: Send + 'static> Aside<T> {
         let (done, answers) = sync_channel(1);
         let work = move || {
             while let Ok(job) = todo.recv() {
-                if done.send(job()).is_err() {
+                let begin = clock::now();
+                let answer = job();
+                if done.send((answer, Duration::from_nanos(clock::now().since(begin)))).is_err() {
                     break;
                 }
             }
@@ -199,6 +230,36 @@ mod tests {
         };
         assert_eq!((answer, aside.stuck()), (Answer::Done(7), 0));
         assert_eq!(aside.ask("/nfs", at(9), LONG, || 8), Answer::Done(8));
+    }
+
+    #[test]
+    fn who_was_waited_for_in_vain_is_not_waited_for_again() {
+        let mut aside = Aside::new("test", 4);
+        let wait = Duration::from_millis(300);
+        let slow = || {
+            thread::sleep(Duration::from_millis(400));
+            7
+        };
+        // Asks until the late answer is there; the longest time one question cost.
+        let mut round = |secs: u64, work: fn() -> u32| {
+            let mut longest = Duration::ZERO;
+            loop {
+                let begin = clock::now();
+                let answer = aside.ask("docker", at(secs), wait, work);
+                longest = longest.max(Duration::from_nanos(clock::now().since(begin)));
+                if let Answer::Done(answer) = answer {
+                    break (answer, longest);
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        };
+        let (answer, longest) = round(1, slow);
+        assert!(answer == 7 && longest >= wait, "the first one is waited for: {longest:?}");
+        let (answer, longest) = round(2, slow);
+        assert!(answer == 7 && longest < wait, "the next one is not: {longest:?}");
+        // It has come to its senses, and is waited for as at first.
+        assert_eq!(round(3, || 8).0, 8);
+        assert!(round(4, slow).1 >= wait);
     }
 
     #[test]

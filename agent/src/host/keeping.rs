@@ -63,9 +63,11 @@ impl Files {
             match &mut known.file {
                 None if pass < known.not_before => return Err(io::ErrorKind::NotFound.into()),
                 None => {}
-                Some(file) if file.read(buf).is_ok() => return Ok(()),
-                // Gone; there may be another one by this name.
-                Some(_) => {
+                Some(file) => {
+                    if file.read(buf).is_ok() {
+                        return Ok(());
+                    }
+                    // Gone; there may be another one by this name.
                     known.file = None;
                     self.open -= 1;
                 }

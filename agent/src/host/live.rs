@@ -1,7 +1,7 @@
 //! The real host.
 
 use std::borrow::Cow;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
 #[cfg(all(feature = "gpu", not(target_env = "musl")))]
 use super::gpu;
 use super::{
-    ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, command, diag,
+    ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, apart, command, diag,
     ethtool, passthrough, peer, timex,
 };
 
@@ -101,16 +101,11 @@ impl Host for LiveHost {
     }
 
     fn statvfs(&self, path: &str) -> io::Result<FsStat> {
-        let stat = rustix::fs::statvfs(&*self.map(path))?;
-        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        Ok(FsStat {
-            total_bytes: bytes(stat.f_blocks),
-            free_bytes: bytes(stat.f_bfree),
-            available_bytes: bytes(stat.f_bavail),
-            inodes: stat.f_files,
-            inodes_free: stat.f_ffree,
-            read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
-        })
+        Ok(statvfs(&CString::new(&*self.map(path))?)?)
+    }
+
+    fn statvfs_apart(&self, path: &str) -> io::Result<FsStat> {
+        apart::statvfs(&self.map(path))
     }
 
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
@@ -167,9 +162,9 @@ impl Host for LiveHost {
         match rustix::fs::stat(&*self.map(path))?.st_size {
             count @ 1.. => Ok(count as u64),
             _ => {
-                let mut count = 0;
+                let mut count = 0u64;
                 self.list(path, &mut |_| count += 1)?;
-                Ok(count)
+                Ok(count.saturating_sub(u64::from(path == "/proc/self/fd")))
             }
         }
     }
@@ -194,6 +189,20 @@ impl Host for LiveHost {
 
 /// Bytes of directory entries fetched at once, on the stack: some 250 processes.
 const DIR_BUFFER: usize = 8192;
+
+/// Makes one system call and allocates nothing.
+pub(super) fn statvfs(path: &CStr) -> rustix::io::Result<FsStat> {
+    let stat = rustix::fs::statvfs(path)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Ok(FsStat {
+        total_bytes: bytes(stat.f_blocks),
+        free_bytes: bytes(stat.f_bfree),
+        available_bytes: bytes(stat.f_bavail),
+        inodes: stat.f_files,
+        inodes_free: stat.f_ffree,
+        read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
+    })
+}
 
 struct LiveFile {
     fd: OwnedFd,

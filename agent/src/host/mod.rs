@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use crate::text::arguments;
 
+mod apart;
 pub mod aside;
 pub mod block;
 pub mod clock;
-mod command;
+pub mod command;
 mod diag;
 mod ethtool;
 pub mod fixture;
@@ -144,6 +145,11 @@ pub trait Host: Send + Sync {
     fn read_link(&self, path: &str) -> io::Result<String>;
     /// Filesystem figures. May hang on a dead mount: call it aside.
     fn statvfs(&self, path: &str) -> io::Result<FsStat>;
+    /// The same from a process of its own, for filesystems that may hold a thread for ever, whatever becomes of its
+    /// process. Call it aside too.
+    fn statvfs_apart(&self, path: &str) -> io::Result<FsStat> {
+        self.statvfs(path)
+    }
     /// Driver and firmware of an interface.
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver>;
     /// Fills `data` with the beginning of a log page of an NVMe controller; `device` is a disk of it. Takes as
@@ -188,11 +194,11 @@ pub trait Host: Send + Sync {
     fn gpus(&self) -> Box<dyn gpu::Driver> {
         Box::new(gpu::smi::Smi::new(self.shared()))
     }
-    /// Entries of a `/proc/PID/fd`.
+    /// Entries of a `/proc/PID/fd`, without the one that listing it takes.
     fn count_fds(&self, path: &str) -> io::Result<u64> {
-        let mut count = 0;
+        let mut count = 0u64;
         self.list(path, &mut |_| count += 1)?;
-        Ok(count)
+        Ok(count.saturating_sub(u64::from(path == "/proc/self/fd")))
     }
     /// Files this process may have open at once.
     fn max_open_files(&self) -> u64 {

@@ -13,6 +13,14 @@ const MAX_HEADERS: usize = 64;
 
 /// Body of the answer to `GET path`. Anything but 200 is an error.
 pub(super) fn http_get(socket: &str, path: &str) -> io::Result<Vec<u8>> {
+    exchange(socket, path).map_err(|error| match error.kind() {
+        // What `read` says when its time is up.
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    })
+}
+
+fn exchange(socket: &str, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(SILENCE))?;
     stream.set_write_timeout(Some(SILENCE))?;

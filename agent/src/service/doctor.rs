@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::features::Feature;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Places};
 use crate::collect::runner::{Health, Item, Runner, Sink};
 use crate::collect::{CollectError, filesystem};
 use crate::config::Config;
@@ -16,7 +16,7 @@ use crate::sample::Batch;
 pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
     let mut features = vec![privileges(host.as_ref())];
     let mut extra = Vec::new();
-    match Kernel::open(config, host, None) {
+    match Kernel::open(config, host, Places::default()) {
         Ok(kernel) => {
             features.extend_from_slice(kernel.features());
             extra.extend(kernel.processes(config));

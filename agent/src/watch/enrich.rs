@@ -81,7 +81,10 @@ impl Enricher {
                 self.belongs_to(found, at);
             }
             What::IoError(io) => io.model = block::model(host, &io.device),
-            // What a process says it killed is gone, or never was.
+            What::UserKill(kill) if event.source == Source::Journal => {
+                let _ = self.look(&mut kill.victim, at);
+            }
+            // What any process says it killed is gone, or never was.
             What::UserKill(_)
             | What::Log(_)
             | What::HangFacts(_)
@@ -89,7 +92,8 @@ impl Enricher {
             | What::Released(_)
             | What::Hardware(_)
             | What::Lost(_)
-            | What::KmsgMark(_) => {}
+            | What::KmsgMark(_)
+            | What::JournalMark(_) => {}
         }
     }
 

@@ -7,6 +7,9 @@
     reason = "changes the machine and looks at it"
 )]
 
+pub(crate) mod fuse;
+pub(crate) mod mounts;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

@@ -28,6 +28,15 @@ pub(super) struct Row {
     pub(super) open_files: Option<u64>,
     /// Another number in another control group; 0: not known.
     pub(super) groups: u64,
+    /// Patterns that its name matches, a bit each; `None`: to be looked at.
+    pub(super) tracked: Option<u64>,
+}
+
+impl Row {
+    /// Whether it is followed because of its name.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.tracked.is_some_and(|patterns| patterns != 0)
+    }
 }
 
 /// All of them, now and in the previous pass.
@@ -45,6 +54,11 @@ impl Rows {
     /// In the order of process ids.
     pub(super) fn all(&self) -> &[Row] {
         &self.now
+    }
+
+    /// The same, to note something at them.
+    pub(super) fn all_mut(&mut self) -> &mut [Row] {
+        &mut self.now
     }
 
     /// Whether this is the first.
@@ -73,6 +87,7 @@ impl Rows {
             state: stat.state,
             open_files: None,
             groups: 0,
+            tracked: None,
         });
     }
 
@@ -106,6 +121,7 @@ impl Rows {
                 state: letter(thread.state, thread.exit_state),
                 open_files: Some(process.open_files.into()),
                 groups: process.groups,
+                tracked: None,
             });
         });
         match result {
@@ -133,6 +149,7 @@ impl Rows {
             // A thread that ends while the others are counted is missing once (`cputime_adjust` never goes back, either).
             row.cpu_ns = row.cpu_ns.max(used);
             row.recent_ns = row.cpu_ns - used;
+            row.tracked = old.filter(|old| old.comm == row.comm).and_then(|old| old.tracked);
         }
     }
 }

@@ -7,7 +7,7 @@ fn stat(pid: u32, comm: &str, state: char, ticks: u64, start: u64, rss: i64) -> 
 }
 
 fn bench(top_n: usize, processes: &[String]) -> Bench {
-    let bench = Bench::new("", Process::new(Options { top_n }, None));
+    let bench = Bench::new("", Process::new(&Options { top_n, ..Options::default() }, None));
     bench.host.set("/proc/uptime", "1 1");
     for line in processes {
         set(&bench, line);
@@ -160,7 +160,7 @@ fn hidden_processes_are_said() {
     let error = bench.pass().unwrap_err();
     assert!(matches!(&error, CollectError::Denied { path, .. } if path == "/proc/1"), "{error}");
     bench.expect(&[("processes_count", 1.0)]);
-    let mut nothing = Bench::new("", Process::new(Options { top_n: 1 }, None));
+    let mut nothing = Bench::new("", Process::new(&Options { top_n: 1, ..Options::default() }, None));
     assert!(matches!(nothing.pass(), Err(CollectError::Absent { .. })));
 }
 
@@ -174,4 +174,68 @@ fn the_table_is_bounded() {
     assert_eq!((table.rows.len(), table.total), (MAX_PROC_ROWS, MAX_PROC_ROWS + 5));
     assert!(table.rows.iter().all(|row| row.pid > 5), "those with least memory are left out");
     assert!(table.rows[..ROWS_IN_ORDER].is_sorted_by_key(|row| Reverse(row.pid)));
+}
+
+fn following(patterns: &[&str], processes: &[String]) -> Bench {
+    let patterns = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+    let bench = Bench::new("", Process::new(&Options { top_n: 0, patterns }, None));
+    bench.host.set("/proc/uptime", "100.0 1");
+    for line in processes {
+        set(&bench, line);
+    }
+    bench
+}
+
+#[test]
+fn whose_name_matches_is_followed() {
+    let mut bench = following(
+        &["^postgres", "ngin.$", "absent"],
+        &[
+            stat(1, "init", 'S', 0, 1, 10),
+            stat(5, "postgres", 'S', 100, 2000, 30),
+            stat(6, "postgres: wal", 'S', 300, 5000, 20),
+            stat(7, "nginx", 'S', 50, 9000, 0),
+        ],
+    );
+    bench.pass().unwrap();
+    bench.expect(&[
+        ("tracked_processes_count{^postgres}", 2.0),
+        ("tracked_processes_threads_count{^postgres}", 4.0),
+        ("tracked_processes_cpu_seconds_total{^postgres}", 4.0),
+        ("tracked_processes_resident_memory_bytes{^postgres}", 50.0 * 4096.0),
+        ("tracked_processes_oldest_seconds{^postgres}", 80.0),
+        ("tracked_processes_count{ngin.$}", 1.0),
+        ("tracked_processes_count{absent}", 0.0),
+        ("process_cpu_seconds_total{5,postgres}", 1.0),
+        ("process_resident_memory_bytes{7,nginx}", 0.0),
+    ]);
+    assert!(
+        !bench.has("process_cpu_seconds_total{1,init}")
+            && !bench.has("tracked_processes_oldest_seconds{absent}")
+    );
+    // One ends, one is another program now, one went on: what was used stays counted.
+    bench.host.remove("/proc/6");
+    set(&bench, &stat(7, "sh", 'S', 60, 9000, 1));
+    set(&bench, &stat(5, "postgres", 'S', 150, 2000, 30));
+    bench.pass().unwrap();
+    bench.expect(&[
+        ("tracked_processes_count{^postgres}", 1.0),
+        ("tracked_processes_cpu_seconds_total{^postgres}", 4.5),
+        ("tracked_processes_count{ngin.$}", 0.0),
+        ("tracked_processes_cpu_seconds_total{ngin.$}", 0.5),
+    ]);
+}
+
+#[test]
+fn of_many_that_match_the_largest_have_series() {
+    let processes: Vec<_> = (1..=200).map(|pid| stat(pid, "php-fpm", 'S', 1, 1, i64::from(pid))).collect();
+    let mut bench = following(&["php"], &processes);
+    bench.pass().unwrap();
+    bench.expect(&[("tracked_processes_count{php}", 200.0)]);
+    let shown: Vec<_> = bench.readings.keys().filter(|name| name.starts_with("process_cpu_")).collect();
+    assert_eq!(shown.len(), 64, "{shown:?}");
+    assert!(
+        bench.has("process_cpu_seconds_total{200,php-fpm}")
+            && !bench.has("process_cpu_seconds_total{136,php-fpm}")
+    );
 }

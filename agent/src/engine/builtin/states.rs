@@ -30,6 +30,26 @@ const STATES: &[State] = &[
         hint: "`docker inspect` shows what its check said last",
     },
     State {
+        metric: "docker_stuck",
+        subject: "The Docker daemon",
+        shown: &[],
+        bad: "does not answer",
+        good: "answers again",
+        noun: "Docker alerts",
+        is_critical: false,
+        hint: "Containers go on, but nobody can start, stop or look at them; see its log",
+    },
+    State {
+        metric: "smart_stuck",
+        subject: "Disk",
+        shown: &["device"],
+        bad: "does not answer when it is asked for its health",
+        good: "answers again",
+        noun: "silent disks",
+        is_critical: false,
+        hint: "Look in the kernel log for timeouts and resets of it",
+    },
+    State {
         metric: "filesystem_stuck",
         subject: "Mount",
         shown: &["mount"],
@@ -37,7 +57,8 @@ const STATES: &[State] = &[
         good: "answers again",
         noun: "dead mounts",
         is_critical: true,
-        hint: "",
+        hint: "Programs that use it hang. See to its server, or to the program behind it; `umount -f` lets go of \
+            those that wait",
     },
     State {
         metric: "filesystem_device_error",
