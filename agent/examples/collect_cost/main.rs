@@ -2,7 +2,7 @@
 //! so many sleeping processes. `cargo xtask bench collect` runs it; as root for the task iterator.
 //!
 //! `collect_cost [PROCESSES]…` prints a table, `--crowd N` is N sleeping processes, `--count` runs three passes for `strace`.
-#![expect(clippy::disallowed_methods, reason = "a tool that measures")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a tool that measures")]
 
 mod crowd;
 mod floor;

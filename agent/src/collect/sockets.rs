@@ -71,7 +71,7 @@ pub struct Sockets {
 struct States {
     at: Now,
     counts: [u64; TcpState::ALL.len() + 1],
-    /// Of those in FIN_WAIT2, such that `sockstat` counts as TIME_WAIT.
+    /// Of those in `FIN_WAIT2`, such that `sockstat` counts as `TIME_WAIT`.
     half_closed: u64,
     established: Option<u64>,
 }

@@ -159,14 +159,12 @@ impl Host for LiveHost {
 
     fn count_fds(&self, path: &str) -> io::Result<u64> {
         // Since 6.2 it is the size of the directory (f1f1f2569901), which costs a fifth.
-        match rustix::fs::stat(&*self.map(path))?.st_size {
-            count @ 1.. => Ok(count as u64),
-            _ => {
-                let mut count = 0u64;
-                self.list(path, &mut |_| count += 1)?;
-                Ok(count.saturating_sub(u64::from(path == "/proc/self/fd")))
-            }
+        if let count @ 1.. = rustix::fs::stat(&*self.map(path))?.st_size {
+            return Ok(count as u64);
         }
+        let mut count = 0u64;
+        self.list(path, &mut |_| count += 1)?;
+        Ok(count.saturating_sub(u64::from(path == "/proc/self/fd")))
     }
 
     fn max_open_files(&self) -> u64 {
