@@ -20,7 +20,7 @@ pub fn run() -> Result<(), String> {
 }
 
 /// Processor and kernel.
-fn machine() -> String {
+pub fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

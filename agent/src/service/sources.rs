@@ -40,8 +40,8 @@ impl Collectors {
         extra: Vec<Item>,
         inbox: Sender<Message>,
     ) -> std::io::Result<Self> {
-        let count = (crate::collect::enabled(config).count() + extra.len()) as u64;
         let runner = Runner::new(config, host, extra, clock::now());
+        let count = runner.count() as u64;
         let (stop, stopped) = sync_channel(1);
         let (spares, returned) = sync_channel(SPARES);
         let mut sink = ToEngine { inbox, returned };

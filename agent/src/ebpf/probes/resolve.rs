@@ -144,8 +144,8 @@ impl Shape {
     fn fits_member(self, found: btf::Shape) -> bool {
         match (self, found) {
             (Self::Number(size), btf::Shape::Number(found)) => found == u64::from(size),
-            (Self::Low(least), btf::Shape::Number(found)) => found >= u64::from(least),
-            (Self::Letters(least), btf::Shape::Array(found)) => found >= u64::from(least),
+            (Self::Low(least), btf::Shape::Number(found))
+            | (Self::Letters(least), btf::Shape::Array(found)) => found >= u64::from(least),
             _ => false,
         }
     }
