@@ -164,11 +164,6 @@ impl<S: Source> Btf<S> {
         result
     }
 
-    /// Number of a function of the kernel.
-    pub fn function(&self, name: &str) -> Result<u32, BtfError> {
-        self.index.function(name).ok_or_else(|| BtfError::NoType(name.to_owned()))
-    }
-
     /// The arguments of a tracepoint, the first one (`void *`, the registration's) left out.
     pub fn tracepoint(&mut self, name: &str) -> Result<Signature, BtfError> {
         self.steps = 0;
