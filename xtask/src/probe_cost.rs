@@ -27,5 +27,10 @@ pub fn machine() -> String {
     let kernel = read("/proc/sys/kernel/osrelease");
     let cpus = info.lines().filter(|line| line.starts_with("processor")).count();
     let model = model.map_or("an unknown processor", |(_, name)| name);
-    format!("Measured on {cpus} threads of {model}, Linux {}.", kernel.trim())
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or_default();
+    format!(
+        "Measured on {cpus} threads of {model}, Linux {}, at a load of {load}: medians of 5 rounds.",
+        kernel.trim()
+    )
 }

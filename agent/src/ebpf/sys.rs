@@ -188,6 +188,7 @@ pub(super) fn load_program(
 ) -> io::Result<OwnedFd> {
     use bpf_attach_type::{BPF_TRACE_FENTRY, BPF_TRACE_ITER, BPF_TRACE_RAW_TP};
     use bpf_prog_type::{BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING};
+
     let mut prog_name = [0; 16];
     let name = name.unwrap_or_default().as_bytes();
     let length = name.len().min(prog_name.len() - 1);
