@@ -33,3 +33,7 @@ pub const MIN_ISSUERS: u32 = 1024;
 pub const MAX_ISSUERS: u32 = 4096;
 /// See [`MAX_ISSUERS`].
 pub const ISSUERS_PER_CPU: u32 = 64;
+/// Words of 64 open files that the task iterator looks at in a process; a loop with an end, as the verifier wants it.
+pub const MAX_FILE_WORDS: u32 = 1024;
+/// Open files of a process that are counted: further ones are not.
+pub const MAX_OPEN_FILES: u32 = MAX_FILE_WORDS * 64;

@@ -1,7 +1,7 @@
 //! The eBPF programs. They report and count; what it means is decided in user space.
 //!
-//! Written for kernels from 4.18 on: no loops, no calls between BPF functions, instructions of
-//! the v2 set only. A test of the agent (`ebpf::object`) reads the built object and keeps it so.
+//! Written for kernels from 4.18 on: no loops (but in what only newer ones run), no calls between BPF functions,
+//! instructions of the v2 set only. A test of the agent (`ebpf::object`) reads the built object and keeps it so.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
@@ -17,6 +17,7 @@ mod hung_task;
 mod oom;
 mod out;
 mod remote;
+mod task;
 mod wait;
 
 /// Helpers such as `bpf_probe_read_kernel` are open to GPL-compatible programs only; the agent's

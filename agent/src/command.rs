@@ -100,7 +100,7 @@ fn logging(config: &Config, asked: Option<LogLevel>) -> Result<(), String> {
 
 fn docs(document: Document) -> String {
     match document {
-        Document::Metrics => collect::metrics_doc(&edge::metrics()),
+        Document::Metrics => collect::metrics_doc(&edge::metrics_beside_collectors()),
         Document::Configuration => config::docs(),
     }
 }

@@ -40,8 +40,13 @@ fn environment(name: &str) -> Option<String> {
 /// Every metric of this build.
 pub fn metrics() -> Vec<&'static Metric> {
     let mut all = collect::metrics();
-    all.extend(formulas::METRICS);
-    all.extend(events::METRICS);
+    all.extend(metrics_beside_collectors());
+    all
+}
+
+/// Those that no collector of the table puts out: computed ones, counts of events, eBPF's.
+pub fn metrics_beside_collectors() -> Vec<&'static Metric> {
+    let mut all = [formulas::METRICS, events::METRICS].concat();
     #[cfg(feature = "ebpf")]
     all.extend(
         [crate::ebpf::io_metrics::METRICS, crate::ebpf::remotes::METRICS, crate::ebpf::waits::METRICS]

@@ -10,7 +10,10 @@ mod io;
 mod oom;
 mod user_kill;
 
+use std::sync::Arc;
+
 use crate::alert::Severity;
+use crate::cgroup::CUT;
 use crate::time::Now;
 pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
 pub use hardware::Hardware;
@@ -26,6 +29,8 @@ pub enum Source {
     Ebpf,
     /// A record of `/dev/kmsg` whose facility is the kernel's.
     Kmsg,
+    /// A line of the kernel, or of a unit that journald vouches for, out of the journal.
+    Journal,
     /// A kernel counter that moved.
     Counter,
     /// A log record that a process wrote: it may be forged.
@@ -42,11 +47,17 @@ impl Source {
         match self {
             Self::Ebpf => "ebpf",
             Self::Kmsg => "kmsg",
+            Self::Journal => "journal",
             Self::Counter => "counter",
             Self::UserLog => "user_log",
             Self::Watch => "dstate",
             Self::Inventory => "inventory",
         }
+    }
+
+    /// Whether it hands on what the kernel writes into its log.
+    pub const fn is_kernel_log(self) -> bool {
+        matches!(self, Self::Kmsg | Self::Journal)
     }
 }
 
@@ -90,6 +101,8 @@ pub enum What {
     Lost(Lost),
     /// How far the kernel log has been read; persisted with the effects of what came before.
     KmsgMark(KmsgMark),
+    /// The same of the journal.
+    JournalMark(JournalMark),
 }
 
 /// A process that took part in an event.
@@ -145,6 +158,13 @@ pub struct KmsgMark {
     pub seq: u64,
 }
 
+/// A place in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalMark {
+    /// Cursor of the last entry read; before the first one `@` and microseconds of wall-clock time.
+    pub place: Arc<str>,
+}
+
 impl Task {
     /// Takes what `other` knows and this one does not.
     pub fn absorb(&mut self, other: Self) {
@@ -154,7 +174,14 @@ impl Task {
         fill(&mut self.cmdline, cmdline);
         fill(&mut self.uid, uid);
         fill(&mut self.start_ticks, start_ticks);
-        fill(&mut self.cgroup, cgroup);
+        if self.lacks_cgroup() {
+            self.cgroup = cgroup.or_else(|| self.cgroup.take());
+        }
+    }
+
+    /// Whether its control group is not known, or not where that is.
+    pub fn lacks_cgroup(&self) -> bool {
+        self.cgroup.as_deref().is_none_or(|path| path.starts_with(CUT))
     }
 }
 

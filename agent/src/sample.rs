@@ -6,6 +6,7 @@
 //! [`Batch::retired`]. Ids of retired series are used again.
 
 mod groups;
+mod processes;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -15,6 +16,9 @@ use crate::event::Task;
 use crate::metric::Metric;
 use crate::time::Now;
 pub use groups::{GroupRow, GroupTable, MAX_GROUP_ROWS};
+pub use processes::{
+    Comm, MAX_PROC_ROWS, ProcRow, ProcTable, ROWS_IN_ORDER, ROWS_WITH_CGROUP, ROWS_WITH_CMDLINE,
+};
 
 /// Small number that stands for a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,53 +119,6 @@ pub struct Issuer {
 /// Issuers named with a device.
 pub const MAX_ISSUERS: usize = 5;
 
-/// The newest look at all processes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ProcTable {
-    /// One row a process, largest resident memory first, at most [`MAX_PROC_ROWS`].
-    pub rows: Vec<ProcRow>,
-    /// Processes seen in all.
-    pub total: usize,
-    /// Command lines of the first rows, at most [`ROWS_WITH_CMDLINE`], in the same order; hostile text.
-    pub cmdlines: Vec<Option<Arc<str>>>,
-}
-
-impl ProcTable {
-    /// The row of a process and its command line, as far as they are known.
-    pub fn find(&self, pid: u32) -> Option<(&ProcRow, Option<&str>)> {
-        let at = self.rows.iter().position(|row| row.pid == pid)?;
-        Some((self.rows.get(at)?, self.cmdlines.get(at).and_then(Option::as_deref)))
-    }
-}
-
-/// Rows a [`ProcTable`] holds at most; those with the least memory are left out.
-pub const MAX_PROC_ROWS: usize = 4096;
-
-/// One process.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ProcRow {
-    /// Process id.
-    pub pid: u32,
-    /// Start time in clock ticks since boot (`/proc/PID/stat` field 22): with the pid it names one process.
-    pub start_ticks: u64,
-    /// Name as the kernel keeps it; hostile text.
-    pub comm: Box<str>,
-    /// Resident memory, bytes.
-    pub rss_bytes: u64,
-    /// CPU use since the previous pass, percent of one core; 0 on the first.
-    pub cpu_percent: f32,
-    /// State letter of `/proc/PID/stat`.
-    pub state: u8,
-    /// Path of the memory control group, of the largest [`ROWS_WITH_CGROUP`] only; hostile text.
-    pub cgroup: Option<Box<str>>,
-}
-
-/// Rows at the head of a [`ProcTable`] that know their control group.
-pub const ROWS_WITH_CGROUP: usize = 8;
-
-/// Rows at the head of a [`ProcTable`] whose command line is known: an OOM kill takes the largest.
-pub const ROWS_WITH_CMDLINE: usize = 64;
-
 struct Entry {
     def: SeriesDef,
     hash: u64,
@@ -180,6 +137,8 @@ pub struct Samples {
     pass: u64,
     /// Pass in which idle series were last looked for.
     swept: u64,
+    /// A process table that is no longer used, for its buffers.
+    spare_table: Option<ProcTable>,
 }
 
 /// Passes (of any collector) after which a series that was not read is given up, once room is needed.
@@ -198,6 +157,7 @@ impl Samples {
             refused: 0,
             pass: 0,
             swept: 0,
+            spare_table: None,
         }
     }
 
@@ -207,7 +167,7 @@ impl Samples {
         batch.defs.clear();
         batch.samples.clear();
         batch.retired.clear();
-        batch.processes = None;
+        self.spare_table = batch.processes.take().or(self.spare_table.take());
         batch.disks.clear();
         batch.groups = None;
         batch.collector = collector;
@@ -241,6 +201,14 @@ impl Samples {
         {
             self.batch.defs.push(entry.def.clone());
         }
+    }
+
+    /// An empty process table, if possible with the buffers of an old one.
+    pub fn empty_table(&mut self) -> ProcTable {
+        let mut table = self.spare_table.take().unwrap_or_default();
+        table.rows.clear();
+        table.cmdlines.clear();
+        table
     }
 
     /// Hands the process table over with this pass.

@@ -3,11 +3,18 @@
 /// Replaces control characters (line breaks, ANSI escapes, bidirectional overrides) by `?` and cuts
 /// after `max` characters, so that a hostile process name cannot forge lines or colours.
 pub fn clean(text: &str, max: usize) -> String {
-    let mut out: String = text.chars().take(max).map(|c| if is_hostile(c) { '?' } else { c }).collect();
+    let mut out = String::new();
+    clean_into(text, max, &mut out);
+    out
+}
+
+/// [`clean`] into a string that is used again and again.
+pub fn clean_into(text: &str, max: usize, out: &mut String) {
+    out.clear();
+    out.extend(text.chars().take(max).map(|c| if is_hostile(c) { '?' } else { c }));
     if text.chars().nth(max).is_some() {
         out.push('…');
     }
-    out
 }
 
 fn is_hostile(c: char) -> bool {

@@ -62,6 +62,21 @@ fn an_alert_that_nobody_took_survives_a_kill_of_the_agent() {
 
 #[test]
 #[ignore = "live: kills a process for lack of memory"]
+fn an_agent_that_starts_while_the_killed_one_still_ends_takes_its_alerts_over() {
+    let Some(mut scene) = Scene::with(Webhook::closed(), "") else { return };
+    let first = scene.home.start(&Confine::No);
+    let pid = kill();
+    await_accepted(&scene.home, pid);
+    scene.webhook.open();
+    // The kernel takes its probes apart for a second or so, and holds the lock of the outbox until then.
+    first.signal(Signal::KILL);
+    let second = scene.home.start(&Confine::No);
+    scene.webhook.exactly_one("the kill", SOON, QUIET, kill_of(pid));
+    second.stop();
+}
+
+#[test]
+#[ignore = "live: kills a process for lack of memory"]
 fn an_alert_under_way_survives_a_kill_of_the_agent() {
     let Some(scene) = Scene::new("") else { return };
     let Scene { webhook, home, .. } = &scene;

@@ -2,106 +2,21 @@
 //! a form that a person can check. `UPDATE_HOSTS=1` writes the expectations anew.
 #![expect(clippy::disallowed_methods, reason = "reads the hosts, writes the expectations")]
 
+mod bench;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 
+use bench::Bench;
 use sysops_agent::alert::{Alert, Severity};
-use sysops_agent::collect::runner::{Health, Runner, Sink};
 use sysops_agent::config::Config;
-use sysops_agent::engine::compose::Identity;
-use sysops_agent::engine::incident::Witnesses;
-use sysops_agent::engine::speak::Manners;
-use sysops_agent::engine::{Engine, Input, Output, Settings, builtin};
-use sysops_agent::formulas::FORMULAS;
-use sysops_agent::host::Host;
 use sysops_agent::host::fixture::FixtureHost;
 use sysops_agent::metric::{Kind, Unit};
-use sysops_agent::sample::Batch;
-use sysops_agent::time::Now;
 
 /// Series of one metric that are listed.
 const LISTED: usize = 4;
-
-struct Bench {
-    runner: Option<Runner>,
-    engine: Engine,
-    start: Now,
-    now: Now,
-    health: BTreeMap<&'static str, String>,
-    alerts: Vec<Alert>,
-    out: Vec<Output>,
-}
-
-impl Sink for Bench {
-    fn batch(&mut self, mut batch: Batch) -> Option<Batch> {
-        self.engine.step(self.now, Input::Batch(&mut batch), &mut self.out);
-        Some(batch)
-    }
-
-    fn health(&mut self, health: Health) {
-        let told = health.result.err().map_or_else(String::new, |error| error.to_string());
-        self.health.insert(health.collector, told);
-    }
-}
-
-fn settings(config: &Config) -> Settings {
-    Settings {
-        identity: Identity {
-            hostname: "host".to_owned(),
-            zone: jiff::tz::TimeZone::UTC,
-            boot_id: "boot".to_owned(),
-            labels: BTreeMap::new(),
-        },
-        rules: builtin::rules(&config.thresholds),
-        manners: Manners {
-            min_interval_secs: 300,
-            dedup_secs: [600, 600, 600, 0],
-            group_secs: 0,
-            recovery: true,
-        },
-        witnesses: Witnesses::default(),
-        warmup_secs: 0,
-        history_capacity: 100,
-        formulas: FORMULAS,
-        disks: builtin::disk_policy(config),
-        oom_counter: "none",
-    }
-}
-
-impl Bench {
-    fn new(host: &FixtureHost, config: &Config) -> Self {
-        Self::on(Arc::new(host.clone()), config)
-    }
-
-    fn on(host: Arc<dyn Host>, config: &Config) -> Self {
-        let start = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_771_777_800_000_000_000 };
-        Self {
-            runner: Some(Runner::new(config, host, Vec::new(), start)),
-            engine: Engine::new(settings(config), start),
-            start,
-            now: start,
-            health: BTreeMap::new(),
-            alerts: Vec::new(),
-            out: Vec::new(),
-        }
-    }
-
-    /// What is due after so many seconds.
-    fn pass(&mut self, secs: u64) {
-        self.now = self.start.plus_secs(secs);
-        let now = self.now;
-        let mut runner = self.runner.take().expect("it is put back below");
-        runner.pass(&mut || now, self);
-        self.runner = Some(runner);
-        let mut out = std::mem::take(&mut self.out);
-        self.engine.step(self.now, Input::Tick, &mut out);
-        let alert = |output| if let Output::Alert(alert) = output { Some(*alert) } else { None };
-        self.alerts.extend(out.into_iter().filter_map(alert));
-    }
-}
 
 /// Runs all collectors at 0 s and at 10 s, with `later` applied between them, then for two minutes more.
 /// What is read at 10 s is listed, and what is told at any time.
@@ -110,7 +25,7 @@ fn run(host: &FixtureHost, later: &str) -> String {
     // All at one pace, so that all are read at 10 s.
     config.collector.disk_interval_secs = 10;
     config.collector.process_interval_secs = 10;
-    let mut bench = Bench::new(host, &config);
+    let mut bench = Bench::on(host, &config);
     let (mut text, mut slow) = (String::new(), String::new());
     for secs in (0..=130).step_by(10) {
         bench.pass(secs);
@@ -278,7 +193,7 @@ fn a_busy_socket_is_told() {
     let text = fs::read_to_string(dir().join("rocky8-two-sockets.host")).expect("a host");
     let host = FixtureHost::parse(&base()).expect("the base is well-formed");
     host.apply(text.split("//= ").next().unwrap_or_default()).expect("the host is well-formed");
-    let mut bench = Bench::new(&host, &Config::default());
+    let mut bench = Bench::on(&host, &Config::default());
     for pass in 0..6 {
         let (busy, idle) = (1000 * pass, 100);
         let cpus = [(0, 0, 1000 * pass), (1, busy, idle), (2, 0, 1000 * pass), (3, busy, idle)];
@@ -304,7 +219,7 @@ fn what_is_excluded_is_left_out() {
         let host = FixtureHost::parse(&base()).expect("the base is well-formed");
         let mut config = Config::default();
         exclude(&mut config);
-        let mut bench = Bench::new(&host, &config);
+        let mut bench = Bench::on(&host, &config);
         bench.pass(0);
         let labels = bench.engine.series().iter().flat_map(|(_, series)| series.labels.to_vec());
         labels.map(String::from).collect::<Vec<_>>()
@@ -361,7 +276,7 @@ proptest::proptest! {
         let host = FixtureHost::parse(&base()).expect("the base is well-formed");
         host.apply(first).expect("the host is well-formed");
         let files = files(&(base() + first));
-        let mut bench = Bench::new(&host, &Config::default());
+        let mut bench = Bench::on(&host, &Config::default());
         for pass in 0..5 {
             for (file, how, at, _) in spoiled.iter().filter(|(.., when)| *when == pass) {
                 let (path, content) = &files[file % files.len()];
@@ -374,21 +289,4 @@ proptest::proptest! {
             listed(&bench);
         }
     }
-}
-
-/// The machine that runs the test, to be compared by hand with other tools:
-/// `cargo test -p sysops-agent --test hosts this_machine -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints; to be looked at"]
-fn this_machine() {
-    let config = Config::default();
-    let mut bench = Bench::on(Arc::new(sysops_agent::host::live::LiveHost::default()), &config);
-    bench.pass(0);
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    bench.pass(2);
-    // The clock of the test stands at ten seconds where two have passed: rates are not to be compared.
-    bench.pass(10);
-    let text = listed(&bench);
-    println!("{}{text}", unhealthy(&bench));
-    assert!(text.lines().count() > 60);
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use sysops_agent::engine::Input;
+use sysops_agent::event::{JournalMark, KmsgMark};
 use sysops_agent::notify::Outbox;
 use sysops_agent::notify::backoff::{MAX_RETRY_AFTER, retry_after as parse_retry_after};
 use sysops_agent::notify::record::{Record, decode, encode, scan};
-use sysops_agent::service::position;
+use sysops_agent::service::position::{self, Mark};
 
 use super::pipe::{BOOT, NOW, engine};
 
@@ -73,14 +74,19 @@ fn folder() -> PathBuf {
     base.clone()
 }
 
-/// The stored place in the kernel log.
+/// The stored places in the kernel log and in the journal.
 pub(crate) fn position(data: &[u8]) {
-    let read = position::parse(data, BOOT);
+    place::<KmsgMark>(data);
+    place::<JournalMark>(data);
+}
+
+fn place<M: Mark + std::fmt::Debug>(data: &[u8]) {
+    let read: Option<M> = position::parse(data, BOOT);
     assert!(read.is_none() || data.starts_with(BOOT.as_bytes()));
-    if let Some(seq) = read {
-        assert_eq!(position::parse(format!("{BOOT} {seq}\n").as_bytes(), BOOT), Some(seq));
+    if let Some(mark) = &read {
+        assert_eq!(position::parse(format!("{BOOT} {}\n", mark.text()).as_bytes(), BOOT), read);
     }
-    assert_eq!(position::parse(data, ""), None, "a boot without a name is nobody's");
+    assert_eq!(position::parse::<M>(data, ""), None, "a boot without a name is nobody's");
 }
 
 /// The header `Retry-After`.

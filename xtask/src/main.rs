@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 pub mod build_ebpf;
 pub mod ci;
+pub mod compare;
 pub mod deps;
 pub mod dist;
 pub mod docs;
@@ -73,6 +74,8 @@ enum Chore {
         #[arg(long = "for", default_value = "60s", value_parser = fuzz::duration)]
         each: std::time::Duration,
     },
+    /// Compares what the agent reads with what other programs read at the same moment (as root), and writes docs/COMPARISON.md.
+    Compare,
     /// Measures what each eBPF probe costs an event (as root), and writes it into docs/KERNELS.md.
     ProbeCost,
     /// Measures what the release agent costs on this machine.
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Chore::Dist => dist::run(),
         Chore::Vm(options) => vm::run(&options),
         Chore::Fuzz { target, each } => fuzz::run(target.as_deref(), each),
+        Chore::Compare => compare::run(),
         Chore::ProbeCost => probe_cost::run(),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };

@@ -14,6 +14,10 @@ pub const FOR_TESTS: &[(&str, &str)] = &[
     ("bpftrace", "bpftrace"),
     ("podman", "podman"),
     ("redis-server", "redis-server"),
+    ("free", "procps"),
+    ("ss", "iproute2"),
+    ("iostat", "sysstat"),
+    ("prometheus-node-exporter", "prometheus-node-exporter"),
 ];
 
 /// What the static build needs.

@@ -230,8 +230,13 @@ pub const COLLECTORS: &[Entry] = &[
         name: "process",
         pace: process_pace,
         metrics: process::METRICS,
+        also: process::tracked::METRICS,
         make: |config| {
-            Box::new(process::Process::new(process::Options { top_n: config.collector.track_top_n }))
+            let options = process::Options {
+                top_n: config.collector.track_top_n,
+                patterns: config.collector.track_patterns.clone(),
+            };
+            Box::new(process::Process::new(&options, None))
         },
         ..ROW
     },

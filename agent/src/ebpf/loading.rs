@@ -1,7 +1,7 @@
 //! The work of [`Ebpf::load`]: what this host can do for each probe, tried in order.
 
 mod out;
-mod plan;
+pub(super) mod plan;
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,10 +15,11 @@ use super::attach::{self, Attachment};
 use super::hist::HistMap;
 use super::issuers::Issuers;
 use super::object::{Loader, Sizes};
-use super::probes::{Constant, Lack, Mode, PROBES, Probe, ProbeReport, ProbeState, lacking};
+use super::probes::{Constant, Lack, Mode, PROBES, Probe, ProbeReport, ProbeState, is_on_function, lacking};
 use super::programs::Programs;
 use super::remedy::{Circumstances, Failure, Step, explain, refusal};
 use super::stats::{Counts, Stats};
+use super::sys::For;
 use super::transport::{self, Way};
 use super::{Ebpf, Options};
 use crate::host::Host;
@@ -109,7 +110,7 @@ impl<'a> Loading<'a> {
         self.keep_alive(|probe| loader.make_maps(probe));
         let programs = self.alive.iter().flat_map(|c| &c.plans).flat_map(|plan| &plan.points);
         let programs: HashSet<&str> = programs.map(|point| point.program).collect();
-        loader.relocate(&programs, out.map.as_fd())?;
+        loader.relocate(&programs, Some(out.map.as_fd()))?;
         let stats = take(&mut loader, names::STATS, Stats::new)?;
         let running = self.attach(&mut loader, &out, cpus[0]);
         if running.is_empty() {
@@ -270,7 +271,12 @@ fn attach_all(loader: &Loader, plan: &Plan, cpu: u32) -> Result<Attached, Failur
     // All are loaded before the first is attached: what cannot run leaves nothing behind.
     let mut programs = Vec::new();
     for point in &plan.points {
-        match loader.load(point.program, (plan.mode == Mode::Btf).then_some(point.target)) {
+        let purpose = match plan.mode {
+            Mode::Classic => For::Record,
+            Mode::Btf if is_on_function(point.program) => For::Function(point.target),
+            Mode::Btf => For::Tracepoint(point.target),
+        };
+        match loader.load(point.program, purpose) {
             Ok(program) => programs.push((point, program)),
             Err(_) if lacking(point.program).is_some() => optional_failed.push(point.program),
             Err(failure) => return Err(failure),

@@ -21,6 +21,7 @@ pub mod remedy;
 pub mod remotes;
 mod stats;
 mod sys;
+pub mod tasks;
 pub mod tracefs;
 pub mod transport;
 pub mod waits;

@@ -120,11 +120,12 @@ impl Loader {
     }
 
     /// Ties programs to maps. Others than the `wanted` are forgotten. `transport` is the map that records go
-    /// through; it also takes the place of the one that is not used, which the programs name but never touch.
+    /// through, if there are any; it also takes the place of the one that is not used, which the programs name but
+    /// never touch.
     pub(super) fn relocate(
         &mut self,
         wanted: &HashSet<&str>,
-        transport: BorrowedFd<'_>,
+        transport: Option<BorrowedFd<'_>>,
     ) -> Result<(), Failure> {
         self.object.programs.retain(|name, _| wanted.contains(name.as_str()));
         let keys: HashSet<_> = self.object.programs.values().map(aya_obj::Program::function_key).collect();
@@ -132,7 +133,8 @@ impl Loader {
         self.object.functions.retain(|key, _| keys.contains(key));
         let originals = self.object.maps.clone();
         let own = self.maps.iter().map(|(name, data)| (*name, data.fd().as_fd().as_raw_fd()));
-        let ways_out = [names::EVENTS, names::RING].map(|name| (name, transport.as_raw_fd()));
+        let transport = transport.map(|fd| fd.as_raw_fd());
+        let ways_out = [names::EVENTS, names::RING].into_iter().filter_map(|name| Some((name, transport?)));
         let maps = own.chain(ways_out).map(|(name, fd)| (name, fd, &originals[name]));
         self.object.relocate_maps(maps, &text).map_err(|e| own_fault(&e))?;
         // Puts `bpf_probe_read` for `bpf_probe_read_kernel`, which came with 5.5.
@@ -140,14 +142,14 @@ impl Loader {
         Ok(())
     }
 
-    /// Loads a program: a classic one, or for the tracepoint of this type.
-    pub(super) fn load(&self, program: &'static str, btf_type: Option<u32>) -> Result<OwnedFd, Failure> {
+    /// Loads a program.
+    pub(super) fn load(&self, program: &'static str, purpose: sys::For) -> Result<OwnedFd, Failure> {
         let missing = || own_fault(&format!("it has no program {program}"));
         let entry = self.object.programs.get(program).ok_or_else(missing)?;
         let function = self.object.functions.get(&entry.function_key()).ok_or_else(missing)?;
         let name = aya::features().bpf_name().then_some(program);
         let load =
-            |log: &mut [u8]| sys::load_program(name, btf_type, &function.instructions, &entry.license, log);
+            |log: &mut [u8]| sys::load_program(name, purpose, &function.instructions, &entry.license, log);
         let result = load(&mut []).or_else(|error| match error.raw_os_error() {
             Some(libc::EPERM) if raise_memlock() => load(&mut []),
             _ => Err(error),

@@ -23,6 +23,8 @@ pub enum Step {
     OpenTracepoint,
     /// Putting the program on it.
     Attach,
+    /// Tying a program to its iterator, and running it.
+    Iterate,
     /// Reading the object; our own fault.
     Object,
 }
@@ -149,6 +151,7 @@ fn why(failure: &Failure, around: &Circumstances) -> String {
         Step::Buffer => "the perf buffer could not be opened",
         Step::OpenTracepoint => "the tracepoint could not be opened as a perf event",
         Step::Attach => "the BPF program could not be attached to the tracepoint",
+        Step::Iterate => "the BPF iterator could not be run",
         Step::Object => "the built-in BPF object could not be read",
     };
     // Names of our own are for those who mend the agent: where the verifier speaks, or it is our fault.

@@ -26,19 +26,19 @@ const fn metric(name: &'static str, help: &'static str, source: &'static str) ->
 
 /// Segments sent again.
 pub const RETRANSMITS: Metric = metric(
-    "tcp_retransmits_total",
+    "tcp_remote_retransmits_total",
     "TCP segments sent again, by remote address; those of the less troubled ones under `other`.",
     "eBPF: tcp:tcp_retransmit_skb",
 );
 /// Resets sent.
 pub const RESETS_SENT: Metric = metric(
-    "tcp_resets_sent_total",
+    "tcp_remote_resets_sent_total",
     "TCP resets sent, by remote address; those to the less troubled ones under `other`.",
     "eBPF: tcp:tcp_send_reset",
 );
 /// Resets received.
 pub const RESETS_RECEIVED: Metric = metric(
-    "tcp_resets_received_total",
+    "tcp_remote_resets_received_total",
     "TCP resets received, by remote address; those of the less troubled ones under `other`.",
     "eBPF: tcp:tcp_receive_reset",
 );

@@ -69,6 +69,26 @@ struct RawTracepoint {
     pad: u32,
 }
 
+/// `BPF_LINK_CREATE`'s part, the details of an iterator included.
+#[repr(C)]
+#[derive(Default)]
+struct Link {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    iter_info: u64,
+    iter_info_len: u32,
+    pad: u32,
+}
+
+/// `BPF_ITER_CREATE`'s part.
+#[repr(C)]
+struct Iterator {
+    link_fd: u32,
+    flags: u32,
+}
+
 /// `BPF_MAP_*_ELEM`'s part; `BPF_MAP_FREEZE` reads its first field.
 #[repr(C)]
 #[derive(Default)]
@@ -123,17 +143,45 @@ pub(super) fn enable(event: BorrowedFd<'_>) -> io::Result<()> {
     ioctl(event, PERF_EVENT_IOC_ENABLE, 0)
 }
 
-/// Puts a program on the tracepoint whose type it was loaded with.
+/// Puts a program on the tracepoint or function whose type it was loaded with.
 pub(super) fn open_raw_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let attr = RawTracepoint { prog_fd: program.as_raw_fd() as u32, ..RawTracepoint::default() };
     // SAFETY: without a name, the command reads a descriptor only.
     owned(unsafe { bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &attr) })
 }
 
-/// Loads a program: for a tracepoint with a record, or with `btf_type` for the one of this type. `log` takes the verifier's words if it is not empty.
+/// What a program is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// A tracepoint with a record.
+    Record,
+    /// The tracepoint of this type.
+    Tracepoint(u32),
+    /// The start of the function of this type.
+    Function(u32),
+    /// The iterator that calls the function of this type.
+    Iterator(u32),
+}
+
+/// Ties a program to its iterator (`BPF_LINK_CREATE`).
+pub(super) fn link_iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
+    let attr = Link { prog_fd: program.as_raw_fd() as u32, attach_type, ..Link::default() };
+    // SAFETY: without details of the iterator, the command reads numbers only.
+    owned(unsafe { bpf(bpf_cmd::BPF_LINK_CREATE, &attr) })
+}
+
+/// One run of an iterator; what its program writes is read from the descriptor.
+pub(super) fn run_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let attr = Iterator { link_fd: link.as_raw_fd() as u32, flags: 0 };
+    // SAFETY: the command reads numbers only.
+    owned(unsafe { bpf(bpf_cmd::BPF_ITER_CREATE, &attr) })
+}
+
+/// Loads a program. `log` takes the verifier's words if it is not empty.
 pub(super) fn load_program(
     name: Option<&str>,
-    btf_type: Option<u32>,
+    purpose: For,
     instructions: &[bpf_insn],
     license: &CStr,
     log: &mut [u8],
@@ -142,14 +190,18 @@ pub(super) fn load_program(
     let name = name.unwrap_or_default().as_bytes();
     let length = name.len().min(prog_name.len() - 1);
     prog_name[..length].copy_from_slice(&name[..length]);
-    let (kind, expected) = match btf_type {
-        None => (bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT, 0),
-        Some(_) => (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_TRACE_RAW_TP as u32),
+    use bpf_attach_type::{BPF_TRACE_FENTRY, BPF_TRACE_ITER, BPF_TRACE_RAW_TP};
+    use bpf_prog_type::{BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING};
+    let (kind, expected, btf_type) = match purpose {
+        For::Record => (BPF_PROG_TYPE_TRACEPOINT, 0, 0),
+        For::Tracepoint(of) => (BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP as u32, of),
+        For::Function(of) => (BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY as u32, of),
+        For::Iterator(of) => (BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER as u32, of),
     };
     let attr = ProgLoad {
         prog_type: kind as u32,
         expected_attach_type: expected,
-        attach_btf_id: btf_type.unwrap_or_default(),
+        attach_btf_id: btf_type,
         insn_cnt: instructions.len() as u32,
         insns: instructions.as_ptr() as u64,
         license: license.as_ptr() as u64,

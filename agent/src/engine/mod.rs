@@ -27,11 +27,12 @@ pub mod series;
 pub mod speak;
 pub mod store;
 pub mod tally;
+pub mod user_kills;
 
 use std::collections::BTreeMap;
 
 use crate::alert::Alert;
-use crate::event::{Event, KmsgMark, Lost, What};
+use crate::event::{Event, JournalMark, KmsgMark, Lost, UserKill, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
@@ -50,6 +51,7 @@ use series::SeriesTable;
 use speak::Speaker;
 use store::Store;
 pub use tally::Tally;
+use user_kills::UserKills;
 
 /// Least time between two notices of lost events.
 const LOST_NOTICE_NS: u64 = 60 * SECOND;
@@ -71,11 +73,13 @@ pub struct Engine {
     speaker: Speaker,
     counter: OomCounter,
     twice: Twice,
+    user_kills: UserKills,
     processes: Option<ProcTable>,
     groups: Groups,
     tally: Tally,
     mark: Option<KmsgMark>,
     marked: Option<KmsgMark>,
+    journal: Option<JournalMark>,
     lost_noticed_ns: BTreeMap<(&'static str, &'static str), u64>,
     computed: Vec<(SeriesId, f64)>,
 }
@@ -97,11 +101,13 @@ impl Engine {
             speaker: Speaker::new(settings.manners.clone(), now.wall_ns),
             counter: OomCounter::default(),
             twice: Twice::default(),
+            user_kills: UserKills::default(),
             processes: None,
             groups: Groups::default(),
             tally: Tally::default(),
             mark: None,
             marked: None,
+            journal: None,
             lost_noticed_ns: BTreeMap::new(),
             computed: Vec::new(),
             settings,
@@ -120,6 +126,10 @@ impl Engine {
                 } else {
                     self.hangs.remember(now, told);
                 }
+            }
+            for (at, fingerprint) in compose::recall::user_kills(alert, &self.settings.identity.boot_id, now)
+            {
+                self.user_kills.is_new(&fingerprint, at);
             }
             if let Some(told_ns) = compose::recall::told_ns(alert, now) {
                 self.speaker.remember(alert.fingerprint.clone(), alert.severity, told_ns);
@@ -210,8 +220,9 @@ impl Engine {
         for (id, value) in &computed {
             self.table.read(*id, at_ns, *value);
         }
-        if let Some(processes) = batch.processes.take() {
-            self.processes = Some(processes);
+        if batch.processes.is_some() {
+            // The old one goes back with the batch, for its buffers.
+            std::mem::swap(&mut self.processes, &mut batch.processes);
         }
         if let Some(groups) = batch.groups.take() {
             self.groups.take(batch.at, groups);
@@ -261,6 +272,7 @@ impl Engine {
     fn event(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>, out: &mut Vec<Output>) {
         match &event.what {
             What::KmsgMark(mark) => self.mark = Some(*mark),
+            What::JournalMark(mark) => self.journal = Some(mark.clone()),
             What::Lost(lost) => self.lost(now, lost, out),
             _ if event.historic => self.tally.historic += 1,
             What::Hang(_) | What::HangFacts(_) | What::Released(_) => {
@@ -277,11 +289,7 @@ impl Engine {
                 self.count_victims(now, event, self.incidents.oom_seen() - before);
             }
             What::IoError(_) => self.io_error(now, event, drafts),
-            What::UserKill(kill) => {
-                self.tally.count(events::USER_KILLS.name, kill.killer, 1);
-                let id = self.judge.next_id();
-                drafts.push(user_kill::draft(event, kill, id));
-            }
+            What::UserKill(kill) => self.user_kill(event, kill, drafts),
             What::SlowIo(io) => {
                 self.tally.count(events::SLOW_IO.name, &io.device, 1);
                 let id = self.judge.next_id();
@@ -310,6 +318,20 @@ impl Engine {
         }
     }
 
+    fn user_kill(&mut self, event: &Event, kill: &UserKill, drafts: &mut Vec<Draft>) {
+        let fingerprint = user_kill::fingerprint_of(event, kill);
+        if !self.user_kills.is_new(&fingerprint, event.at) {
+            return;
+        }
+        self.tally.count(events::USER_KILLS.name, kill.killer, 1);
+        let known = user_kill::Known {
+            processes: self.processes.as_ref(),
+            groups: &self.groups,
+            boot_id: &self.settings.identity.boot_id,
+        };
+        drafts.push(user_kill::draft(event, kill, self.judge.next_id(), fingerprint, &known));
+    }
+
     fn tell_hang(&mut self, report: &hangs::Report, drafts: &mut Vec<Draft>) {
         let incident = &report.incident;
         let new_id = || format!("{}-h", incident_id(self.start.wall_ns, incident.number));
@@ -332,15 +354,19 @@ impl Engine {
         }
     }
 
-    /// The mark comes out only when nothing that was read before it is still held back: whoever
+    /// A mark comes out only when nothing that was read before it is still held back: whoever
     /// stores it may forget everything before it.
     fn pass_mark(&mut self, out: &mut Vec<Output>) {
         let waiting = self.incidents.next_deadline().or(self.faults.next_deadline());
         let holding = waiting.is_some() || self.hangs.holds() || self.speaker.holds_incidents();
-        if !holding && self.mark != self.marked {
+        if holding {
+            return;
+        }
+        if self.mark != self.marked {
             self.marked = self.mark;
             out.extend(self.mark.map(Output::Mark));
         }
+        out.extend(self.journal.take().map(Output::JournalMark));
     }
 
     /// What happened so far.

@@ -8,7 +8,7 @@ use super::incident::Witnesses;
 use super::limits::Rule;
 use super::speak::Manners;
 use crate::alert::Alert;
-use crate::event::{Event, KmsgMark};
+use crate::event::{Event, JournalMark, KmsgMark};
 use crate::sample::Batch;
 
 /// All that shapes an engine.
@@ -52,6 +52,8 @@ pub enum Output {
     Alert(Box<Alert>),
     /// Everything the kernel log said up to here has been turned into alerts that came out before.
     Mark(KmsgMark),
+    /// The same of the journal.
+    JournalMark(JournalMark),
     /// For the agent's own log.
     Notice(String),
     /// A hung task whose end is to be watched for.

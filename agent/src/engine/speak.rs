@@ -99,9 +99,10 @@ impl Speaker {
         dedup.max(least) * SECOND
     }
 
-    /// An OOM kill is an incident of its own: two of one fingerprint are two alerts.
+    /// An OOM kill is an incident of its own, whoever killed: two of one fingerprint are two alerts.
     fn not_repeated(&mut self, now: Now, mut draft: Draft, out: &mut Vec<Draft>) -> Option<Draft> {
-        let unique = draft.rule == super::compose::oom::RULE;
+        let unique =
+            [super::compose::oom::RULE, super::compose::user_kill::RULE].contains(&draft.rule.as_str());
         if unique {
             return Some(draft);
         }

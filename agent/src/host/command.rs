@@ -1,12 +1,21 @@
 //! Other programs: the one place that starts them.
 
 use std::io::{self, Read};
-use std::process::{Command, Stdio};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+use rustix::thread::{CapabilitySet, configure_capability_in_ambient_set};
 
 use super::Printed;
+use crate::text::clean;
 
 /// Output kept of one run, bytes; what comes beyond is read and dropped, so that the program can end.
 const MAX_OUTPUT: u64 = 4 << 20;
+
+/// Of the complaints of a program that ended, bytes.
+const MAX_COMPLAINT: usize = 4096;
 
 /// Where programs are looked for: the agent's own `PATH` may be anything. The last ones are where containers get
 /// the driver's tools.
@@ -21,37 +30,106 @@ const FOLDERS: [&str; 7] = [
 ];
 
 /// Runs a program with nothing but these arguments, and waits for its end. `NotFound`: it is in none of the folders.
-#[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub(super) fn run(program: &str, args: &[&str]) -> io::Result<Printed> {
+    let mut child = start(program, args, &|command| {
+        command.stderr(Stdio::null());
+    })?;
+    let mut text = Vec::new();
+    let read = child.stdout.take().map_or(Ok(0), |mut out| {
+        out.by_ref().take(MAX_OUTPUT).read_to_end(&mut text)?;
+        io::copy(&mut out, &mut io::sink())
+    });
+    let status = child.wait()?;
+    read?;
+    Ok(Printed { text: String::from_utf8_lossy(&text).into_owned(), success: status.success() })
+}
+
+/// Where a program of this name is, if anywhere.
+pub fn find(program: &str) -> Option<String> {
+    FOLDERS
+        .iter()
+        .map(|folder| format!("{folder}/{program}"))
+        .find(|path| super::state::is_there(path.as_ref()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+fn start(program: &str, args: &[&str], more: &dyn Fn(&mut Command)) -> io::Result<Child> {
     let mut refused = io::Error::from(io::ErrorKind::NotFound);
     for folder in FOLDERS {
-        let started = Command::new(format!("{folder}/{program}"))
-            .args(args)
-            .env_clear()
-            .env("LC_ALL", "C")
-            .env("PATH", FOLDERS.join(":"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let mut child = match started {
-            Ok(child) => child,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                refused = error;
-                continue;
-            }
-        };
-        let mut text = Vec::new();
-        let read = child.stdout.take().map_or(Ok(0), |mut out| {
-            out.by_ref().take(MAX_OUTPUT).read_to_end(&mut text)?;
-            io::copy(&mut out, &mut io::sink())
-        });
-        let status = child.wait()?;
-        read?;
-        return Ok(Printed { text: String::from_utf8_lossy(&text).into_owned(), success: status.success() });
+        let mut command = Command::new(format!("{folder}/{program}"));
+        command.args(args).env_clear().env("LC_ALL", "C").env("PATH", FOLDERS.join(":"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        more(&mut command);
+        match command.spawn() {
+            Ok(child) => return Ok(child),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => refused = error,
+        }
     }
     Err(refused)
+}
+
+/// A program that runs until it is told to end. Ended when this value is dropped, and by the kernel when the thread that started it
+/// ends.
+#[derive(Debug)]
+pub struct Followed {
+    child: Option<Child>,
+}
+
+/// Starts a program that prints as long as it runs. Of this process's capabilities it gets the one to read files.
+pub fn follow(program: &str, args: &[&str]) -> io::Result<Followed> {
+    let child = start(program, args, &|command| {
+        command.stderr(Stdio::piped());
+        // SAFETY: the closure only makes system calls, which is all that may be done between fork and exec.
+        unsafe { command.pre_exec(confine) };
+    })?;
+    Ok(Followed { child: Some(child) })
+}
+
+/// Between fork and exec: the new program ends with us, and can do less.
+fn confine() -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    for capability in CapabilitySet::all().difference(CapabilitySet::DAC_READ_SEARCH).iter() {
+        // One that this kernel does not know is not held.
+        let _ = configure_capability_in_ambient_set(capability, false);
+    }
+    Ok(())
+}
+
+impl Followed {
+    /// What it prints: a pipe that does not block, to be taken once.
+    pub fn take_output(&mut self) -> io::Result<OwnedFd> {
+        let out = self.child.as_mut().and_then(|child| child.stdout.take());
+        let out = OwnedFd::from(out.ok_or(io::ErrorKind::BrokenPipe)?);
+        rustix::io::ioctl_fionbio(&out, true)?;
+        Ok(out)
+    }
+
+    /// The last thing it complained about, in one line of at most 300 characters. Ends it.
+    pub fn complaint(&mut self) -> String {
+        let Some(child) = &mut self.child else { return String::new() };
+        let _ = child.kill();
+        let Some(mut err) = child.stderr.take() else { return String::new() };
+        let mut bytes = vec![0; MAX_COMPLAINT];
+        let read = rustix::io::ioctl_fionbio(&err, true)
+            .map_err(io::Error::from)
+            .and_then(|()| err.read(&mut bytes));
+        bytes.truncate(read.unwrap_or(0));
+        let text = String::from_utf8_lossy(&bytes);
+        clean(text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default(), 300)
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let _ = child.kill();
+        // It may sit in a read of a dead disk: nobody waits for it here.
+        if !matches!(child.try_wait(), Ok(Some(_))) {
+            let reap = move || child.wait();
+            let _ = std::thread::Builder::new().name("reap".into()).stack_size(64 << 10).spawn(reap);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +142,25 @@ mod tests {
         assert_eq!((printed.text.as_str(), printed.success), ("a b; $PATH", true));
         assert!(!run("false", &[]).unwrap().success);
         assert_eq!(run("no-such-program", &[]).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_followed_program_is_read_and_ended() {
+        let mut cat = follow("sh", &["-c", "echo one; echo oh no >&2; exec sleep 1000"]).unwrap();
+        let out = cat.take_output().unwrap();
+        let mut text = [0; 16];
+        let read = || rustix::io::read(&out, &mut text);
+        let count = std::iter::repeat_with(read).find_map(Result::ok).unwrap();
+        assert_eq!(&text[..count], b"one\n");
+        assert!(cat.take_output().is_err());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(cat.complaint(), "oh no");
+        let pid = cat.child.as_ref().unwrap().id();
+        drop(cat);
+        let gone = || !super::super::state::is_there(format!("/proc/{pid}").as_ref());
+        assert!(std::iter::repeat_with(gone).take(10_000_000).any(|gone| gone));
+        assert_eq!(follow("no-such-program", &[]).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!((find("sh").is_some(), find("no-such-program")), (true, None));
     }
 
     #[test]

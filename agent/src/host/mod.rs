@@ -13,7 +13,7 @@ mod apart;
 pub mod aside;
 pub mod block;
 pub mod clock;
-mod command;
+pub mod command;
 mod diag;
 mod ethtool;
 pub mod fixture;
@@ -28,6 +28,7 @@ mod passthrough;
 mod peer;
 mod sockets;
 pub mod state;
+pub mod tasks;
 mod timex;
 
 pub use sockets::{TcpSocket, TcpState};
@@ -196,6 +197,16 @@ pub trait Host: Send + Sync {
     /// The NVIDIA driver. Finding out how to ask it may take for ever too.
     fn gpus(&self) -> Box<dyn gpu::Driver> {
         Box::new(gpu::smi::Smi::new(self.shared()))
+    }
+    /// Entries of a `/proc/PID/fd`.
+    fn count_fds(&self, path: &str) -> io::Result<u64> {
+        let mut count = 0;
+        self.list(path, &mut |_| count += 1)?;
+        Ok(count)
+    }
+    /// Files this process may have open at once.
+    fn max_open_files(&self) -> u64 {
+        1024
     }
     /// Clock ticks per second of `/proc` times (`USER_HZ`).
     fn ticks_per_second(&self) -> u64 {

@@ -84,6 +84,8 @@ pub struct Journal {
     unread: bool,
     /// Only a new file helps: the present one failed, is damaged or gone.
     broken: bool,
+    /// Another process held the lock when last asked.
+    in_use: bool,
 }
 
 /// What the file held.
@@ -97,6 +99,8 @@ pub struct Recovered {
     pub torn: u64,
     /// Why alerts are kept in memory only.
     pub warning: Option<String>,
+    /// That is so because another agent holds the directory, perhaps one that is about to end.
+    pub in_use: bool,
 }
 
 /// Ledger and file together.
@@ -119,10 +123,13 @@ impl Outbox {
             end: 0,
             unread: true,
             broken: true,
+            in_use: false,
         };
         let mut ledger = Ledger::default();
         let mut found = Recovered::default();
-        let outcome = journal.enter().and_then(|()| journal.recover(&mut ledger, &mut found, now));
+        let entered = journal.enter();
+        found.in_use = entered.is_err() && journal.in_use;
+        let outcome = entered.and_then(|()| journal.recover(&mut ledger, &mut found, now));
         ledger.forget_told(now);
         let lost = ledger.enforce().len();
         found.undelivered = ledger.iter().filter(|(_, e)| !e.due.is_empty()).count();
@@ -249,7 +256,9 @@ impl Journal {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
         made.map_err(|e| sentence("make", &self.dir, &e))?;
         let dir = File::open(&self.dir).map_err(|e| sentence("open", &self.dir, &e))?;
-        flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        let locked = flock(&dir, FlockOperation::NonBlockingLockExclusive);
+        self.in_use = locked.is_err();
+        locked.map_err(|_| {
             format!(
                 "{} is in use by another sysops-agent; stop it or set another agent.data_dir",
                 self.dir.display()

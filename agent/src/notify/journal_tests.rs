@@ -146,6 +146,7 @@ fn a_second_agent_is_kept_out() {
     let (mut first, _) = open(dir.path());
     add(&mut first, &["a"]);
     let (mut second, found) = open(dir.path());
+    assert!(found.in_use);
     assert!(found.warning.unwrap().contains("in use by another sysops-agent"));
     assert!(second.journal.run(&rewrite_job(&second.ledger)).is_err());
     drop(first);

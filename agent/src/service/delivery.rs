@@ -1,4 +1,4 @@
-//! Outputs of the engine: alerts to the outbox, the kernel-log position behind them, notices to the log.
+//! Outputs of the engine: alerts to the outbox, the positions in the logs behind them, notices to the log.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::position::Position;
+use super::position::{Mark, Position};
 use crate::alert::Alert;
 use crate::engine::Output;
-use crate::event::KmsgMark;
+use crate::event::{JournalMark, KmsgMark};
 use crate::host::clock;
 use crate::notify::Notifier;
 
@@ -21,15 +21,16 @@ const LAST_WRITING: Duration = Duration::from_millis(500);
 /// The task.
 pub struct Delivery {
     notifier: Notifier,
-    place: Place,
+    kmsg: Place<KmsgMark>,
+    journal: Place<JournalMark>,
     /// What was told last is on disk. Until it is, the position stays behind it.
     durable: bool,
 }
 
 impl Delivery {
-    /// Alerts go to `notifier`; `position` says how far the kernel log is dealt with.
-    pub fn new(notifier: Notifier, position: Position) -> Self {
-        Self { notifier, place: Place { position: Some(position), ..Place::default() }, durable: true }
+    /// Alerts go to `notifier`; the positions say how far each log is dealt with.
+    pub fn new(notifier: Notifier, kmsg: Position<KmsgMark>, journal: Position<JournalMark>) -> Self {
+        Self { notifier, kmsg: Place::of(kmsg), journal: Place::of(journal), durable: true }
     }
 
     /// Runs until the engine is gone; returns the notifier, to be drained.
@@ -44,62 +45,71 @@ impl Delivery {
                     }
                     self.deliver(more.drain(..).flatten()).await;
                 }
-                done = self.place.written() => self.place.finish(done),
+                done = self.kmsg.written() => self.kmsg.finish(done),
+                done = self.journal.written() => self.journal.finish(done),
             }
         }
         // A disk that hangs keeps it: the log is read again from the older position.
-        let _ = timeout(LAST_WRITING, self.place.last()).await;
+        let _ = timeout(LAST_WRITING, async { tokio::join!(self.kmsg.last(), self.journal.last()) }).await;
         self.notifier
     }
 
     async fn deliver(&mut self, outputs: impl Iterator<Item = Output>) {
         let mut alerts: Vec<Arc<Alert>> = Vec::new();
-        let mut mark: Option<KmsgMark> = None;
+        let mut marks = Marks::default();
         for output in outputs {
             match output {
                 Output::Alert(alert) => {
                     // A mark covers what came before it, not this alert.
-                    if let Some(mark) = mark.take() {
-                        self.flush(&mut alerts, Some(mark)).await;
+                    if marks != Marks::default() {
+                        self.flush(&mut alerts, std::mem::take(&mut marks)).await;
                     }
                     alerts.push(Arc::new(*alert));
                 }
-                Output::Mark(at) => mark = Some(at),
+                Output::Mark(at) => marks.0 = Some(at),
+                Output::JournalMark(at) => marks.1 = Some(at),
                 // The pipeline keeps these.
                 Output::Follow(_) => {}
                 Output::Notice(text) => tracing::warn!("{text}"),
             }
         }
-        self.flush(&mut alerts, mark).await;
+        self.flush(&mut alerts, marks).await;
     }
 
-    async fn flush(&mut self, alerts: &mut Vec<Arc<Alert>>, mark: Option<KmsgMark>) {
+    async fn flush(&mut self, alerts: &mut Vec<Arc<Alert>>, marks: Marks) {
         if !alerts.is_empty() {
             self.durable = self.notifier.accept(std::mem::take(alerts)).await;
-            self.place.told = true;
+            (self.kmsg.told, self.journal.told) = (true, true);
         }
-        if let Some(mark) = mark
-            && self.durable
-        {
-            self.place.reached(mark);
+        if self.durable {
+            marks.0.into_iter().for_each(|mark| self.kmsg.reached(mark));
+            marks.1.into_iter().for_each(|mark| self.journal.reached(mark));
         }
     }
 }
 
-/// The position, written aside and one writing at a time: an alert about a dying disk must not wait for it.
-#[derive(Debug, Default)]
-struct Place {
+/// How far each log is dealt with.
+#[derive(Debug, Default, PartialEq)]
+struct Marks(Option<KmsgMark>, Option<JournalMark>);
+
+/// A position, written aside and one writing at a time: an alert about a dying disk must not wait for it.
+#[derive(Debug)]
+struct Place<M> {
     /// Here unless it is being written.
-    position: Option<Position>,
-    writing: Option<JoinHandle<(Position, Option<String>)>>,
+    position: Option<Position<M>>,
+    writing: Option<JoinHandle<(Position<M>, Option<String>)>>,
     /// Newest mark the position has not been given.
-    mark: Option<KmsgMark>,
+    mark: Option<M>,
     /// Something was told since the last mark.
     told: bool,
 }
 
-impl Place {
-    fn reached(&mut self, mark: KmsgMark) {
+impl<M: Mark> Place<M> {
+    fn of(position: Position<M>) -> Self {
+        Self { position: Some(position), writing: None, mark: None, told: false }
+    }
+
+    fn reached(&mut self, mark: M) {
         self.mark = Some(mark);
         self.pass_on();
     }
@@ -115,7 +125,7 @@ impl Place {
         if due { self.write(position) } else { self.position = Some(position) }
     }
 
-    fn write(&mut self, mut position: Position) {
+    fn write(&mut self, mut position: Position<M>) {
         self.writing = Some(spawn_blocking(move || {
             let problem = position.write(clock::now());
             (position, problem)
@@ -123,14 +133,14 @@ impl Place {
     }
 
     /// The end of the writing; waits for ever when there is none. May be dropped and called again.
-    async fn written(&mut self) -> Result<(Position, Option<String>), JoinError> {
+    async fn written(&mut self) -> Result<(Position<M>, Option<String>), JoinError> {
         match &mut self.writing {
             Some(writing) => writing.await,
             None => pending().await,
         }
     }
 
-    fn finish(&mut self, done: Result<(Position, Option<String>), JoinError>) {
+    fn finish(&mut self, done: Result<(Position<M>, Option<String>), JoinError>) {
         self.writing = None;
         let Ok((position, problem)) = done else { return };
         self.position = Some(position);

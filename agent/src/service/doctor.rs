@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::features::Feature;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Places};
 use crate::collect::runner::{Health, Runner, Sink};
 use crate::collect::{CollectError, filesystem};
 use crate::config::Config;
@@ -15,7 +15,7 @@ use crate::sample::Batch;
 /// Every feature, tried now. Needs a tokio runtime to be entered.
 pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
     let mut features = vec![privileges(host.as_ref())];
-    match Kernel::open(config, host, None) {
+    match Kernel::open(config, host, Places::default()) {
         Ok(kernel) => features.extend_from_slice(kernel.features()),
         Err(problem) => features.push(Feature::broken("kernel_events", problem, "mend the configuration")),
     }

@@ -1,4 +1,4 @@
-//! The two ways kernel events come in, and which stands in for which.
+//! The ways kernel events come in, and which stands in for which.
 
 use std::sync::Arc;
 
@@ -7,14 +7,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::features::Feature;
+use super::journal;
 use super::pipeline::Message;
 #[cfg(feature = "ebpf")]
 use super::refusals::Refusals;
 use crate::collect::runner::Item;
 use crate::config::{Config, Switch};
 use crate::engine::incident::Witnesses;
-use crate::event::Source;
+use crate::event::{JournalMark, KmsgMark, Source};
 use crate::host::{Host, clock};
+use crate::watch::journal::follow::JournalWatch;
 use crate::watch::kmsg::KmsgWatch;
 use crate::watch::rules::{Custom, RuleSet};
 use crate::watch::scan::{Resume, Scanner};
@@ -24,8 +26,18 @@ pub(super) struct Kernel {
     #[cfg(feature = "ebpf")]
     ebpf: Option<crate::ebpf::Ebpf>,
     kmsg: Option<KmsgWatch>,
+    journal: Option<JournalWatch>,
     witnesses: Witnesses,
     features: Vec<Feature>,
+}
+
+/// Where reading goes on.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// In the kernel log.
+    pub(super) kmsg: Option<KmsgMark>,
+    /// In the journal.
+    pub(super) journal: Option<JournalMark>,
 }
 
 /// The watch on uninterruptible sleep needs no right; with some it tells more.
@@ -59,31 +71,28 @@ fn dstate(after_secs: u64, host: &dyn Host) -> Feature {
 impl Kernel {
     /// Opens what can be opened. An error only where the configuration insists (`ebpf.enabled = "on"`) or
     /// a pattern cannot be used.
-    pub(super) fn open(config: &Config, host: &Arc<dyn Host>, resume: Option<u64>) -> Result<Self, String> {
+    pub(super) fn open(config: &Config, host: &Arc<dyn Host>, places: Places) -> Result<Self, String> {
         let mut kernel = Self {
             #[cfg(feature = "ebpf")]
             ebpf: None,
             kmsg: None,
+            journal: None,
             witnesses: Witnesses::default(),
             features: Vec::new(),
         };
-        kernel.open_kmsg(config, host, resume)?;
+        kernel.open_logs(config, host, places)?;
         kernel.open_ebpf(config, host)?;
         kernel.features.push(dstate(config.ebpf.dstate_watch_secs, host.as_ref()));
         Ok(kernel)
     }
 
-    fn open_kmsg(
-        &mut self,
-        config: &Config,
-        host: &Arc<dyn Host>,
-        resume: Option<u64>,
-    ) -> Result<(), String> {
-        const NAME: &str = "kernel_log";
+    fn open_logs(&mut self, config: &Config, host: &Arc<dyn Host>, places: Places) -> Result<(), String> {
         let section = &config.log_analyzer;
-        // The sources that are not built yet carry the kernel's lines too: asking for one must not make the agent blind.
+        // Whichever is named carries the kernel's lines, and this device tells them best.
         if !section.enabled || section.sources.is_empty() {
-            self.features.push(Feature::off(NAME, "switched off in [log_analyzer]"));
+            let features =
+                ["kernel_log", "journal"].map(|name| Feature::off(name, "switched off in [log_analyzer]"));
+            self.features.extend(features);
             return Ok(());
         }
         let custom: Vec<Custom<'_>> = section
@@ -91,10 +100,48 @@ impl Kernel {
             .iter()
             .map(|c| Custom { name: &c.name, pattern: &c.pattern, severity: c.severity })
             .collect();
-        let rules = RuleSet::new(&custom, section.gpu_xid_monitoring)?;
-        let resume = resume.map_or(Resume::Fresh, |seq| Resume::After { seq });
+        let rules = Arc::new(RuleSet::new(&custom, section.gpu_xid_monitoring)?);
+        // Asked first whether there is a journal at all: then what processes write to the device is left to it.
+        let has_journal = journal::plan(config, host.as_ref(), false).0.is_some();
+        self.open_kmsg(config, host, places.kmsg, &rules, has_journal);
+        self.open_journal(config, host, places.journal, &rules);
+        Ok(())
+    }
+
+    fn open_journal(
+        &mut self,
+        config: &Config,
+        host: &Arc<dyn Host>,
+        resume: Option<JournalMark>,
+        rules: &Arc<RuleSet>,
+    ) {
+        let kernel = self.kmsg.is_none();
+        let (wanted, feature) = journal::plan(config, host.as_ref(), kernel);
+        self.features.push(feature);
+        let Some(wanted) = wanted else { return };
+        // It begins where the journal does: all of it is news.
+        let scanner = || Scanner::new(Arc::clone(rules), Resume::After { seq: 0 });
+        let scanner = kernel.then(scanner);
+        if kernel {
+            self.witnesses.oom.push(Source::Journal);
+            self.witnesses.io_error.push(Source::Journal);
+        }
+        self.journal = Some(journal::watch(host, wanted, resume, scanner, clock::now()));
+    }
+
+    fn open_kmsg(
+        &mut self,
+        config: &Config,
+        host: &Arc<dyn Host>,
+        resume: Option<KmsgMark>,
+        rules: &Arc<RuleSet>,
+        has_journal: bool,
+    ) {
+        const NAME: &str = "kernel_log";
+        let resume = resume.map_or(Resume::Fresh, |mark| Resume::After { seq: mark.seq });
+        let scanner = Scanner::new(Arc::clone(rules), resume).beside_journal(has_journal);
         let path = config.agent.host_root.join("dev/kmsg").display().to_string();
-        match KmsgWatch::open(&path, Scanner::new(Arc::new(rules), resume), clock::now) {
+        match KmsgWatch::open(&path, scanner, clock::now) {
             Ok(watch) => {
                 self.kmsg = Some(watch.enriched_by(Arc::clone(host)));
                 self.witnesses.oom.push(Source::Kmsg);
@@ -109,7 +156,6 @@ impl Kernel {
                 self.features.push(Feature::broken(NAME, error.to_string(), error.remedy()));
             }
         }
-        Ok(())
     }
 
     #[cfg(not(feature = "ebpf"))]
@@ -156,7 +202,7 @@ impl Kernel {
         };
         let (ebpf, reports) = crate::ebpf::Ebpf::load(host.as_ref(), &options);
         self.ebpf = ebpf;
-        let log = self.kmsg.is_some();
+        let log = self.witnesses.oom.iter().any(|witness| witness.is_kernel_log());
         let mut refusals = Refusals::default();
         for report in reports {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
@@ -248,6 +294,9 @@ impl Kernel {
                     tracing::error!("the kernel log is no longer followed: {error}");
                 }
             });
+        }
+        if let Some(journal) = self.journal {
+            tasks.spawn(journal.run(inbox.clone(), stop.clone()));
         }
         #[cfg(feature = "ebpf")]
         if let Some(ebpf) = self.ebpf {

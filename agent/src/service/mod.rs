@@ -3,7 +3,8 @@
 //! ```text
 //! collect thread ┐            engine task                delivery task
 //! ebpf task      ├─ inbox ──► step(now, input) ─ outbound ─► outbox ─► one lane per channel
-//! kmsg task      ┤             │                            └► kernel-log position
+//! kmsg task      ┤             │                            └► positions in the logs
+//! journal task   ┤             │
 //! hangs thread ◄─┤── follow ◄──┘
 //! inventory    ──┘
 //! ```
@@ -16,6 +17,7 @@ pub mod doctor;
 pub mod features;
 mod hangs;
 mod inventory;
+mod journal;
 mod kernel;
 #[cfg(feature = "ebpf")]
 mod naming;
@@ -47,10 +49,11 @@ use crate::host::live::LiveHost;
 use crate::host::{Host, clock, read_text, state};
 use crate::notify::{self, Notifier, Outbox, Recovered};
 use crate::text::clean;
+use crate::time::Now;
 use crate::{edge, formulas};
 use delivery::Delivery;
 use inventory::InventoryWatch;
-use kernel::Kernel;
+use kernel::{Kernel, Places};
 use pipeline::{INBOX, OUTBOUND, Pipeline};
 use position::Position;
 use signals::{Signal, Signals};
@@ -59,6 +62,9 @@ use signals::{Signal, Signals};
 pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Of that, what channels get to send what is left.
 const LAST_SENDING: Duration = Duration::from_millis(3500);
+/// How long to wait for an agent that was killed to let go of its outbox: its files stay open until the kernel has
+/// taken its probes off, one grace period each.
+const PREDECESSOR_SECS: u64 = 5;
 /// Threads that may wait for a disk at once.
 const BLOCKING_THREADS: usize = 4;
 
@@ -109,9 +115,10 @@ async fn serve(start: Start) -> Result<(), String> {
     let _pid_file = pid_file(&config.agent.pid_file);
 
     let data_dir = &config.agent.data_dir;
-    let (outbox, found) = open_outbox(data_dir, now);
-    let (position, resume) = Position::open(data_dir, &identity.boot_id);
-    let mut kernel = Kernel::open(config, &host, resume)?;
+    let (outbox, found) = open_outbox(data_dir, now).await;
+    let (kmsg_position, kmsg) = Position::open(data_dir, &identity.boot_id);
+    let (journal_position, journal) = Position::open(data_dir, &identity.boot_id);
+    let mut kernel = Kernel::open(config, &host, Places { kmsg, journal })?;
     let mut engine = Engine::new(settings(config, identity.clone(), kernel.witnesses()), now);
     engine.remember(found.recent.iter().map(AsRef::as_ref), now);
 
@@ -136,7 +143,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let follow = hangs.asks.clone();
     let pipeline = Pipeline { engine, inbox, stop: stopped, outbound, spares, follow, first_round };
     let pipeline = tokio::spawn(pipeline.run());
-    let delivery = tokio::spawn(Delivery::new(notifier, position).run(outputs));
+    let delivery = tokio::spawn(Delivery::new(notifier, kmsg_position, journal_position).run(outputs));
 
     while signals.next().await == Signal::Reload {
         reload(start.file.as_deref());
@@ -211,10 +218,15 @@ fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incid
 }
 
 /// The outbox in `data_dir`; in memory where that cannot be written.
-fn open_outbox(data_dir: &Path, now: crate::time::Now) -> (Outbox, Recovered) {
+async fn open_outbox(data_dir: &Path, now: Now) -> (Outbox, Recovered) {
     // What is wrong with the directory is in the outbox's own warning.
     let _ = state::usable_dir(data_dir);
-    let (outbox, found) = Outbox::open(data_dir, now);
+    let (mut outbox, mut found) = Outbox::open(data_dir, now);
+    let patience = now.plus_secs(PREDECESSOR_SECS).mono_ns;
+    while found.in_use && clock::now().mono_ns < patience {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        (outbox, found) = Outbox::open(data_dir, clock::now());
+    }
     // The notifier says what is wrong when it first wants to write.
     if let Some(warning) = &found.warning {
         tracing::debug!("{warning}");

@@ -1,57 +1,91 @@
-//! How far the kernel log has been turned into alerts, kept over restarts.
+//! How far each log has been turned into alerts, kept over restarts.
 //!
-//! The position is stored only after the alerts of everything before it are durable. After a kill
+//! A position is stored only after the alerts of everything before it are durable. After a kill
 //! the log is read on from it, and what had been told already is known again from the outbox.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::event::KmsgMark;
+use crate::event::{JournalMark, KmsgMark};
 use crate::host::state;
 use crate::time::{Now, SECOND};
+use crate::watch::journal::is_place;
 
-/// File in the data directory.
-const FILE: &str = "kmsg-position";
 /// A position with no alert behind it is written at most this often: reading such lines again is harmless.
 const LAZY_NS: u64 = 60 * SECOND;
 
-/// The stored position.
-#[derive(Debug, Default)]
-pub struct Position {
+/// A place in a log.
+pub trait Mark: Clone + PartialEq + Send + 'static {
+    /// File in the data directory.
+    const FILE: &'static str;
+    /// As it is stored.
+    fn text(&self) -> String;
+    /// The way back; `None` if it is no such place.
+    fn parse(text: &str) -> Option<Self>;
+}
+
+impl Mark for KmsgMark {
+    const FILE: &'static str = "kmsg-position";
+
+    fn text(&self) -> String {
+        self.seq.to_string()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self { seq: text.parse().ok()? })
+    }
+}
+
+impl Mark for JournalMark {
+    const FILE: &'static str = "journal-position";
+
+    fn text(&self) -> String {
+        self.place.to_string()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        is_place(text).then(|| Self { place: Arc::from(text) })
+    }
+}
+
+/// A stored position.
+#[derive(Debug)]
+pub struct Position<M> {
     path: PathBuf,
     boot_id: String,
-    written: Option<(KmsgMark, u64)>,
-    latest: Option<KmsgMark>,
+    written: Option<(M, u64)>,
+    latest: Option<M>,
     failing: bool,
 }
 
-impl Position {
+impl<M: Mark> Position<M> {
     /// The position in `data_dir`, and where to read on if it is of this boot.
-    pub fn open(data_dir: &Path, boot_id: &str) -> (Self, Option<u64>) {
-        let path = data_dir.join(FILE);
+    pub fn open(data_dir: &Path, boot_id: &str) -> (Self, Option<M>) {
+        let path = data_dir.join(M::FILE);
         let stored = state::read(&path).ok().flatten();
-        let seq = stored.as_deref().and_then(|bytes| parse(bytes, boot_id));
-        (Self { path, boot_id: boot_id.to_owned(), ..Self::default() }, seq)
+        let mark = stored.as_deref().and_then(|bytes| parse(bytes, boot_id));
+        (Self { path, boot_id: boot_id.to_owned(), written: None, latest: None, failing: false }, mark)
     }
 
     /// Everything up to `mark` is told and durable. Whether that is worth writing now: at once if something
     /// was told (`told`), else now and then.
-    pub fn reached(&mut self, mark: KmsgMark, told: bool, now: Now) -> bool {
+    pub fn reached(&mut self, mark: M, told: bool, now: Now) -> bool {
         self.latest = Some(mark);
-        told || self.written.is_none_or(|(_, at)| now.mono_ns.saturating_sub(at) >= LAZY_NS)
+        told || self.written.as_ref().is_none_or(|(_, at)| now.mono_ns.saturating_sub(*at) >= LAZY_NS)
     }
 
     /// Writes what is not written yet. Returns a sentence when writing begins to fail.
     pub fn write(&mut self, now: Now) -> Option<String> {
-        let (path, mark) = (&self.path, self.latest?);
-        if self.written.is_some_and(|(written, _)| written == mark) {
+        let (path, mark) = (&self.path, self.latest.as_ref()?);
+        if self.written.as_ref().is_some_and(|(written, _)| written == mark) {
             return None;
         }
-        let result = state::replace(path, format!("{} {}\n", self.boot_id, mark.seq).as_bytes(), 0o600);
+        let result = state::replace(path, format!("{} {}\n", self.boot_id, mark.text()).as_bytes(), 0o600);
         let first = result.is_err() && !self.failing;
         self.failing = result.is_err();
         match result {
             Ok(()) => {
-                self.written = Some((mark, now.mono_ns));
+                self.written = Some((mark.clone(), now.mono_ns));
                 None
             }
             Err(error) => first.then(|| {
@@ -64,12 +98,12 @@ impl Position {
     }
 }
 
-/// The stored sequence number, if the content is of this boot.
-pub fn parse(bytes: &[u8], boot_id: &str) -> Option<u64> {
+/// The stored place, if the content is of this boot.
+pub fn parse<M: Mark>(bytes: &[u8], boot_id: &str) -> Option<M> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let (boot, seq) = text.trim_end().split_once(' ')?;
+    let (boot, mark) = text.trim_end().split_once(' ')?;
     // An unreadable boot id is nobody's.
-    (boot == boot_id && !boot.is_empty()).then(|| seq.parse().ok()).flatten()
+    (boot == boot_id && !boot.is_empty()).then(|| M::parse(mark)).flatten()
 }
 
 #[cfg(test)]
@@ -77,7 +111,27 @@ mod tests {
     use super::*;
 
     fn check(content: &str, expect: Option<u64>) {
-        assert_eq!(parse(content.as_bytes(), "boot"), expect, "{content:?}");
+        assert_eq!(parse(content.as_bytes(), "boot").map(|m: KmsgMark| m.seq), expect, "{content:?}");
+    }
+
+    #[test]
+    fn a_place_in_the_journal_is_a_cursor_or_a_time() {
+        let check = |content: &str, expect: Option<&str>| {
+            let place = parse(content.as_bytes(), "boot").map(|m: JournalMark| m.place);
+            assert_eq!(place.as_deref(), expect, "{content:?}");
+        };
+        check(
+            "boot s=1dd4;i=63b;b=e712;m=8a12;t=660d;x=c68f\n",
+            Some("s=1dd4;i=63b;b=e712;m=8a12;t=660d;x=c68f"),
+        );
+        check("boot @1795328516.587920", Some("@1795328516.587920"));
+        check("other @1795328516.587920", None);
+        check("boot --file=/etc/shadow", None);
+        check("boot @-1", None);
+        check("boot @", None);
+        check("boot s=1;i=2 --file=x", None);
+        check("boot ", None);
+        check(&format!("boot s={}", "a".repeat(400)), None);
     }
 
     #[test]
@@ -93,8 +147,8 @@ mod tests {
     #[test]
     fn written_at_once_behind_alerts_and_lazily_otherwise() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let read = || Position::open(dir.path(), "b").1;
-        let (mut position, none) = Position::open(dir.path(), "b");
+        let read = || Position::<KmsgMark>::open(dir.path(), "b").1.map(|mark| mark.seq);
+        let (mut position, none) = Position::<KmsgMark>::open(dir.path(), "b");
         assert_eq!(none, None);
         let at = |secs: u64| Now { mono_ns: secs * SECOND, wall_ns: 0 };
         let mut reached = |seq, told, secs| {

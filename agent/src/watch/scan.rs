@@ -41,6 +41,8 @@ pub struct Scanner {
     historic: bool,
     began_ns: Option<u64>,
     any_facility: bool,
+    /// The journal tells what systemd-oomd and earlyoom say, and who vouches for it.
+    only_oomd: bool,
     last_seq: Option<u64>,
     marked: Option<u64>,
     /// A fragment whose rest may come.
@@ -74,6 +76,7 @@ impl Scanner {
             historic: skip.is_none(),
             began_ns: None,
             any_facility: false,
+            only_oomd: false,
             last_seq: skip,
             marked: None,
             held: None,
@@ -87,6 +90,26 @@ impl Scanner {
     pub fn trust_any_facility(mut self) -> Self {
         self.any_facility = true;
         self
+    }
+
+    /// Leaves the words of killers that have a unit to the journal.
+    #[must_use]
+    pub fn beside_journal(mut self, is_read: bool) -> Self {
+        self.only_oomd = is_read;
+        self
+    }
+
+    /// Takes a whole line of the kernel that came another way than through `/dev/kmsg`.
+    pub fn relayed(
+        &mut self,
+        time_us: u64,
+        text: &str,
+        device: &dyn Fn(usize) -> Option<String>,
+        now: Now,
+        out: &mut Vec<Event>,
+    ) {
+        // No record of the device: behind every one that was read.
+        self.line(u64::MAX, time_us, text, device, now, out);
     }
 
     /// Takes what one `read` of `/dev/kmsg` gave.
@@ -126,7 +149,9 @@ impl Scanner {
     /// What a process wrote is believed in one thing: that a killer in user space says it killed.
     fn user_line(&mut self, record: &Record<'_>, now: Now, out: &mut Vec<Event>) {
         let (historic, told) = self.standing(record.seq, record.time_us, now);
-        if let Some(kill) = killer_text::kmsg_line(&record.text()).filter(|_| !told) {
+        let kill =
+            killer_text::kmsg_line(&record.text()).filter(|kill| !self.only_oomd || kill.killer == "oomd");
+        if let Some(kill) = kill.filter(|_| !told) {
             let (at, what) = (moment(record.time_us, now), What::UserKill(Box::new(kill)));
             out.push(Event { at, source: Source::UserLog, historic, what });
         }

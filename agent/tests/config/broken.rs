@@ -33,6 +33,7 @@ broken! {
     bad_choice: "[agent]\nlog_level = \"inof\"\n[ebpf]\nenabled = \"maybe\"\n[log_analyzer]\nsources = [\"dmesg\", \"dmseg\"]\n";
     bad_pattern: "[collector]\ntrack_patterns = ['java', '(unclosed', 'a{1000}{1000}', '']\n\
                   [[log_analyzer.custom_patterns]]\nname = 'x'\npattern = '[z-a]'\n";
+    too_many_patterns: &format!("[collector]\ntrack_patterns = [{}]\n", "'x', ".repeat(65));
     missing_parts_of_a_pattern: "[log_analyzer]\ncustom_patterns = [\n  { severity = 'warn', name = '' },\n]\n";
     bad_url: "[alerting.syslog]\naddress = 'http://host'\n[nats]\nurl = 'nats-server:4222'\n\
               urls = ['nats://']\n[push]\nmetrics_url = 'example.com/metrics'\n";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::host::aside::{Answer, Aside};
 use crate::host::{Host, cmdline};
-use crate::sample::{ProcRow, ROWS_WITH_CMDLINE};
+use crate::sample::{Comm, ProcRow, ROWS_WITH_CMDLINE};
 use crate::time::Now;
 
 /// Longest command line kept, bytes.
@@ -17,41 +17,49 @@ const PATIENCE: Duration = Duration::from_millis(10);
 const MAX_STUCK: usize = 2;
 
 /// A process, and its name: `exec` gives it another one with its other arguments.
-type Key = (u32, u64, Box<str>);
+type Key = (u32, u64, Comm);
 type Line = Option<Arc<str>>;
 
 /// Those of the newest table.
 pub(super) struct Cmdlines {
-    known: HashMap<Key, Line>,
+    /// With the pass that saw it last.
+    known: HashMap<Key, (Line, u64)>,
+    pass: u64,
     aside: Aside<(Key, Line)>,
 }
 
 impl Default for Cmdlines {
     fn default() -> Self {
-        Self { known: HashMap::new(), aside: Aside::new("cmdlines", MAX_STUCK) }
+        Self { known: HashMap::new(), pass: 0, aside: Aside::new("cmdlines", MAX_STUCK) }
     }
 }
 
 impl Cmdlines {
     /// Command lines of the first rows; reads those that are new among them, and forgets all others.
-    pub(super) fn look(&mut self, host: &dyn Host, now: Now, rows: &[ProcRow]) -> Vec<Line> {
-        let mut before = std::mem::take(&mut self.known);
+    pub(super) fn fill(&mut self, host: &dyn Host, now: Now, rows: &[ProcRow], lines: &mut Vec<Line>) {
+        self.pass += 1;
         let head = rows.iter().take(ROWS_WITH_CMDLINE).take_while(|row| row.rss_bytes > 0);
-        head.map(|row| {
-            let key = (row.pid, row.start_ticks, row.comm.clone());
-            let (key, line) = match before.remove_entry(&key) {
-                Some(known) => known,
-                None if matches!(row.state, b'D' | b'Z' | b'X') => return None,
-                None => self.ask(host, now, &key)?,
-            };
-            self.known.insert(key, line.clone());
-            line
-        })
-        .collect()
+        lines.extend(head.map(|row| self.line(host, now, row)));
+        let pass = self.pass;
+        self.known.retain(|_, (_, seen)| *seen == pass);
+    }
+
+    fn line(&mut self, host: &dyn Host, now: Now, row: &ProcRow) -> Line {
+        let key = (row.pid, row.start_ticks, row.comm);
+        if let Some((line, seen)) = self.known.get_mut(&key) {
+            *seen = self.pass;
+            return line.clone();
+        }
+        if matches!(row.state, b'D' | b'Z' | b'X') {
+            return None;
+        }
+        let (key, line) = self.ask(host, now, &key)?;
+        self.known.insert(key, (line.clone(), self.pass));
+        line
     }
 
     fn ask(&mut self, host: &dyn Host, now: Now, key: &Key) -> Option<(Key, Line)> {
-        let (host, asked) = (host.shared(), key.clone());
+        let (host, asked) = (host.shared(), *key);
         let work = move || {
             let line = cmdline(host.as_ref(), asked.0, MAX_CMDLINE);
             (asked, line.map(Into::into))

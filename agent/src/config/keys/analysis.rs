@@ -60,9 +60,9 @@ choice! {
         /// The kernel's own buffer, /dev/kmsg.
         Dmesg = "dmesg";
         /// The file at `syslog_path`.
-        Syslog = "syslog", later "syslog and the journal as log sources";
-        /// The systemd journal.
-        Journal = "journal", later "syslog and the journal as log sources";
+        Syslog = "syslog", later "syslog as a log source";
+        /// The systemd journal: what systemd-oomd and earlyoom kill, and the kernel's lines where /dev/kmsg is closed.
+        Journal = "journal";
     }
 }
 
@@ -71,10 +71,10 @@ section! {
     pub struct LogAnalyzer, check distinct_patterns {
         /// Whether logs are read.
         enabled: bool = true;
-        /// Which logs are read.
-        sources: Vec<LogSource> = &[LogSource::Dmesg];
+        /// Which logs are read. What is not on a host is passed over.
+        sources: Vec<LogSource> = &[LogSource::Dmesg, LogSource::Journal];
         /// The file of the source "syslog".
-        syslog_path: PathBuf = "/var/log/syslog", later "syslog and the journal as log sources";
+        syslog_path: PathBuf = "/var/log/syslog", later "syslog as a log source";
         /// Whether errors reported by the NVIDIA driver (Xid) are alerts.
         gpu_xid_monitoring: bool = true;
         /// Patterns that are alerts beside the built-in ones: `{ pattern, severity, name }`.

@@ -3,14 +3,20 @@
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+use toml::de::DeTable;
 
 use super::DAY;
 use crate::config::must::Must::{Collector as CollectorName, HostPort, Regex, Whole};
+use crate::config::reader::Reader;
 use crate::config::section::section;
+use crate::config::value::Node;
+
+/// Patterns of process names at most.
+pub const MAX_PATTERNS: usize = 64;
 
 section! {
     /// What is read from the host, how often, and what is left out.
-    pub struct Collector {
+    pub struct Collector, check few_patterns {
         /// Collectors that run. Empty: all.
         enabled: Vec<String> = &[] => CollectorName;
         /// Collectors that do not run.
@@ -51,8 +57,8 @@ section! {
             "lo", "veth*", "cali*", "cni*", "flannel*", "cilium*", "lxc*", "docker*", "br-*", "virbr*", "vnet*", "tap*",
             "ifb*", "dummy*", "nodelocaldns",
         ];
-        /// Patterns of process names that are always followed.
-        track_patterns: Vec<String> = &[] => Regex, later "tracked process patterns";
+        /// Patterns of process names that are always followed, at most 64. A name is what `ps -o comm` shows: 15 bytes.
+        track_patterns: Vec<String> = &[] => Regex;
         /// How many processes are followed, by processor time and by memory.
         track_top_n: usize = 20 => Whole(0, 1000);
         /// Most series that are kept; later ones are counted and left out.
@@ -61,6 +67,19 @@ section! {
         docker: Docker;
         /// One Redis server.
         redis: Redis;
+    }
+}
+
+fn few_patterns(collector: &Collector, node: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>) {
+    let count = collector.track_patterns.len();
+    if count > MAX_PATTERNS {
+        let span = table.get("track_patterns").map_or_else(|| node.span(), toml::Spanned::span);
+        let what = format!("`{}.track_patterns` has {count} patterns.", cx.place());
+        cx.finding(
+            span,
+            what,
+            format!("Leave at most {MAX_PATTERNS}; one can name several: `^(nginx|php-fpm)`."),
+        );
     }
 }
 

@@ -16,7 +16,7 @@ pub use analysis::{Analyzer, Cpu, CustomPattern, LogAnalyzer, LogSource, Storage
 pub use channels::{
     Discord, Email, Facility, Method, ParseMode, Slack, SmtpTls, Syslog, Telegram, Terminal, Webhook, passes,
 };
-pub use collector::{Collector, Docker, Redis};
+pub use collector::{Collector, Docker, MAX_PATTERNS, Redis};
 pub use export::{Http, LogShipper, Nats, Prometheus, Push};
 pub use thresholds::{Threshold, Thresholds};
 

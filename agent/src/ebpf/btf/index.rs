@@ -31,6 +31,7 @@ pub(super) struct Index {
     wanted: HashMap<u32, Box<str>>,
     structs: HashMap<Box<str>, Vec<u32>>,
     typedefs: HashMap<Box<str>, u32>,
+    functions: HashMap<Box<str>, u32>,
     /// Where every 64th type begins.
     marks: Vec<u64>,
     count: u32,
@@ -48,6 +49,7 @@ impl Index {
             wanted: HashMap::new(),
             structs: HashMap::new(),
             typedefs: HashMap::new(),
+            functions: HashMap::new(),
             marks: Vec::new(),
             count: 0,
         };
@@ -64,6 +66,11 @@ impl Index {
     /// The type defined by this name.
     pub(super) fn typedef(&self, name: &str) -> Option<u32> {
         self.typedefs.get(name).copied()
+    }
+
+    /// The function of this name.
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        self.functions.get(name).copied()
     }
 
     /// Whether the name that lies there is this one, which must be a wanted one.
@@ -150,6 +157,9 @@ impl Index {
             Kind::Typedef => {
                 self.typedefs.entry(name.clone()).or_insert(self.count);
             }
+            Kind::Func => {
+                self.functions.entry(name.clone()).or_insert(self.count);
+            }
             _ => {}
         }
     }
@@ -184,9 +194,10 @@ fn read_type<S: Source>(window: &mut Window<S>, at: u64, id: u32) -> Result<Type
         4 => (Kind::Struct, vlen * 12),
         5 => (Kind::Union, vlen * 12),
         6 => (Kind::Enum, vlen * 8),
-        7 | 12 => (Kind::Other, 0),
+        7 => (Kind::Other, 0),
         8 => (Kind::Typedef, 0),
         9..=11 | 18 => (Kind::Qualifier, 0),
+        12 => (Kind::Func, 0),
         13 => (Kind::FuncProto, vlen * 8),
         14 | 17 => (Kind::Other, 4),
         15 => (Kind::Other, vlen * 12),

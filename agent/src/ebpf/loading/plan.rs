@@ -10,12 +10,12 @@ use crate::ebpf::tracefs::{Tracefs, TracefsError};
 use crate::host::{Host, HostFile};
 
 /// Where the kernel describes its types.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
+pub(in crate::ebpf) const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// A program and what it is put on.
 pub(super) struct Point {
     pub(super) program: &'static str,
-    /// Number of the tracepoint, or in BTF mode of its type.
+    /// Number of the tracepoint, or in BTF mode of its type or the function's.
     pub(super) target: u32,
 }
 
@@ -57,15 +57,15 @@ impl Candidate {
 }
 
 /// Why, and what to do.
-#[derive(Clone)]
-struct Reason {
+#[derive(Clone, Debug)]
+pub(in crate::ebpf) struct Reason {
     absent: bool,
-    why: String,
-    remedy: String,
+    pub(in crate::ebpf) why: String,
+    pub(in crate::ebpf) remedy: String,
 }
 
 impl Reason {
-    fn new(why: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(in crate::ebpf) fn new(why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { absent: false, why: why.into(), remedy: remedy.into() }
     }
 }
@@ -79,7 +79,8 @@ pub(super) fn plan(
 ) -> Vec<Constant> {
     let tracefs = Tracefs::open(host);
     let besides = around.besides_tracefs();
-    let mut btf = open_btf(host, candidates);
+    let names: Vec<String> = candidates.iter().flat_map(|c| c.probe.names()).collect();
+    let mut btf = open_btf(host, names.iter().map(String::as_str));
     let mut constants = Vec::new();
     for candidate in candidates {
         for mode in candidate.probe.modes().into_iter().filter(|&mode| allowed(mode)) {
@@ -101,10 +102,13 @@ pub(super) fn plan(
     constants
 }
 
-fn open_btf(host: &dyn Host, candidates: &[Candidate]) -> Result<Btf<Box<dyn HostFile>>, Reason> {
-    let names: Vec<String> = candidates.iter().flat_map(|c| c.probe.names()).collect();
+/// What the kernel says of these types and members.
+pub(in crate::ebpf) fn open_btf<'n>(
+    host: &dyn Host,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<Btf<Box<dyn HostFile>>, Reason> {
     let file = host.open(BTF).map_err(|error| no_btf(&error))?;
-    Btf::parse(file, names.iter().map(String::as_str)).map_err(|error| {
+    Btf::parse(file, names).map_err(|error| {
         Reason::new(format!("{BTF} is not usable: {error}"), "please report it with `uname -r`")
     })
 }
@@ -135,7 +139,7 @@ fn find_events(
     };
     let tracefs = tracefs.as_ref().map_err(told)?;
     let (mut points, mut all) = (Vec::new(), Vec::new());
-    for hook in probe.hooks {
+    for hook in probe.hooks.iter().filter(|hook| !hook.is_function()) {
         let program = hook.program(Mode::Classic);
         let text = match tracefs.format(host, hook.category, hook.event) {
             Err(_) if lacking(program).is_some() => continue,

@@ -36,6 +36,7 @@ impl Shape {
     fn fits(self, field: &Field) -> bool {
         match self {
             Self::Number(size) => field.kind == Kind::Plain && field.size == size,
+            Self::Low(least) => field.kind == Kind::Plain && field.size >= least,
             Self::Letters(least) => field.kind == Kind::Array && field.size >= least,
             Self::Text => field.kind == Kind::DataLoc && field.size == 4,
             Self::Name(_) => match field.kind {
@@ -68,7 +69,7 @@ impl BtfGap {
 /// What the programs of a probe in BTF mode want to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BtfFacts {
-    /// Programs and the types of their tracepoints, without optional ones that this kernel does not have.
+    /// Programs and the types of their tracepoints or functions, without optional ones that this kernel does not have.
     pub tracepoints: Vec<(&'static str, u32)>,
     /// Where arguments and members lie.
     pub constants: Vec<Constant>,
@@ -77,7 +78,10 @@ pub struct BtfFacts {
 impl Probe {
     /// Every name that [`Probe::facts`] will ask for.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        let tracepoints = self.hooks.iter().map(|hook| format!("btf_trace_{}", hook.event));
+        let tracepoints = self.hooks.iter().map(|hook| match hook.is_function() {
+            true => hook.event.to_owned(),
+            false => format!("btf_trace_{}", hook.event),
+        });
         let members = self.members.iter().flat_map(|m| m.paths).map(|&path| path.to_owned());
         tracepoints.chain(members)
     }
@@ -87,7 +91,9 @@ impl Probe {
         let mut facts = BtfFacts::default();
         for hook in self.hooks {
             let program = hook.program(Mode::Btf);
-            let signature = match btf.tracepoint(hook.event) {
+            let found =
+                if hook.is_function() { btf.function(hook.event) } else { btf.tracepoint(hook.event) };
+            let signature = match found {
                 Err(_) if lacking(program).is_some() => continue,
                 signature => signature?,
             };
@@ -121,7 +127,7 @@ impl Probe {
 
 impl MemberUse {
     /// Offset by the first path that this kernel has; beyond 64 KiB no struct of interest reaches.
-    fn find<S: Source>(&self, btf: &mut Btf<S>) -> Result<Option<u16>, BtfError> {
+    pub(in crate::ebpf) fn find<S: Source>(&self, btf: &mut Btf<S>) -> Result<Option<u16>, BtfError> {
         for path in self.paths {
             match btf.place(path) {
                 Ok(place) if self.shape.fits_member(place.shape) => {
@@ -139,6 +145,7 @@ impl Shape {
     fn fits_member(self, found: btf::Shape) -> bool {
         match (self, found) {
             (Self::Number(size), btf::Shape::Number(found)) => found == u64::from(size),
+            (Self::Low(least), btf::Shape::Number(found)) => found >= u64::from(least),
             (Self::Letters(least), btf::Shape::Array(found)) => found >= u64::from(least),
             _ => false,
         }

@@ -31,6 +31,18 @@ fn incident(value: &Value, boot_id: &str, now: Now) -> Option<(Now, Body)> {
     Some((at, body))
 }
 
+/// Kills by processes in this boot that `alert` told, alone or as part of a summary: when, and their fingerprints.
+pub fn user_kills(alert: &Alert, boot_id: &str, now: Now) -> Vec<(Now, String)> {
+    let one = alert.context.get("incident").into_iter();
+    let many = alert.context.get("incidents").and_then(Value::as_array).into_iter().flatten();
+    let kill = |value: &Value| {
+        let of_boot = !boot_id.is_empty() && value.get("boot_id")?.as_str()? == boot_id;
+        (of_boot && value.get("kind")?.as_str()? == "user_kill").then_some(())?;
+        Some((now.at_mono(value.get("kernel_time_ns")?.as_u64()?), text(value, "fingerprint")?))
+    };
+    one.chain(many).filter_map(kill).collect()
+}
+
 fn oom(value: &Value) -> Option<Oom> {
     let victim = Task {
         pid: Some(u32::try_from(value.get("pid")?.as_u64()?).ok()?),

@@ -111,7 +111,7 @@ impl Incident {
 
     /// Whether the kernel log has named its victims.
     fn is_heard(&self) -> bool {
-        self.sources.contains(&Source::Kmsg)
+        self.sources.iter().any(|source| source.is_kernel_log())
     }
 
     fn is_of_group(&self) -> bool {

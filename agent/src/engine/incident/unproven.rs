@@ -11,7 +11,7 @@ impl Incidents {
     /// Whether only the kernel log can make a kill of this mark.
     pub(super) fn is_doubtful(&self, event: &Event) -> bool {
         let uncounted = matches!(&event.what, What::Oom(oom) if oom.uncounted);
-        uncounted && event.source == Source::Ebpf && self.witnesses.oom.contains(&Source::Kmsg)
+        uncounted && event.source == Source::Ebpf && self.witnesses.oom.iter().any(|w| w.is_kernel_log())
     }
 
     /// Waits for the kernel log. What dies by itself belongs to no kill of a group.
@@ -28,7 +28,7 @@ impl Incidents {
     /// The kernel log tells of this kill too, however late.
     pub(super) fn prove(&mut self, index: usize, now: Now, source: Source) {
         let Some(incident) = self.open.get_mut(index).filter(|i| i.unproven) else { return };
-        if source != Source::Kmsg {
+        if !source.is_kernel_log() {
             return;
         }
         incident.is_kill(now);

@@ -65,7 +65,8 @@ fn words(events: &[Event]) -> Vec<String> {
             | What::HostChange(_)
             | What::HangFacts(_)
             | What::Released(_)
-            | What::KmsgMark(_) => return None,
+            | What::KmsgMark(_)
+            | What::JournalMark(_) => return None,
         })
     });
     words.collect()

@@ -1,0 +1,277 @@
+//! All threads of the machine through the task iterator (`agent-ebpf/src/task.rs`): a few system calls a look, and 0.3 µs a
+//! process. Where it cannot run, `/proc` is read.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use agent_common::names;
+
+use super::loading::plan::{BTF, Reason, open_btf};
+use super::object::{Loader, Sizes};
+use super::probes::{Constant, MemberUse, Shape};
+use super::remedy::{Circumstances, Failure, Step, explain};
+use super::sys::{self, For};
+use crate::collect::stat_line::StatLine;
+use crate::host::Host;
+use crate::host::tasks::{ProcessRecord, Tasks, ThreadRecord};
+use crate::time::SECOND;
+
+/// The function the iterator calls.
+const FUNCTION: &str = "bpf_iter_task";
+/// Read at once: as much as the kernel writes for one `read` (`bpf_seq_read`, `kernel/bpf/bpf_iter.c`: eight pages).
+const ROOM: usize = 32 << 10;
+/// Both records of a process.
+const LONGEST: usize = size_of::<ThreadRecord>() + size_of::<ProcessRecord>();
+/// Times in a row that the kernel may want a breath: it takes one after a million threads (`MAX_ITER_OBJECTS`, same file).
+const MAX_PAUSES: u32 = 16;
+
+const fn member(paths: &'static [&'static str], constant: &'static str, shape: Shape) -> MemberUse {
+    MemberUse { paths, constant, shape }
+}
+
+/// What the program reads; without one of them it would tell half.
+const MEMBERS: &[MemberUse] = &[
+    member(&["task_struct.pid"], "ITER_TASK_PID", Shape::Number(4)),
+    member(&["task_struct.tgid"], "ITER_TASK_TGID", Shape::Number(4)),
+    // Renamed and narrowed in 5.14 (2f064a59a11f).
+    member(&["task_struct.__state", "task_struct.state"], "ITER_TASK_STATE", Shape::Low(4)),
+    member(&["task_struct.exit_state"], "ITER_TASK_EXIT_STATE", Shape::Number(4)),
+    member(&["task_struct.se.sum_exec_runtime"], "ITER_TASK_RUNTIME", Shape::Number(8)),
+    member(&["task_struct.nvcsw"], "ITER_TASK_NVCSW", Shape::Number(8)),
+    member(&["task_struct.nivcsw"], "ITER_TASK_NIVCSW", Shape::Number(8)),
+    member(&["task_struct.start_boottime"], "ITER_TASK_START", Shape::Number(8)),
+    member(&["task_struct.flags"], "ITER_TASK_FLAGS", Shape::Number(4)),
+    member(&["task_struct.comm"], "ITER_TASK_COMM", Shape::Letters(16)),
+    member(&["task_struct.cgroups"], "ITER_TASK_CGROUPS", Shape::Number(8)),
+    member(&["task_struct.signal"], "ITER_TASK_SIGNAL", Shape::Number(8)),
+    member(&["task_struct.files"], "ITER_TASK_FILES", Shape::Number(8)),
+    member(&["task_struct.mm"], "ITER_TASK_MM", Shape::Number(8)),
+    member(&["signal_struct.sum_sched_runtime"], "ITER_SIGNAL_ENDED", Shape::Number(8)),
+    member(&["signal_struct.nr_threads"], "ITER_SIGNAL_THREADS", Shape::Number(4)),
+    member(&["files_struct.fdt"], "ITER_FILES_FDT", Shape::Number(8)),
+    member(&["fdtable.max_fds"], "ITER_FDT_MAX", Shape::Number(4)),
+    member(&["fdtable.open_fds"], "ITER_FDT_OPEN", Shape::Number(8)),
+    // As in `probes::oom`: their type changed in 6.2 (f1a7941243c1).
+    member(
+        &["mm_struct.rss_stat[0].count", "mm_struct.rss_stat.count[0].counter"],
+        "ITER_MM_FILE",
+        Shape::Number(8),
+    ),
+    member(
+        &["mm_struct.rss_stat[1].count", "mm_struct.rss_stat.count[1].counter"],
+        "ITER_MM_ANON",
+        Shape::Number(8),
+    ),
+    member(
+        &["mm_struct.rss_stat[3].count", "mm_struct.rss_stat.count[3].counter"],
+        "ITER_MM_SHMEM",
+        Shape::Number(8),
+    ),
+];
+
+/// A loaded iterator. Clones share the program.
+#[derive(Clone)]
+pub struct TaskIter {
+    link: Arc<OwnedFd>,
+    buf: Vec<u8>,
+}
+
+/// Why it cannot run, and what to do: sentences without a full stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub why: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self { why: reason.why, remedy: reason.remedy }
+    }
+}
+
+impl TaskIter {
+    /// Loads it and compares what it says of this process with `/proc`.
+    ///
+    /// # Errors
+    /// Why it cannot run here.
+    pub fn load(host: &dyn Host) -> Result<Self, Refused> {
+        same_numbers(host)?;
+        let (function, constants) = facts(host)?;
+        let refused = |failure: Failure| {
+            let (why, remedy) = explain(&failure, &Circumstances::of(host));
+            Refused { why, remedy }
+        };
+        let link = load(function, &constants).map_err(refused)?;
+        let mut iter = Self { link: Arc::new(link), buf: vec![0; ROOM] };
+        iter.check(host)?;
+        Ok(iter)
+    }
+
+    /// It must know this process as `/proc` does: a kernel of another kind would show here.
+    fn check(&mut self, host: &dyn Host) -> Result<(), Refused> {
+        let mut line = Vec::new();
+        let known = host.read("/proc/self/stat", &mut line).ok().and_then(|()| StatLine::parse(&line));
+        let mut found = None;
+        let own = std::process::id();
+        let failed = |error| {
+            let (why, remedy) = explain(&Failure::at(Step::Iterate)(error), &Circumstances::of(host));
+            Refused { why, remedy }
+        };
+        self.scan(&mut |thread, process| {
+            if thread.pid == own {
+                found = process.copied();
+            }
+        })
+        .map_err(failed)?;
+        let ticks = |ns: u64| ns / (SECOND / host.ticks_per_second());
+        match (found, known) {
+            (Some(process), Some(stat)) if ticks(process.start_ns) == stat.start_ticks => Ok(()),
+            _ => Err(Refused {
+                why: "the BPF iterator does not know this process as /proc does".to_owned(),
+                remedy: "please report it with `uname -r`".to_owned(),
+            }),
+        }
+    }
+}
+
+/// The kernel counts processes as its first namespace does: `/proc` must, too.
+fn same_numbers(host: &dyn Host) -> Result<(), Refused> {
+    /// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`.
+    const FIRST: &str = "pid:[4026531836]";
+    let own = std::process::id().to_string();
+    if host.read_link("/proc/self/ns/pid").is_ok_and(|link| link == FIRST)
+        && host.read_link("/proc/self").is_ok_and(|link| link == own)
+    {
+        return Ok(());
+    }
+    Err(Refused {
+        why: "the agent lives in a PID namespace of its own, where processes have other numbers".to_owned(),
+        remedy: "for a container, give it the host's (`--pid=host`, `hostPID: true`)".to_owned(),
+    })
+}
+
+/// The function's type, and where things lie.
+fn facts(host: &dyn Host) -> Result<(u32, Vec<Constant>), Refused> {
+    const ELSE: &str = "nothing short of another kernel";
+    let unfit = |why: String| Reason::new(format!("{BTF} does not serve: {why}"), ELSE);
+    let paths = MEMBERS.iter().flat_map(|member| member.paths).copied();
+    let mut btf = open_btf(host, paths.chain([FUNCTION]))?;
+    let function = btf
+        .function(FUNCTION)
+        .map_err(|_| Reason::new("this kernel has no task iterator, which came with Linux 5.8", ELSE))?
+        .id;
+    let mut constants = Vec::new();
+    for member in MEMBERS {
+        let found = member.find(&mut btf).map_err(|error| unfit(error.to_string()))?;
+        let offset =
+            found.ok_or_else(|| unfit(format!("it does not tell the place of {}", member.paths[0])))?;
+        constants.push(Constant::new(member.constant, (offset + 1).to_ne_bytes()));
+    }
+    Ok((function, constants))
+}
+
+fn load(function: u32, constants: &[Constant]) -> Result<OwnedFd, Failure> {
+    let mut loader = Loader::new(Sizes::of(1, 0))?;
+    loader.make_constants(constants)?;
+    loader.relocate(&HashSet::from([names::LIST_TASKS]), None)?;
+    let program = loader.load(names::LIST_TASKS, For::Iterator(function))?;
+    sys::link_iterator(program.as_fd()).map_err(Failure::at(Step::Iterate))
+}
+
+impl Tasks for TaskIter {
+    fn scan(&mut self, each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> io::Result<()> {
+        let run = sys::run_iterator(self.link.as_fd())?;
+        let (mut rest, mut pauses) = (0, 0);
+        loop {
+            match rustix::io::read(&run, &mut self.buf[rest..]) {
+                Ok(0) => return Ok(()),
+                Ok(count) => {
+                    let filled = rest + count;
+                    let used = parse(&self.buf[..filled], each);
+                    self.buf.copy_within(used..filled, 0);
+                    (rest, pauses) = (filled - used, 0);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) if pauses < MAX_PAUSES => pauses += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Hands out the whole records at the beginning of `bytes`, and says how many bytes they take.
+fn parse(bytes: &[u8], each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> usize {
+    let mut rest = bytes;
+    while let Some((thread, behind)) = record::<ThreadRecord>(rest) {
+        if thread.pid != thread.tgid {
+            each(&thread, None);
+            rest = behind;
+            continue;
+        }
+        let Some((process, behind)) = record::<ProcessRecord>(behind) else { break };
+        each(&thread, Some(&process));
+        rest = behind;
+    }
+    bytes.len() - rest.len()
+}
+
+fn record<T: bytemuck::Pod>(bytes: &[u8]) -> Option<(T, &[u8])> {
+    let (head, behind) = bytes.split_at_checked(size_of::<T>())?;
+    Some((bytemuck::pod_read_unaligned(head), behind))
+}
+
+const _: () = assert!(LONGEST < ROOM);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fixture::FixtureHost;
+
+    fn thread(pid: u32, tgid: u32) -> Vec<u8> {
+        bytemuck::bytes_of(&ThreadRecord { pid, tgid, ..ThreadRecord::default() }).to_vec()
+    }
+
+    fn process(pid: u32, threads: u32) -> Vec<u8> {
+        let record = ProcessRecord { threads, ..ProcessRecord::default() };
+        [thread(pid, pid), bytemuck::bytes_of(&record).to_vec()].concat()
+    }
+
+    /// Pids, and of processes their threads; the bytes that were left.
+    fn check(bytes: &[u8], expect: &[(u32, Option<u32>)], left: usize) {
+        let mut found = Vec::new();
+        let used = parse(bytes, &mut |thread, process| found.push((thread.pid, process.map(|p| p.threads))));
+        assert_eq!((found.as_slice(), bytes.len() - used), (expect, left));
+    }
+
+    #[test]
+    fn records_that_are_cut_wait_for_their_rest() {
+        let all = [process(1, 1), process(7, 2), thread(8, 7), process(9, 1)].concat();
+        let (one, two, eight, nine) = ((1, Some(1)), (7, Some(2)), (8, None), (9, Some(1)));
+        check(&all, &[one, two, eight, nine], 0);
+        check(&all[..all.len() - 1], &[one, two, eight], 95);
+        check(&all[..all.len() - 64], &[one, two, eight], 32);
+        check(&all[..96 + 33], &[one], 33);
+        check(&all[..224], &[one, two, eight], 0);
+        check(&all[..5], &[], 5);
+        check(&[], &[], 0);
+        // No kernel writes this; it ends all the same.
+        check(&[0; 200], &[(0, Some(0)), (0, Some(0))], 8);
+    }
+
+    #[test]
+    fn a_namespace_of_its_own_is_said() {
+        let refused = TaskIter::load(&FixtureHost::default()).err().expect("no /proc");
+        assert!(
+            refused.why.contains("PID namespace") && refused.remedy.contains("--pid=host"),
+            "{refused:?}"
+        );
+        let text =
+            format!("//- /proc/self -> {}\n//- /proc/self/ns/pid -> pid:[4026531836]\n", std::process::id());
+        let refused = TaskIter::load(&FixtureHost::parse(&text).unwrap()).err().expect("no BTF");
+        assert!(refused.why.contains("does not describe its types"), "{refused:?}");
+    }
+}

@@ -1,0 +1,116 @@
+//! Whether the journal is followed, what is asked of it, and why not.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use super::features::Feature;
+use crate::config::{Config, LogSource};
+use crate::event::JournalMark;
+use crate::host::{Host, command};
+use crate::time::Now;
+use crate::watch::journal::follow::{JournalWatch, PROGRAM};
+use crate::watch::journal::read::Reader;
+use crate::watch::journal::{FOLDERS, Wanted, folder, running};
+use crate::watch::scan::Scanner;
+
+const NAME: &str = "journal";
+
+/// What is asked of the journal, if anything; and how that stands. `kernel`: `/dev/kmsg` is closed.
+pub(super) fn plan(config: &Config, host: &dyn Host, kernel: bool) -> (Option<Wanted>, Feature) {
+    let section = &config.log_analyzer;
+    if !section.enabled || !section.sources.contains(&LogSource::Journal) {
+        return (None, Feature::off(NAME, "not among log_analyzer.sources"));
+    }
+    let lost = if kernel { "; nothing of the kernel log is left" } else { "" };
+    let folder = match folder(host) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let remedy = "give the agent CAP_DAC_READ_SEARCH, or its user the group systemd-journal";
+            let [here, there] = FOLDERS;
+            let reason = format!("the journal in {here} or {there} may not be read ({error}){lost}");
+            return (None, Feature::broken(NAME, reason, remedy));
+        }
+        Err(_) => {
+            let [here, there] = FOLDERS;
+            let reason =
+                format!("journald keeps none here: there is no system.journal in {here} or {there}{lost}");
+            return (None, Feature::off(NAME, reason));
+        }
+    };
+    if command::find(PROGRAM).is_none() {
+        let reason = format!("there is no {PROGRAM} to read it with{lost}");
+        let remedy = "install the package it is in (systemd); a container needs it in its image";
+        return (None, Feature::broken(NAME, reason, remedy));
+    }
+    let boot_id = crate::host::read_text(host, "/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let root = config.agent.host_root.to_string_lossy();
+    let folder = (root != "/").then(|| format!("{}{folder}", root.trim_end_matches('/')));
+    let wanted = Wanted { folder, boot_id: boot_id.trim().to_owned(), kernel };
+    let feature = Feature::on(NAME, reason(kernel, &running(host)));
+    (Some(wanted), feature)
+}
+
+fn reason(kernel: bool, killers: &[&str]) -> String {
+    let who = killers.join(" and ");
+    match (kernel, killers) {
+        (true, []) => format!("{PROGRAM}: the kernel's lines, since /dev/kmsg is closed"),
+        (true, _) => {
+            format!("{PROGRAM}: what {who} kills, and the kernel's lines, since /dev/kmsg is closed")
+        }
+        (false, []) => {
+            format!("neither systemd-oomd nor earlyoom runs here; {PROGRAM} starts when one does")
+        }
+        (false, _) => format!("{PROGRAM}: what {who} kills"),
+    }
+}
+
+/// The journal as `wanted`, from `resume` on; without that, from `now` on.
+pub(super) fn watch(
+    host: &Arc<dyn Host>,
+    wanted: Wanted,
+    resume: Option<JournalMark>,
+    scanner: Option<Scanner>,
+    now: Now,
+) -> JournalWatch {
+    let micros = now.wall_ns.max(0) / 1000;
+    let from_now = || format!("@{}.{:06}", micros / 1_000_000, micros % 1_000_000).into();
+    let place = resume.map_or_else(from_now, |mark| mark.place);
+    JournalWatch::new(host, wanted, Reader::new(place, scanner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fixture::FixtureHost;
+
+    /// How the journal stands on a host.
+    fn check(host: &str, kernel: bool, state: &str, reason: &str, remedy: &str) {
+        let (wanted, feature) = plan(&Config::default(), &FixtureHost::parse(host).expect("valid"), kernel);
+        assert_eq!(feature.state.name(), state, "{feature:?}");
+        assert!(feature.reason.contains(reason), "{feature:?}");
+        assert!(feature.remedy.as_deref().unwrap_or_default().contains(remedy), "{feature:?}");
+        assert_eq!(wanted.is_some(), state == "on", "{feature:?}");
+    }
+
+    #[test]
+    fn it_says_why_and_what_to_do() {
+        const ID: &str = "//- /etc/machine-id\nabc\n";
+        let there = format!("{ID}//- /run/log/journal/abc/system.journal\nx\n");
+        let oomd = format!("{there}//- /sys/fs/cgroup/system.slice/systemd-oomd.service/cgroup.procs\n1\n");
+        check("", false, "off", "journald keeps none here", "");
+        check(ID, true, "off", "nothing of the kernel log is left", "");
+        let denied = format!("{ID}//- denied /var/log/journal/abc/system.journal\n");
+        check(&denied, false, "off", "may not be read", "group systemd-journal");
+        if command::find(PROGRAM).is_none() {
+            check(&there, false, "off", "there is no journalctl", "systemd");
+            return;
+        }
+        check(&there, false, "on", "starts when one does", "");
+        check(&oomd, false, "on", "what systemd-oomd kills", "");
+        check(&oomd, true, "on", "kills, and the kernel's lines", "");
+        let mut config = Config::default();
+        config.log_analyzer.sources = vec![LogSource::Dmesg];
+        let (wanted, feature) = plan(&config, &FixtureHost::parse(&oomd).expect("valid"), true);
+        assert_eq!((wanted, feature.state.name()), (None, "off"));
+    }
+}
