@@ -42,6 +42,18 @@ pub enum Command {
     },
     /// Send one marked test alert through every enabled channel
     TestAlert,
+    /// Write what is read of this host into a fixture, without names, addresses and serial numbers
+    #[command(hide = true)]
+    Capture {
+        /// Where to; `-` for the output
+        file: PathBuf,
+        /// Seconds between the two looks
+        #[arg(long, default_value_t = 10)]
+        wait: u64,
+        /// Processes kept at most
+        #[arg(long, default_value_t = crate::capture::MAX_PROCESSES)]
+        processes: usize,
+    },
     /// Print a generated document
     #[command(hide = true)]
     Docs {

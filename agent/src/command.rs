@@ -10,7 +10,7 @@ use crate::cli::{Cli, Command, DEFAULT_CONFIG, Document, LogLevel};
 use crate::config::{self, Config, Switch, Warning};
 use crate::host::{clock, state};
 use crate::service::{self, Start, doctor, features};
-use crate::{collect, edge, inventory, notify};
+use crate::{capture, collect, edge, inventory, notify};
 
 /// Failed at run time.
 const FAILED: u8 = 1;
@@ -49,6 +49,7 @@ pub fn run(cli: &Cli) -> ExitCode {
             print(&if json { features::json(&found) + "\n" } else { features::table(&found) })
         }
         Some(Command::TestAlert) => test_alert(&config),
+        Some(Command::Capture { ref file, wait, processes }) => write_capture(&config, file, wait, processes),
         Some(Command::Docs { .. }) => ExitCode::SUCCESS,
         None if cli.inventory_dump => dump_inventory(&config),
         None => match service::run(Start { config, file }) {
@@ -146,6 +147,18 @@ fn dump_inventory(config: &Config) -> ExitCode {
     match serde_json::to_string_pretty(&inventory) {
         Ok(text) => print(&(text + "\n")),
         Err(error) => fail(&format!("the inventory cannot be printed: {error}")),
+    }
+}
+
+fn write_capture(config: &Config, file: &Path, wait: u64, processes: usize) -> ExitCode {
+    let wait = std::time::Duration::from_secs(wait.min(3600));
+    let text = capture::capture(service::host(config), wait, processes);
+    if file == Path::new("-") {
+        return print(&text);
+    }
+    match state::replace(file, text.as_bytes(), 0o640) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{} cannot be written: {error}", file.display())),
     }
 }
 

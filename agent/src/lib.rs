@@ -8,6 +8,7 @@
 
 pub mod alert;
 pub mod analyze;
+pub mod capture;
 pub mod cgroup;
 pub mod cli;
 pub mod collect;

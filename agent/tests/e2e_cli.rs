@@ -94,13 +94,23 @@ fn doctor_speaks_table_and_json() {
         serde_json::from_slice(&check(&home, &["doctor", "--json"], 0).stdout).expect("JSON");
     let names: Vec<&str> =
         features.as_array().expect("a list").iter().filter_map(|f| f["name"].as_str()).collect();
-    for name in ["privileges", "kernel_log", "collector.cpu", "channel.webhook", "outbox"] {
+    for name in ["privileges", "namespaces", "kernel_log", "collector.cpu", "channel.webhook", "outbox"] {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
     let table = text(&check(&home, &["doctor"], 0).stdout);
     assert!(names.iter().all(|name| table.contains(name)), "{table}");
     for feature in features.as_array().expect("a list") {
         assert!(feature["reason"].as_str().is_some_and(|r| !r.is_empty()), "{feature}");
+        // What docs/DOCTOR.md promises.
+        let keys = feature.as_object().expect("an object").keys();
+        assert!(
+            keys.clone().all(|k| ["name", "state", "reason", "remedy"].contains(&k.as_str())),
+            "{feature}"
+        );
+        let state = feature["state"].as_str().expect("a state");
+        assert!(["on", "degraded", "off"].contains(&state), "{feature}");
+        let remedy = feature["remedy"].as_str().unwrap_or_default();
+        assert!(remedy.is_empty() == (state == "on") || state == "off", "{feature}");
     }
 }
 
@@ -191,4 +201,44 @@ fn without_a_configuration_it_runs_on_built_in_defaults() {
     assert!(screen.contains("built-in defaults") && screen.contains("terminal"), "{screen}");
     assert!(home.log().contains("/var/lib/sysops-agent"), "{}", home.log());
     agent.stop();
+}
+
+/// In a container the host is elsewhere: each path is then looked for there, and nothing of the container is told.
+#[test]
+fn another_root_is_the_host() {
+    let root = tempfile::tempdir().expect("a directory");
+    let at = |path: &str, text: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        fs::write(path, text).expect("written");
+    };
+    at("etc/os-release", "NAME=\"Elsewhere Linux\"\nVERSION=\"7.1\"\nID=elsewhere\n");
+    at("proc/cpuinfo", "processor : 0\nmodel name : Another CPU\nvendor_id : Nobody\n");
+    at("proc/meminfo", "MemTotal: 268435456 kB\nMemFree: 1 kB\n");
+    at("sys/class/dmi/id/product_name", "Another Machine\n");
+    at("sys/block/vdz/size", "8000000000\n");
+    at("proc/uptime", "12345.00 1.00\n");
+    let path = root.path().display();
+    let section = format!(
+        "[agent]\nhost_root = \"{path}\"\nproc_root = \"{path}/proc\"\nsys_root = \"{path}/sys\"\n\
+         [inventory]\ninclude_bios = true"
+    );
+    let home = Home::new(NOWHERE, &section);
+    let dump = check(&home, &["--inventory-dump"], 0);
+    let json: Value = serde_json::from_str(&text(&dump.stdout)).expect("JSON");
+    assert_eq!(json["os"]["distro"], "Elsewhere Linux");
+    assert_eq!(json["cpu"]["model"], "Another CPU");
+    assert_eq!(json["memory"]["total_gb"], 256);
+    assert_eq!(json["bios"]["product"], "Another Machine");
+    assert_eq!(json["disks"][0]["name"], "vdz");
+    assert_eq!(json["disks"].as_array().map(Vec::len), Some(1), "{json}");
+    let doctor = text(&check(&home, &["doctor", "--json"], 0).stdout);
+    let features: Vec<Value> = serde_json::from_str(&doctor).expect("JSON");
+    let state = |name: &str| {
+        let feature = features.iter().find(|feature| feature["name"] == name).expect(name);
+        (feature["state"].as_str().expect("a state").to_owned(), feature["reason"].to_string())
+    };
+    assert_eq!(state("collector.uptime").0, "on", "its file is there");
+    let (stat, reason) = state("collector.cpu");
+    assert!(stat != "on" && reason.contains("/proc/stat"), "{reason}");
 }

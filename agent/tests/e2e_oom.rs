@@ -139,7 +139,8 @@ fn a_kill_that_only_counters_saw_is_told_with_its_group() {
 #[test]
 #[ignore = "live: writes to the kernel log"]
 fn a_killer_in_user_space_is_told_on_its_own_word() {
-    let Some((scene, agent)) = Scene::running("") else { return };
+    let only_kmsg = "[log_analyzer]\nsources = [\"dmesg\"]\n";
+    let Some((scene, agent)) = Scene::running(only_kmsg) else { return };
     let webhook = &scene.webhook;
     let line = "<30>systemd-oomd[840]: Killed /system.slice/sysops-e2e.service due to memory pressure for \
                 /system.slice being 51.07% > 50.00% for > 20s with reclaim activity\n";

@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that tie the others together and may know everybody.
-const TOP: &[&str] = &["cli", "command", "edge", "lib", "main", "service"];
+const TOP: &[&str] = &["capture", "cli", "command", "edge", "lib", "main", "service"];
 
 /// File, module it may use against the table, and why. None is needed: what the engine has to know of
 /// single metrics (formulas, rules) is data that `service` hands in.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod build_ebpf;
+pub mod capture;
 pub mod ci;
 pub mod compare;
 pub mod deps;
@@ -74,6 +75,17 @@ enum Chore {
         #[arg(long = "for", default_value = "60s", value_parser = fuzz::duration)]
         each: std::time::Duration,
     },
+    /// Writes what the collectors read of this machine into a fixture, without names, addresses and serial numbers.
+    Capture {
+        /// A file, or a directory for `captured.host`.
+        to: std::path::PathBuf,
+        /// Seconds between the two looks.
+        #[arg(long, default_value_t = 10)]
+        wait: u64,
+        /// Processes kept at most.
+        #[arg(long, default_value_t = 256)]
+        processes: usize,
+    },
     /// Compares what the agent reads with what other programs read at the same moment (as root), and writes docs/COMPARISON.md.
     Compare,
     /// Measures what each eBPF probe costs an event (as root), and writes it into docs/KERNELS.md.
@@ -103,6 +115,7 @@ fn main() -> ExitCode {
         Chore::Dist => dist::run(),
         Chore::Vm(options) => vm::run(&options),
         Chore::Fuzz { target, each } => fuzz::run(target.as_deref(), each),
+        Chore::Capture { to, wait, processes } => capture::run(&to, wait, processes),
         Chore::Compare => compare::run(),
         Chore::ProbeCost => probe_cost::run(),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),

@@ -221,5 +221,7 @@ fn put_process(gpu: &str, process: &Process, name: &Name, out: &mut Samples) {
     }
 }
 
+#[cfg(all(test, feature = "gpu", not(target_env = "musl")))]
+mod nvml_tests;
 #[cfg(test)]
 mod tests;

@@ -49,7 +49,13 @@ pub struct Runner {
     schedule: Schedule,
     samples: Samples,
     spare: Option<Batch>,
+    /// Whether it was said that there are too many series.
+    full: bool,
 }
+
+/// What to do about too many series.
+pub const FULL: &str = "new ones are left out, and series_refused_total counts them: raise it, or leave out what you do not want \
+     (collector.exclude_*, collector.disabled, collector.per_core)";
 
 struct Line {
     name: &'static str,
@@ -73,7 +79,12 @@ impl Runner {
             lines.push(Line { name, collector, told: None });
         }
         let schedule = Schedule::new(paces, start);
-        Self { host, lines, schedule, samples: Samples::new(max_series), spare: None }
+        Self { host, lines, schedule, samples: Samples::new(max_series), spare: None, full: false }
+    }
+
+    /// Readings that were left out because of the limit of series, since the start.
+    pub fn refused(&self) -> u64 {
+        self.samples.refused()
     }
 
     /// Runs until the other end of `stop` says so or is dropped.
@@ -115,6 +126,10 @@ impl Runner {
         if line.told.as_ref() != Some(&result) {
             line.told = Some(result.clone());
             sink.health(Health { collector: line.name, result });
+        }
+        if !self.full && self.samples.refused() > 0 {
+            self.full = true;
+            tracing::warn!("there are more series than collector.max_series allows; {FULL}");
         }
     }
 }

@@ -13,7 +13,7 @@ use super::io_metrics as m;
 use super::issuers::Issuers;
 use super::percentile::{Buckets, between, summarize};
 use super::programs::Programs;
-use super::stats::Stats;
+use super::stats::{Counts, Stats};
 use crate::collect::{CollectError, Collector};
 use crate::host::{Host, block};
 use crate::metric::Metric;
@@ -217,6 +217,14 @@ impl EbpfCollector {
     }
 }
 
+/// What eBPF takes and loses.
+fn put_own(bytes: u64, counts: Counts, out: &mut Samples) {
+    out.put(&m::EBPF_MAP_BYTES, &[], bytes as f64);
+    for (stat, count) in Stat::ALL.into_iter().zip(counts) {
+        out.put(&m::EBPF_DROPS, &[stat.name()], count as f64);
+    }
+}
+
 fn scene(host: &dyn Host, device: &str) -> DiskScene {
     DiskScene {
         model: block::model(host, device),
@@ -231,11 +239,7 @@ impl Collector for EbpfCollector {
             let path = format!("BPF map {map}");
             move |error: MapError| CollectError::Read { path, error: error.to_string() }
         };
-        out.put(&m::EBPF_MAP_BYTES, &[], self.bytes as f64);
-        let counts = self.stats.read().map_err(failed("STATS"))?;
-        for (stat, count) in Stat::ALL.into_iter().zip(counts) {
-            out.put(&m::EBPF_DROPS, &[stat.name()], count as f64);
-        }
+        put_own(self.bytes, self.stats.read().map_err(failed("STATS"))?, out);
         self.programs.put(out).map_err(|error| CollectError::Read {
             path: "the kernel's counters of eBPF programs".to_owned(),
             error: error.to_string(),

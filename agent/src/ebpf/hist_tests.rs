@@ -103,3 +103,49 @@ fn names_are_unique_and_counters_end_in_total() {
         assert_eq!(counter, metric.prometheus.ends_with("_total"), "{}", metric.name);
     }
 }
+
+#[test]
+fn each_metric_of_requests_has_its_value() {
+    let (mut requests, mut samples) = (Requests::default(), Samples::new(100));
+    let device: Vec<u64> = (1..=2000).collect();
+    let queue: Vec<u64> = (1..=1000).map(|ms| ms * 3).collect();
+    let (batch, _) = pass(&mut requests, &mut samples, &[shard(&device, 7)], &[shard(&queue, 0)]);
+    for (metric, expect) in [
+        ("block_io_latency_p50_ms", 1000.0),
+        ("block_io_latency_p90_ms", 1800.0),
+        ("block_io_latency_p99_ms", 1980.0),
+        ("block_io_latency_p999_ms", 1998.0),
+        ("block_io_latency_max_ms", 2000.0),
+        ("block_io_requests_total", 2000.0),
+        ("block_io_latency_seconds_total", 2001.0),
+        ("block_io_errors_total", 7.0),
+        ("block_io_queue_p50_ms", 1500.0),
+        ("block_io_queue_p90_ms", 2700.0),
+        ("block_io_queue_p99_ms", 2970.0),
+        ("block_io_queue_p999_ms", 2997.0),
+        ("block_io_queue_max_ms", 3000.0),
+        ("block_io_queued_requests_total", 1000.0),
+        ("block_io_queue_seconds_total", 1501.5),
+    ] {
+        let id = batch.defs.iter().find(|def| def.metric.name == metric).expect(metric).id;
+        let value = batch.samples.iter().find(|(of, _)| *of == id).expect(metric).1;
+        // As exact as a bucket is wide.
+        assert!((value / expect - 1.0).abs() < 0.0625, "{metric} is {value}");
+    }
+}
+
+#[test]
+fn what_ebpf_takes_and_loses_is_told() {
+    let mut samples = Samples::new(100);
+    samples.begin("ebpf", Now::default(), None);
+    let mut counts = Counts::default();
+    counts.iter_mut().zip(1..).for_each(|(count, n)| *count = n);
+    put_own(4096, counts, &mut samples);
+    let batch = samples.finish();
+    let values: Vec<_> = batch.samples.iter().map(|(_, value)| *value as usize).collect();
+    let expect: Vec<_> = std::iter::once(4096).chain(1..=Stat::ALL.len()).collect();
+    assert_eq!(values, expect);
+    let names: Vec<_> = batch.defs.iter().map(|def| def.metric.name).collect();
+    assert_eq!((names[0], names[1]), ("ebpf_map_bytes", "ebpf_drops_total"));
+    assert!(batch.defs[1..].iter().zip(Stat::ALL).all(|(def, stat)| &*def.labels[0] == stat.name()));
+}

@@ -47,16 +47,45 @@ impl Programs {
     /// Puts out what the kernel says of each: one system call a program.
     pub(super) fn put(&self, out: &mut Samples) -> io::Result<()> {
         for (name, program) in &self.0 {
-            let Counted { misses, runs, run_ns } = counted(program.as_fd())?;
-            if let Some(misses) = misses {
-                out.put(&m::EBPF_MISSES, &[name], misses as f64);
-            }
-            // 0 unless somebody switched the kernel's measuring on.
-            if runs > 0 {
-                out.put(&m::EBPF_RUNS, &[name], runs as f64);
-                out.put(&m::EBPF_RUN_TIME, &[name], run_ns as f64 / SECOND as f64);
-            }
+            put(name, counted(program.as_fd())?, out);
         }
         Ok(())
+    }
+}
+
+fn put(name: &str, Counted { misses, runs, run_ns }: Counted, out: &mut Samples) {
+    if let Some(misses) = misses {
+        out.put(&m::EBPF_MISSES, &[name], misses as f64);
+    }
+    // 0 unless somebody switched the kernel's measuring on.
+    if runs > 0 {
+        out.put(&m::EBPF_RUNS, &[name], runs as f64);
+        out.put(&m::EBPF_RUN_TIME, &[name], run_ns as f64 / SECOND as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Now;
+
+    fn told(counted: Counted) -> Vec<(&'static str, f64)> {
+        let mut samples = Samples::new(10);
+        samples.begin("ebpf", Now::default(), None);
+        put("oom", counted, &mut samples);
+        let batch = samples.finish();
+        batch.defs.iter().zip(&batch.samples).map(|(def, (_, value))| (def.metric.name, *value)).collect()
+    }
+
+    #[test]
+    fn what_the_kernel_counts_is_told() {
+        let all =
+            [("ebpf_recursion_misses_total", 3.0), ("ebpf_runs_total", 7.0), ("ebpf_run_seconds_total", 2.5)];
+        assert_eq!(told(Counted { misses: Some(3), runs: 7, run_ns: 2_500_000_000 }), all);
+        assert_eq!(
+            told(Counted { misses: None, runs: 0, run_ns: 0 }),
+            [],
+            "an old kernel that measures nothing"
+        );
     }
 }

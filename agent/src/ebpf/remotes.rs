@@ -220,13 +220,17 @@ impl Collector for TcpCollector {
             path: "BPF map REMOTES".into(),
             error: error.to_string(),
         })?;
-        for (name, counts) in self.ranking.told() {
-            for trouble in [Trouble::Retransmit, Trouble::ResetSent, Trouble::ResetReceived] {
-                let place = trouble as usize;
-                out.put(METRICS[place], &[name], counts.counts[place] as f64);
-            }
-        }
+        put(&self.ranking, out);
         Ok(())
+    }
+}
+
+fn put(ranking: &Ranking, out: &mut Samples) {
+    for (name, counts) in ranking.told() {
+        for trouble in [Trouble::Retransmit, Trouble::ResetSent, Trouble::ResetReceived] {
+            let place = trouble as usize;
+            out.put(METRICS[place], &[name], counts.counts[place] as f64);
+        }
     }
 }
 

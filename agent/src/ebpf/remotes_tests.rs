@@ -82,3 +82,25 @@ fn a_quiet_remote_gives_way_after_its_time() {
     let told: u64 = ranking.told().map(|(_, c)| c.counts[0]).sum();
     assert!(told >= 260 + u64::from(MIN_STAY) - 10, "{told}: only what the quiet one had is gone");
 }
+
+#[test]
+fn each_trouble_has_its_metric() {
+    let mut ranking = Ranking::default();
+    ranking.pass(counts(12, 8, 5), &[(v4(1), counts(11, 7, 4))]);
+    let mut samples = Samples::new(100);
+    samples.begin("ebpf_tcp", crate::time::Now::default(), None);
+    put(&ranking, &mut samples);
+    let batch = samples.finish();
+    for (metric, remote, rest) in [
+        ("tcp_remote_retransmits_total", 11.0, 1.0),
+        ("tcp_remote_resets_sent_total", 7.0, 1.0),
+        ("tcp_remote_resets_received_total", 4.0, 1.0),
+    ] {
+        for (label, expect) in [("192.0.2.1", remote), ("other", rest)] {
+            let is_it =
+                |def: &&crate::sample::SeriesDef| def.metric.name == metric && &*def.labels[0] == label;
+            let id = batch.defs.iter().find(is_it).expect(metric).id;
+            assert!(batch.samples.contains(&(id, expect)), "{metric}{{{label}}}: {:?}", batch.samples);
+        }
+    }
+}

@@ -164,6 +164,7 @@ mod tests {
         let second = pass(20, &[shard(&[100, 1000]), shard(&[300])]);
         assert!((second["kernel_wait_percent"] - 10.0).abs() < 1e-9);
         assert!((second["kernel_wait_p50_ms"] / 1000.0 - 1.0).abs() < 0.0625);
+        assert!((second["kernel_wait_p99_ms"] / 1000.0 - 1.0).abs() < 0.0625);
         let idle = pass(30, &[shard(&[100, 1000]), shard(&[300])]);
         assert!(idle["kernel_wait_percent"].abs() < 1e-9);
         assert!(!idle.contains_key("kernel_wait_p99_ms"), "no waits, no percentile");

@@ -1,5 +1,6 @@
 //! The whole engine, driven by scripts.
 
+mod counted;
 mod summaries;
 
 use super::*;

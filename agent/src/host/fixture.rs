@@ -10,16 +10,23 @@
 //! //- clock offset=-2500000 max=16000 est=300 ppm=-12.5 synced
 //! //- tcp listen 0.0.0.0:22 queued=0 max=128 inode=4711
 //! //- tcp close_wait [::1]:80 times=3
+//! //- # a remark
 //! //- uname web-1 5.15.0-91-generic x86_64
 //! //- command nvidia-smi --query-gpu
 //! index, name
 //! 0, NVIDIA A100
+//! //- hex /dev/nvme0n1#log2
+//! 00 3a01 57 0a 0d 00*506
+//! //- hang /dev/nvme1n1#log2
+//! //- redis:6379#INFO
+//! uptime_in_seconds:5
 //! //- denied /sys/class/dmi/id/product_serial
 //! //- error /proc/pressure/cpu 95
 //! ```
 //!
-//! What a disk answers is a file too, best written by [`FixtureHost::set`]: `/dev/nvme0n1#log2` is log page 2,
-//! `/dev/sda#850620…` the answer to the SCSI command in hexadecimal (length of the sense data, sense data, data).
+//! What a disk or a daemon answers is a file too: `/dev/nvme0n1#log2` is log page 2, `/dev/sda#850620…` the answer to the
+//! SCSI command in hexadecimal (length of the sense data, sense data, data), `SOCKET#PATH` the body of an HTTP answer. `hex`:
+//! the content stands there in hexadecimal, `00*506` for so many bytes of one value.
 //!
 //! A file's content runs to the next header line. Directories follow from the paths of files and
 //! links. A command prints what follows it when its words begin like that; `hang` behind it: it never ends. `error` and `statvfs … error=` take an errno. What is not there is `NotFound`.
@@ -46,7 +53,7 @@ struct Tree {
     nodes: BTreeMap<String, Node>,
     filesystems: BTreeMap<String, Statvfs>,
     nics: BTreeMap<String, NicDriver>,
-    /// Commands are files here, under these names.
+    /// Commands and disks that do not answer.
     hanging: BTreeSet<String>,
     uname: Uname,
     clock: Option<Result<ClockSync, i32>>,
@@ -85,11 +92,19 @@ impl FixtureHost {
     pub fn apply(&self, text: &str) -> Result<(), String> {
         let mut tree = self.tree();
         let mut file: Option<String> = None;
+        let mut in_hex = false;
         for line in text.split_inclusive('\n') {
             if let Some(header) = line.strip_prefix("//-") {
-                tree.header(header.trim(), &mut file).ok_or_else(|| format!("fixture: {line}"))?;
+                let header = header.trim();
+                let plain = header.strip_prefix("hex ");
+                in_hex = plain.is_some();
+                tree.header(plain.unwrap_or(header), &mut file).ok_or_else(|| format!("fixture: {line}"))?;
             } else if let Some(Node::File(content)) = file.as_ref().and_then(|f| tree.nodes.get_mut(f)) {
-                content.extend_from_slice(line.as_bytes());
+                if in_hex {
+                    content.extend(hex(line).ok_or_else(|| format!("fixture: no hexadecimal: {line}"))?);
+                } else {
+                    content.extend_from_slice(line.as_bytes());
+                }
             } else if !line.trim().is_empty() {
                 return Err(format!("fixture: content without a file: {line}"));
             }
@@ -110,6 +125,13 @@ impl FixtureHost {
         tree.filesystems.remove(path);
     }
 
+    /// Waits for what hangs until the text is changed.
+    fn wait(&self, what: &str) {
+        while self.tree().hanging.iter().any(|hanging| what.starts_with(hanging)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Closes all TCP sockets.
     pub fn close_sockets(&self) {
         self.tree().tcp.clear();
@@ -126,6 +148,7 @@ impl Tree {
         *file = None;
         let words: Vec<&str> = header.split_whitespace().collect();
         match words[..] {
+            ["#", ..] => {}
             ["denied", path] => drop(self.nodes.insert(path.into(), Node::Error(DENIED))),
             ["error", path, errno] => drop(self.nodes.insert(path.into(), Node::Error(errno.parse().ok()?))),
             ["uname", nodename, release, machine] => {
@@ -144,6 +167,7 @@ impl Tree {
                 let (socket, times) = tcp(state, address, rest)?;
                 self.tcp.extend(std::iter::repeat_n(socket, times));
             }
+            ["hang", path] => drop(self.hanging.insert(path.into())),
             ["command", ref line @ .., "hang"] => drop(self.hanging.insert(line.join(" "))),
             ["command", ref line @ ..] if !line.is_empty() => {
                 let name = format!("{COMMAND}{}", line.join(" "));
@@ -152,7 +176,7 @@ impl Tree {
                 *file = Some(name);
             }
             [path, "->", target] => drop(self.nodes.insert(path.into(), Node::Link(target.into()))),
-            [path] if path.starts_with('/') => {
+            [path] if path.starts_with('/') || path.contains('#') => {
                 self.nodes.insert(path.into(), Node::File(Vec::new()));
                 *file = Some(path.into());
             }
@@ -172,6 +196,19 @@ impl Tree {
             Some(Node::Link(_)) | None => Err(io::ErrorKind::NotFound.into()),
         }
     }
+}
+
+/// Bytes of a line: `00 3a01 00*506`.
+fn hex(line: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for word in line.split_whitespace() {
+        let (digits, times) = word.split_once('*').unwrap_or((word, "1"));
+        let digits = digits.as_bytes().chunks(2);
+        let word: Option<Vec<u8>> =
+            digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect();
+        bytes.extend(word?.repeat(times.parse::<usize>().ok().filter(|times| *times <= MAX_FILE)?));
+    }
+    Some(bytes)
 }
 
 fn clock(words: &[&str]) -> Option<Result<ClockSync, i32>> {
@@ -251,7 +288,8 @@ impl Host for FixtureHost {
         if names.is_empty() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        for name in &names {
+        // `.` stands for a directory with nothing in it.
+        for name in names.iter().filter(|name| *name != ".") {
             each(name);
         }
         Ok(())
@@ -296,8 +334,10 @@ impl Host for FixtureHost {
     }
 
     fn nvme_log(&self, device: &str, page: u8, data: &mut [u8]) -> io::Result<()> {
+        let path = format!("{device}#log{page}");
+        self.wait(&path);
         let tree = self.tree();
-        let page = tree.file(&format!("{device}#log{page}"))?;
+        let page = tree.file(&path)?;
         data.iter_mut().zip(page).for_each(|(to, from)| *to = *from);
         Ok(())
     }
@@ -316,9 +356,7 @@ impl Host for FixtureHost {
     /// Hangs, where the text says so, until the text is changed.
     fn run(&self, program: &str, args: &[&str]) -> io::Result<Printed> {
         let line = format!("{program} {}", args.join(" "));
-        while self.tree().hanging.iter().any(|hanging| line.starts_with(hanging)) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.wait(&line);
         let line = format!("{COMMAND}{line}");
         let tree = self.tree();
         let known = tree.nodes.keys().filter(|name| name.starts_with(COMMAND) && line.starts_with(*name));
@@ -388,6 +426,11 @@ second line
 //- uname web-1 5.15.0 x86_64
 //- denied /secret
 //- error /proc/pressure/cpu 95
+//- hex /dev/x#log2
+0a ff
+1234 00*3
+//- a:1#INFO
+up
 ";
 
     fn names(host: &FixtureHost, path: &str) -> Vec<String> {
@@ -402,7 +445,7 @@ second line
         assert_eq!(read_text(&host, "/proc/loadavg").unwrap(), "0.54 0.35\n");
         assert_eq!(read_text(&host, "/proc/1/stat").unwrap(), "1 (init) S\nsecond line\n");
         assert_eq!(names(&host, "/proc"), ["1", "loadavg", "pressure"]);
-        assert_eq!(names(&host, "/"), ["proc", "secret", "sys"]);
+        assert_eq!(names(&host, "/"), ["dev", "proc", "secret", "sys"]);
         assert_eq!(host.read_link("/sys/block/vda").unwrap(), "../devices/vda");
         let root = host.statvfs("/").unwrap();
         assert_eq!((root.total_bytes, root.inodes_free, root.read_only), (1000, 50, true));
@@ -411,6 +454,8 @@ second line
         assert_eq!(host.uname().nodename, "web-1");
         assert_eq!(read_text(&host, "/secret").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert_eq!(read_text(&host, "/proc/pressure/cpu").unwrap_err().raw_os_error(), Some(95));
+        assert_eq!(host.tree().file("/dev/x#log2").unwrap(), [0x0a, 0xff, 0x12, 0x34, 0, 0, 0]);
+        assert_eq!(host.redis_info("a:1", "").unwrap(), "up\n");
         assert_eq!(read_text(&host, "/none").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
@@ -434,11 +479,16 @@ second line
 
     #[test]
     fn wrong_notation_is_named() {
-        for text in
-            ["content", "//- what is this", "//- statvfs / total=x", "//- error /a b", "//- statvfs / tot=1"]
-        {
+        for text in [
+            "content",
+            "//- what is this",
+            "//- statvfs / total=x",
+            "//- error /a b",
+            "//- statvfs / tot=1",
+            "//- hex /a\nxy",
+        ] {
             let error = FixtureHost::parse(text).unwrap_err();
-            assert!(error.contains(text), "{error}");
+            assert!(error.contains(text.lines().last().unwrap()), "{error}");
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod memcg;
 pub mod parse;
 mod passthrough;
 mod peer;
+pub mod recorder;
 mod sockets;
 pub mod state;
 pub mod tasks;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::features::Feature;
 use super::kernel::{Kernel, Places};
-use crate::collect::runner::{Health, Runner, Sink};
+use crate::collect::runner::{FULL, Health, Runner, Sink};
 use crate::collect::{CollectError, filesystem};
 use crate::config::Config;
 use crate::edge;
@@ -14,7 +14,7 @@ use crate::sample::Batch;
 
 /// Every feature, tried now. Needs a tokio runtime to be entered.
 pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
-    let mut features = vec![privileges(host.as_ref())];
+    let mut features = vec![privileges(host.as_ref()), super::namespaces::feature(host.as_ref())];
     match Kernel::open(config, host, Places::default()) {
         Ok(kernel) => features.extend_from_slice(kernel.features()),
         Err(problem) => features.push(Feature::broken("kernel_events", problem, "mend the configuration")),
@@ -41,8 +41,7 @@ pub(super) fn privileges(host: &dyn Host) -> Feature {
         CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 0).map(|(_, name)| *name).collect();
     let has = if has.is_empty() { "none".into() } else { has.join(" ") };
     let reason = format!("uid {uid}; capabilities: {has}");
-    let map = read_text(host, "/proc/self/uid_map").unwrap_or_default();
-    if !map.is_empty() && !crate::host::parse::maps_all_users(&map) {
+    if in_user_namespace(host) {
         let remedy =
             "run the agent outside of it: the kernel's own features ask for capabilities of the host";
         Feature::degraded("privileges", format!("{reason}; but in a user namespace"), remedy)
@@ -52,6 +51,12 @@ pub(super) fn privileges(host: &dyn Host) -> Feature {
         let remedy = format!("install deploy/sysops-agent.service, or give: {}", lacks.join(" "));
         Feature::degraded("privileges", reason, remedy)
     }
+}
+
+/// Whether capabilities are those of a user namespace only.
+pub(super) fn in_user_namespace(host: &dyn Host) -> bool {
+    let map = read_text(host, "/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && !crate::host::parse::maps_all_users(&map)
 }
 
 /// Capabilities that open features (`include/uapi/linux/capability.h`).
@@ -86,7 +91,9 @@ impl Sink for Heard {
 
 fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
     let mut heard = Heard::default();
-    Runner::new(config, Arc::clone(host), Vec::new(), clock::now()).pass(&mut clock::now, &mut heard);
+    let mut runner = Runner::new(config, Arc::clone(host), Vec::new(), clock::now());
+    runner.pass(&mut clock::now, &mut heard);
+    let full = too_many_series(runner.refused(), config.collector.max_series);
     let Heard { health, dead } = heard;
     let told = health.into_iter().map(|health| {
         let name = format!("collector.{}", health.collector);
@@ -113,7 +120,7 @@ fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
         .iter()
         .filter(|entry| !crate::collect::enabled(config).any(|e| e.name == entry.name))
         .map(|entry| Feature::off(format!("collector.{}", entry.name), "switched off in [collector]"));
-    told.chain(switched_off).collect()
+    told.chain(switched_off).chain(full).collect()
 }
 
 /// What is not there: because it is looked for in the wrong place, or because the kernel has none.
@@ -157,6 +164,14 @@ fn no_groups(name: String, reason: String, host: &dyn Host) -> Feature {
 
 fn there(host: &dyn Host, path: &str) -> bool {
     host.open(path).is_ok() || host.list(path, &mut |_| ()).is_ok()
+}
+
+/// A look that had no room for everything.
+fn too_many_series(refused: u64, most: usize) -> Option<Feature> {
+    let reason = format!(
+        "{refused} readings were left out: there are more series than collector.max_series ({most}) allows"
+    );
+    (refused > 0).then(|| Feature::degraded("collector.series", reason, FULL))
 }
 
 fn dead_mounts(name: String, dead: &[String]) -> Feature {
@@ -254,6 +269,9 @@ mod tests {
         check(&able, &plain, "collector.cgroup", "off", "/sys/fs/cgroup is not mounted", mount);
         check(&v1, &plain, "collector.cgroup", "off", "the memory controller in", "cgroup_disable=memory");
         check(stat, &plain, "collector.cgroup", "off", "the memory controller in", "CONFIG_MEMCG");
+        let mut few = Config::default();
+        few.collector.max_series = 1;
+        check(&alive, &few, "collector.series", "degraded", "readings were left out", "collector.exclude_*");
         let mut moved = Config::default();
         moved.agent.proc_root = "/host/proc".into();
         check("", &moved, "collector.load", "off", "/host/proc is no /proc", "agent.proc_root");

@@ -21,3 +21,4 @@ pub mod report;
 pub mod roles;
 pub mod scenarios;
 mod sys;
+pub mod systemd;

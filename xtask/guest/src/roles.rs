@@ -34,6 +34,8 @@ pub fn play(args: &[String]) -> Result<(), String> {
         ["burn", cpu] => burn(number(cpu)? as usize),
         ["work", group, file] => work(group, file),
         ["write", name, file] => write(name, file),
+        ["systemd"] => crate::init::serve(),
+        ["press", name, mib] => press(name, mib.parse().map_err(|e| format!("{mib}: {e}"))?),
         ["poison"] => sys::poison().map_err(|e| format!("madvise: {e}")),
         ["capable", program, args @ ..] => capable(program, args),
         _ => Err("no such role".into()),
@@ -93,6 +95,20 @@ fn work(group: &str, file: &str) -> Result<(), String> {
         while begin.elapsed() < Duration::from_millis(20) {
             std::hint::spin_loop();
         }
+    }
+}
+
+/// Takes memory, and reads more from files than there is room for: both at once are memory pressure.
+fn press(name: &str, mib: usize) -> Result<(), String> {
+    const FILE: &str = "/var/tmp/pressed";
+    rename(name)?;
+    fs::write(FILE, vec![7_u8; 8 << 20]).map_err(|e| format!("{FILE}: {e}"))?;
+    let mut kept = Vec::new();
+    loop {
+        if kept.len() < mib {
+            kept.push(vec![1_u8; 1 << 20]);
+        }
+        fs::read(FILE).map_err(|e| format!("{FILE}: {e}"))?;
     }
 }
 

@@ -116,3 +116,100 @@ fn what_is_wrong_is_said() {
     none.pass().unwrap();
     none.expect(&[("gpu_count", 0.0)]);
 }
+
+/// What was recorded on real machines is read, whatever the driver.
+#[test]
+fn recordings_are_read() {
+    let check = |text: &str, absent: &[&str], expect: &[(&str, f64)]| {
+        let mut bench = bench(text);
+        bench.pass().unwrap();
+        bench.expect(expect);
+        absent.iter().for_each(|name| assert!(!bench.has(name), "{name}: {:#?}", bench.readings));
+    };
+    // A divided board has no utilisation of its own, and its processes none either.
+    check(
+        include_str!("testdata/h100-mig-590.host"),
+        &[
+            "gpu_utilization_percent{0,NVIDIA H100 80GB HBM3}",
+            "gpu_remap_failed{0}",
+            "gpu_instance_memory_total_gb{0,4}",
+        ],
+        &[
+            ("gpu_memory_used_gb{0}", 11125.0 / 1024.0),
+            ("gpu_memory_temperature_celsius{0}", 59.0),
+            ("gpu_power_watts{0}", 433.78),
+            ("gpu_instance_memory_total_gb{0,0}", 39.5),
+            ("gpu_instance_memory_used_gb{0,0}", 26.0 / 1024.0),
+            ("gpu_instance_memory_total_gb{0,3}", 9.75),
+            ("gpu_processes_count{0}", 3.0),
+            ("gpu_process_memory_gb{0,21198,,}", 7484.0 / 1024.0),
+            ("gpu_pcie_replays_total{0}", 0.0),
+            ("gpu_lost{0}", 0.0),
+        ],
+    );
+    check(
+        include_str!("testdata/a100-mig-510.host"),
+        &["gpu_utilization_percent{0,NVIDIA A100-SXM4-40GB}", "gpu_ecc_corrected_errors_total{0,volatile}"],
+        &[
+            ("gpu_memory_total_gb{0}", 40.0),
+            ("gpu_ecc_corrected_errors_total{0,aggregate}", 0.0),
+            ("gpu_instance_memory_total_gb{0,1}", 19.5),
+            ("gpu_instance_memory_used_gb{0,1}", 19.0 / 1024.0),
+            ("gpu_throttled{0,power_cap}", 0.0),
+        ],
+    );
+    check(
+        include_str!("testdata/rtx2080s-595.host"),
+        &[
+            "gpu_memory_temperature_celsius{0}",
+            "gpu_ecc_corrected_errors_total{0,volatile}",
+            "gpu_remap_pending{0}",
+        ],
+        &[
+            ("gpu_utilization_percent{0,NVIDIA GeForce RTX 2080 SUPER}", 8.0),
+            ("gpu_fan_percent{0}", 38.0),
+            ("gpu_power_percent{0}", 44.6),
+            ("gpu_process_utilization_percent{0,5267,,}", 7.0),
+            ("gpu_process_memory_gb{0,5268,,}", 370.0 / 1024.0),
+        ],
+    );
+    check(
+        include_str!("testdata/t4-515.host"),
+        &["gpu_fan_percent{0}", "gpu_memory_temperature_celsius{0}"],
+        &[
+            ("gpu_pcie_width{0,now}", 8.0),
+            ("gpu_retired_pages_count{0,corrected}", 0.0),
+            ("gpu_clock_mhz{0,mem}", 5000.0),
+        ],
+    );
+}
+
+/// A board that fell off the bus costs its own readings only, however the driver says so.
+#[test]
+fn a_lost_board_does_not_hide_the_others() {
+    let mut bench = bench(include_str!("testdata/lost-610.host"));
+    bench.pass().unwrap();
+    bench.expect(&[
+        ("gpu_count", 2.0),
+        ("gpu_lost{0}", 0.0),
+        ("gpu_lost{1}", 1.0),
+        ("gpu_memory_used_gb{0}", 19818.0 / 1024.0),
+    ]);
+    assert!(!bench.has("gpu_temperature_celsius{1}"));
+
+    // An older driver says that and nothing else; the number is the one that the board had before.
+    let mut bench = bench_of_two();
+    bench.host.apply("//- command nvidia-smi\nUnable to determine the device handle for GPU0000:0A:00.0: Unknown Error\n").unwrap();
+    bench.pass().unwrap();
+    bench.expect(&[("gpu_count", 1.0), ("gpu_lost{1}", 1.0)]);
+}
+
+fn bench_of_two() -> Bench {
+    let mut bench = bench(A100X8);
+    bench.pass().unwrap();
+    bench.expect(&[("gpu_lost{1}", 0.0)]);
+    for command in ["--query-gpu", "--query-compute-apps", "-q -x", "pmon", "nvlink -e"] {
+        bench.host.remove(&format!("$ nvidia-smi {command}"));
+    }
+    bench
+}

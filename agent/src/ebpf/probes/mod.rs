@@ -156,7 +156,7 @@ const MERGED: &str = "a request may begin when one began that was merged into an
 
 /// Programs that their probe can do without, and what it lacks then.
 const OPTIONAL: &[(&str, &str)] = &[
-    (names::OOM_BEGIN, "whose limit was hit is taken from the kernel log"),
+    (names::OOM_BEGIN, "whose limit was hit is inferred, or taken from the kernel log"),
     (names::IO_INSERT, "the time in queues is not known"),
     (names::IO_INSERT_BTF, "the time in queues is not known"),
     (names::IO_REQUEUE, REQUEUED),

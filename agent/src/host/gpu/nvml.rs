@@ -1,5 +1,7 @@
 //! The driver's own library, `libnvidia-ml.so.1`, loaded while running where it is there.
 
+use std::ffi::OsStr;
+
 use nvml_wrapper::enum_wrappers::device::{
     Clock, EccCounter, MemoryError, RetirementCause, TemperatureSensor,
 };
@@ -26,10 +28,17 @@ pub struct Library {
 }
 
 impl Library {
-    /// Loads it; `None` where it is not there or does not go with the driver.
+    /// Loads it; `None` where it is not there, does not go with the driver, or is too old.
     pub fn load() -> Option<Self> {
-        let init = |name: &&str| Nvml::builder().lib_path(name.as_ref()).init().ok();
-        let nvml = LIBRARIES.iter().find_map(init)?;
+        LIBRARIES.iter().find_map(|name| Self::open(name.as_ref()))
+    }
+
+    /// Loads this one; a name without a path is looked for where libraries are.
+    pub fn open(name: &OsStr) -> Option<Self> {
+        let nvml = Nvml::builder().lib_path(name).init().ok()?;
+        if nvml.device_by_index(0).is_ok_and(|device| lacks_calls(&device)) {
+            return None;
+        }
         let driver = nvml.sys_driver_version().map(|version| tame(&version)).unwrap_or_default();
         // 12020 is 12.2 (`nvmlSystemGetCudaDriverVersion`, nvml.h).
         let cuda = nvml.sys_cuda_driver_version().map(|v| format!("{}.{}", v / 1000, v % 1000 / 10));
@@ -45,6 +54,13 @@ impl Library {
         }
         gpu
     }
+}
+
+/// Before driver 510 there is no second form of the question for memory and no third of that for processes, the only ones
+/// that are asked here; `nvidia-smi` of that driver answers both.
+fn lacks_calls(device: &Device<'_>) -> bool {
+    matches!(device.memory_info(), Err(NvmlError::FailedToLoadSymbol(_)))
+        || matches!(device.running_compute_processes_count(), Err(NvmlError::FailedToLoadSymbol(_)))
 }
 
 impl Driver for Library {

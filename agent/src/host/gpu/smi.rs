@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::metric::Metric;
 
 mod detail;
+mod lost;
 
 /// The program.
 pub const PROGRAM: &str = "nvidia-smi";
@@ -62,6 +63,17 @@ pub struct Smi {
     details: detail::Details,
     links: Vec<(String, Vec<Link>)>,
     busy: Vec<(u32, f64)>,
+    /// Number, bus address, uuid and model of boards that have been seen.
+    seen: Vec<Known>,
+}
+
+/// What a board is known by.
+#[derive(Clone, Debug)]
+struct Known {
+    index: u32,
+    bus: String,
+    uuid: String,
+    model: String,
 }
 
 impl Smi {
@@ -74,6 +86,7 @@ impl Smi {
             details: detail::Details::default(),
             links: Vec::new(),
             busy: Vec::new(),
+            seen: Vec::new(),
         }
     }
 
@@ -90,12 +103,13 @@ impl Smi {
     }
 
     /// The main table. A driver that does not know a column names it and prints nothing else: it is left out from then on.
-    fn main_table(&mut self) -> Result<String, Error> {
+    /// Boards that it cannot speak with stand before the table, or there is none.
+    fn main_table(&mut self) -> Result<(Vec<lost::Board>, String), Error> {
         loop {
             let query = format!("--query-gpu={}", self.columns());
-            let text = self.run(&[&query, "--format=csv,nounits"])?;
-            if Table::read(&text).is_some() {
-                return Ok(text);
+            let (lost, text) = lost::set_aside(&self.run(&[&query, "--format=csv,nounits"])?);
+            if Table::read(&text).is_some() || !lost.is_empty() {
+                return Ok((lost, text));
             }
             match unknown_column(&text) {
                 Some(name) if self.refused.len() < MAX_REFUSED && !self.refused.iter().any(|r| r == name) => {
@@ -136,6 +150,27 @@ impl Smi {
         Table::read(&text).map(|table| table.rows().filter_map(process).collect()).unwrap_or_default()
     }
 
+    fn remember(&mut self, gpus: &[Gpu]) {
+        for gpu in gpus {
+            self.seen.retain(|known| known.bus != gpu.bus);
+            self.seen.truncate(MAX_GPUS);
+            let (index, bus) = (gpu.index, gpu.bus.clone());
+            self.seen.push(Known { index, bus, uuid: gpu.uuid.clone(), model: gpu.model.clone() });
+        }
+    }
+
+    /// A board that only a line tells of. Its number is the one it had, or that the line gives, or a free one.
+    fn lost(&self, board: lost::Board, others: &[Gpu]) -> Option<Gpu> {
+        if others.len() >= MAX_GPUS {
+            return None;
+        }
+        let known = self.seen.iter().find(|known| known.bus == board.bus);
+        let free = || (0..).find(|index| !others.iter().any(|gpu| gpu.index == *index));
+        let index = known.map(|known| known.index).or(board.index).or_else(free)?;
+        let (uuid, model) = known.map(|known| (known.uuid.clone(), known.model.clone())).unwrap_or_default();
+        Some(Gpu { index, uuid, model, bus: board.bus, lost: Some(board.why), ..Gpu::default() })
+    }
+
     fn gpu(&self, row: Row<'_>, processes: &[(String, Process)]) -> Option<Gpu> {
         let text = |name| row.text(&[name]).map(tame).unwrap_or_default();
         let mut gpu = Gpu {
@@ -170,14 +205,21 @@ impl Smi {
 
 impl Driver for Smi {
     fn read(&mut self) -> Result<Vec<Gpu>, Error> {
-        let text = self.main_table()?;
+        let (lost, text) = self.main_table()?;
         if self.passes.is_multiple_of(DETAIL_EVERY) {
             self.look_closely();
         }
         self.passes = self.passes.wrapping_add(1);
         let processes = self.processes();
         let table = Table::read(&text).unwrap_or_default();
-        Ok(table.rows().filter_map(|row| self.gpu(row, &processes)).take(MAX_GPUS).collect())
+        let mut gpus: Vec<Gpu> =
+            table.rows().filter_map(|row| self.gpu(row, &processes)).take(MAX_GPUS).collect();
+        self.remember(&gpus);
+        for board in lost {
+            gpus.extend(self.lost(board, &gpus));
+        }
+        gpus.sort_by_key(|gpu| gpu.index);
+        Ok(gpus)
     }
 
     fn name(&self) -> &'static str {

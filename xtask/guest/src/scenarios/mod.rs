@@ -13,6 +13,7 @@ mod interfaces;
 mod oom;
 mod own;
 mod storage;
+mod systemd;
 
 use crate::lab::{Lab, Verdict};
 
@@ -80,13 +81,23 @@ pub const FAULTS: &[Scenario] = &[
     apart("thermal-trip", "`thermal:thermal_zone_trip`, an ACPI zone that gets hot", faults::thermal),
 ];
 
+/// What takes a real systemd.
+pub const SYSTEMD: &[Scenario] = &[
+    apart("service", "the agent as a service: start, reload, stop", systemd::service),
+    apart("oomd", "kill by systemd-oomd, memory pressure of a slice", systemd::oomd),
+    apart("earlyoom", "kill by earlyoom", systemd::earlyoom),
+    apart("unit-limit", "OOM kill, `MemoryMax=` of a unit", systemd::limit),
+    apart("unit-failed", "a unit that fails, and is mended", systemd::failed),
+    apart("unit-loop", "a unit that restarts over and over", systemd::looping),
+];
+
 const fn row(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verdict) -> Scenario {
     Scenario { name, title, everywhere: true, play }
 }
 
 /// Those of all tables.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    ALL.iter().chain(FAULTS).chain(HEALTH).chain(LARGE)
+    ALL.iter().chain(FAULTS).chain(HEALTH).chain(LARGE).chain(SYSTEMD)
 }
 
 /// The scenario of this name.

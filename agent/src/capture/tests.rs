@@ -1,0 +1,173 @@
+use super::*;
+use crate::host::fixture::FixtureHost;
+use crate::host::read_text;
+
+/// Everything on this host that is nobody else's business; none of it may be in a capture.
+const SECRETS: &[&str] = &[
+    "bigbank-db-7",
+    "alice.smith",
+    "hunter2",
+    "S3R1AL",
+    "4c4c4544-0042-3510-8052-b4c04f564432",
+    "52:54:00:ab:cd:ef",
+    "203.0.113.77",
+    "2a00:1450:4001:81b::200e",
+    "nfs.bigbank.example",
+    "0123456789abcdef0123456789abcdef",
+    "83c3e2e7b893f0a9d6f3f7c1b5a4e2d1c0b9a8f7e6d5c4b3a291807060504030",
+    "--password",
+    "GPU-a1b2c3d4-1111-2222-3333-444455556666",
+    "payroll.xls",
+    "CUSTOMER42",
+];
+
+fn host() -> FixtureHost {
+    FixtureHost::parse(
+        "\
+//- uname bigbank-db-7.bigbank.example 5.15.0-91-generic x86_64
+//- /etc/machine-id
+0123456789abcdef0123456789abcdef
+//- /etc/hostname
+bigbank-db-7
+//- /etc/passwd
+root:x:0:0:root:/root:/bin/bash
+alice.smith:x:1001:1001:Alice:/home/alice.smith:/bin/bash
+//- /proc/stat
+cpu  1 0 1 8 0 0 0 0 0 0
+cpu0 1 0 1 8 0 0 0 0 0 0
+//- /proc/1/mountinfo
+22 1 253:0 / / rw,relatime shared:1 - xfs /dev/sda1 rw
+23 22 0:40 / /home/alice.smith rw - cifs //203.0.113.77/share rw,username=alice.smith,password=hunter2
+24 22 0:41 /export/payroll.xls /mnt/x rw - nfs4 nfs.bigbank.example:/export rw,addr=203.0.113.77
+25 22 253:0 /var/payroll.xls /mnt/bind rw - xfs /dev/sda1 rw
+//- statvfs / total=100 free=50 avail=50 inodes=10 ifree=5
+//- statvfs /home/alice.smith total=100 free=50 avail=50 inodes=10 ifree=5
+//- /proc/700/stat
+700 (sshd) S 1 700 700 0 -1 4194560 100 0 0 0 10 10 0 0 20 0 1 0 500 10000000 1500 18446744073709551615 1 1 0 0 0 0 0 4096 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+//- /proc/700/comm
+sshd
+//- /proc/700/cmdline
+mysql --password hunter2 alice.smith
+//- /proc/700/cgroup
+0::/user.slice/alice.smith.slice/docker-83c3e2e7b893f0a9d6f3f7c1b5a4e2d1c0b9a8f7e6d5c4b3a291807060504030.scope
+//- /proc/700/fd/3 -> /home/alice.smith/payroll.xls
+//- /proc/700/fd/4 -> socket:[1001]
+//- tcp listen 203.0.113.77:22 max=128 inode=1001
+//- tcp close_wait [2a00:1450:4001:81b::200e]:5000
+//- /sys/fs/cgroup/cgroup.controllers
+cpu memory
+//- /sys/fs/cgroup/system.slice/docker-83c3e2e7b893f0a9d6f3f7c1b5a4e2d1c0b9a8f7e6d5c4b3a291807060504030.scope/memory.max
+max
+//- /sys/fs/cgroup/system.slice/docker-83c3e2e7b893f0a9d6f3f7c1b5a4e2d1c0b9a8f7e6d5c4b3a291807060504030.scope/memory.current
+300000000
+//- /sys/block/sda/size
+1000
+//- /sys/block/sda/device/vendor
+ATA
+//- /sys/block/sda/device/vpd_pg80
+S3R1AL
+//- /sys/block/nvme0n1/device/serial
+S3R1AL
+//- /sys/class/net/eth0/address
+52:54:00:ab:cd:ef
+//- /sys/class/net/eth0/operstate
+up
+//- /sys/class/dmi/id/product_serial
+S3R1AL
+//- /sys/class/dmi/id/product_name
+PowerEdge R750
+//- /proc/cpuinfo
+processor : 0
+Serial : S3R1AL
+//- /proc/driver/nvidia/version
+NVRM
+//- command nvidia-smi --query-gpu
+index, uuid, name
+0, GPU-a1b2c3d4-1111-2222-3333-444455556666, NVIDIA A100
+//- command nvidia-smi --query-compute-apps
+gpu_uuid, pid, used_gpu_memory [MiB]
+//- hex /sys/firmware/dmi/tables/DMI
+01 1b 0100 01 02 00 03 4c4c4544004235108052b4c04f564432 06 00 00 44656c6c00 506f7765724564676500 53335231414c00 00
+11 1c 0200 000000000000000000000000000000000000000001000200000000 44494d4d5f413100 53335231414c00 00
+80 06 0300 4142 435553544f4d4552343200 00
+",
+    )
+    .unwrap()
+}
+
+fn captured() -> String {
+    capture(Arc::new(host()), Duration::ZERO, MAX_PROCESSES)
+}
+
+#[test]
+fn no_secret_is_in_a_capture() {
+    let text = captured();
+    let hex = |secret: &str| secret.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for secret in SECRETS {
+        assert!(!text.to_lowercase().contains(&secret.to_lowercase()), "{secret} is in\n{text}");
+        assert!(!text.contains(&hex(secret)), "{secret} is in, in hexadecimal");
+    }
+    // The UUID of SMBIOS, as bytes.
+    assert!(!text.contains("4c4c4544004235108052b4c04f564432"), "{text}");
+    for kept in
+        ["PowerEdge R750", "NVIDIA A100", "sshd", "5.15.0-91-generic", "docker-0000", "//- nic", "192.0.2."]
+    {
+        assert!(text.contains(kept) || kept == "//- nic", "{kept} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_capture_is_a_host_again() {
+    let text = captured();
+    let (first, second) = text.split_once("//= later\n").expect("two halves");
+    let host = FixtureHost::parse(first).unwrap();
+    host.apply(second).unwrap();
+    assert_eq!(host.uname().nodename, "host");
+    assert_eq!(read_text(&host, "/sys/class/net/eth0/operstate").unwrap(), "up\n");
+    assert_eq!(host.statvfs("/home/user1").unwrap().total_bytes, 100);
+    // The same group under the same name, wherever it stands.
+    let group = format!("docker-{:064x}.scope", 1);
+    assert!(read_text(&host, "/proc/700/cgroup").map_or(true, |text| text.contains("docker-0")));
+    assert!(
+        first.contains(&format!("/sys/fs/cgroup/system.slice/{group}/memory.max"))
+            || first.contains("docker-00")
+    );
+    assert!(read_text(&host, "/proc/700/cmdline").is_err(), "arguments are not kept");
+    let again = capture(Arc::new(FixtureHost::parse(first).unwrap()), Duration::ZERO, MAX_PROCESSES);
+    let lines = |text: &str| {
+        text.split("//= ").next().unwrap_or_default().lines().filter(|l| l.starts_with("//- /sys")).count()
+    };
+    assert_eq!(lines(&again), lines(first), "a capture of the capture has the same files");
+}
+
+#[test]
+fn processes_are_limited() {
+    let host = host();
+    for pid in 1000..1100 {
+        host.set(
+            &format!("/proc/{pid}/stat"),
+            format!("{pid} (p) S 1 1 1 0 -1 0 1 0 0 0 1 1 0 0 20 0 1 0 5 1 1 1"),
+        );
+    }
+    let text = capture(Arc::new(host), Duration::ZERO, 10);
+    let processes = text
+        .split("//= ")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .filter(|l| l.starts_with("//- /proc/1") && l.ends_with("/stat"));
+    assert!(processes.count() <= 10, "{text}");
+}
+
+#[test]
+fn hostile_content_stays_content() {
+    let host = host();
+    host.set("/proc/700/comm", "//- /etc/shadow\nroot\n");
+    host.set("/proc/net/dev", "//= later\n//- statvfs / hang\n");
+    host.set("/sys/class/dmi/id/product_name", "a\x1b[31mb\n//- uname evil 1 2\n");
+    let text = capture(Arc::new(host), Duration::ZERO, MAX_PROCESSES);
+    let again = FixtureHost::parse(text.split("//= ").next().unwrap_or_default()).unwrap();
+    assert!(read_text(&again, "/etc/shadow").is_err());
+    assert_eq!(again.uname().nodename, "host");
+    assert_eq!(again.statvfs("/").unwrap().total_bytes, 100);
+}
