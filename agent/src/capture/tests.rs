@@ -95,8 +95,12 @@ gpu_uuid, pid, used_gpu_memory [MiB]
     .unwrap()
 }
 
+fn shared(host: FixtureHost) -> Arc<dyn Host> {
+    Arc::new(host)
+}
+
 fn captured() -> String {
-    capture(Arc::new(host()), Duration::ZERO, MAX_PROCESSES)
+    capture(&shared(host()), Duration::ZERO, MAX_PROCESSES)
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn a_capture_is_a_host_again() {
             || first.contains("docker-00")
     );
     assert!(read_text(&host, "/proc/700/cmdline").is_err(), "arguments are not kept");
-    let again = capture(Arc::new(FixtureHost::parse(first).unwrap()), Duration::ZERO, MAX_PROCESSES);
+    let again = capture(&shared(FixtureHost::parse(first).unwrap()), Duration::ZERO, MAX_PROCESSES);
     let lines = |text: &str| {
         text.split("//= ").next().unwrap_or_default().lines().filter(|l| l.starts_with("//- /sys")).count()
     };
@@ -149,7 +153,7 @@ fn processes_are_limited() {
             format!("{pid} (p) S 1 1 1 0 -1 0 1 0 0 0 1 1 0 0 20 0 1 0 5 1 1 1"),
         );
     }
-    let text = capture(Arc::new(host), Duration::ZERO, 10);
+    let text = capture(&shared(host), Duration::ZERO, 10);
     let processes = text
         .split("//= ")
         .next()
@@ -165,7 +169,7 @@ fn hostile_content_stays_content() {
     host.set("/proc/700/comm", "//- /etc/shadow\nroot\n");
     host.set("/proc/net/dev", "//= later\n//- statvfs / hang\n");
     host.set("/sys/class/dmi/id/product_name", "a\x1b[31mb\n//- uname evil 1 2\n");
-    let text = capture(Arc::new(host), Duration::ZERO, MAX_PROCESSES);
+    let text = capture(&shared(host), Duration::ZERO, MAX_PROCESSES);
     let again = FixtureHost::parse(text.split("//= ").next().unwrap_or_default()).unwrap();
     assert!(read_text(&again, "/etc/shadow").is_err());
     assert_eq!(again.uname().nodename, "host");

@@ -104,6 +104,7 @@ fn config() -> Config {
     let mut config = Config::default();
     config.collector.disk_interval_secs = 10;
     config.collector.process_interval_secs = 10;
+    config.collector.track_patterns = vec!["sshd".into()];
     config.collector.docker.enabled = true;
     config.collector.docker.socket = "/run/docker.sock".into();
     config.collector.redis.enabled = true;
