@@ -67,6 +67,8 @@ pub const ABSENT_U64: u64 = u64::MAX;
 pub const ABSENT_U32: u32 = u32::MAX;
 /// Value of an unknown `oom_score_adj`, outside the kernel's -1000..=1000.
 pub const ABSENT_SCORE: i32 = i32::MIN;
+/// Value of an unknown order of an allocation, outside the kernel's -1..=10.
+pub const ABSENT_ORDER: i32 = i32::MIN;
 
 /// `oom:mark_victim`: the kernel chose a process to kill.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -87,6 +89,10 @@ pub struct OomRecord {
     /// Serial number of the outermost memory control group around the victim whose processes die together
     /// (`memory.oom.group`); 0: there is none; or [`ABSENT_U64`].
     pub group: u64,
+    /// Inode of the directory of the victim's memory control group (`kernfs_node.id`), or 0.
+    pub cgroup_id: u64,
+    /// When the victim, [`OomRecord::pid`], started (`CLOCK_BOOTTIME`, nanoseconds), or 0.
+    pub start_ns: u64,
     /// Victim as `task_pid_nr` gives it, in the initial pid namespace.
     pub pid: u32,
     /// Victim's user id, or [`ABSENT_U32`].
@@ -103,16 +109,38 @@ pub struct OomRecord {
     pub tgid: u32,
     /// Bytes of `cmdline` that count.
     pub cmdline_len: u32,
+    /// What ran out, an `enum oom_constraint` (`include/linux/oom.h`), or [`ABSENT_U32`].
+    pub constraint: u32,
+    /// Flags of the trigger's allocation, or [`ABSENT_U32`].
+    pub gfp_mask: u32,
+    /// Its order, or [`ABSENT_ORDER`].
+    pub order: i32,
+    /// The group whose limit was hit: so many levels above the victim's own; [`ABSENT_U32`]: none, or not known.
+    pub limit_level: u32,
+    /// Bytes of `path` that count; 0: the group is not known.
+    pub path_len: u32,
+    /// [`PATH_CUT`], [`LIMIT_INFERRED`].
+    pub flags: u32,
     /// Victim's name, NUL-terminated; empty when the kernel does not tell it.
     pub comm: [u8; COMM_LEN],
     /// Trigger's name, NUL-terminated.
     pub trigger_comm: [u8; COMM_LEN],
     /// Beginning of the victim's arguments, each NUL-terminated, where the victim itself triggered the kill.
     pub cmdline: [u8; CMDLINE_LEN],
+    /// Names of the victim's memory control group and of those around it, innermost first, the root's left out, each
+    /// NUL-terminated, the last one perhaps cut.
+    pub path: [u8; PATH_LEN],
 }
 
 /// Bytes of a command line that a record holds.
 pub const CMDLINE_LEN: usize = 256;
+/// In [`OomRecord::flags`]: there are more levels above than `path` tells.
+pub const PATH_CUT: u32 = 1;
+/// In [`OomRecord::flags`]: the group of the limit is the one whose lock says that it is out of memory; nobody was seen
+/// to look for a victim in it.
+pub const LIMIT_INFERRED: u32 = 2;
+/// Bytes of a control group's path that a record holds: those of Kubernetes in Docker take some 400.
+pub const PATH_LEN: usize = 512;
 
 /// `sched:sched_process_hang`: khungtaskd found a task in uninterruptible sleep for too long.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -332,7 +360,7 @@ impl IoOp {
 
 const _: () = {
     assert!(size_of::<Header>() == 16);
-    assert!(size_of::<OomRecord>() == 128 + CMDLINE_LEN);
+    assert!(size_of::<OomRecord>() == 168 + CMDLINE_LEN + PATH_LEN);
     assert!(size_of::<HangRecord>() == 48 + 8 * MAX_FRAMES);
     assert!(size_of::<IoRecord>() == 80);
     assert!(size_of::<IoErrorRecord>() == 40);

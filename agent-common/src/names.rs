@@ -19,6 +19,8 @@ pub const STARTS: &str = "STARTS";
 pub const OOM_KILL: &str = "oom_kill";
 /// The same in BTF mode.
 pub const OOM_KILL_BTF: &str = "oom_kill_btf";
+/// Program at the start of `out_of_memory`, in BTF mode only.
+pub const OOM_BEGIN: &str = "oom_begin";
 /// Program on `sched:sched_process_hang`.
 pub const HUNG_TASK: &str = "hung_task";
 /// The same in BTF mode.
@@ -42,6 +44,10 @@ pub const IO_ISSUE_BTF: &str = "io_issue_btf";
 pub const IO_REQUEUE: &str = "io_requeue";
 /// The same in BTF mode.
 pub const IO_REQUEUE_BTF: &str = "io_requeue_btf";
+/// Program on `block:block_rq_merge`.
+pub const IO_MERGE: &str = "io_merge";
+/// The same in BTF mode.
+pub const IO_MERGE_BTF: &str = "io_merge_btf";
 /// Program on `block:block_rq_complete`.
 pub const IO_COMPLETE: &str = "io_complete";
 /// The same in BTF mode.
@@ -49,6 +55,8 @@ pub const IO_COMPLETE_BTF: &str = "io_complete_btf";
 
 /// Room for one record of an OOM kill a processor.
 pub const OOM_SCRATCH: &str = "OOM_SCRATCH";
+/// The search for a victim that goes on.
+pub const OOM_CALL: &str = "OOM_CALL";
 /// LRU map of [`Counts`](crate::remote::Counts) by [`Remote`](crate::remote::Remote).
 pub const REMOTES: &str = "REMOTES";
 /// Array of one [`Counts`](crate::remote::Counts): those of all remotes.

@@ -7,6 +7,9 @@ use crate::text::clean;
 /// Longest name of a container shown, characters.
 const MAX_NAME: usize = 64;
 
+/// How the path of a group begins where the groups around it are too many to be told.
+pub const CUT: &str = "…";
+
 /// The owner of a control group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {

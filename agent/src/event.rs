@@ -13,6 +13,7 @@ mod user_kill;
 use std::sync::Arc;
 
 use crate::alert::Severity;
+use crate::cgroup::CUT;
 use crate::time::Now;
 pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
 pub use hardware::Hardware;
@@ -173,7 +174,14 @@ impl Task {
         fill(&mut self.cmdline, cmdline);
         fill(&mut self.uid, uid);
         fill(&mut self.start_ticks, start_ticks);
-        fill(&mut self.cgroup, cgroup);
+        if self.lacks_cgroup() {
+            self.cgroup = cgroup.or_else(|| self.cgroup.take());
+        }
+    }
+
+    /// Whether its control group is not known, or not where that is.
+    pub fn lacks_cgroup(&self) -> bool {
+        self.cgroup.as_deref().is_none_or(|path| path.starts_with(CUT))
     }
 }
 

@@ -94,13 +94,23 @@ fn doctor_speaks_table_and_json() {
         serde_json::from_slice(&check(&home, &["doctor", "--json"], 0).stdout).expect("JSON");
     let names: Vec<&str> =
         features.as_array().expect("a list").iter().filter_map(|f| f["name"].as_str()).collect();
-    for name in ["privileges", "kernel_log", "collector.cpu", "channel.webhook", "outbox"] {
+    for name in ["privileges", "namespaces", "kernel_log", "collector.cpu", "channel.webhook", "outbox"] {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
     let table = text(&check(&home, &["doctor"], 0).stdout);
     assert!(names.iter().all(|name| table.contains(name)), "{table}");
     for feature in features.as_array().expect("a list") {
         assert!(feature["reason"].as_str().is_some_and(|r| !r.is_empty()), "{feature}");
+        // What docs/DOCTOR.md promises.
+        let keys = feature.as_object().expect("an object").keys();
+        assert!(
+            keys.clone().all(|k| ["name", "state", "reason", "remedy"].contains(&k.as_str())),
+            "{feature}"
+        );
+        let state = feature["state"].as_str().expect("a state");
+        assert!(["on", "degraded", "off"].contains(&state), "{feature}");
+        let remedy = feature["remedy"].as_str().unwrap_or_default();
+        assert!(remedy.is_empty() == (state == "on") || state == "off", "{feature}");
     }
 }
 

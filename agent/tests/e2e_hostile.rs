@@ -61,9 +61,8 @@ fn hostile_names_are_told_whole_and_harmless_on_every_channel() {
 
     let mut lines = Vec::new();
     for name in NAMES {
-        // The kernel writes its full report ten times in five seconds at most (`oom_rs`, mm/oom_kill.c); beyond that
-        // its log knows no limit.
-        std::thread::sleep(Duration::from_millis(600));
+        // At once: beyond ten in five seconds the kernel leaves out its report (`oom_rs`, mm/oom_kill.c), and the
+        // alert must be as good.
         let pid = die_as(&group, &home.file("bin"), name);
         let alert = webhook.exactly_one("the kill", SOON, Duration::ZERO, kill_of(pid));
         check_alert(&alert, name);

@@ -19,7 +19,7 @@ use e2e::scene::Scene;
 use e2e::webhook::{kill_of, known};
 use lab::{FreezableFs, MemoryCgroup, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
-use sysops_agent::alert::Alert;
+use sysops_agent::alert::{Alert, Status};
 
 /// Until an alert must have come.
 const SOON: Duration = Duration::from_secs(10);
@@ -88,6 +88,33 @@ fn a_group_that_is_gone_when_its_kill_is_told_is_known_from_before() {
 }
 
 #[test]
+#[ignore = "live: kills two processes of one number for lack of memory"]
+fn a_process_number_that_is_killed_twice_is_two_kills() {
+    let Some((scene, agent)) = Scene::running("") else { return };
+    let Scene { webhook, home, .. } = &scene;
+    if !scene.has(&["ebpf.oom", "kernel_log"]) {
+        return;
+    }
+    let group = MemoryCgroup::new("sysops-e2e-again", 8 << 20).expect("a group");
+    let pid = group.oom_victim().expect("a kill");
+    webhook.exactly_one("the first kill", SOON, Duration::ZERO, kill_of(pid));
+    group.oom_victim_numbered(pid).expect("a kill of the same number");
+    let both = wait_for(SOON, || Some(webhook.taken(kill_of(pid))).filter(|alerts| alerts.len() > 1));
+    sleep(QUIET);
+    let alerts = webhook.taken(kill_of(pid));
+    assert!(both.is_some() && alerts.len() == 2, "two kills, not {alerts:#?}");
+    for alert in &alerts {
+        assert_eq!((alert.status, &alert.source[..]), (Status::Firing, &["ebpf".into(), "kmsg".into()][..]));
+        assert_eq!(known(alert, "victim_cgroup"), group.name(), "{alert:#?}");
+    }
+    agent.stop();
+    let log = home.log();
+    let counted = log.lines().rfind(|line| line.contains("counted since")).unwrap_or_default();
+    assert!(counted.contains("kernel_oom_kills_total 2"), "{counted}");
+    assert!(!counted.contains("oom_witness_disagreements_total"), "{counted}");
+}
+
+#[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn a_kill_that_only_counters_saw_is_told_with_its_group() {
     let blind = "[ebpf]\nenabled = \"off\"\n[log_analyzer]\nenabled = false";
@@ -112,7 +139,8 @@ fn a_kill_that_only_counters_saw_is_told_with_its_group() {
 #[test]
 #[ignore = "live: writes to the kernel log"]
 fn a_killer_in_user_space_is_told_on_its_own_word() {
-    let Some((scene, agent)) = Scene::running("") else { return };
+    let only_kmsg = "[log_analyzer]\nsources = [\"dmesg\"]\n";
+    let Some((scene, agent)) = Scene::running(only_kmsg) else { return };
     let webhook = &scene.webhook;
     let line = "<30>systemd-oomd[840]: Killed /system.slice/sysops-e2e.service due to memory pressure for \
                 /system.slice being 51.07% > 50.00% for > 20s with reclaim activity\n";

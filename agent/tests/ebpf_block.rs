@@ -419,6 +419,28 @@ fn a_failed_request_arrives_with_its_place() {
     }
 }
 
+/// A read over the end of the file completes in two parts: the first, and after the driver tried again an error.
+#[test]
+#[ignore = "live: runs eBPF programs and causes what they watch"]
+fn a_request_that_ends_in_parts_is_one() {
+    let _alone = alone();
+    for mut probe in Probe::each() {
+        for scheduler in ["none", "mq-deadline"] {
+            let (image, device) = device(scheduler);
+            probe.collect();
+            probe.error("none");
+            image.as_file().set_len(45_056).expect("cut");
+            assert!(device.direct_read_of_two(40_960).is_err());
+            let io =
+                wait_for(Duration::from_secs(3), || probe.error(device.name())).expect("the error is seen");
+            assert_eq!((io.sector, io.bytes, io.error), (88, Some(4096), Some(-5)), "{}: {io:?}", probe.name);
+            let window = probe.windows(device.name()).remove("read").expect("a read");
+            let requests = window.latency.map(|latency| latency.requests);
+            assert_eq!((requests, window.errors), (Some(1), 1), "{} {scheduler}", probe.name);
+        }
+    }
+}
+
 #[test]
 #[ignore = "live: runs eBPF programs and causes what they watch"]
 fn a_slow_device_becomes_an_alert_that_names_the_issuer() {

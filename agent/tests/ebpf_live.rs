@@ -18,7 +18,7 @@ use sysops_agent::ebpf::hist::Look;
 use sysops_agent::ebpf::probes::{Mode, PROBES, ProbeState};
 use sysops_agent::ebpf::transport::Way;
 use sysops_agent::ebpf::{Ebpf, Options};
-use sysops_agent::event::{Event, Lost, Oom, SlowIo, Source, What};
+use sysops_agent::event::{Constraint, Event, Lost, Oom, SlowIo, Source, Task, What};
 use sysops_agent::host::clock::now;
 use sysops_agent::host::kallsyms::Symbols;
 use sysops_agent::host::live::LiveHost;
@@ -168,8 +168,16 @@ fn an_oom_kill_arrives_with_its_victim() {
         let knows_task = how.starts_with("Btf") && oom.victim.comm.is_some();
         assert_eq!(oom.victim_tgid, knows_task.then_some(pid), "{how}");
         assert_eq!(oom.victim.cmdline.as_deref(), knows_task.then_some("tail /dev/zero"), "{how}");
-        let mut both_know = Oom { victim_tgid: None, ..oom.clone() };
-        both_know.victim.cmdline = None;
+        let mut both_know = Oom {
+            victim_tgid: None,
+            constraint: None,
+            oom_memcg: None,
+            limit_inferred: false,
+            gfp_mask: None,
+            order: None,
+            ..oom.clone()
+        };
+        both_know.victim = Task { cmdline: None, start_ticks: None, cgroup: None, ..both_know.victim };
         assert_eq!(both_know, told[0], "{how} tells the same as {}", each[0].0);
         assert_eq!(oom.trigger.pid, Some(pid), "it was its own allocation");
         assert_eq!(oom.trigger.comm.as_deref(), Some("tail"));
@@ -181,6 +189,57 @@ fn an_oom_kill_arrives_with_its_victim() {
             assert_eq!((oom.victim.uid, oom.oom_score_adj), (Some(0), Some(0)));
             assert!(oom.total_vm_kb > Some(rss) && oom.pgtables_kb > Some(0), "{oom:?}");
         }
+    }
+}
+
+/// The kill of a process in a group, as BTF mode tells of it.
+fn kill_in(ebpf: &mut Ebpf, group: &MemoryCgroup) -> Oom {
+    let pid = group.oom_victim().expect("a kill");
+    let told = wait_event(ebpf, Duration::from_secs(5), |event| match event.what {
+        What::Oom(oom) if oom.victim.pid == Some(pid) => Some(*oom),
+        _ => None,
+    });
+    told.expect("the kill is seen")
+}
+
+/// Nobody but the program is asked: no file of the victim or its group, no log.
+#[test]
+#[ignore = "live: runs eBPF programs and causes what they watch"]
+fn an_oom_kill_tells_its_groups_and_why() {
+    const NO_LIMIT: u64 = 1 << 40;
+    let _alone = alone();
+    let Some(mut ebpf) = load(&Options { only_mode: Some(Mode::Btf), ..only("oom") }) else { return };
+    let outer = format!("/sysops-lab-way-{}", std::process::id());
+    let limited = MemoryCgroup::at(&outer, 16 << 20).expect("a group");
+    let names = ["docker", "\u{1b}[31m ,task=x,pid=1", "\u{202e}evil\\n"];
+    let hostile = names.iter().fold(outer.clone(), |path, name| format!("{path}/{name}"));
+    let deep = (0..20).fold(outer.clone(), |path, level| format!("{path}/level-{level}"));
+    let long = (0..4).fold(outer.clone(), |path, _| format!("{path}/{}", "n".repeat(255)));
+    for (path, told) in [
+        (&outer, Some(outer.as_str())),
+        (&hostile, Some(hostile.as_str())),
+        (&deep, Some(deep.split_at(deep.find("/level-4").expect("in it")).1)),
+        (&long, None),
+    ] {
+        let inner = (path != &outer).then(|| MemoryCgroup::at(path, NO_LIMIT).expect("a group"));
+        let oom = kill_in(&mut ebpf, inner.as_ref().unwrap_or(&limited));
+        let cgroup = oom.victim.cgroup.clone().unwrap_or_default();
+        if oom.victim.comm.is_none() {
+            return skip("this kernel does not tell its victims");
+        }
+        match told {
+            Some(whole) if whole.starts_with(&outer) => {
+                assert_eq!((cgroup.as_str(), oom.oom_memcg.as_deref()), (whole, Some(outer.as_str())));
+            }
+            Some(part) => assert_eq!((cgroup, oom.oom_memcg), (format!("…{part}"), None)),
+            None => assert_eq!(cgroup, format!("…/{0}/{0}", "n".repeat(255)), "what there is room for"),
+        }
+        assert_eq!(oom.constraint, Some(Constraint::Memcg));
+        // Not where functions of the kernel may not be watched.
+        let allocation = oom.gfp_mask.is_some_and(|mask| mask.starts_with("0x") && mask.len() > 2);
+        assert_eq!((allocation, oom.order), (!oom.limit_inferred, (!oom.limit_inferred).then_some(0)));
+        let uptime = now().mono_ns / (SECOND / 100);
+        assert!(oom.victim.start_ticks.is_some_and(|start| uptime.abs_diff(start) < 60 * 100));
     }
 }
 

@@ -99,6 +99,7 @@ replayed!(
     dstate,
     glob,
     gpu_smi,
+    journal,
     kmsg_log,
     kmsg_record,
     mounts,
@@ -111,6 +112,7 @@ replayed!(
     #[cfg(feature = "ebpf")]
     ring_record,
     smbios,
+    systemctl,
     template,
     #[cfg(feature = "ebpf")]
     trace_format,

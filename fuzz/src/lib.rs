@@ -7,6 +7,7 @@ mod btf;
 mod ebpf;
 mod gpu;
 mod hangs;
+mod journal;
 mod kernel_log;
 mod machine;
 mod pipe;
@@ -26,6 +27,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dstate", hangs::dstate),
     ("glob", settings::glob),
     ("gpu_smi", gpu::smi),
+    ("journal", journal::entries),
     ("kmsg_log", kernel_log::log),
     ("kmsg_record", kernel_log::record),
     ("mounts", machine::mounts),
@@ -38,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(feature = "ebpf")]
     ("ring_record", ebpf::record),
     ("smbios", machine::smbios),
+    ("systemctl", journal::systemctl),
     ("template", settings::template),
     #[cfg(feature = "ebpf")]
     ("trace_format", ebpf::format),

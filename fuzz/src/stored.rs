@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use sysops_agent::engine::Input;
+use sysops_agent::event::{JournalMark, KmsgMark};
 use sysops_agent::notify::Outbox;
 use sysops_agent::notify::backoff::{MAX_RETRY_AFTER, retry_after as parse_retry_after};
 use sysops_agent::notify::record::{Record, decode, encode, scan};
@@ -75,12 +76,16 @@ fn folder() -> PathBuf {
 
 /// The stored place in the kernel log.
 pub(crate) fn position(data: &[u8]) {
-    let read = position::parse(data, BOOT);
+    let read = position::parse(data, BOOT).map(|mark: KmsgMark| mark.seq);
     assert!(read.is_none() || data.starts_with(BOOT.as_bytes()));
     if let Some(seq) = read {
-        assert_eq!(position::parse(format!("{BOOT} {seq}\n").as_bytes(), BOOT), Some(seq));
+        assert_eq!(position::parse(format!("{BOOT} {seq}\n").as_bytes(), BOOT), Some(KmsgMark { seq }));
     }
-    assert_eq!(position::parse(data, ""), None, "a boot without a name is nobody's");
+    assert_eq!(position::parse::<KmsgMark>(data, ""), None, "a boot without a name is nobody's");
+    if let Some(JournalMark { place }) = position::parse(data, BOOT) {
+        // It becomes an argument of a program.
+        assert!(place.starts_with(['@', 's']) && !place.contains([' ', '-', '/']), "{place}");
+    }
 }
 
 /// The header `Retry-After`.

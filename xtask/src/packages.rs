@@ -31,6 +31,7 @@ pub const FOR_VM: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("xz", "xz-utils"),
+    ("mmdebstrap", "mmdebstrap"),
 ];
 
 /// What a shell in one needs.

@@ -49,6 +49,14 @@ static REQUEUE_NR_SECTOR: Offset = Offset::ABSENT;
 #[unsafe(no_mangle)]
 static REQUEUE_RWBS: Offset = Offset::ABSENT;
 #[unsafe(no_mangle)]
+static MERGE_DEV: Offset = Offset::ABSENT;
+#[unsafe(no_mangle)]
+static MERGE_SECTOR: Offset = Offset::ABSENT;
+#[unsafe(no_mangle)]
+static MERGE_NR_SECTOR: Offset = Offset::ABSENT;
+#[unsafe(no_mangle)]
+static MERGE_RWBS: Offset = Offset::ABSENT;
+#[unsafe(no_mangle)]
 static COMPLETE_DEV: Offset = Offset::ABSENT;
 #[unsafe(no_mangle)]
 static COMPLETE_SECTOR: Offset = Offset::ABSENT;
@@ -75,6 +83,8 @@ static INSERT_REQUEST_ARG: Argument = Argument::ABSENT;
 static ISSUE_REQUEST_ARG: Argument = Argument::ABSENT;
 #[unsafe(no_mangle)]
 static REQUEUE_REQUEST_ARG: Argument = Argument::ABSENT;
+#[unsafe(no_mangle)]
+static MERGE_REQUEST_ARG: Argument = Argument::ABSENT;
 #[unsafe(no_mangle)]
 static COMPLETE_REQUEST_ARG: Argument = Argument::ABSENT;
 #[unsafe(no_mangle)]
@@ -113,10 +123,13 @@ struct Start {
     /// 0 while it is queued.
     issued_ns: u64,
     dev: u32,
+    /// When it was issued; in classic mode less what has completed since.
     bytes: u32,
     pid: u32,
     /// 1 while the driver has given it back, until it is issued again.
-    requeued: u32,
+    requeued: u16,
+    /// Error of a part that completed.
+    error: i16,
 }
 
 /// The current second of a limit.
@@ -163,9 +176,11 @@ fn io_issue(ctx: *mut c_void) -> u32 {
     let places =
         Places { dev: &ISSUE_DEV, sector: &ISSUE_SECTOR, nr_sector: &ISSUE_NR_SECTOR, rwbs: &ISSUE_RWBS };
     if let Some(key) = of_record(ctx, &places)
-        && let Some(now) = was_queued(&key)
     {
-        begin(&key, Start { issued_ns: now, ..Start::new(now, key.dev(), field(ctx, &ISSUE_BYTES, 0)) });
+        let bytes = field(ctx, &ISSUE_BYTES, 0);
+        if let Some(now) = was_queued(&key, bytes) {
+            begin(&key, Start { issued_ns: now, ..Start::new(now, key.dev(), bytes) });
+        }
     }
     0
 }
@@ -179,7 +194,7 @@ fn io_issue_btf(ctx: *mut c_void) -> u32 {
         return 0;
     }
     let key = request.key();
-    if let Some(now) = was_queued(&key) {
+    if let Some(now) = was_queued(&key, bytes) {
         begin(&key, Start { issued_ns: now, ..Start::new(now, request.dev(), bytes) });
     }
     0
@@ -207,6 +222,26 @@ fn io_requeue_btf(ctx: *mut c_void) -> u32 {
     0
 }
 
+/// A request that waits in a queue becomes part of another one and never completes: what begins at its address or
+/// sector next is a new one.
+#[unsafe(link_section = "tracepoint")]
+#[unsafe(no_mangle)]
+fn io_merge(ctx: *mut c_void) -> u32 {
+    let places =
+        Places { dev: &MERGE_DEV, sector: &MERGE_SECTOR, nr_sector: &MERGE_NR_SECTOR, rwbs: &MERGE_RWBS };
+    if let Some(key) = of_record(ctx, &places) {
+        let _ = STARTS.remove(key);
+    }
+    0
+}
+
+#[unsafe(link_section = "tp_btf")]
+#[unsafe(no_mangle)]
+fn io_merge_btf(ctx: *mut c_void) -> u32 {
+    let _ = STARTS.remove(Request::new(ctx, &MERGE_REQUEST_ARG).key());
+    0
+}
+
 #[unsafe(link_section = "tracepoint")]
 #[unsafe(no_mangle)]
 fn io_complete(ctx: *mut c_void) -> u32 {
@@ -219,11 +254,11 @@ fn io_complete(ctx: *mut c_void) -> u32 {
     let Some(key) = of_record(ctx, &places) else { return 0 };
     let [first, second] = field(ctx, &COMPLETE_RWBS, [0u8; 2]);
     let (op, error) = (IoOp::from_rwbs(first, second), field(ctx, &COMPLETE_ERROR, 0));
+    let bytes = field(ctx, &COMPLETE_NR_SECTOR, 0u32) << 9;
     if constant(&ERRORS_BY_COMPLETION) != 0 && error != 0 {
-        let bytes = field(ctx, &COMPLETE_NR_SECTOR, 0u32) << 9;
         Failure { dev: key.dev(), sector: key.sector(), bytes, op, error }.report(Mode::Classic, ctx);
     }
-    let Some(done) = completed(&key, op, error) else { return 0 };
+    let Some(done) = completed(&key, op, error, Part::OfRecord(bytes)) else { return 0 };
     if done.is_slow() {
         done.report(Mode::Classic, ctx, key.sector());
     }
@@ -247,7 +282,8 @@ fn io_complete_btf(ctx: *mut c_void) -> u32 {
         let (dev, sector) = (request.dev(), request.sector());
         Failure { dev, sector, bytes, op: request.op(), error }.report(Mode::Btf, ctx);
     }
-    let Some(done) = completed(&request.key(), request.op(), error) else { return 0 };
+    let part = Part::OfRequest { is_last: bytes >= request.bytes() };
+    let Some(done) = completed(&request.key(), request.op(), error, part) else { return 0 };
     if done.is_slow() {
         done.report(Mode::Btf, ctx, request.sector());
     }
@@ -289,7 +325,7 @@ impl Start {
     /// Of a request that the current process wants.
     #[inline(always)]
     fn new(now: u64, dev: u32, bytes: u32) -> Self {
-        Self { inserted_ns: 0, issued_ns: 0, dev, bytes, pid: account(now, dev, bytes), requeued: 0 }
+        Self { inserted_ns: 0, issued_ns: 0, dev, bytes, pid: account(now, dev, bytes), requeued: 0, error: 0 }
     }
 }
 
@@ -305,7 +341,7 @@ fn inserted(key: Key, dev: u32, bytes: u32) {
 
 /// Notes the issue of a request that waits in a queue. For others, the time: they begin here.
 #[inline(always)]
-fn was_queued(key: &Key) -> Option<u64> {
+fn was_queued(key: &Key, bytes: u32) -> Option<u64> {
     let now = out::now();
     let Some(start) = STARTS.get_ptr_mut(key) else { return Some(now) };
     let start = entry(start);
@@ -318,6 +354,8 @@ fn was_queued(key: &Key) -> Option<u64> {
         return Some(now);
     }
     start.issued_ns = now;
+    // Others may have been merged into it.
+    start.bytes = bytes;
     None
 }
 
@@ -328,7 +366,7 @@ fn was_queued(key: &Key) -> Option<u64> {
 fn requeued(key: &Key) {
     if let Some(start) = STARTS.get_ptr_mut(key) {
         let start = entry(start);
-        start.requeued = (start.issued_ns != 0) as u32;
+        start.requeued = (start.issued_ns != 0) as u16;
     }
 }
 
@@ -346,15 +384,48 @@ fn begin(key: &Key, start: Start) {
     }
 }
 
+/// How much of a request completes: a driver may end it in parts (`blk_update_request`, `block/blk-mq.c`).
+enum Part {
+    /// So many bytes, while the record does not tell how many are left.
+    OfRecord(u32),
+    /// The request itself tells whether more are left.
+    OfRequest { is_last: bool },
+}
+
+impl Part {
+    /// Whether more is to come. If so, and if the request begins at another sector from now on, it gets another name.
+    #[inline(always)]
+    fn leaves(&self, key: &Key, start: &mut Start) -> bool {
+        let bytes = match self {
+            Self::OfRequest { is_last } => return !is_last,
+            Self::OfRecord(bytes) => *bytes,
+        };
+        if bytes >= start.bytes {
+            return false;
+        }
+        let rest = Start { bytes: start.bytes - bytes, ..*start };
+        let _ = STARTS.remove(key);
+        begin(&key.after(bytes), rest);
+        true
+    }
+}
+
 /// Measures a completed request and forgets it.
 #[inline(always)]
-fn completed(key: &Key, op: IoOp, error: i32) -> Option<Done> {
-    let Some(start) = STARTS.get_ptr(key) else {
+fn completed(key: &Key, op: IoOp, error: i32, part: Part) -> Option<Done> {
+    let Some(start) = STARTS.get_ptr_mut(key) else {
         count(Stat::IoUnmatched);
         return None;
     };
-    // SAFETY: as in `entry`.
-    let start = unsafe { *start };
+    let start = entry(start);
+    if error != 0 {
+        start.error = error as i16;
+    }
+    if part.leaves(key, start) {
+        return None;
+    }
+    let start = *start;
+    let error = start.error as i32;
     let _ = STARTS.remove(key);
     if start.issued_ns == 0 {
         count(Stat::IoUnmatched);

@@ -71,6 +71,12 @@ impl Key {
         if self.id == FLUSH { 0 } else { self.id }
     }
 
+    /// What is left of a request when so many bytes have completed, in classic mode.
+    #[inline(always)]
+    pub fn after(&self, bytes: u32) -> Self {
+        Self { id: self.id + (bytes / SECTOR) as u64, ..*self }
+    }
+
     /// Device, from a key of classic mode.
     #[inline(always)]
     pub fn dev(&self) -> u32 {

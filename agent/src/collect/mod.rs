@@ -38,6 +38,7 @@ pub mod smart;
 pub mod sockets;
 pub mod softnet;
 pub mod stat_line;
+pub mod systemd;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;

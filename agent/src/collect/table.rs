@@ -6,7 +6,7 @@ use super::topology::Wanted;
 use super::{
     Collector, agent, bonding, cgroup, clock, conntrack, cpu, diskstats, docker, edac, fd, filesystem, gpu,
     hwmon, link, load, md, memory, netstat, network, numa, ports, pressure, process, redis, runner, smart,
-    sockets, softnet, units, uptime, vmstat, zfs,
+    sockets, softnet, systemd, units, uptime, vmstat, zfs,
 };
 use crate::config::Config;
 use crate::host::glob::Globs;
@@ -272,6 +272,14 @@ pub const COLLECTORS: &[Entry] = &[
             let section = &config.collector.redis;
             Box::new(redis::Redis::new(&section.addr, section.password.clone()))
         },
+        ..ROW
+    },
+    Entry {
+        name: "systemd",
+        pace: |config| secs(config.collector.systemd_interval_secs),
+        metrics: systemd::METRICS,
+        optional: true,
+        make: |_| Box::new(systemd::Systemd::new()),
         ..ROW
     },
     Entry { name: "uptime", metrics: uptime::METRICS, make: |_| Box::new(uptime::Uptime::new()), ..ROW },

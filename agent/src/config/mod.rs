@@ -25,7 +25,7 @@ pub use keys::*;
 pub use must::{Known, PATTERN_SIZE_LIMIT};
 pub use problem::{Problem, Problems};
 pub use schedule::Schedule;
-pub use template::{MAX_RENDERED, TEMPLATE_VARIABLES, render, template_environment};
+pub use template::{MAX_RENDERED, TEMPLATE_VARIABLES, render, template_environment, unbounded};
 
 use problem::Lines;
 use reader::{Finding, Idle, Reader};

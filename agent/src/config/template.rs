@@ -1,5 +1,7 @@
 //! Message templates: their variables, and the check before the first alert.
 
+mod growth;
+
 use std::collections::BTreeMap;
 use std::io;
 
@@ -70,6 +72,11 @@ impl io::Write for Limited {
     }
 }
 
+/// Why a template could make texts of any size on its way, as the end of a sentence about it; `None` if it cannot.
+pub fn unbounded(text: &str) -> Option<String> {
+    growth::unbounded(text)
+}
+
 /// Parses the template and renders it once with sample values.
 pub(super) fn check(text: &str, variables: &[&str]) -> Result<(), Flaw> {
     let fix = || format!("Variables are {}.", variables.join(", "));
@@ -92,6 +99,10 @@ pub(super) fn check(text: &str, variables: &[&str]) -> Result<(), Flaw> {
         };
         let name = crate::text::clean(name, 40);
         return Err(Flaw { what: format!("uses `{{{{{name}}}}}`, which is not a variable."), fix });
+    }
+    if let Some(why) = growth::unbounded(text) {
+        let fix = "Use variables, `{% if … %}` and `{% for name in labels %}`, and one `*` in one place.";
+        return Err(Flaw { what: format!("{why}."), fix: fix.to_owned() });
     }
     match render(&template, samples()) {
         // A label that this sample does not have may be there in the alert.

@@ -19,7 +19,7 @@ pub(super) fn to_event(program: BorrowedFd<'_>, tracepoint: u32, cpu: u32) -> Re
     Ok(Attachment { _fd: event })
 }
 
-/// BTF: on the tracepoint whose type the program was loaded with.
+/// BTF: on the tracepoint or function whose type the program was loaded with.
 pub(super) fn to_type(program: BorrowedFd<'_>) -> Result<Attachment, Failure> {
     sys::open_raw_tracepoint(program).map(|fd| Attachment { _fd: fd }).map_err(Failure::at(Step::Attach))
 }

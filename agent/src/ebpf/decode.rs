@@ -1,12 +1,15 @@
 //! From bytes of the kernel to events. Pure.
 
+mod way;
+
 use agent_common::{
-    ABSENT_SCORE, ABSENT_U32, ABSENT_U64, HangRecord, Header, IoErrorRecord, IoOp, IoRecord, OomRecord,
-    RecordKind,
+    ABSENT_ORDER, ABSENT_SCORE, ABSENT_U32, ABSENT_U64, HangRecord, Header, IoErrorRecord, IoOp, IoRecord,
+    LIMIT_INFERRED, OomRecord, RecordKind,
 };
 use bytemuck::AnyBitPattern;
 
-use crate::event::{Event, Hang, IoError, KillGroup, Oom, SlowIo, Source, Task, What};
+use self::way::Way;
+use crate::event::{Constraint, Event, Hang, IoError, KillGroup, Oom, SlowIo, Source, Task, What};
 use crate::text::arguments;
 use crate::time::{MILLI, Now};
 
@@ -69,6 +72,9 @@ fn prefix<T: AnyBitPattern>(bytes: &[u8]) -> Result<T, DecodeError> {
 fn oom(record: &OomRecord) -> Oom {
     let mut victim = task(record.pid, &record.comm, known_u32(record.uid));
     victim.cmdline = arguments(record.cmdline.iter().take(record.cmdline_len as usize).copied().collect());
+    victim.start_ticks = (record.start_ns != 0).then(|| record.start_ns / TICK_NS);
+    let way = Way::of(record);
+    victim.cgroup = way.path(0);
     let group = known_u64(record.group).filter(|&serial| serial != 0);
     Oom {
         victim,
@@ -82,6 +88,11 @@ fn oom(record: &OomRecord) -> Oom {
         shmem_rss_kb: known_u64(record.shmem_rss_kb),
         pgtables_kb: known_u64(record.pgtables_kb),
         oom_score_adj: (record.oom_score_adj != ABSENT_SCORE).then_some(record.oom_score_adj),
+        constraint: known_u32(record.constraint).map(constraint),
+        oom_memcg: known_u32(record.limit_level).and_then(|level| way.path(level as usize)),
+        limit_inferred: record.flags & LIMIT_INFERRED != 0,
+        gfp_mask: known_u32(record.gfp_mask).map(|mask| format!("{mask:#x}")),
+        order: (record.order != ABSENT_ORDER).then_some(record.order),
         count: 1,
         ..Oom::default()
     }
@@ -144,6 +155,20 @@ fn errno(error: i32) -> i32 {
         _ => libc::EIO,
     }
 }
+
+/// `enum oom_constraint`, `include/linux/oom.h`.
+fn constraint(number: u32) -> Constraint {
+    match number {
+        0 => Constraint::None,
+        1 => Constraint::Cpuset,
+        2 => Constraint::MemoryPolicy,
+        3 => Constraint::Memcg,
+        other => Constraint::Other(other.to_string()),
+    }
+}
+
+/// A tick of `/proc/PID/stat` (`USER_HZ`, 100 a second on x86 and ARM), nanoseconds.
+const TICK_NS: u64 = 10 * MILLI;
 
 /// `include/linux/err.h`.
 const MAX_ERRNO: i32 = 4095;

@@ -1,5 +1,5 @@
 use super::*;
-use agent_common::CMDLINE_LEN;
+use agent_common::{CMDLINE_LEN, PATH_CUT, PATH_LEN};
 use bytemuck::{Zeroable, bytes_of};
 
 const NOW: Now = Now { mono_ns: 5_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
@@ -20,6 +20,73 @@ fn cmdline(text: &[u8]) -> [u8; CMDLINE_LEN] {
     cmdline
 }
 
+fn names(text: &[u8]) -> [u8; PATH_LEN] {
+    let mut names = [0; PATH_LEN];
+    names[..text.len()].copy_from_slice(text);
+    names
+}
+
+/// A record that tells of a group: names, how much of them counts, whether more follow, and the level of the limit.
+/// Expects the victim's group and that of the limit.
+fn check_way(text: &[u8], cut: bool, level: u32, expect: (Option<&str>, Option<&str>)) {
+    let record = OomRecord {
+        cgroup_id: 4711,
+        limit_level: level,
+        path: names(text),
+        path_len: text.len() as u32,
+        flags: if cut { PATH_CUT } else { 0 },
+        ..oom_record()
+    };
+    let What::Oom(oom) = decoded(bytes_of(&record)).expect("valid").what else { panic!("another") };
+    let got = (oom.victim.cgroup.as_deref(), oom.oom_memcg.as_deref());
+    assert_eq!(got, expect, "{:?} {cut} {level}", String::from_utf8_lossy(text));
+}
+
+#[test]
+fn the_way_to_the_root_is_a_path() {
+    const NONE: u32 = ABSENT_U32;
+    let web = "/system.slice/web.service";
+    check_way(b"web.service\0system.slice\0", false, NONE, (Some(web), None));
+    check_way(b"web.service\0system.slice\0", false, 0, (Some(web), Some(web)));
+    check_way(b"web.service\0system.slice\0", false, 1, (Some(web), Some("/system.slice")));
+    check_way(b"web.service\0system.slice\0", false, 2, (Some(web), Some("/")));
+    check_way(b"web.service\0system.slice\0", false, 3, (Some(web), None));
+    check_way(b"", false, 0, (Some("/"), Some("/")));
+    // More levels than are told, and a name whose end is not.
+    check_way(b"d\0c\0b\0", true, 1, (Some("…/b/c/d"), Some("…/b/c")));
+    check_way(b"d\0c\0b\0", true, 3, (Some("…/b/c/d"), None));
+    check_way(b"d\0c\0torn", false, 0, (Some("…/c/d"), Some("…/c/d")));
+    check_way(b"torn", true, 0, (None, None));
+    check_way(b"", true, 0, (None, None));
+    // Names are what somebody wanted.
+    check_way(b"\x1b[31m\0a b\0", false, NONE, (Some("/a b/\x1b[31m"), None));
+    check_way(b"\xff\xfe\0..\0", false, NONE, (Some("/../\u{fffd}\u{fffd}"), None));
+    check_way(b"\0\0a\0", false, 1, (Some("/a//"), Some("/a/")));
+    let full = [b'x'; PATH_LEN];
+    check_way(&full, false, 0, (None, None));
+    check_way(b"a\0", false, u32::MAX - 1, (Some("/a"), None));
+}
+
+#[test]
+fn why_the_kernel_looked_for_a_victim_is_told() {
+    let check = |number: u32, expect: Option<Constraint>| {
+        let record = OomRecord { constraint: number, ..oom_record() };
+        let What::Oom(oom) = decoded(bytes_of(&record)).expect("valid").what else { panic!("another") };
+        assert_eq!(oom.constraint, expect, "{number}");
+    };
+    check(0, Some(Constraint::None));
+    check(1, Some(Constraint::Cpuset));
+    check(2, Some(Constraint::MemoryPolicy));
+    check(3, Some(Constraint::Memcg));
+    check(77, Some(Constraint::Other("77".into())));
+    check(ABSENT_U32, None);
+    let record = OomRecord { gfp_mask: ABSENT_U32, order: ABSENT_ORDER, start_ns: 0, ..oom_record() };
+    let What::Oom(oom) = decoded(bytes_of(&record)).expect("valid").what else { panic!("another") };
+    assert_eq!((oom.gfp_mask, oom.order, oom.victim.start_ticks), (None, None, None));
+    let absurd = OomRecord { path_len: u32::MAX, cmdline_len: u32::MAX, limit_level: 7, ..oom_record() };
+    assert!(decoded(bytes_of(&absurd)).is_ok());
+}
+
 fn oom_record() -> OomRecord {
     OomRecord {
         header: header::<OomRecord>(1),
@@ -29,6 +96,8 @@ fn oom_record() -> OomRecord {
         shmem_rss_kb: 0,
         pgtables_kb: 136,
         group: 77,
+        cgroup_id: 0,
+        start_ns: 41_239_999_999,
         pid: 12_085,
         uid: 0,
         oom_score_adj: -7,
@@ -37,9 +106,16 @@ fn oom_record() -> OomRecord {
         trigger_uid: 1000,
         tgid: 12_085,
         cmdline_len: 14,
+        constraint: 3,
+        gfp_mask: 0xcc0,
+        order: 0,
+        limit_level: ABSENT_U32,
+        path_len: 0,
+        flags: 0,
         comm: comm(b"python3"),
         trigger_comm: comm(b"python3"),
         cmdline: cmdline(b"python3\0-c\0x y\0not counted"),
+        path: names(b""),
     }
 }
 
@@ -75,6 +151,8 @@ fn an_oom_kill_keeps_all_its_numbers() {
     assert_eq!(oom.rss_kb(), Some(39_052));
     assert_eq!((oom.pgtables_kb, oom.oom_score_adj, oom.count), (Some(136), Some(-7), 1));
     assert_eq!(oom.victim.cmdline.as_deref(), Some("python3 -c x y"));
+    assert_eq!((oom.victim.start_ticks, oom.victim.cgroup), (Some(4123), None));
+    assert_eq!((oom.gfp_mask.as_deref(), oom.order), (Some("0xcc0"), Some(0)));
     assert_eq!(oom.group, Some(KillGroup { serial: Some(77), ..KillGroup::default() }));
 }
 
@@ -101,6 +179,7 @@ fn what_an_old_kernel_does_not_tell_is_unknown() {
         shmem_rss_kb: ABSENT_U64,
         pgtables_kb: ABSENT_U64,
         group: ABSENT_U64,
+        start_ns: 0,
         cmdline_len: 0,
         uid: ABSENT_U32,
         oom_score_adj: ABSENT_SCORE,

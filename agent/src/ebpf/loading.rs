@@ -15,7 +15,7 @@ use super::attach::{self, Attachment};
 use super::hist::HistMap;
 use super::issuers::Issuers;
 use super::object::{Loader, Sizes};
-use super::probes::{Constant, Lack, Mode, PROBES, Probe, ProbeReport, ProbeState, lacking};
+use super::probes::{Constant, Lack, Mode, PROBES, Probe, ProbeReport, ProbeState, is_on_function, lacking};
 use super::programs::Programs;
 use super::remedy::{Circumstances, Failure, Step, explain, refusal};
 use super::stats::{Counts, Stats};
@@ -272,6 +272,7 @@ fn attach_all(loader: &Loader, plan: &Plan, cpu: u32) -> Result<Attached, Failur
     for point in &plan.points {
         let purpose = match plan.mode {
             Mode::Classic => For::Record,
+            Mode::Btf if is_on_function(point.program) => For::Function(point.target),
             Mode::Btf => For::Tracepoint(point.target),
         };
         match loader.load(point.program, purpose) {

@@ -36,7 +36,8 @@ fn every_probe_finds_its_programs_maps_and_constants() {
     assert_eq!(object.maps.len(), 4 + PROBES.iter().map(|p| p.maps.len()).sum::<usize>());
     // Some serve in both modes.
     let programs: HashSet<_> = PROBES.iter().flat_map(Probe::programs).collect();
-    assert_eq!(object.programs.len(), programs.len());
+    // And one is no probe: the task iterator.
+    assert_eq!(object.programs.len(), programs.len() + 1);
 }
 
 #[test]
@@ -70,7 +71,7 @@ fn programs_use_what_old_kernels_know() {
 
 #[test]
 fn the_object_is_small_and_names_no_path() {
-    assert!(OBJECT.len() < 96 << 10, "{} bytes", OBJECT.len());
+    assert!(OBJECT.len() < 112 << 10, "{} bytes", OBJECT.len());
     for text in [&b".cargo"[..], b"/root", b"/home", b"agent-ebpf/src"] {
         assert!(!OBJECT.windows(text.len()).any(|w| w == text), "{}", String::from_utf8_lossy(text));
     }

@@ -143,7 +143,7 @@ pub(super) fn enable(event: BorrowedFd<'_>) -> io::Result<()> {
     ioctl(event, PERF_EVENT_IOC_ENABLE, 0)
 }
 
-/// Puts a program on the tracepoint whose type it was loaded with.
+/// Puts a program on the tracepoint or function whose type it was loaded with.
 pub(super) fn open_raw_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let attr = RawTracepoint { prog_fd: program.as_raw_fd() as u32, ..RawTracepoint::default() };
     // SAFETY: without a name, the command reads a descriptor only.
@@ -157,6 +157,8 @@ pub(super) enum For {
     Record,
     /// The tracepoint of this type.
     Tracepoint(u32),
+    /// The start of the function of this type.
+    Function(u32),
     /// The iterator that calls the function of this type.
     Iterator(u32),
 }
@@ -188,11 +190,12 @@ pub(super) fn load_program(
     let name = name.unwrap_or_default().as_bytes();
     let length = name.len().min(prog_name.len() - 1);
     prog_name[..length].copy_from_slice(&name[..length]);
-    use bpf_attach_type::{BPF_TRACE_ITER, BPF_TRACE_RAW_TP};
+    use bpf_attach_type::{BPF_TRACE_FENTRY, BPF_TRACE_ITER, BPF_TRACE_RAW_TP};
     use bpf_prog_type::{BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING};
     let (kind, expected, btf_type) = match purpose {
         For::Record => (BPF_PROG_TYPE_TRACEPOINT, 0, 0),
         For::Tracepoint(of) => (BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP as u32, of),
+        For::Function(of) => (BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY as u32, of),
         For::Iterator(of) => (BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER as u32, of),
     };
     let attr = ProgLoad {

@@ -162,7 +162,8 @@ fn facts(host: &dyn Host) -> Result<(u32, Vec<Constant>), Refused> {
     let mut btf = open_btf(host, paths.chain([FUNCTION]))?;
     let function = btf
         .function(FUNCTION)
-        .map_err(|_| Reason::new("this kernel has no task iterator, which came with Linux 5.8", ELSE))?;
+        .map_err(|_| Reason::new("this kernel has no task iterator, which came with Linux 5.8", ELSE))?
+        .id;
     let mut constants = Vec::new();
     for member in MEMBERS {
         let found = member.find(&mut btf).map_err(|error| unfit(error.to_string()))?;

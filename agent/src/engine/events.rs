@@ -9,7 +9,7 @@ metrics! {
     EXITING: Counter Count "oom_marks_of_dying_total" []
         "Marks of tasks that were exiting anyway; no kill, and no alert.", "eBPF, /dev/kmsg, /proc/vmstat";
     USER_KILLS: Counter Count "user_oom_kills_total" ["killer"]
-        "Kills for lack of memory that a process tells of: systemd-oomd, earlyoom, oomd.", "/dev/kmsg";
+        "Kills for lack of memory that a process tells of: systemd-oomd, earlyoom, oomd.", "journal, /dev/kmsg";
     HUNG_TASKS: Counter Count "kernel_hung_tasks_total" [] "Hung tasks, each once however many sources saw it.", "eBPF, /dev/kmsg, /proc/[pid]/status";
     LOG_EVENTS: Counter Count "kernel_log_events_total" ["rule"] "Kernel-log lines that a rule names.", "/dev/kmsg";
     EXPLAINED: Counter Count "kernel_log_events_explained_total" ["rule"] "Kernel-log lines that only tell of the end of a process that was killed for lack of memory; they are no alerts.", "/dev/kmsg";

@@ -45,6 +45,8 @@ pub struct Incident {
     pub body: Body,
     /// Who saw it, in the order of arrival.
     pub sources: Vec<Source>,
+    /// At which moment each witness named the (first) victim.
+    heard: Vec<(Source, Now)>,
     last_at: Now,
     last_source: Option<Source>,
     seen_ns: u64,
@@ -125,7 +127,7 @@ impl Incidents {
         let Some(body) = Body::of(&event.what) else { return Vec::new() };
         let mut reports = Vec::new();
         let number = |open: &VecDeque<Incident>, index: usize| open.get(index).map(|i| i.number);
-        let about = if let Some(index) = self.open.iter().rposition(|i| i.is_same(now, event.at, &body)) {
+        let about = if let Some(index) = self.same(now, event, &body) {
             self.prove(index, now, event.source);
             reports.extend(self.merge(index, now, event, body));
             number(&self.open, index)
@@ -148,6 +150,16 @@ impl Incidents {
         reports
     }
 
+    /// The incident that an event tells of once more. Of several kills of one process number it is one that this witness
+    /// has not told of: of those that wait for it the oldest, since each tells in the order of the kernel, else the newest.
+    fn same(&self, now: Now, event: &Event, body: &Body) -> Option<usize> {
+        let same = |i: &Incident| i.is_same(now, event, body);
+        let unheard = |i: &Incident| same(i) && i.is_kill_of(body) && i.heard_at(event.source).is_none();
+        let waits = |i: &Incident| !i.told && unheard(i);
+        let newest = || self.open.iter().rposition(unheard).or_else(|| self.open.iter().rposition(same));
+        self.open.iter().position(waits).or_else(newest)
+    }
+
     fn push(&mut self, now: Now, at: Now, body: Body, sources: Vec<Source>) {
         let number = self.next;
         self.next += 1;
@@ -156,6 +168,7 @@ impl Incidents {
             number,
             at,
             body,
+            heard: sources.iter().map(|&source| (source, at)).collect(),
             last_at: at,
             last_source: sources.last().copied(),
             sources,
@@ -172,6 +185,9 @@ impl Incidents {
     fn merge(&mut self, index: usize, now: Now, event: &Event, body: Body) -> Option<Report> {
         let incident = self.open.get_mut(index)?;
         incident.seen_by(now, event);
+        if incident.is_kill_of(&body) {
+            incident.heard.push((event.source, event.at));
+        }
         let before = incident.body.knowledge();
         incident.body.absorb(body);
         let worth_telling = incident.told && !incident.remembered && incident.body.knowledge() > before;
@@ -272,8 +288,19 @@ impl Incidents {
 }
 
 impl Incident {
-    fn is_same(&self, now: Now, at: Now, body: &Body) -> bool {
-        self.is_recent(now, at, self.body.same_ns()) && self.body.is_same(body)
+    fn is_same(&self, now: Now, event: &Event, body: &Body) -> bool {
+        let again = self.is_kill_of(body) && self.heard_at(event.source).is_some_and(|at| at != event.at);
+        !again && self.is_recent(now, event.at, self.body.same_ns()) && self.body.is_same(body)
+    }
+
+    /// Whether it is about a kill of the process that it names first. A witness names that once: with the same number
+    /// at another moment it is another process.
+    fn is_kill_of(&self, body: &Body) -> bool {
+        matches!((&self.body, body), (Body::Oom(a), Body::Oom(b)) if a.victim.pid == b.victim.pid)
+    }
+
+    fn heard_at(&self, source: Source) -> Option<Now> {
+        self.heard.iter().find(|(who, _)| *who == source).map(|(_, at)| *at)
     }
 
     fn seen_by(&mut self, now: Now, event: &Event) {
@@ -468,6 +495,40 @@ mod tests {
             oom(Source::Ebpf, 20_000, 7, true),
         ];
         assert_eq!(run(both(), &events), [(7, 1, false), (8, 1, false), (7, 1, false)]);
+    }
+
+    /// Kills of pid 7 as its witnesses tell of them, in order of arrival: who, at which moment of the kernel (ms), and
+    /// when that process started. Expects for each incident how many sources it has in the end.
+    fn check_reuse(events: &[(Source, u64, Option<u64>)], expect: &[usize]) {
+        let mut incidents = both();
+        for &(source, at, start) in events {
+            let mut event = oom(source, at, 7, true);
+            if let What::Oom(oom) = &mut event.what {
+                oom.victim.start_ticks = start;
+            }
+            incidents.take(ms(at + 1), &event);
+        }
+        let found: Vec<_> = incidents.open.iter().map(|i| i.sources.len()).collect();
+        assert_eq!(found, expect, "{events:?}");
+        assert_eq!(incidents.oom_seen(), expect.len() as u64, "{events:?}");
+    }
+
+    #[test]
+    fn a_process_number_that_is_used_again_is_another_kill() {
+        let (ebpf, log) = (Source::Ebpf, Source::Kmsg);
+        let no = None;
+        check_reuse(&[(ebpf, 0, no), (log, 1, no), (ebpf, 900, no), (log, 901, no)], &[2, 2]);
+        check_reuse(&[(ebpf, 0, no), (ebpf, 20, no), (log, 1, no), (log, 21, no)], &[2, 2]);
+        check_reuse(&[(log, 1, no), (log, 21, no), (ebpf, 0, no), (ebpf, 20, no)], &[2, 2]);
+        check_reuse(&[(ebpf, 0, no), (ebpf, 20, no)], &[1, 1]);
+        check_reuse(&[(log, 0, no), (log, 9_000, no), (log, 9_500, no)], &[1, 1, 1]);
+        // One record, read twice.
+        check_reuse(&[(log, 5, no), (log, 5, no), (ebpf, 4, no)], &[2]);
+        // Who knows the start is not misled by the order.
+        let (first, second) = (Some(100), Some(130));
+        check_reuse(&[(ebpf, 0, first), (ebpf, 20, second), (log, 21, second), (log, 1, no)], &[2, 2]);
+        check_reuse(&[(ebpf, 0, first), (log, 5, second)], &[1, 1]);
+        check_reuse(&[(ebpf, 0, first), (log, 5, first)], &[2]);
     }
 
     #[test]

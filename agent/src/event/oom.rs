@@ -32,6 +32,8 @@ pub struct Oom {
     pub constraint: Option<Constraint>,
     /// Control group whose limit was hit (memcg kills).
     pub oom_memcg: Option<String>,
+    /// Constraint and group are what a lock of the kernel's suggests: another witness knows better.
+    pub limit_inferred: bool,
     /// Limit of that group, kB.
     pub limit_kb: Option<u64>,
     /// Usage of that group at the kill, kB.
@@ -202,6 +204,7 @@ impl Oom {
             oom_score_adj,
             constraint,
             oom_memcg,
+            limit_inferred,
             limit_kb,
             usage_kb,
             failcnt,
@@ -229,14 +232,22 @@ impl Oom {
         fill(&mut self.table_rss_kb, table_rss_kb);
         fill(&mut self.pgtables_kb, pgtables_kb);
         fill(&mut self.oom_score_adj, oom_score_adj);
-        fill(&mut self.constraint, constraint);
-        fill(&mut self.oom_memcg, oom_memcg);
+        if self.constraint.is_none() || self.limit_inferred && constraint.is_some() && !limit_inferred {
+            (self.constraint, self.limit_inferred) = (constraint, limit_inferred);
+            self.oom_memcg = oom_memcg.or_else(|| self.oom_memcg.take());
+        } else {
+            fill(&mut self.oom_memcg, oom_memcg);
+        }
         fill(&mut self.limit_kb, limit_kb);
         fill(&mut self.usage_kb, usage_kb);
         fill(&mut self.failcnt, failcnt);
         self.events.absorb(events);
         fill(&mut self.figures_age_secs, figures_age_secs);
-        fill(&mut self.gfp_mask, gfp_mask);
+        // The kernel log names the flags besides their number.
+        if gfp_mask.as_ref().is_some_and(|theirs| theirs.starts_with(self.gfp_mask.as_deref().unwrap_or("")))
+        {
+            self.gfp_mask = gfp_mask;
+        }
         fill(&mut self.order, order);
         fill(&mut self.host, host);
         self.absorb_group(group);

@@ -256,14 +256,16 @@ impl Journal {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
         made.map_err(|e| sentence("make", &self.dir, &e))?;
         let dir = File::open(&self.dir).map_err(|e| sentence("open", &self.dir, &e))?;
-        let locked = flock(&dir, FlockOperation::NonBlockingLockExclusive);
-        self.in_use = locked.is_err();
-        locked.map_err(|_| {
-            format!(
-                "{} is in use by another sysops-agent; stop it or set another agent.data_dir",
-                self.dir.display()
-            )
-        })?;
+        // A program that is just being started holds our files until it runs.
+        let is_held = |pause| {
+            std::thread::sleep(std::time::Duration::from_millis(pause));
+            flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err()
+        };
+        self.in_use = [0, 5, 20].into_iter().all(is_held);
+        if self.in_use {
+            let why = "is in use by another sysops-agent; stop it or set another agent.data_dir";
+            return Err(format!("{} {why}", self.dir.display()));
+        }
         self.lock = Some(dir);
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! looks, not the alert.
 
 use crate::alert::Alert;
-use crate::config::{Config, MAX_RENDERED, TEMPLATE_VARIABLES, render, template_environment};
+use crate::config::{Config, MAX_RENDERED, TEMPLATE_VARIABLES, render, template_environment, unbounded};
 use crate::text;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, Output, State, Value};
@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 /// Longest text, characters; the rest is cut.
 pub const MAX_TEXT: usize = 8000;
+/// Most of a message that a template works with, bytes: what [`MAX_VALUE`] characters may take.
+const MAX_MESSAGE: usize = 4 * MAX_VALUE;
 /// Longest value filled in, characters.
 const MAX_VALUE: usize = 2000;
 /// Name of the template for channels without their own.
@@ -69,6 +71,9 @@ fn add(env: &mut Environment<'static>, name: &str, source: &str) -> Result<(), S
     let broken = |error: &Error| format!("is not a template: {}", reason(error));
     env.add_template_owned(name.to_owned(), source.to_owned()).map_err(|e| broken(&e))?;
     let template = env.get_template(name).map_err(|e| broken(&e))?;
+    if let Some(why) = unbounded(source) {
+        return Err(why);
+    }
     let mut used: Vec<_> = template.undeclared_variables(false).into_iter().collect();
     used.sort();
     match used.iter().find(|name| !TEMPLATE_VARIABLES.contains(&name.as_str())) {
@@ -102,7 +107,8 @@ fn values(alert: &Alert) -> Value {
             "metric" => Value::from(alert.metric.as_str()),
             "value" => Value::from(alert.value),
             "threshold" => Value::from(alert.threshold),
-            "message" => Value::from(alert.message.as_str()),
+            // No longer than it is shown, so that no text made of it is either.
+            "message" => Value::from(&alert.message[..alert.message.floor_char_boundary(MAX_MESSAGE)]),
             "timestamp" => Value::from(alert.timestamp.as_str()),
             "labels" => Value::from(alert.labels.clone()),
             "trend" => alert.context.get("trend").map_or(Value::from(()), trend),
@@ -185,7 +191,7 @@ mod tests {
         for template in [
             "{{ message * 100000 }}",
             "{% for a in message %}{{ message * 100 }}{% endfor %}",
-            &format!("{{% for a in [1] * 1000 %}}{}{{% endfor %}}", "a".repeat(100)),
+            &format!("{{% for a in message %}}{}{{% endfor %}}", "a".repeat(4000)),
         ] {
             let templates = Templates::new(template, &BTreeMap::new()).unwrap();
             let (text, why) = templates.text("slack", &gpu());

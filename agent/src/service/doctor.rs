@@ -14,7 +14,7 @@ use crate::sample::Batch;
 
 /// Every feature, tried now. Needs a tokio runtime to be entered.
 pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
-    let mut features = vec![privileges(host.as_ref())];
+    let mut features = vec![privileges(host.as_ref()), super::namespaces::feature(host.as_ref())];
     match Kernel::open(config, host, Places::default()) {
         Ok(kernel) => features.extend_from_slice(kernel.features()),
         Err(problem) => features.push(Feature::broken("kernel_events", problem, "mend the configuration")),
@@ -41,8 +41,7 @@ pub(super) fn privileges(host: &dyn Host) -> Feature {
         CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 0).map(|(_, name)| *name).collect();
     let has = if has.is_empty() { "none".into() } else { has.join(" ") };
     let reason = format!("uid {uid}; capabilities: {has}");
-    let map = read_text(host, "/proc/self/uid_map").unwrap_or_default();
-    if !map.is_empty() && !crate::host::parse::maps_all_users(&map) {
+    if in_user_namespace(host) {
         let remedy =
             "run the agent outside of it: the kernel's own features ask for capabilities of the host";
         Feature::degraded("privileges", format!("{reason}; but in a user namespace"), remedy)
@@ -52,6 +51,12 @@ pub(super) fn privileges(host: &dyn Host) -> Feature {
         let remedy = format!("install deploy/sysops-agent.service, or give: {}", lacks.join(" "));
         Feature::degraded("privileges", reason, remedy)
     }
+}
+
+/// Whether capabilities are those of a user namespace only.
+pub(super) fn in_user_namespace(host: &dyn Host) -> bool {
+    let map = read_text(host, "/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && !crate::host::parse::maps_all_users(&map)
 }
 
 /// Capabilities that open features (`include/uapi/linux/capability.h`).

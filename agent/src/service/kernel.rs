@@ -64,7 +64,11 @@ fn dstate(after_secs: u64, host: &dyn Host) -> Feature {
     let reason = format!(
         "{what}, but not where in the kernel nor for which mount: /proc/PID/wchan, fd and stack of others are closed"
     );
-    let remedy = "give the agent CAP_SYS_PTRACE for function and mount, CAP_SYS_ADMIN for stacks";
+    let remedy = if super::doctor::in_user_namespace(host) {
+        "run the agent outside of its user namespace, where its capabilities count"
+    } else {
+        "give the agent CAP_SYS_PTRACE for function and mount, CAP_SYS_ADMIN for stacks"
+    };
     Feature::degraded(NAME, reason, remedy)
 }
 

@@ -20,6 +20,7 @@ mod inventory;
 mod journal;
 mod kernel;
 #[cfg(feature = "ebpf")]
+mod namespaces;
 mod naming;
 pub mod pidfile;
 pub mod pipeline;

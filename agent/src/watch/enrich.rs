@@ -164,7 +164,7 @@ impl Enricher {
     /// Start and control group of a task, if it still is the one that is meant; its pid and state.
     fn look(&mut self, task: &mut Task, at: Now) -> Option<(u32, u8)> {
         let pid = task.pid.filter(|&pid| pid != 0)?;
-        let path = if task.cgroup.is_none() { self.cgroup(pid, at) } else { None };
+        let path = if task.lacks_cgroup() { self.cgroup(pid, at) } else { None };
         let stat = Stat::read(self.host.as_ref(), pid)?;
         if task.comm.as_deref().is_some_and(|comm| !same_name(comm, &stat.comm))
             || task.start_ticks.is_some_and(|start| start != stat.start_ticks)
@@ -174,7 +174,7 @@ impl Enricher {
         // A v1 hierarchy shows exiting tasks in its root (`proc_cgroup_show`, `kernel/cgroup/cgroup.c`). The
         // flag is read after the path, so without it the path is true.
         let path = path.filter(|path| path != "/" || stat.flags & PF_EXITING == 0);
-        task.cgroup = task.cgroup.take().or(path);
+        task.absorb(Task { cgroup: path, ..Task::default() });
         task.comm.get_or_insert(stat.comm);
         task.start_ticks = Some(stat.start_ticks);
         Some((pid, stat.state))

@@ -11,7 +11,7 @@ pub(crate) mod fuse;
 pub(crate) mod mounts;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -173,7 +173,7 @@ impl MemoryCgroup {
     /// Starts a shell command in the group; it `exec`s its last part, so that the pid stays.
     pub(crate) fn spawn(&self, command: &str) -> io::Result<Child> {
         let procs = self.path.join("cgroup.procs");
-        let script = format!("echo $$ > {} && exec {command}", procs.display());
+        let script = format!("echo $$ > '{}' && exec {command}", procs.display());
         Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).spawn()
     }
 
@@ -187,13 +187,36 @@ impl MemoryCgroup {
         let procs = self.path.join("cgroup.procs");
         // `tail` waits for the end of a line that never comes, and keeps all of it.
         let script = format!(
-            "echo {adj} > /proc/self/oom_score_adj && echo $$ > {} && exec tail /dev/zero",
+            "echo {adj} > /proc/self/oom_score_adj && echo $$ > '{}' && exec tail /dev/zero",
             procs.display()
         );
         let mut child = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).spawn()?;
         let status: ExitStatus = child.wait()?;
         let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
         if killed { Ok(child.id()) } else { Err(io::Error::other(format!("not killed: {status}"))) }
+    }
+}
+
+impl MemoryCgroup {
+    /// As [`MemoryCgroup::oom_victim`], with the number of a process that has ended.
+    pub(crate) fn oom_victim_numbered(&self, pid: u32) -> io::Result<()> {
+        // Others start processes too, and may be faster.
+        for _ in 0..500 {
+            fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string())?;
+            let script = format!("read go && echo $$ > '{}' && exec tail /dev/zero", self.procs().display());
+            let mut command = Command::new("sh");
+            let mut child =
+                command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+            let stdin = child.stdin.take();
+            if child.id() == pid {
+                stdin.map(|mut stdin| stdin.write_all(b"go\n")).transpose()?;
+                child.wait()?;
+                return Ok(());
+            }
+            drop(stdin);
+            child.wait()?;
+        }
+        Err(io::Error::other(format!("{pid} was not to be had")))
     }
 }
 
@@ -237,6 +260,12 @@ impl LoopDevice {
         (0..count).try_for_each(|i| file.read_exact_at(&mut block.0, from + i % 1024 * 4096))
     }
 
+    /// Reads 8192 bytes past the page cache, as one request.
+    pub(crate) fn direct_read_of_two(&self, offset: u64) -> io::Result<()> {
+        let file = self.direct(File::options().read(true))?;
+        file.read_exact_at(&mut Aligned([0; 8192]).0, offset)
+    }
+
     /// Writes 4096 bytes past the page cache.
     pub(crate) fn direct_write(&self, offset: u64) -> io::Result<()> {
         let file = self.direct(File::options().write(true))?;
@@ -249,7 +278,7 @@ impl LoopDevice {
 }
 
 #[repr(align(4096))]
-struct Aligned([u8; 4096]);
+struct Aligned<const N: usize>([u8; N]);
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {

@@ -31,6 +31,7 @@ impl Home {
         let dir = PathBuf::from(match rights {
             Rights::Root => "/run/agent-root",
             Rights::Capable => "/run/agent-capable",
+            Rights::Unit => return Err("its unit has a home for it".into()),
         });
         let fail = |e| format!("{}: {e}", dir.display());
         fs::create_dir_all(dir.join("data")).map_err(fail)?;
@@ -69,7 +70,7 @@ impl Home {
     /// The agent's command line.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = match self.rights {
-            Rights::Root => Command::new(AGENT),
+            Rights::Root | Rights::Unit => Command::new(AGENT),
             Rights::Capable => {
                 let mut command = Command::new(GUEST);
                 command.args(["capable", AGENT]);

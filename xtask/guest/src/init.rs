@@ -14,7 +14,7 @@ use crate::inbox::Inbox;
 use crate::lab::Lab;
 use crate::plan::{self, Plan, Rights};
 use crate::report::{Broken, Doctor, Kernel, Line, MARK, Outcome};
-use crate::{machine, scenarios};
+use crate::{machine, scenarios, systemd};
 
 /// The way to the host. Clones write to the same device.
 #[derive(Clone, Debug)]
@@ -39,24 +39,18 @@ pub fn run() {
 }
 
 fn work() -> Result<(), String> {
-    let text = fs::read_to_string(plan::PATH).map_err(|e| format!("{}: {e}", plan::PATH))?;
-    let plan: Plan = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", plan::PATH))?;
+    let plan = read_plan()?;
+    if plan.systemd && !plan.shell {
+        load_modules(&plan);
+        return systemd::hand_over();
+    }
     let report = OpenOptions::new().write(true).open(&plan.report);
     let reporter = Reporter(Arc::new(Mutex::new(report.map_err(|e| format!("{}: {e}", plan.report))?)));
-    for module in plan.modules.iter().filter(|m| machine::has_module(m)) {
-        if let Err(error) = machine::load(module, "") {
-            println!("module {module}: {error}");
-        }
-    }
+    load_modules(&plan);
     if plan.shell {
         return shell();
     }
-    let deadline = Duration::from_secs(plan.deadline_secs);
-    thread::spawn(move || {
-        thread::sleep(deadline);
-        println!("the guest's time is up");
-        let _ = reboot(RebootCommand::PowerOff);
-    });
+    end_at(&plan);
     reporter.tell(&Line::Kernel(kernel()));
     for rights in &plan.rights {
         if let Err(why) = with_agent(&plan, *rights, &reporter) {
@@ -68,6 +62,46 @@ fn work() -> Result<(), String> {
     // The last line must have left the machine before it is switched off.
     thread::sleep(Duration::from_millis(300));
     Ok(())
+}
+
+/// The same as a service of a systemd that the first process has become.
+pub fn serve() -> Result<(), String> {
+    let plan = read_plan()?;
+    let report = OpenOptions::new().write(true).open(&plan.report);
+    let reporter = Reporter(Arc::new(Mutex::new(report.map_err(|e| format!("{}: {e}", plan.report))?)));
+    end_at(&plan);
+    reporter.tell(&Line::Kernel(kernel()));
+    if let Err(why) = systemd::work(&plan, &reporter) {
+        println!("{}", systemd::run("journalctl", &["--no-pager", "--lines=100"]).unwrap_or_default());
+        reporter.tell(&Line::Broken(Broken { why: format!("as {}: {why}", Rights::Unit.name()) }));
+    }
+    reporter.tell(&Line::Done);
+    thread::sleep(Duration::from_millis(300));
+    let _ = reboot(RebootCommand::PowerOff);
+    Ok(())
+}
+
+fn read_plan() -> Result<Plan, String> {
+    let text = fs::read_to_string(plan::PATH).map_err(|e| format!("{}: {e}", plan::PATH))?;
+    serde_json::from_str(&text).map_err(|e| format!("{}: {e}", plan::PATH))
+}
+
+fn load_modules(plan: &Plan) {
+    for module in plan.modules.iter().filter(|m| machine::has_module(m)) {
+        if let Err(error) = machine::load(module, "") {
+            println!("module {module}: {error}");
+        }
+    }
+}
+
+/// Switches the machine off when its time is up.
+fn end_at(plan: &Plan) {
+    let deadline = Duration::from_secs(plan.deadline_secs);
+    thread::spawn(move || {
+        thread::sleep(deadline);
+        println!("the guest's time is up");
+        let _ = reboot(RebootCommand::PowerOff);
+    });
 }
 
 fn kernel() -> Kernel {
@@ -90,10 +124,30 @@ fn with_agent(plan: &Plan, rights: Rights, reporter: &Reporter) -> Result<(), St
     reporter.tell(&Line::Doctor(doctor.clone()));
     let agent = home.start()?;
     let mut lab = Lab::new(doctor, inbox, reporter.clone());
+    play(plan, rights, &mut lab, reporter)?;
+    // What is on its way is delivered before the end; what comes twice would be told by then.
+    let stopped = agent.stop();
+    surplus_of(&lab)?;
+    stopped
+}
+
+/// Fails for alerts that no scenario has caused.
+pub(crate) fn surplus_of(lab: &Lab) -> Result<(), String> {
+    let surplus: Vec<String> =
+        lab.surplus().into_iter().map(|a| format!("{}: {}", a.rule, a.message)).collect();
+    if surplus.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("alerts that nothing led to: {}", surplus.join("; ")))
+    }
+}
+
+/// Plays the scenarios of the plan, one after the other, and tells how each went.
+pub(crate) fn play(plan: &Plan, rights: Rights, lab: &mut Lab, reporter: &Reporter) -> Result<(), String> {
     for name in &plan.scenarios {
         let scenario = scenarios::find(name).ok_or_else(|| format!("there is no scenario {name}"))?;
         println!("=== {name} as {}", rights.name());
-        let verdict = (scenario.play)(&mut lab);
+        let verdict = (scenario.play)(lab);
         if verdict.is_err() {
             println!("{}", machine::kernel_log());
         }
@@ -107,14 +161,7 @@ fn with_agent(plan: &Plan, rights: Rights, reporter: &Reporter) -> Result<(), St
             problem,
         }));
     }
-    // What is on its way is delivered before the end; what comes twice would be told by then.
-    let stopped = agent.stop();
-    let surplus: Vec<String> =
-        lab.surplus().into_iter().map(|a| format!("{}: {}", a.rule, a.message)).collect();
-    if !surplus.is_empty() {
-        return Err(format!("alerts that nothing led to: {}", surplus.join("; ")));
-    }
-    stopped
+    Ok(())
 }
 
 fn shell() -> Result<(), String> {

@@ -49,6 +49,44 @@ impl Lab {
         self.doctor.features.iter().any(|f| f.name == feature && f.state == "on")
     }
 
+    /// What the agent says of a feature.
+    pub fn said(&self, feature: &str) -> Option<String> {
+        self.doctor.features.iter().find(|f| f.name == feature).map(|f| format!("{}: {}", f.state, f.reason))
+    }
+
+    /// Waits for the one alert of a kill by this killer in user space, out of the journal.
+    pub fn by_journal(&mut self, killer: &str, is_it: impl Fn(&Alert) -> bool) -> Result<Found, String> {
+        let claimed = &self.claimed;
+        let matches = |a: &Alert| a.rule == "user_oom_kill" && !claimed.contains(&a.id) && is_it(a);
+        let alert = self.inbox.wait(crate::systemd::SOON, |all| all.iter().find(|a| matches(a)).cloned());
+        let alert = alert.ok_or_else(|| format!("no alert of a kill by {killer}"))?;
+        if alert.source != ["journal"] {
+            return Err(format!("it comes from {:?}: {}", alert.source, alert.message));
+        }
+        self.claimed.insert(alert.id.clone());
+        Ok(Found { first: alert.clone(), alert })
+    }
+
+    /// Waits for the one alert of a rule on a series with this label.
+    pub fn condition(&mut self, rule: &str, label: &str, value: &str) -> Result<Found, String> {
+        let claimed = &self.claimed;
+        let is_it = |a: &Alert| a.rule == rule && a.labels.get(label).is_some_and(|v| v == value);
+        let matches = |a: &Alert| a.status == "firing" && !claimed.contains(&a.id) && is_it(a);
+        let alert = self.inbox.wait(crate::systemd::SOON, |all| all.iter().find(|a| matches(a)).cloned());
+        let alert = alert.ok_or_else(|| format!("no alert of rule {rule} on {value}"))?;
+        self.claimed.insert(alert.id.clone());
+        Ok(Found { first: alert.clone(), alert })
+    }
+
+    /// Waits for the end of a condition.
+    pub fn ends(&self, found: &Found) -> Result<(), String> {
+        let id = &found.alert.id;
+        let over = |all: &[Alert]| all.iter().any(|a| a.id == *id && a.status == "resolved").then_some(());
+        self.inbox
+            .wait(crate::systemd::SOON, over)
+            .ok_or_else(|| format!("no end of: {}", found.alert.message))
+    }
+
     /// Who must see an event that this probe and, with `logged`, the kernel log tell.
     fn witnesses(&self, probe: &str, logged: bool) -> Vec<&'static str> {
         let ebpf = self.is_on(probe).then_some("ebpf");

@@ -19,3 +19,4 @@ pub mod report;
 pub mod roles;
 pub mod scenarios;
 mod sys;
+pub mod systemd;

@@ -19,6 +19,8 @@ pub enum Rights {
     Root,
     /// Those of nobody with [`CAPABILITIES`] and no others.
     Capable,
+    /// Those that its own unit gives it, in a guest with systemd.
+    Unit,
 }
 
 /// What an agent that is not root gets: bits of `include/uapi/linux/capability.h`, in the order of their names
@@ -31,6 +33,7 @@ impl Rights {
         match self {
             Self::Root => "root",
             Self::Capable => "4 capabilities",
+            Self::Unit => "its unit",
         }
     }
 }
@@ -46,6 +49,8 @@ pub struct Plan {
     pub scenarios: Vec<String>,
     /// The agent runs once with each.
     pub rights: Vec<Rights>,
+    /// Whether the first disk is a root file system with a systemd in it.
+    pub systemd: bool,
     /// Only a shell on the console, for looking around.
     pub shell: bool,
     /// After so many seconds the guest switches itself off.

@@ -26,6 +26,8 @@ pub fn play(args: &[String]) -> Result<(), String> {
     match words.as_slice() {
         ["eat", name, group, mib] => eat(name, group, mib.parse().map_err(|e| format!("{mib}: {e}"))?),
         ["write", name, file] => write(name, file),
+        ["systemd"] => crate::init::serve(),
+        ["press", name, mib] => press(name, mib.parse().map_err(|e| format!("{mib}: {e}"))?),
         ["poison"] => sys::poison().map_err(|e| format!("madvise: {e}")),
         ["capable", program, args @ ..] => capable(program, args),
         _ => Err("no such role".into()),
@@ -45,6 +47,20 @@ fn eat(name: &str, group: &str, mib: usize) -> Result<(), String> {
     }
     loop {
         sleep(Duration::from_mins(1));
+    }
+}
+
+/// Takes memory, and reads more from files than there is room for: both at once are memory pressure.
+fn press(name: &str, mib: usize) -> Result<(), String> {
+    const FILE: &str = "/var/tmp/pressed";
+    rename(name)?;
+    fs::write(FILE, vec![7_u8; 8 << 20]).map_err(|e| format!("{FILE}: {e}"))?;
+    let mut kept = Vec::new();
+    loop {
+        if kept.len() < mib {
+            kept.push(vec![1_u8; 1 << 20]);
+        }
+        fs::read(FILE).map_err(|e| format!("{FILE}: {e}"))?;
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Guest {
     pub scenarios: Vec<&'static str>,
     /// The agent runs once with each.
     pub rights: Vec<Rights>,
+    /// Debian release of the root file system, if it has one, with a systemd.
+    pub root: Option<&'static str>,
     /// Whether CI insists on it. The others are tried and told: their packages come and go.
     pub stable: bool,
 }
@@ -66,6 +68,8 @@ pub const FAULTY: &str = "6.12-faulty";
 pub const FULL: &str = "-full";
 /// A kernel with disks that tell of their health, and firmware that tells of memory modules.
 pub const DISKS: &str = "6.12-disks";
+/// A kernel with a real systemd in it.
+pub const SYSTEMD: &str = "6.12-systemd";
 /// User-mode Linux.
 pub const USER_MODE: &str = "uml";
 
@@ -83,6 +87,7 @@ pub fn ordinary(name: &str, series: &str, flavour: Flavour) -> Guest {
         append: "",
         scenarios: scenarios::ALL.iter().filter(|s| s.everywhere).map(|s| s.name).collect(),
         rights: vec![Rights::Root, Rights::Capable],
+        root: None,
         stable: STABLE.contains(&name),
     }
 }
@@ -152,6 +157,25 @@ pub fn faulty() -> Guest {
     }
 }
 
+/// Debian 13 with its systemd, systemd-oomd and earlyoom; the agent runs in its own unit.
+pub fn systemd() -> Guest {
+    Guest {
+        memory_mib: 512,
+        devices: Vec::new(),
+        spare_modules: Vec::new(),
+        // What such a machine has no use for costs seconds.
+        append: "systemd.show_status=0 systemd.mask=systemd-modules-load.service systemd.mask=systemd-logind.service \
+            systemd.mask=modprobe@drm.service systemd.mask=modprobe@fuse.service systemd.mask=modprobe@efi_pstore.service \
+            systemd.mask=modprobe@configfs.service systemd.mask=modprobe@loop.service systemd.mask=modprobe@dm_mod.service \
+            systemd.mask=dev-hugepages.mount systemd.mask=dev-mqueue.mount systemd.mask=getty@tty1.service",
+        scenarios: scenarios::SYSTEMD.iter().map(|s| s.name).collect(),
+        rights: vec![Rights::Unit],
+        root: Some("trixie"),
+        stable: true,
+        ..ordinary(SYSTEMD, "6.12", Flavour::Cloud)
+    }
+}
+
 /// A kernel without BPF.
 pub fn user_mode() -> Guest {
     Guest {
@@ -165,6 +189,7 @@ pub fn user_mode() -> Guest {
         append: "",
         scenarios: vec!["oom-global"],
         rights: vec![Rights::Root, Rights::Capable],
+        root: None,
         stable: true,
     }
 }

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vm_guest::plan::{self, Plan};
+use vm_guest::systemd;
 
 use super::cpio::Archive;
 use super::guest::{Guest, Source};
 use super::kernel::Kernel;
+use crate::sh;
 
 /// Programs built for the guests.
 #[derive(Clone, Debug)]
@@ -21,7 +23,7 @@ pub struct Programs {
 }
 
 /// Seconds after which a guest switches itself off; the host's own limit is a little longer.
-pub const DEADLINE_SECS: u64 = 240;
+pub const DEADLINE_SECS: u64 = 480;
 
 /// The archive for the kernel's `initrd`.
 pub fn build(guest: &Guest, kernel: &Kernel, programs: &Programs) -> Result<Vec<u8>, String> {
@@ -48,6 +50,13 @@ pub fn build(guest: &Guest, kernel: &Kernel, programs: &Programs) -> Result<Vec<
         archive.file(&format!("{path}.ko"), &module.object);
         archive.file(&format!("{path}.deps"), module.needs.join(" ").as_bytes());
     }
+    if guest.root.is_some() {
+        archive.dir(below_root(systemd::DEPLOY));
+        for file in super::pool::entries(&sh::root().join("deploy"))?.iter().filter(|path| path.is_file()) {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            archive.file(&format!("{}/{name}", below_root(systemd::DEPLOY)), &read(file)?);
+        }
+    }
     let plan = plan(guest, programs.busybox.is_some());
     let json = serde_json::to_vec(&plan).map_err(|e| format!("the plan is no JSON: {e}"))?;
     archive.file(below_root(plan::PATH), &json);
@@ -63,6 +72,7 @@ fn plan(guest: &Guest, shell: bool) -> Plan {
         modules: guest.modules.iter().map(|m| (*m).to_owned()).collect(),
         scenarios: guest.scenarios.iter().map(|s| (*s).to_owned()).collect(),
         rights: guest.rights.clone(),
+        systemd: guest.root.is_some(),
         shell,
         deadline_secs: DEADLINE_SECS,
     }

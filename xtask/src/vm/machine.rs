@@ -23,6 +23,8 @@ const LIMIT: Duration = Duration::from_secs(DEADLINE_SECS + 10);
 const MAX_CONSOLE: usize = 4 << 20;
 /// Lines of it that are shown when something is wrong.
 const SHOWN: usize = 120;
+/// Name of the root file system in a guest's folder.
+pub const ROOT: &str = "root.ext4";
 /// Size of the guests' disks: the least that mke2fs gives a journal, with room.
 const DISK: u64 = 16 << 20;
 
@@ -118,6 +120,11 @@ fn qemu(command: &mut Command, guest: &Guest, image: &Path, initrd: &Path, dir: 
     command.arg("-kernel").arg(image).arg("-initrd").arg(initrd);
     // panic=-1: reboot at once, which -no-reboot turns into an exit.
     command.args(["-append", &format!("console=ttyS0 panic=-1 loglevel=4 {}", guest.append)]);
+    if guest.root.is_some() {
+        // What is written to it is gone with the machine.
+        let drive = format!("file={ROOT},format=raw,if=none,snapshot=on,cache=unsafe,id=root");
+        command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=root"]);
+    }
     for (number, device) in guest.devices.iter().enumerate() {
         let disk = || -> Result<String, String> {
             let name = format!("disk{number}.img");

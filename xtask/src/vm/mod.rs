@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod machine;
 pub mod page;
 pub mod pool;
+pub mod root;
 
 use std::collections::VecDeque;
 use std::env::consts::ARCH;
@@ -26,7 +27,7 @@ use std::thread;
 use vm_guest::scenarios;
 
 use crate::{dist, packages, sh};
-use guest::{DISKS, FAULTY, FULL, Guest, LOCKED, NEWER, STABLE, Source, USER_MODE};
+use guest::{DISKS, FAULTY, FULL, Guest, LOCKED, NEWER, STABLE, SYSTEMD, Source, USER_MODE};
 use image::Programs;
 use judge::Judged;
 use kernel::{Flavour, Kernel};
@@ -41,7 +42,7 @@ static FETCHING: Mutex<()> = Mutex::new(());
 #[derive(Debug, Default, clap::Args)]
 pub struct Options {
     /// Kernels: a Debian series (6.1), the same with drivers of real hardware (6.1-full), `6.1-lockdown`,
-    /// `6.12-disks`, `6.12-faulty`, `uml`;
+    /// `6.12-disks`, `6.12-faulty`, `6.12-systemd`, `uml`;
     /// without any all of docs/KERNELS.md
     kernels: Vec<String>,
     /// Only these scenarios, with commas between them; `--scenario list` lists them
@@ -153,7 +154,7 @@ fn guests(options: &Options, pool: &Pool) -> Result<Vec<Guest>, String> {
         let newest = STABLE.last().copied().unwrap_or_default();
         names.extend(kernel::newer(pool, newest)?.into_iter().take(NEWER));
         names.extend(STABLE.iter().rev().map(|s| (*s).to_owned()));
-        names.extend([DISKS, FAULTY, LOCKED, USER_MODE].map(str::to_owned));
+        names.extend([SYSTEMD, DISKS, FAULTY, LOCKED, USER_MODE].map(str::to_owned));
     }
     let mut guests: Vec<Guest> = names
         .iter()
@@ -162,6 +163,7 @@ fn guests(options: &Options, pool: &Pool) -> Result<Vec<Guest>, String> {
             LOCKED => guest::locked(),
             USER_MODE => guest::user_mode(),
             DISKS => guest::disks(),
+            SYSTEMD => guest::systemd(),
             name => match name.strip_suffix(FULL) {
                 Some(series) => guest::ordinary(name, series, Flavour::Full),
                 None => guest::ordinary(name, name, Flavour::Cloud),
@@ -199,6 +201,9 @@ fn all(guests: Vec<Guest>, work: &(impl Fn(Guest) -> Judged + Sync)) -> Vec<Judg
 
 fn fetch(pool: &Pool, dir: &Path, guest: &Guest) -> Result<Kernel, String> {
     let cache = dir.join("kernels");
+    if let Some(suite) = guest.root {
+        root::image(pool, dir, suite)?;
+    }
     match &guest.source {
         Source::Debian(series, flavour) => kernel::debian(pool, &cache, series, *flavour),
         Source::UserMode => kernel::uml(pool, &cache),
@@ -212,9 +217,14 @@ fn prepare(
     kernel: &Kernel,
     programs: &Programs,
 ) -> Result<(PathBuf, PathBuf), String> {
-    let dir = dir.join("run").join(&guest.name);
+    let all = dir;
+    let dir = all.join("run").join(&guest.name);
     let _ = fs::remove_dir_all(&dir);
     pool::make(&dir)?;
+    if let Some(suite) = guest.root {
+        let link = std::os::unix::fs::symlink(root::path(all, suite), dir.join(machine::ROOT));
+        link.map_err(|e| format!("{}: {e}", dir.display()))?;
+    }
     let initrd = dir.join("initrd");
     let bytes = image::build(guest, kernel, programs)?;
     fs::write(&initrd, bytes).map_err(|e| format!("{}: {e}", initrd.display()))?;

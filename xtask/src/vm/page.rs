@@ -7,7 +7,7 @@ use std::fs;
 use vm_guest::plan::Rights;
 use vm_guest::scenarios::{self, Scenario};
 
-use super::guest::FAULTY;
+use super::guest::{FAULTY, SYSTEMD};
 use super::judge::{Judged, is_shown};
 use crate::{docs, sh};
 
@@ -16,6 +16,8 @@ const FILE: &str = "KERNELS.md";
 const MATRIX: &str = "matrix";
 /// Faults of the hardware, on the one guest that has them; compared too.
 const FAULTS: &str = "hardware faults";
+/// A real systemd, in the one guest that has it; compared too.
+const SERVICES: &str = "a real systemd";
 /// The same on kernels whose packages come and go.
 const NEWER: &str = "newer kernels";
 /// What differs from run to run.
@@ -23,10 +25,15 @@ const FIGURES: &str = "figures";
 
 /// Writes the page after a run of all guests; with `check` compares what must be the same.
 pub fn kernels(judged: &[Judged], check: bool) -> Result<(), String> {
-    let (faulty, ordinary): (Vec<&Judged>, Vec<&Judged>) =
-        judged.iter().partition(|j| j.guest.name == FAULTY);
+    let (faulty, others): (Vec<&Judged>, Vec<&Judged>) = judged.iter().partition(|j| j.guest.name == FAULTY);
+    let (services, ordinary): (Vec<&Judged>, Vec<&Judged>) =
+        others.into_iter().partition(|j| j.guest.name == SYSTEMD);
     let (stable, newer): (Vec<&Judged>, Vec<&Judged>) = ordinary.iter().partition(|j| j.guest.stable);
-    let same = [(MATRIX, tables(&stable)), (FAULTS, events("fault", scenarios::FAULTS, &columns(&faulty)))];
+    let same = [
+        (MATRIX, tables(&stable)),
+        (FAULTS, events("fault", scenarios::FAULTS, &columns(&faulty))),
+        (SERVICES, events("what", scenarios::SYSTEMD, &columns(&services))),
+    ];
     if check {
         return same.iter().try_for_each(|(part, fresh)| compare(part, fresh));
     }

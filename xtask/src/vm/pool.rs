@@ -48,6 +48,11 @@ impl Pool {
         Ok(pool)
     }
 
+    /// Where its packages come from.
+    pub fn mirror(&self) -> Result<String, String> {
+        mirror()
+    }
+
     fn apt(&self, tool: &str) -> Command {
         let mut command = Command::new(tool);
         // Beside the machine's own configuration, with its proxies and keys.

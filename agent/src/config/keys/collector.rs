@@ -39,6 +39,8 @@ section! {
         fd_interval_secs: u64 = 30 => Whole(1, DAY);
         /// Seconds between two readings of GPUs.
         gpu_interval_secs: u64 = 10 => Whole(1, DAY);
+        /// Seconds between two questions to systemd about its units.
+        systemd_interval_secs: u64 = 60 => Whole(1, DAY);
         /// Whether each CPU thread has series of its own.
         per_core: bool = true;
         /// Types of file systems that are left out.

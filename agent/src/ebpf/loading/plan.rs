@@ -15,7 +15,7 @@ pub(in crate::ebpf) const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// A program and what it is put on.
 pub(super) struct Point {
     pub(super) program: &'static str,
-    /// Number of the tracepoint, or in BTF mode of its type.
+    /// Number of the tracepoint, or in BTF mode of its type or the function's.
     pub(super) target: u32,
 }
 
@@ -139,7 +139,7 @@ fn find_events(
     };
     let tracefs = tracefs.as_ref().map_err(told)?;
     let (mut points, mut all) = (Vec::new(), Vec::new());
-    for hook in probe.hooks {
+    for hook in probe.hooks.iter().filter(|hook| !hook.is_function()) {
         let program = hook.program(Mode::Classic);
         let text = match tracefs.format(host, hook.category, hook.event) {
             Err(_) if lacking(program).is_some() => continue,

@@ -1,4 +1,4 @@
-//! `block:block_rq_insert`, `block_rq_issue`, `block_rq_requeue`, `block_rq_complete` and `block_rq_error`.
+//! `block:block_rq_insert`, `block_rq_issue`, `block_rq_requeue`, `block_rq_merge`, `block_rq_complete` and `block_rq_error`.
 
 use agent_common::names;
 
@@ -57,6 +57,10 @@ pub(super) const PROBE: Probe = Probe {
         hook!(
             "block_rq_requeue" by IO_REQUEUE, IO_REQUEUE_BTF, "REQUEUE",
             &[argument("*request", "REQUEUE_REQUEST_ARG")]
+        ),
+        hook!(
+            "block_rq_merge" by IO_MERGE, IO_MERGE_BTF, "MERGE",
+            &[argument("*request", "MERGE_REQUEST_ARG")]
         ),
         hook!(
             "block_rq_complete" by IO_COMPLETE, IO_COMPLETE_BTF, "COMPLETE" with "error" to "COMPLETE_ERROR",

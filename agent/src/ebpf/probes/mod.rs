@@ -63,14 +63,18 @@ pub struct Probe {
     pub lacks: fn(&dyn Host, &Circumstances, Mode) -> Option<Lack>,
 }
 
+/// The category of a [`Hook`] at the start of a function of the kernel: in BTF mode only, and never needed, since
+/// kernels may be built without such places (`CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS`).
+pub const FUNCTION: &str = "function";
+
 /// A tracepoint, its programs, and what they read.
 #[derive(Debug)]
 pub struct Hook {
     /// Names of the programs in the object, the second in BTF mode; those that read nothing serve in both.
     pub programs: [&'static str; 2],
-    /// Category of the tracepoint.
+    /// Category of the tracepoint, or [`FUNCTION`].
     pub category: &'static str,
-    /// Name of the tracepoint.
+    /// Name of the tracepoint or the function.
     pub event: &'static str,
     /// What the program reads of the record in classic mode.
     pub fields: &'static [FieldUse],
@@ -79,6 +83,11 @@ pub struct Hook {
 }
 
 impl Hook {
+    /// Whether it is the start of a function.
+    pub fn is_function(&self) -> bool {
+        self.category == FUNCTION
+    }
+
     /// Name of its program in this mode.
     pub const fn program(&self, mode: Mode) -> &'static str {
         let [classic, btf] = self.programs;
@@ -142,12 +151,18 @@ pub enum Shape {
 /// What is not known without `block_rq_requeue`.
 const REQUEUED: &str = "a request that its driver tries again is measured from its last issue";
 
+/// What is not known without `block_rq_merge`, before 5.11 (f3bdc62fd82e).
+const MERGED: &str = "a request may begin when one began that was merged into another";
+
 /// Programs that their probe can do without, and what it lacks then.
 const OPTIONAL: &[(&str, &str)] = &[
+    (names::OOM_BEGIN, "whose limit was hit is inferred, or taken from the kernel log"),
     (names::IO_INSERT, "the time in queues is not known"),
     (names::IO_INSERT_BTF, "the time in queues is not known"),
     (names::IO_REQUEUE, REQUEUED),
     (names::IO_REQUEUE_BTF, REQUEUED),
+    (names::IO_MERGE, MERGED),
+    (names::IO_MERGE_BTF, MERGED),
     (names::IO_ERROR, "errors are taken from completions"),
     (names::IO_ERROR_BTF, "errors are taken from completions"),
 ];
@@ -155,6 +170,12 @@ const OPTIONAL: &[(&str, &str)] = &[
 /// What a probe lacks without this program; `None` if it is of no use without it.
 pub fn lacking(program: &str) -> Option<&'static str> {
     OPTIONAL.iter().find(|(name, _)| *name == program).map(|(_, lacking)| *lacking)
+}
+
+/// Whether a program runs at the start of a function, not on a tracepoint.
+pub fn is_on_function(program: &str) -> bool {
+    let mut hooks = PROBES.iter().flat_map(|probe| probe.hooks);
+    hooks.any(|hook| hook.is_function() && hook.programs.contains(&program))
 }
 
 /// All probes.

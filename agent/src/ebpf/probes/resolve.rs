@@ -69,7 +69,7 @@ impl BtfGap {
 /// What the programs of a probe in BTF mode want to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BtfFacts {
-    /// Programs and the types of their tracepoints, without optional ones that this kernel does not have.
+    /// Programs and the types of their tracepoints or functions, without optional ones that this kernel does not have.
     pub tracepoints: Vec<(&'static str, u32)>,
     /// Where arguments and members lie.
     pub constants: Vec<Constant>,
@@ -78,7 +78,10 @@ pub struct BtfFacts {
 impl Probe {
     /// Every name that [`Probe::facts`] will ask for.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        let tracepoints = self.hooks.iter().map(|hook| format!("btf_trace_{}", hook.event));
+        let tracepoints = self.hooks.iter().map(|hook| match hook.is_function() {
+            true => hook.event.to_owned(),
+            false => format!("btf_trace_{}", hook.event),
+        });
         let members = self.members.iter().flat_map(|m| m.paths).map(|&path| path.to_owned());
         tracepoints.chain(members)
     }
@@ -88,7 +91,8 @@ impl Probe {
         let mut facts = BtfFacts::default();
         for hook in self.hooks {
             let program = hook.program(Mode::Btf);
-            let signature = match btf.tracepoint(hook.event) {
+            let found = if hook.is_function() { btf.entry(hook.event) } else { btf.tracepoint(hook.event) };
+            let signature = match found {
                 Err(_) if lacking(program).is_some() => continue,
                 signature => signature?,
             };

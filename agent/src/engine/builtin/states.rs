@@ -161,6 +161,27 @@ const STATES: &[State] = &[
         hint: "Have the board exchanged",
     },
     State {
+        metric: "systemd_unit_failed",
+        subject: "Unit",
+        shown: &["unit", "cause", "started"],
+        bad: "has failed",
+        good: "is well again",
+        noun: "failed units",
+        // It may be one that nobody misses.
+        is_critical: false,
+        hint: "`systemctl status` and `journalctl -u` show its last words",
+    },
+    State {
+        metric: "systemd_unit_restarts_recent_count",
+        subject: "Unit",
+        shown: &["unit"],
+        bad: "restarts over and over",
+        good: "has run for ten minutes without a restart",
+        noun: "units that restart",
+        is_critical: false,
+        hint: "`journalctl -u` shows why it ends",
+    },
+    State {
         metric: "fan_failed",
         subject: "Fan",
         shown: &["chip", "sensor"],

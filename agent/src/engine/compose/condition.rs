@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 
 const MAX_LABEL: usize = 200;
 const TOP: usize = 3;
+/// A label that says since when; it makes nothing another condition.
+const SINCE: &str = "started";
 
 /// What a condition's alert is made from.
 pub struct Finding<'a> {
@@ -48,7 +50,8 @@ pub fn draft(finding: &Finding<'_>, id: String, now: Now) -> Draft {
     let limit = rule.limit(firing.level);
     let started = now.at_mono(firing.since_ns);
     let held = now.since(started) / SECOND;
-    let parts = [rule.name.as_str()].into_iter().chain(labels.values().map(String::as_str));
+    let lasting = labels.iter().filter(|(name, _)| *name != SINCE).map(|(_, value)| value.as_str());
+    let parts = [rule.name.as_str()].into_iter().chain(lasting);
     let print = fingerprint(parts);
     let subject = subject(rule, &labels);
     let value = told(rule, series.value);
@@ -75,8 +78,13 @@ pub fn draft(finding: &Finding<'_>, id: String, now: Now) -> Draft {
 }
 
 fn subject(rule: &Rule, labels: &BTreeMap<String, String>) -> String {
-    let values: Vec<&str> =
-        rule.shown.iter().filter_map(|name| labels.get(*name)).map(String::as_str).collect();
+    let values: Vec<&str> = rule
+        .shown
+        .iter()
+        .filter_map(|name| labels.get(*name))
+        .map(String::as_str)
+        .filter(|v| !v.is_empty())
+        .collect();
     if values.is_empty() { rule.subject.to_owned() } else { format!("{} {}", rule.subject, values.join(" ")) }
 }
 

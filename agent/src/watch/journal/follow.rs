@@ -21,7 +21,7 @@ use crate::watch::enrich::Enricher;
 /// The program.
 pub const PROGRAM: &str = "journalctl";
 /// How often it is looked for killers.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(10);
 /// Pause before the child is started again, at first and at most; it doubles.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// A child that ran so long was in order.
@@ -155,7 +155,10 @@ impl JournalWatch {
                         ready = fd.readable() => ready,
                         () = tx.closed() => return End::Deaf,
                         () = sleep(self.look) => {
-                            if self.is_needed() { continue } else { return End::Idle }
+                            if !self.is_needed() {
+                                return End::Idle;
+                            }
+                            continue;
                         }
                     };
                     match ready {

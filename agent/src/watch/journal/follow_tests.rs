@@ -30,8 +30,7 @@ fn script(text: &str) -> Vec<String> {
 }
 
 async fn next(events: &mut Receiver<Event>) -> String {
-    let event =
-        tokio::time::timeout(LIMIT, events.recv()).await.expect("an event in time").expect("an event");
+    let event = timeout(LIMIT, events.recv()).await.expect("an event in time").expect("an event");
     match event.what {
         What::UserKill(kill) => kill.victim.cgroup.unwrap_or_default(),
         What::JournalMark(mark) => format!("mark {}", mark.place),
@@ -74,7 +73,7 @@ async fn nobody_to_be_heard_means_no_child() {
     assert_eq!([next(&mut rx).await, next(&mut rx).await], ["/s=1", "mark s=1"]);
     // When the receiver is gone, so is the child.
     drop(rx);
-    tokio::time::timeout(LIMIT, task).await.expect("it ends").unwrap();
+    timeout(LIMIT, task).await.expect("it ends").unwrap();
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod faults;
 mod hang;
 mod health;
 mod oom;
+mod systemd;
 
 use crate::lab::{Lab, Verdict};
 
@@ -64,6 +65,16 @@ pub const FAULTS: &[Scenario] = &[
     fault("thermal-trip", "`thermal:thermal_zone_trip`, an ACPI zone that gets hot", faults::thermal),
 ];
 
+/// What takes a real systemd.
+pub const SYSTEMD: &[Scenario] = &[
+    fault("service", "the agent as a service: start, reload, stop", systemd::service),
+    fault("oomd", "kill by systemd-oomd, memory pressure of a slice", systemd::oomd),
+    fault("earlyoom", "kill by earlyoom", systemd::earlyoom),
+    fault("unit-limit", "OOM kill, `MemoryMax=` of a unit", systemd::limit),
+    fault("unit-failed", "a unit that fails, and is mended", systemd::failed),
+    fault("unit-loop", "a unit that restarts over and over", systemd::looping),
+];
+
 const fn fault(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verdict) -> Scenario {
     Scenario { everywhere: false, ..row(name, title, play) }
 }
@@ -74,7 +85,7 @@ const fn row(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verd
 
 /// Those of all tables.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    ALL.iter().chain(FAULTS).chain(HEALTH)
+    ALL.iter().chain(FAULTS).chain(HEALTH).chain(SYSTEMD)
 }
 
 /// The scenario of this name.

@@ -1,14 +1,20 @@
 //! `oom:mark_victim`: the kernel chose a process to kill.
 
+mod call;
+mod group;
+
 use core::ffi::c_void;
 
-use agent_common::{ABSENT_SCORE, ABSENT_U32, ABSENT_U64, CMDLINE_LEN, OomRecord, RecordKind};
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use agent_common::{
+    ABSENT_ORDER, ABSENT_SCORE, ABSENT_U32, ABSENT_U64, CMDLINE_LEN, OomRecord, RecordKind,
+};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use bytemuck::Zeroable;
 
+use self::group::Scratch;
 use crate::ctx::{
     Argument, Member, Offset, argument, constant, current_name, current_pid, field, member, member_name, name,
 };
@@ -46,6 +52,8 @@ static OOM_TASK_PID: Member = Member::ABSENT;
 #[unsafe(no_mangle)]
 static OOM_TASK_TGID: Member = Member::ABSENT;
 #[unsafe(no_mangle)]
+static OOM_TASK_START: Member = Member::ABSENT;
+#[unsafe(no_mangle)]
 static OOM_TASK_COMM: Member = Member::ABSENT;
 #[unsafe(no_mangle)]
 static OOM_TASK_MM: Member = Member::ABSENT;
@@ -67,27 +75,13 @@ static OOM_MM_PGTABLES: Member = Member::ABSENT;
 static OOM_MM_ARG_START: Member = Member::ABSENT;
 #[unsafe(no_mangle)]
 static OOM_MM_ARG_END: Member = Member::ABSENT;
-#[unsafe(no_mangle)]
-static OOM_TASK_CGROUPS: Member = Member::ABSENT;
-#[unsafe(no_mangle)]
-static OOM_SET_SUBSYS: Member = Member::ABSENT;
-#[unsafe(no_mangle)]
-static OOM_CSS_SS: Member = Member::ABSENT;
-#[unsafe(no_mangle)]
-static OOM_SS_NAME: Member = Member::ABSENT;
-#[unsafe(no_mangle)]
-static OOM_CSS_PARENT: Member = Member::ABSENT;
-#[unsafe(no_mangle)]
-static OOM_CSS_SERIAL: Member = Member::ABSENT;
-#[unsafe(no_mangle)]
-static OOM_MEMCG_GROUP: Member = Member::ABSENT;
 /// log2 of a page's size in kB.
 #[unsafe(no_mangle)]
 static PAGE_KB_SHIFT: u8 = 2;
 
 /// Room for a record: the stack has 512 bytes in all.
 #[map]
-static OOM_SCRATCH: PerCpuArray<OomRecord> = PerCpuArray::with_max_entries(1, 0);
+static OOM_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// No kernel has this `oom_score_adj`; it stands for an absent one while 16 bits wide.
 const NO_SCORE: i16 = i16::MIN;
@@ -95,8 +89,7 @@ const NO_SCORE: i16 = i16::MIN;
 #[unsafe(link_section = "tracepoint")]
 #[unsafe(no_mangle)]
 fn oom_kill(ctx: *mut c_void) -> u32 {
-    let mut record = OomRecord::zeroed();
-    begin(&mut record);
+    let Some(Scratch { record, .. }) = begin() else { return 0 };
     record.total_vm_kb = field(ctx, &OOM_TOTAL_VM, ABSENT_U64);
     record.anon_rss_kb = field(ctx, &OOM_ANON_RSS, ABSENT_U64);
     record.file_rss_kb = field(ctx, &OOM_FILE_RSS, ABSENT_U64);
@@ -106,7 +99,7 @@ fn oom_kill(ctx: *mut c_void) -> u32 {
     record.uid = field(ctx, &OOM_UID, ABSENT_U32);
     record.oom_score_adj = score(field(ctx, &OOM_SCORE_ADJ, NO_SCORE));
     name(ctx, &OOM_COMM, &OOM_COMM_BY_REF, &mut record.comm);
-    out::send(Mode::Classic, ctx, &record);
+    out::send(Mode::Classic, ctx, record);
     0
 }
 
@@ -114,12 +107,16 @@ fn oom_kill(ctx: *mut c_void) -> u32 {
 #[unsafe(link_section = "tp_btf")]
 #[unsafe(no_mangle)]
 fn oom_kill_btf(ctx: *mut c_void) -> u32 {
-    let Some(record) = OOM_SCRATCH.get_ptr_mut(0) else { return 0 };
-    // SAFETY: the map's value is this processor's, and the program is not interrupted by itself.
-    let record = unsafe { &mut *record };
-    *record = OomRecord::zeroed();
-    begin(record);
-    let task = argument(ctx, &OOM_TASK_ARG);
+    let Some(scratch) = begin() else { return 0 };
+    let control = call::current();
+    let task = victim(ctx, control);
+    let limit = call::describe(control, &mut scratch.record);
+    let css = group::memory(task);
+    group::path(css, limit, scratch);
+    let record = &mut scratch.record;
+    // SAFETY: no arguments.
+    let trigger = unsafe { bpf_get_current_task() };
+    group::around(css, control == 0 && group::all_of(task) == group::all_of(trigger), record);
     let mm: u64 = member(task, &OOM_TASK_MM, 0);
     let signal: u64 = member(task, &OOM_TASK_SIGNAL, 0);
     record.total_vm_kb = pages_kb(member(mm, &OOM_MM_TOTAL_VM, ABSENT_U64));
@@ -128,13 +125,12 @@ fn oom_kill_btf(ctx: *mut c_void) -> u32 {
     record.shmem_rss_kb = counter_kb(mm, &OOM_MM_SHMEM);
     let pgtables = member(mm, &OOM_MM_PGTABLES, ABSENT_U64);
     record.pgtables_kb = if pgtables == ABSENT_U64 { ABSENT_U64 } else { pgtables >> 10 };
-    // Kernels without commit 72ba14deb40a pass the pid and nothing else.
+    record.start_ns = member(task, &OOM_TASK_START, 0);
     record.pid = member(task, &OOM_TASK_PID, argument(ctx, &OOM_PID_ARG) as u32);
     record.tgid = member(task, &OOM_TASK_TGID, 0);
     record.uid = if OOM_UID_ARG.is_there() { argument(ctx, &OOM_UID_ARG) as u32 } else { ABSENT_U32 };
     record.oom_score_adj = score(member(signal, &OOM_SIGNAL_SCORE_ADJ, NO_SCORE));
     member_name(task, &OOM_TASK_COMM, &mut record.comm);
-    record.group = group(task);
     if record.tgid == record.trigger_pid {
         arguments(mm, record);
     }
@@ -142,74 +138,42 @@ fn oom_kill_btf(ctx: *mut c_void) -> u32 {
     0
 }
 
-/// What both modes know: the moment, and who triggered the kill.
+/// A record with what both modes know: the moment, and who triggered the kill.
 #[inline(always)]
-fn begin(record: &mut OomRecord) {
+fn begin<'a>() -> Option<&'a mut Scratch> {
+    let scratch = OOM_SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: the map's value is this processor's, and the program is not interrupted by itself.
+    let scratch = unsafe { &mut *scratch };
+    let record = &mut scratch.record;
+    *record = OomRecord::zeroed();
     record.header = out::header::<OomRecord>(RecordKind::Oom, out::now());
     record.group = ABSENT_U64;
+    record.constraint = ABSENT_U32;
+    record.gfp_mask = ABSENT_U32;
+    record.order = ABSENT_ORDER;
+    record.limit_level = ABSENT_U32;
     record.trigger_tid = bpf_get_current_pid_tgid() as u32;
     record.trigger_pid = current_pid();
     record.trigger_uid = bpf_get_current_uid_gid() as u32;
     current_name(&mut record.trigger_comm);
+    Some(scratch)
 }
 
-/// The outermost group around a task whose processes die together, as the kernel looks for it
-/// (`mem_cgroup_get_oom_group`, `mm/memcontrol.c`), but up to the root: the limit's group is not known here.
+/// The victim. Kernels without commit 72ba14deb40a pass its pid and nothing else: there it is the task that was
+/// chosen, or the current one, if it has that pid.
 #[inline(always)]
-fn group(task: u64) -> u64 {
-    let slot = &mut 0;
-    let mut css = memory(member(task, &OOM_TASK_CGROUPS, 0), slot);
-    if css == 0 || !OOM_MEMCG_GROUP.is_there() || !OOM_CSS_SERIAL.is_there() {
-        return ABSENT_U64;
+fn victim(ctx: *mut c_void, control: u64) -> u64 {
+    if OOM_TASK_ARG.is_there() {
+        return argument(ctx, &OOM_TASK_ARG);
     }
-    let mut found = 0;
-    for _ in 0..MAX_DEPTH {
-        // `css` is the first member of `struct mem_cgroup`. A `bool`; the machine is little-endian.
-        if read(OOM_MEMCG_GROUP.find(css), slot) & 0xff != 0 {
-            found = read(OOM_CSS_SERIAL.find(css), slot);
-        }
-        css = read(OOM_CSS_PARENT.find(css), slot);
+    let pid = argument(ctx, &OOM_PID_ARG) as u32;
+    let chosen = call::chosen(control);
+    if member(chosen, &OOM_TASK_PID, 0u32) == pid {
+        return chosen;
     }
-    found
+    // SAFETY: no arguments.
+    if bpf_get_current_pid_tgid() as u32 == pid { unsafe { bpf_get_current_task() } } else { 0 }
 }
-
-/// What the memory controller keeps of the group of this `css_set`, 0 if nothing. Its place among the
-/// controllers depends on how the kernel was built.
-#[inline(always)]
-fn memory(set: u64, slot: &mut u64) -> u64 {
-    let places = OOM_SET_SUBSYS.find(set);
-    let mut found = 0;
-    if places != 0 {
-        for nth in 0..MAX_CONTROLLERS {
-            let css = read(places + nth * 8, slot);
-            let controller = read(OOM_CSS_SS.find(css), slot);
-            let name = read(OOM_SS_NAME.find(controller), slot);
-            if read(name, slot) & MEMORY_MASK == MEMORY {
-                found = css;
-            }
-        }
-    }
-    found
-}
-
-/// Eight bytes from there, 0 where nothing can be read. Through one place on the stack: unrolled loops would take
-/// one for each reading.
-#[inline(always)]
-fn read(address: u64, slot: &mut u64) -> u64 {
-    *slot = 0;
-    if address != 0 {
-        // SAFETY: writes 8 bytes to the slot; the helper checks the source.
-        unsafe { bpf_probe_read_kernel((&raw mut *slot).cast(), 8, address as *const c_void) };
-    }
-    *slot
-}
-
-/// Groups looked at from the victim's own upwards.
-const MAX_DEPTH: u64 = 16;
-/// Controllers of a kernel at most (`CGROUP_SUBSYS_COUNT`); what lies behind them is no controller.
-const MAX_CONTROLLERS: u64 = 16;
-const MEMORY: u64 = u64::from_le_bytes(*b"memory\0\0");
-const MEMORY_MASK: u64 = (1 << 56) - 1;
 
 /// The victim is the current task, so its memory can be read without taking a lock or a reference; what is
 /// not resident stays unknown.
