@@ -130,6 +130,11 @@ fn test_alert(config: &Config) -> ExitCode {
             Err(why) => writeln!(out, "{channel:<12} FAILED: {why}"),
         };
     }
+    for channel in routes.iter().map(|route| &route.channel) {
+        if let Some(doubt) = channel.doubt() {
+            let _ = writeln!(out, "{:<12} BUT: {doubt}", channel.name());
+        }
+    }
     for problem in &problems {
         let _ = writeln!(out, "{:<12} FAILED: {problem}", "");
     }

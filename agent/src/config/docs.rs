@@ -40,8 +40,8 @@ over; without it that is 5 % before the limit. A table that names a limit has ju
 none keeps the built-in ones.
 
 **Routing.** Each channel takes the severities of its default routing. `min_severity` and `severity_filter` replace
-that; with both, an alert must meet both. Default: terminal, webhook, syslog and nats take all; discord and slack warn
-and above; telegram and email critical and above.
+that; with both, an alert must meet both. Default: terminal, webhook, alertmanager, exec, syslog and nats take all;
+discord, slack and ntfy warn and above; telegram, email and pagerduty critical and above.
 ";
 
 /// `docs/CONFIGURATION.md`.

@@ -3,7 +3,9 @@
 
 use super::backoff::Backoff;
 use super::terminal::Screen;
-use super::{syslog, terminal, webhook};
+use super::{
+    alertmanager, discord, email, exec, ntfy, pagerduty, slack, syslog, telegram, terminal, webhook,
+};
 use crate::alert::{Alert, Severity};
 use crate::config::{Config, passes};
 use std::fmt;
@@ -20,6 +22,10 @@ pub trait Channel: Send + Sync {
     fn name(&self) -> &'static str;
     /// Sends one message; `text` is the channel's template filled in. One is under way at a time.
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a>;
+    /// What of its configuration will not do what it seems to, in a sentence for `doctor`.
+    fn doubt(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Why a message was not taken. The sentences go to logs and status pages, so they hold no secret: not a URL,
@@ -144,6 +150,14 @@ pub const CHANNELS: &[Kind] = &[
     Kind { name: terminal::NAME, least: Severity::Info, make: terminal::make },
     Kind { name: syslog::NAME, least: Severity::Info, make: syslog::make },
     Kind { name: webhook::NAME, least: Severity::Info, make: webhook::make },
+    Kind { name: discord::NAME, least: Severity::Warn, make: discord::make },
+    Kind { name: slack::NAME, least: Severity::Warn, make: slack::make },
+    Kind { name: email::NAME, least: Severity::Critical, make: email::make },
+    Kind { name: telegram::NAME, least: Severity::Critical, make: telegram::make },
+    Kind { name: pagerduty::NAME, least: Severity::Critical, make: pagerduty::make },
+    Kind { name: ntfy::NAME, least: Severity::Warn, make: ntfy::make },
+    Kind { name: alertmanager::NAME, least: Severity::Info, make: alertmanager::make },
+    Kind { name: exec::NAME, least: Severity::Info, make: exec::make },
 ];
 
 /// All enabled channels, and all problems of the configuration.

@@ -1,7 +1,7 @@
 //! One HTTP request, for every channel that needs one: what its outcome means for the message, in sentences that
 //! hold no secret.
 
-use super::backoff::retry_after;
+use super::backoff::{MAX_RETRY_AFTER, retry_after};
 use super::channel::SendError;
 use crate::host::clock;
 use crate::text;
@@ -26,6 +26,20 @@ const MAX_SHOWN: usize = 160;
 const IDLE: Duration = Duration::from_secs(30);
 /// Shorter texts are not worth hiding and would blot out ordinary words.
 const MIN_SECRET: usize = 4;
+
+/// What a service says of a refusal beyond its status.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// After how long it wants to be asked again.
+    pub after: Option<Duration>,
+    /// What it means and what to do, in place of the general words.
+    pub advice: Option<&'static str>,
+    /// Whether the same message may be taken later, where the status misleads.
+    pub retry: Option<bool>,
+}
+
+/// How the answers of a service are read: status and beginning of the body.
+pub type Read = fn(u16, &str) -> Reading;
 
 /// Where requests go, and the client, made at the first of them: the platform's certificates cost memory.
 pub struct Http {
@@ -60,7 +74,7 @@ impl Http {
         let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(AGENT))]);
         let mut http = Self { url, method, headers, timeout, client: OnceLock::new(), secrets: Vec::new() };
         for secret in secrets {
-            http.hide(secret);
+            http.hide_text(secret);
         }
         Ok(http)
     }
@@ -76,13 +90,17 @@ impl Http {
         let name: HeaderName = name.parse().map_err(|_| wrong("is not the name of an HTTP header"))?;
         content.set_sensitive(true);
         if name != reqwest::header::CONTENT_TYPE {
-            self.hide(value.expose_secret().to_owned());
+            self.hide_text(value.expose_secret().to_owned());
+            // Of `Bearer TOKEN` the token alone is one too.
+            if let Some((_, token)) = value.expose_secret().split_once(' ') {
+                self.hide_text(token.trim().to_owned());
+            }
         }
         self.headers.insert(name, content);
         Ok(())
     }
 
-    fn hide(&mut self, secret: String) {
+    fn hide_text(&mut self, secret: String) {
         if secret.len() >= MIN_SECRET {
             self.secrets.push(secret.into());
             // The longest first, so that a part does not leave the rest readable.
@@ -96,17 +114,27 @@ impl Http {
         format!("{}{port}", self.url.host_str().unwrap_or_default())
     }
 
+    /// Keeps one more text out of every sentence.
+    pub fn hide(&mut self, secret: &SecretString) {
+        self.hide_text(secret.expose_secret().to_owned());
+    }
+
     /// Sends a body; only a 2xx answer is success.
     pub async fn send(&self, body: Vec<u8>) -> Result<(), SendError> {
+        self.send_to(body, |_, _| Reading::default()).await
+    }
+
+    /// The same to a service that says more than its status.
+    pub async fn send_to(&self, body: Vec<u8>, read: Read) -> Result<(), SendError> {
         let client = self.client().map_err(SendError::retry)?;
         let request = client.request(self.method.clone(), self.url.clone()).headers(self.headers.clone());
         match request.body(body).send().await {
-            Ok(answer) => self.judge(answer).await,
+            Ok(answer) => self.judge(answer, read).await,
             Err(error) => Err(SendError::retry(self.explain(error))),
         }
     }
 
-    async fn judge(&self, mut answer: Response) -> Result<(), SendError> {
+    async fn judge(&self, mut answer: Response, read: Read) -> Result<(), SendError> {
         let status = answer.status();
         let header = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = header.and_then(|value| retry_after(value, clock::now()));
@@ -115,10 +143,16 @@ impl Http {
         if status.is_success() {
             return Ok(());
         }
-        let said = self.harmless(&String::from_utf8_lossy(&body), MAX_SHOWN);
+        let body = String::from_utf8_lossy(&body);
+        let reading = read(status.as_u16(), &body);
+        let meaning =
+            reading.advice.map_or_else(|| meaning(status).to_owned(), |advice| format!(" ({advice})"));
+        let said = self.harmless(&body, MAX_SHOWN);
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        let why = format!("{} answered {}{}{said}", self.host(), status.as_u16(), meaning(status));
-        Err(if is_worth_retrying(status) {
+        let why = format!("{} answered {}{meaning}{said}", self.host(), status.as_u16());
+        Err(if reading.retry.unwrap_or_else(|| is_worth_retrying(status)) {
+            // A service that names its wait in the body is more exact there.
+            let after = reading.after.map(|after| after.min(MAX_RETRY_AFTER)).or(after);
             SendError::Retry { after, why }
         } else {
             SendError::Refused { why }
@@ -258,10 +292,12 @@ mod tests {
         let url = "http://u:passw0rd@host:81/services/T000/tok%20en?key=abcdef&n=1".into();
         let mut http = Http::new(&url, "POST", CONNECT).unwrap();
         http.header("X-Key", &"hdr-s3cret".into()).unwrap();
+        http.header("Authorization", &"Bearer tok-s3cret".into()).unwrap();
         let check = |text: &str, expect: &str| assert_eq!(http.harmless(text, 80), expect);
         check("no service T000/tok%20en", "no service ***/***");
         check("POST /services/T000/tok%20en?key=abcdef&n=1", "POST ***?***");
         check("wrong key abcdef or hdr-s3cret for passw0rd", "wrong key *** or *** for ***");
+        check("no tok-s3cret, no Bearer tok-s3cret", "no ***, no ***");
         check(" fine\n", "fine");
         assert_eq!(format!("{http:?}"), "Http(host:81)");
     }

@@ -21,18 +21,32 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+pub mod alertmanager;
 pub mod backoff;
 pub mod channel;
+pub mod discord;
 mod disk;
+pub mod email;
+pub mod exec;
+pub mod facts;
+pub mod fit;
 pub mod http;
 pub mod journal;
 pub mod lane;
 pub mod ledger;
 pub mod limit;
+pub mod mail;
+pub mod ntfy;
+pub mod pagerduty;
+pub mod prometheus;
 pub mod record;
+#[cfg(test)]
+mod samples;
+pub mod slack;
 pub mod slots;
 pub mod stats;
 pub mod syslog;
+pub mod telegram;
 pub mod template;
 pub mod terminal;
 pub mod webhook;
@@ -49,6 +63,10 @@ pub type Clock = fn() -> Now;
 
 /// Commands that may wait for the worker. A full queue makes `accept` wait.
 const MAX_COMMANDS: usize = 64;
+/// Longest time for a request to one of the services.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Rule of the alert that `test-alert` sends.
+const TEST: &str = "test_alert";
 /// Longest that `test-alert` waits for a channel.
 const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -138,7 +156,7 @@ pub async fn test_alert(
     clock: Clock,
 ) -> Vec<(&'static str, Result<Duration, String>)> {
     let message = format!("Test alert from sysops-agent on {hostname}: nothing is wrong, this channel works");
-    let alert = Arc::new(own_alert(hostname, "test_alert", Severity::Info, message, clock()));
+    let alert = Arc::new(own_alert(hostname, TEST, Severity::Info, message, clock()));
     let mut tries = JoinSet::new();
     for (index, route) in routes.iter().enumerate() {
         let (channel, alert) = (Arc::clone(&route.channel), Arc::clone(&alert));
@@ -168,6 +186,11 @@ async fn try_once(
         Ok(Err(error)) => Err(crate::text::clean(error.why(), 300)),
         Err(_) => Err(format!("no answer within {} s", TEST_TIMEOUT.as_secs())),
     }
+}
+
+/// A body for HTTP.
+fn json_body(body: &serde_json::Value) -> Result<Vec<u8>, SendError> {
+    serde_json::to_vec(body).map_err(|error| SendError::refused(format!("the message is no JSON: {error}")))
 }
 
 /// An alert that the agent makes about itself.

@@ -1,11 +1,15 @@
 //! The text of a message: the operator's template, filled in. A template that fails on some alert costs its
 //! looks, not the alert.
 
+use super::fit::{Markup, PLAIN};
+use super::{discord, slack, telegram};
 use crate::alert::Alert;
-use crate::config::{Config, MAX_RENDERED, TEMPLATE_VARIABLES, render, template_environment, unbounded};
+use crate::config::{
+    Config, MAX_RENDERED, ParseMode, TEMPLATE_VARIABLES, render, template_environment, unbounded,
+};
 use crate::text;
 use minijinja::value::ValueKind;
-use minijinja::{Environment, Error, Output, State, Value};
+use minijinja::{Environment, Error, Output, Value};
 use std::collections::BTreeMap;
 
 /// Longest text, characters; the rest is cut.
@@ -21,6 +25,17 @@ const DEFAULT: &str = "default";
 #[derive(Debug)]
 pub struct Templates {
     env: Environment<'static>,
+    telegram: ParseMode,
+}
+
+/// How a channel reads its own template's text.
+fn markup(channel: &str, telegram: ParseMode) -> Markup {
+    match channel {
+        discord::NAME => discord::MARKUP,
+        slack::NAME => slack::MARKUP,
+        telegram::NAME => telegram::markup(telegram),
+        _ => PLAIN,
+    }
 }
 
 impl Templates {
@@ -29,13 +44,21 @@ impl Templates {
     /// # Errors
     /// A sentence for the first template that is none, or that uses an unknown variable.
     pub fn new(default: &str, per_channel: &BTreeMap<String, String>) -> Result<Self, String> {
+        Self::with(default, per_channel, ParseMode::default())
+    }
+
+    fn with(
+        default: &str,
+        per_channel: &BTreeMap<String, String>,
+        telegram: ParseMode,
+    ) -> Result<Self, String> {
         let mut env = template_environment();
-        env.set_formatter(format);
+        env.set_formatter(move |out, state, value| format(out, markup(state.name(), telegram), value));
         let all = per_channel.iter().map(|(name, source)| (name.as_str(), source.as_str()));
         for (name, source) in all.chain([(DEFAULT, default)]) {
             add(&mut env, name, source).map_err(|why| format!("alerting.templates.{name} {why}"))?;
         }
-        Ok(Self { env })
+        Ok(Self { env, telegram })
     }
 
     /// Those of the configuration.
@@ -45,9 +68,15 @@ impl Templates {
             (super::terminal::NAME, &given.terminal),
             (super::syslog::NAME, &given.syslog),
             (super::webhook::NAME, &given.webhook),
+            (discord::NAME, &given.discord),
+            (slack::NAME, &given.slack),
+            (telegram::NAME, &given.telegram),
+            (super::email::NAME, &given.email),
+            (super::ntfy::NAME, &given.ntfy),
+            (super::pagerduty::NAME, &given.pagerduty),
         ];
         let own = of.into_iter().filter_map(|(name, t)| Some((name.to_owned(), t.clone()?))).collect();
-        Self::new(&given.default, &own)
+        Self::with(&given.default, &own, config.alerting.telegram.parse_mode)
     }
 
     /// The text for a channel, and why its template could not be filled in: then it is the built-in text.
@@ -55,16 +84,19 @@ impl Templates {
         let template = self.env.get_template(channel).or_else(|_| self.env.get_template(DEFAULT));
         match template.and_then(|template| render(&template, values(alert))) {
             Ok(text) => (cut(text), None),
-            Err(error) => (built_in(alert), Some(format!("template of {channel}: {}", reason(&error)))),
+            Err(error) => {
+                (self.built_in(channel, alert), Some(format!("template of {channel}: {}", reason(&error))))
+            }
         }
     }
-}
 
-/// The text where there is no usable template.
-fn built_in(alert: &Alert) -> String {
-    let Alert { severity, hostname, message, metric, value, .. } = alert;
-    let (severity, value) = (severity.name(), text::number(*value));
-    cut(text::clean(&format!("[{severity}] {hostname}: {message} ({metric}={value})"), MAX_VALUE))
+    /// The text where there is no usable template.
+    fn built_in(&self, channel: &str, alert: &Alert) -> String {
+        let Alert { severity, hostname, message, metric, value, .. } = alert;
+        let (severity, value) = (severity.name(), text::number(*value));
+        let text = text::clean(&format!("[{severity}] {hostname}: {message} ({metric}={value})"), MAX_VALUE);
+        cut(markup(channel, self.telegram).all(&text))
+    }
 }
 
 fn add(env: &mut Environment<'static>, name: &str, source: &str) -> Result<(), String> {
@@ -128,8 +160,8 @@ fn trend(value: &serde_json::Value) -> Value {
 }
 
 /// How a value looks: numbers without needless digits, labels as `a=b, c=d`, nothing for nothing, and no text from
-/// outside that could forge a line.
-fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+/// outside that could forge a line, or mean something to the channel.
+fn format(out: &mut Output<'_>, markup: Markup, value: &Value) -> Result<(), Error> {
     let text = match value.kind() {
         ValueKind::None | ValueKind::Undefined => return Ok(()),
         ValueKind::Number => f64::try_from(value.clone()).map_or_else(|_| value.to_string(), text::number),
@@ -141,7 +173,7 @@ fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<
     };
     // Cut it would look as if that were all.
     let text = if text.len() > MAX_RENDERED { text } else { text::clean(&text, MAX_VALUE) };
-    Ok(out.write_str(&text)?)
+    Ok(out.write_str(&markup.all(&text))?)
 }
 
 #[cfg(test)]
@@ -151,7 +183,7 @@ mod tests {
 
     fn check(template: &str, expect: &str) {
         let templates = Templates::new(template, &BTreeMap::new()).unwrap();
-        assert_eq!(templates.text("slack", &gpu()), (expect.to_owned(), None), "{template}");
+        assert_eq!(templates.text("syslog", &gpu()), (expect.to_owned(), None), "{template}");
     }
 
     #[test]
@@ -217,6 +249,22 @@ mod tests {
         let templates = Templates::new("D", &own).unwrap();
         let text = |channel| templates.text(channel, &gpu()).0;
         assert_eq!([text("slack"), text("syslog")], ["S gpu_temperature_celsius", "D"]);
+    }
+
+    #[test]
+    fn what_a_variable_holds_means_nothing_to_the_channel() {
+        let all = ["discord", "slack", "telegram", "syslog"];
+        let own = all.iter().map(|name| ((*name).to_owned(), "<b>{{message}}</b>".to_owned())).collect();
+        let templates = Templates::new("", &own).unwrap();
+        let alert = Alert { message: "<!channel> & <@&1> *x* @everyone".into(), ..gpu() };
+        let text = |channel| templates.text(channel, &alert).0;
+        assert_eq!(text("discord"), "<b>\\<!channel\\> & \\<@&1\\> \\*x\\* @everyone</b>");
+        for channel in ["slack", "telegram"] {
+            assert_eq!(text(channel), "<b>&lt;!channel&gt; &amp; &lt;@&amp;1&gt; *x* @everyone</b>");
+        }
+        assert_eq!(text("syslog"), "<b><!channel> & <@&1> *x* @everyone</b>");
+        let broken = Templates::new("", &[("slack".to_owned(), "{{labels.no}}".to_owned())].into()).unwrap();
+        assert!(broken.text("slack", &alert).0.contains("&lt;!channel&gt; &amp;"));
     }
 
     #[test]

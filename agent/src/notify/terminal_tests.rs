@@ -86,27 +86,6 @@ fn hostile_and_huge_alerts_stay_within_their_lines() {
 }
 
 #[test]
-fn numbers_have_the_units_of_their_names() {
-    for (name, value, expect) in [
-        ("rss_kb", json!(2_097_152), "2.0 GiB"),
-        ("limit_bytes", json!(1_048_576), "1.0 MiB"),
-        ("blocked_secs", json!(125), "2 min 5 s"),
-        ("latency_ms", json!(512.4), "512 ms"),
-        ("used_percent", json!(91.26), "91.3 %"),
-        ("pid", json!(1234), "1234"),
-        ("yes", json!(true), "yes"),
-        ("none", json!(null), ""),
-        ("list", json!([1, 2, 3, 4, 5, 6]), "1, 2, 3, 4, 5, …"),
-        ("empty", json!([]), ""),
-        ("map", json!({ "a_b": 1, "c": "d" }), "a b 1, c d"),
-        ("victim", json!({ "comm": "java", "pid": 7, "rss_kb": 2048 }), "java, pid 7, rss 2.0 MiB"),
-        ("top", json!([{ "name": "a" }, { "name": "b" }]), "a; b"),
-    ] {
-        assert_eq!(show(name, &value), expect, "{name}");
-    }
-}
-
-#[test]
 fn words_break_at_spaces() {
     assert_eq!(wrap("aa bb cc", 5, 3), ["aa bb", "cc"]);
     assert_eq!(wrap("aaaaaaaaaa b", 5, 3), ["aaaaaaaaaa", "b"]);

@@ -3,9 +3,10 @@
 use super::backoff::Backoff;
 use super::channel::{Channel, Made, SendError, Sending};
 use super::http::{self, Http};
+use super::prometheus;
 use super::terminal::Screen;
 use crate::alert::Alert;
-use crate::config::Config;
+use crate::config::{Config, WebhookFormat};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
         method: section.method.name(),
         headers: section.headers.clone(),
         timeout: Duration::from_secs(section.timeout_secs),
+        format: section.format,
     });
     Ok(Some(Made {
         channel: Arc::new(channel.map_err(|why| format!("alerting.webhook: {why}"))?),
@@ -45,12 +47,15 @@ pub struct Options {
     pub headers: BTreeMap<String, SecretString>,
     /// Longest time for a request.
     pub timeout: Duration,
+    /// What the body is.
+    pub format: WebhookFormat,
 }
 
 /// The channel.
 #[derive(Debug)]
 pub struct Webhook {
     http: Http,
+    format: WebhookFormat,
 }
 
 impl Webhook {
@@ -59,13 +64,13 @@ impl Webhook {
     /// # Errors
     /// A sentence without secrets.
     pub fn new(options: &Options) -> Result<Self, String> {
-        let Options { url, method, headers, timeout } = options;
+        let Options { url, method, headers, timeout, format } = options;
         let mut http = Http::new(url, method, *timeout)?;
         http.header("content-type", &http::JSON.into())?;
         for (name, value) in headers {
             http.header(name, value)?;
         }
-        Ok(Self { http })
+        Ok(Self { http, format: *format })
     }
 }
 
@@ -76,8 +81,11 @@ impl Channel for Webhook {
 
     fn send<'a>(&'a self, alert: &'a Alert, _: &'a str) -> Sending<'a> {
         Box::pin(async move {
-            let body = serde_json::to_vec(alert)
-                .map_err(|error| SendError::refused(format!("the alert is no JSON: {error}")))?;
+            let body = match self.format {
+                WebhookFormat::Alert => serde_json::to_vec(alert),
+                WebhookFormat::Alertmanager => serde_json::to_vec(&prometheus::webhook(alert)),
+            };
+            let body = body.map_err(|error| SendError::refused(format!("the alert is no JSON: {error}")))?;
             self.http.send(body).await
         })
     }
@@ -89,7 +97,8 @@ mod tests {
 
     fn check(url: &str, headers: &[(&str, &str)], expect: Result<(), &str>) {
         let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).into())).collect();
-        let options = Options { url: url.into(), method: "POST", headers, timeout: Duration::from_secs(1) };
+        let (timeout, format) = (Duration::from_secs(1), WebhookFormat::Alert);
+        let options = Options { url: url.into(), method: "POST", headers, timeout, format };
         let made = Webhook::new(&options).map(drop);
         match (made, expect) {
             (Ok(()), Ok(())) => {}

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use sysops_agent::alert::{Alert, Severity, Status};
+use sysops_agent::config::WebhookFormat;
 use sysops_agent::host::clock;
 use sysops_agent::notify::backoff::Backoff;
 use sysops_agent::notify::channel::Severities;
@@ -207,6 +208,7 @@ pub(crate) fn webhook(url: &str) -> Arc<dyn Channel> {
         method: "POST",
         headers: BTreeMap::from([("X-Key".to_owned(), SecretString::from("s3cret-header"))]),
         timeout: Duration::from_millis(300),
+        format: WebhookFormat::Alert,
     };
     Arc::new(Webhook::new(&options).unwrap())
 }

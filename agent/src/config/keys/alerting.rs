@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::channels::{Discord, Email, Slack, Syslog, Telegram, Terminal, Webhook};
+use super::channels::{
+    Alertmanager, Discord, Email, Exec, Ntfy, PagerDuty, Slack, Syslog, Telegram, Terminal, Webhook,
+};
 use super::thresholds::{Order, in_order};
 use super::{DAY, WEEK};
 use crate::alert::Severity;
@@ -55,6 +57,14 @@ section! {
         email: Email;
         /// Any HTTP endpoint.
         webhook: Webhook;
+        /// PagerDuty.
+        pagerduty: PagerDuty;
+        /// ntfy.
+        ntfy: Ntfy;
+        /// Prometheus Alertmanager.
+        alertmanager: Alertmanager;
+        /// A program of your own.
+        exec: Exec;
         /// The system log.
         syslog: Syslog;
     }
@@ -153,21 +163,26 @@ section! {
 
 section! {
     /// Words of the messages, for all channels or for one.
+    /// What a variable holds is escaped for the markup of the channel; the template itself is sent as it is.
     /// Variables: `hostname`, `severity`, `metric`, `value`, `threshold`, `message`, `timestamp`, `labels`, `trend`.
     pub struct Templates {
-        /// For channels of plain text (syslog) without their own. The terminal has a form of its own, the
+        /// For channels of plain text (syslog) without their own. The others have a form of their own, the
         /// webhook the whole alert object.
         default: String = "[{{severity}}] {{hostname}}: {{message}} ({{metric}}={{value}})" => ANY;
         /// For the terminal.
         terminal: Option<String> => ANY;
-        /// For Discord.
-        discord: Option<String> => ANY, later "Discord";
-        /// For Slack.
-        slack: Option<String> => ANY, later "Slack";
-        /// For Telegram.
-        telegram: Option<String> => ANY, later "Telegram";
-        /// For mail.
-        email: Option<String> => ANY, later "mail";
+        /// For Discord, in its Markdown: the description of the message, in place of sentence and facts.
+        discord: Option<String> => ANY;
+        /// For Slack, in its mrkdwn: the sentence, without facts.
+        slack: Option<String> => ANY;
+        /// For Telegram, in the markup of its `parse_mode`: the whole message.
+        telegram: Option<String> => ANY;
+        /// For mail, plain text: the whole content; the subject stays.
+        email: Option<String> => ANY;
+        /// For ntfy: the message.
+        ntfy: Option<String> => ANY;
+        /// For PagerDuty: the summary.
+        pagerduty: Option<String> => ANY;
         /// For webhooks.
         webhook: Option<String> => ANY, later "templates of webhooks";
         /// For syslog.

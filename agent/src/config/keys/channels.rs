@@ -5,10 +5,14 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use toml::de::DeTable;
+
 use super::agent::Switch;
 use crate::alert::Severity;
 use crate::config::must::Must::{Headers, Host, Id, Mail, Url, Whole, Word};
+use crate::config::reader::Reader;
 use crate::config::section::{choice, section};
+use crate::config::value::Node;
 
 const WEB: &[&str] = &["http", "https"];
 
@@ -41,14 +45,15 @@ section! {
 
 section! {
     /// Messages to a Discord channel, through a webhook.
-    pub struct Discord, later "Discord", needs ["webhook_url"] {
+    pub struct Discord, needs ["webhook_url"] {
         /// Whether it is used.
         enabled: bool = false;
         /// Address of the webhook; whoever knows it can write there.
         webhook_url: SecretString = "" => Url(WEB);
-        /// Name the messages appear under.
+        /// Name the messages appear under. Empty: the webhook's own. Discord allows no name with `discord` or `clyde`.
         username: String = "sysops-agent";
-        /// Roles to mention from critical on.
+        /// Roles to call from critical on, each by its id (right-click on the role, Copy Role ID), or `@here` and
+        /// `@everyone`. Another name is shown, but calls nobody: `doctor` says so.
         mention_roles: Vec<String> = &[];
         /// Least severity it gets. Without it: warn.
         min_severity: Option<Severity>;
@@ -59,14 +64,15 @@ section! {
 
 section! {
     /// Messages to a Slack channel, through a webhook.
-    pub struct Slack, later "Slack", needs ["webhook_url"] {
+    pub struct Slack, needs ["webhook_url"] {
         /// Whether it is used.
         enabled: bool = false;
         /// Address of the webhook; whoever knows it can write there.
         webhook_url: SecretString = "" => Url(WEB);
-        /// Channel. Empty: the webhook's own.
+        /// Channel, for webhooks of the old kind, which may choose it. Empty: the webhook's own.
         channel: String = "";
-        /// User ids to mention from critical on.
+        /// Who is called from critical on: ids of members (`U…`) and user groups (`S…`), `here`, `channel`. Another name
+        /// is shown, but calls nobody: `doctor` says so.
         mention_users: Vec<String> = &[];
         /// Least severity it gets. Without it: warn.
         min_severity: Option<Severity>;
@@ -88,16 +94,18 @@ choice! {
 }
 
 section! {
-    /// Messages to a Telegram chat.
-    pub struct Telegram, later "Telegram", needs ["bot_token", "chat_id"] {
+    /// Messages to a Telegram chat. Recoveries and infos come without a sound.
+    pub struct Telegram, needs ["bot_token", "chat_id"] {
         /// Whether it is used.
         enabled: bool = false;
         /// Token of the bot.
         bot_token: SecretString = "";
-        /// The chat.
+        /// Number of the chat, or `@name` of a public channel.
         chat_id: String = "" => Id;
-        /// Markup of the messages.
+        /// Markup of the messages; a template is written in it.
         parse_mode: ParseMode = ParseMode::Html;
+        /// Server of the Bot API, if it is your own.
+        api_url: String = "https://api.telegram.org" => Url(WEB);
         /// Least severity it gets. Without it: critical.
         min_severity: Option<Severity>;
         /// Severities it gets. Empty: all from the least.
@@ -119,7 +127,7 @@ choice! {
 
 section! {
     /// Messages by mail.
-    pub struct Email, later "mail", needs ["smtp_host", "from", "to"] {
+    pub struct Email, needs ["smtp_host", "from", "to"] {
         /// Whether it is used.
         enabled: bool = false;
         /// The mail server.
@@ -128,6 +136,8 @@ section! {
         smtp_port: u16 = 587 => Whole(1, 65_535);
         /// How the connection is protected; true: "starttls", false: "none".
         smtp_tls: SmtpTls = SmtpTls::Starttls;
+        /// File with certificates (PEM) of authorities to trust besides the system's. Empty: none.
+        tls_ca_file: PathBuf = "";
         /// User. Empty: without login.
         username: String = "";
         /// Password.
@@ -157,8 +167,18 @@ choice! {
     }
 }
 
+choice! {
+    /// Body of a webhook.
+    pub enum WebhookFormat = Alert {
+        /// The alert object.
+        Alert = "alert";
+        /// What Alertmanager sends to webhooks, version 4.
+        Alertmanager = "alertmanager";
+    }
+}
+
 section! {
-    /// The alert object as JSON to any HTTP endpoint.
+    /// Alerts as JSON to any HTTP endpoint.
     pub struct Webhook, needs ["url"] {
         /// Whether it is used.
         enabled: bool = false;
@@ -166,6 +186,8 @@ section! {
         url: SecretString = "" => Url(WEB);
         /// HTTP method.
         method: Method = Method::Post;
+        /// Body: alert is the alert object; alertmanager is what Prometheus Alertmanager sends to its webhooks.
+        format: WebhookFormat = WebhookFormat::Alert;
         /// Further headers.
         headers: BTreeMap<String, SecretString> => Headers;
         /// Seconds after which a request has failed.
@@ -176,6 +198,80 @@ section! {
         min_severity: Option<Severity>;
         /// Severities it gets. Empty: all from the least.
         severity_filter: Vec<Severity> = &[];
+    }
+}
+
+section! {
+    /// Events to PagerDuty (Events API v2). An incident is opened, updated and resolved under one key.
+    pub struct PagerDuty, needs ["routing_key"] {
+        /// Whether it is used.
+        enabled: bool = false;
+        /// Integration key of the service.
+        routing_key: SecretString = "" => Word;
+        /// Where events go; in the EU region `https://events.eu.pagerduty.com/v2/enqueue`.
+        url: String = "https://events.pagerduty.com/v2/enqueue" => Url(WEB);
+        /// Least severity it gets. Without it: critical.
+        min_severity: Option<Severity>;
+        /// Severities it gets. Empty: all from the least.
+        severity_filter: Vec<Severity> = &[];
+    }
+}
+
+section! {
+    /// Messages to a topic of ntfy.
+    pub struct Ntfy, needs ["topic"] {
+        /// Whether it is used.
+        enabled: bool = false;
+        /// The server.
+        url: String = "https://ntfy.sh" => Url(WEB);
+        /// The topic: letters, digits, `_` and `-`. Without access control on the server, whoever knows it can read it.
+        topic: SecretString = "" => Word;
+        /// Access token. Empty: none.
+        token: SecretString = "";
+        /// Least severity it gets. Without it: warn.
+        min_severity: Option<Severity>;
+        /// Severities it gets. Empty: all from the least.
+        severity_filter: Vec<Severity> = &[];
+    }
+}
+
+section! {
+    /// Alerts to Prometheus Alertmanager. What stands is repeated every minute.
+    pub struct Alertmanager, needs ["url"] {
+        /// Whether it is used.
+        enabled: bool = false;
+        /// The server, without `/api/v2/alerts`.
+        url: SecretString = "" => Url(WEB);
+        /// Further headers, such as `Authorization`.
+        headers: BTreeMap<String, SecretString> => Headers;
+        /// Least severity it gets. Without it: info.
+        min_severity: Option<Severity>;
+        /// Severities it gets. Empty: all from the least.
+        severity_filter: Vec<Severity> = &[];
+    }
+}
+
+section! {
+    /// A program of your own, with the alert object as JSON on standard input. No shell, an almost empty environment.
+    /// Exit status 0: taken; 64, 65, 77 or 78 (`sysexits.h`): refused for good; any other: tried again.
+    pub struct Exec, needs ["command"], check absolute {
+        /// Whether it is used.
+        enabled: bool = false;
+        /// The program, with its whole path, and its arguments.
+        command: Vec<String> = &[];
+        /// Seconds after which it is killed.
+        timeout_secs: u64 = 30 => Whole(1, 80);
+        /// Least severity it gets. Without it: info.
+        min_severity: Option<Severity>;
+        /// Severities it gets. Empty: all from the least.
+        severity_filter: Vec<Severity> = &[];
+    }
+}
+
+fn absolute(exec: &Exec, node: &Node<'_>, _: &DeTable<'_>, cx: &mut Reader<'_>) {
+    if exec.command.first().is_some_and(|program| !program.starts_with('/')) {
+        let what = format!("`{}.command` does not begin with the whole path of a program.", cx.place());
+        cx.finding(node.span(), what, "Write it like [\"/usr/local/bin/page-me\", \"--quick\"].");
     }
 }
 

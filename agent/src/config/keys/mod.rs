@@ -14,7 +14,8 @@ pub use alerting::{
 };
 pub use analysis::{Analyzer, Cpu, CustomPattern, LogAnalyzer, LogSource, Storage};
 pub use channels::{
-    Discord, Email, Facility, Method, ParseMode, Slack, SmtpTls, Syslog, Telegram, Terminal, Webhook, passes,
+    Alertmanager, Discord, Email, Exec, Facility, Method, Ntfy, PagerDuty, ParseMode, Slack, SmtpTls, Syslog,
+    Telegram, Terminal, Webhook, WebhookFormat, passes,
 };
 pub use collector::{Collector, Docker, MAX_PATTERNS, Redis};
 pub use export::{Http, LogShipper, Nats, Prometheus, Push};

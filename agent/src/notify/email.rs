@@ -1,0 +1,269 @@
+//! Alerts by mail. Each message has a connection of its own: alerts are rare, and a server that went away in between
+//! costs nothing.
+
+use super::TIMEOUT;
+use super::backoff::Backoff;
+use super::channel::{Channel, Made, SendError, Sending};
+use super::mail::{Letter, message};
+use super::terminal::Screen;
+use crate::alert::Alert;
+use crate::config::{Config, SmtpTls};
+use crate::host::state;
+use crate::text;
+use lettre::address::Envelope;
+use lettre::message::Mailbox;
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::Tls;
+use lettre::transport::smtp::extension::ClientId;
+use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use secrecy::{ExposeSecret, SecretString};
+use std::error::Error as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Its section below `[alerting]`.
+pub const NAME: &str = "email";
+/// Characters shown of what the server says.
+const MAX_SHOWN: usize = 200;
+
+/// Made as the configuration says.
+pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
+    let section = &config.alerting.email;
+    if !section.enabled {
+        return Ok(None);
+    }
+    let mailbox = |key: &str, text: &str| {
+        let wrong = |error| format!("{key} `{}` is not a mail address: {error}", text::clean(text, 100));
+        text.parse::<Mailbox>().map_err(wrong)
+    };
+    let letter = || -> Result<Letter, String> {
+        let to = section.to.iter().map(|to| mailbox("to", to)).collect::<Result<_, _>>()?;
+        let subject_prefix = section.subject_prefix.clone();
+        Ok(Letter { from: mailbox("from", &section.from)?, to, subject_prefix })
+    };
+    let made = letter().and_then(|letter| {
+        Email::new(Options {
+            host: section.smtp_host.clone(),
+            port: section.smtp_port,
+            tls: section.smtp_tls,
+            ca_file: section.tls_ca_file.clone(),
+            username: section.username.clone(),
+            password: section.password.clone(),
+            letter,
+            template: config.alerting.templates.email.is_some(),
+        })
+    });
+    Ok(Some(Made {
+        channel: Arc::new(made.map_err(|why| format!("alerting.email: {why}"))?),
+        backoff: Backoff::default(),
+        min_severity: section.min_severity,
+        severity_filter: section.severity_filter.clone(),
+    }))
+}
+
+/// Where to and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: SmtpTls,
+    /// Certificates of authorities to trust besides the system's; empty: none.
+    pub ca_file: PathBuf,
+    /// User; empty: without login.
+    pub username: String,
+    /// Password.
+    pub password: SecretString,
+    /// From whom, to whom.
+    pub letter: Letter,
+    /// Send the template's text in place of the built-in form.
+    pub template: bool,
+}
+
+/// The channel.
+#[derive(Debug)]
+pub struct Email {
+    options: Options,
+    /// Content of the file of certificates.
+    authorities: Option<String>,
+}
+
+impl Email {
+    /// Checks the options and reads the certificates; connects to nothing.
+    ///
+    /// # Errors
+    /// A sentence without secrets.
+    pub fn new(options: Options) -> Result<Self, String> {
+        let path = &options.ca_file;
+        let named = !path.as_os_str().is_empty() && options.tls != SmtpTls::None;
+        let read = || {
+            state::read_user_file(path)
+                .map_err(|error| format!("tls_ca_file {} cannot be read: {error}", path.display()))
+        };
+        let email = Self { authorities: named.then(read).transpose()?, options };
+        email.tls()?;
+        Ok(email)
+    }
+
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+    fn tls(&self) -> Result<Tls, String> {
+        use lettre::transport::smtp::client::{Certificate, TlsParameters};
+        let make = match self.options.tls {
+            SmtpTls::Starttls => Tls::Required,
+            SmtpTls::Tls => Tls::Wrapper,
+            SmtpTls::None => return Ok(Tls::None),
+        };
+        let mut parameters = TlsParameters::builder(self.options.host.clone());
+        if let Some(authorities) = &self.authorities {
+            let path = self.options.ca_file.display();
+            let wrong = || format!("tls_ca_file {path} holds no certificates in PEM form");
+            let has = authorities.contains("-----BEGIN CERTIFICATE-----");
+            let certificate = Certificate::from_pem(authorities.as_bytes()).ok().filter(|_| has);
+            parameters = parameters.add_root_certificate(certificate.ok_or_else(wrong)?);
+        }
+        parameters.build().map(make).map_err(|error| format!("TLS cannot be set up: {}", root(&error)))
+    }
+
+    #[cfg(not(any(feature = "tls-rustls", feature = "tls-native")))]
+    fn tls(&self) -> Result<Tls, String> {
+        match self.options.tls {
+            SmtpTls::None => Ok(Tls::None),
+            _ => Err("this build has no TLS: set smtp_tls = \"none\", or use a build with tls-rustls".into()),
+        }
+    }
+
+    fn transport(&self, alert: &Alert) -> Result<AsyncSmtpTransport<Tokio1Executor>, SendError> {
+        let Options { host, port, username, password, letter, .. } = &self.options;
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host.clone())
+            .port(*port)
+            .timeout(Some(TIMEOUT))
+            .tls(self.tls().map_err(SendError::retry)?)
+            .hello_name(ClientId::Domain(hello(&alert.hostname, letter.from.email.domain())));
+        if !username.is_empty() {
+            builder =
+                builder.credentials(Credentials::new(username.clone(), password.expose_secret().to_owned()));
+        }
+        Ok(builder.build())
+    }
+
+    /// One mail for all recipients; where one of them is refused, one for each, so that the others get theirs.
+    async fn deliver(&self, alert: &Alert, text: &str) -> Result<(), SendError> {
+        let text = self.options.template.then_some(text);
+        let mail = message(alert, text, &self.options.letter).map_err(SendError::refused)?;
+        let (transport, raw) = (self.transport(alert)?, mail.formatted());
+        let (all, of_one) = match transport.send_raw(mail.envelope(), &raw).await {
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                (self.judge(&error), error.status().is_some_and(|c| (550..=553).contains(&u16::from(c))))
+            }
+        };
+        let to = mail.envelope().to();
+        if !of_one || to.len() < 2 {
+            return Err(all);
+        }
+        let (mut taken, mut refused) = (0, Vec::new());
+        for recipient in to {
+            let one = Envelope::new(mail.envelope().from().cloned(), vec![recipient.clone()]);
+            let one = one.map_err(|error| SendError::refused(error.to_string()))?;
+            match transport.send_raw(&one, &raw).await {
+                Ok(_) => taken += 1,
+                Err(error) => refused.push(self.judge(&error).why().to_owned()),
+            }
+        }
+        if taken == 0 {
+            return Err(all);
+        }
+        for why in refused {
+            tracing::warn!("a recipient of alerting.email gets no mail: {why}");
+        }
+        Ok(())
+    }
+
+    fn judge(&self, error: &Error) -> SendError {
+        let Options { host, port, .. } = &self.options;
+        let said = self.harmless(&root(error));
+        let code = error.status().map(u16::from);
+        let server = format!("{host}:{port}");
+        if error.is_permanent() {
+            let code = code.unwrap_or_default();
+            return SendError::refused(format!("{server} answered {code}{}: {said}", meaning(code)));
+        }
+        if error.is_transient() {
+            return SendError::retry(format!("{server} does not take mail now: {said}"));
+        }
+        if error.is_timeout() {
+            return SendError::retry(format!("{server} did not answer within {} s", TIMEOUT.as_secs()));
+        }
+        let advice = if error.is_tls() || error.is_client() || error.is_response() {
+            " (check smtp_tls: usually \"starttls\" on port 587, \"tls\" on 465; and the server's certificate)"
+        } else {
+            ""
+        };
+        SendError::retry(format!("no mail through {server}{advice}: {said}"))
+    }
+
+    fn harmless(&self, said: &str) -> String {
+        let password = self.options.password.expose_secret();
+        let said = if password.len() < 4 { said.to_owned() } else { said.replace(password, "***") };
+        text::clean(said.trim(), MAX_SHOWN)
+    }
+}
+
+/// What the host calls itself: its name if that could be one of a mail host, else the sender's domain.
+fn hello(hostname: &str, domain: &str) -> String {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+    let name = if hostname.contains('.') && hostname.len() < 254 && hostname.bytes().all(good) {
+        hostname
+    } else {
+        domain
+    };
+    name.to_owned()
+}
+
+/// What a final answer of the server means: RFC 5321, 4.2.3, and RFC 4954, 6.
+fn meaning(code: u16) -> &'static str {
+    match code {
+        530 => " (it wants a login, or TLS first; check username and smtp_tls)",
+        534 | 535 | 538 => " (the login was refused; check username and password)",
+        550 | 551 | 553 => " (it refuses the sender or a recipient; check from and to)",
+        552 | 523 => " (the mail is too large, or the mailbox is full)",
+        554 => " (it takes no mail from this host; ask its administrator)",
+        _ => "",
+    }
+}
+
+fn root(error: &Error) -> String {
+    let mut source = error.source();
+    let mut text = error.to_string();
+    while let Some(error) = source {
+        text = error.to_string();
+        source = error.source();
+    }
+    text
+}
+
+impl Channel for Email {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {
+        Box::pin(self.deliver(alert, text))
+    }
+
+    fn doubt(&self) -> Option<String> {
+        let Options { tls, password, host, .. } = &self.options;
+        let local = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        let bare = *tls == SmtpTls::None && !password.expose_secret().is_empty() && !local;
+        bare.then(|| {
+            "the password crosses the network readable; set smtp_tls to \"starttls\" or \"tls\"".into()
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "email_tests.rs"]
+mod tests;

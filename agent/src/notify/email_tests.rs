@@ -1,0 +1,63 @@
+use super::*;
+
+fn options(tls: SmtpTls) -> Options {
+    Options {
+        host: "mail.example.com".into(),
+        port: 587,
+        tls,
+        ca_file: PathBuf::new(),
+        username: "u".into(),
+        password: "s3cret-pass".into(),
+        letter: Letter {
+            from: "sysops@example.com".parse().unwrap(),
+            to: vec!["ops@example.com".parse().unwrap()],
+            subject_prefix: String::new(),
+        },
+        template: false,
+    }
+}
+
+#[test]
+fn hosts_greet_with_a_name_that_a_mail_server_takes() {
+    for (host, expect) in [
+        ("web-1.example.com", "web-1.example.com"),
+        ("web-1", "example.com"),
+        ("a.b\r\nDATA", "example.com"),
+        ("", "example.com"),
+    ] {
+        assert_eq!(hello(host, "example.com"), expect, "{host:?}");
+    }
+}
+
+#[test]
+fn a_password_in_the_clear_is_doubted() {
+    let doubt = |options: Options| Email::new(options).unwrap().doubt().is_some();
+    assert!(doubt(options(SmtpTls::None)));
+    assert!(!doubt(Options { password: "".into(), ..options(SmtpTls::None) }));
+    assert!(!doubt(Options { host: "localhost".into(), ..options(SmtpTls::None) }));
+}
+
+#[test]
+fn what_a_server_says_holds_no_password() {
+    let email = Email::new(options(SmtpTls::None)).unwrap();
+    assert_eq!(email.harmless("535 no s3cret-pass\x1b[0m\n"), "535 no ***?[0m");
+    assert!(!format!("{email:?}").contains("s3cret"), "{email:?}");
+}
+
+#[test]
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+fn certificates_are_read_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |content: Option<&[u8]>, part: &str| {
+        let path = dir.path().join("ca.pem");
+        state::remove(&path).unwrap();
+        if let Some(content) = content {
+            state::replace(&path, content, 0o600).unwrap();
+        }
+        let why = Email::new(Options { ca_file: path, ..options(SmtpTls::Tls) }).map(drop).unwrap_err();
+        assert!(why.contains(part), "{why}");
+    };
+    check(None, "cannot be read");
+    check(Some(b"nonsense"), "holds no certificates");
+    check(Some(b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"), "");
+}
