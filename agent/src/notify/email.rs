@@ -197,7 +197,9 @@ impl Email {
         if error.is_timeout() {
             return SendError::retry(format!("{server} did not answer within {} s", TIMEOUT.as_secs()));
         }
-        let advice = if error.is_tls() || error.is_client() || error.is_response() {
+        // A handshake that fails comes as a broken connection.
+        let of_tls = ["corrupt message", "ertificate"].iter().any(|word| said.contains(word));
+        let advice = if of_tls || error.is_tls() || error.is_client() || error.is_response() {
             " (check smtp_tls: usually \"starttls\" on port 587, \"tls\" on 465; and the server's certificate)"
         } else {
             ""
