@@ -52,11 +52,13 @@ pub const PF_KTHREAD: u32 = 0x0020_0000;
 /// `TASK_UNINTERRUPTIBLE`, same file.
 pub const UNINTERRUPTIBLE: u32 = 2;
 
+/// `TASK_NOLOAD`, same file: it does not count as load.
+pub const NOLOAD: u32 = 0x400;
+
 /// The letter of `/proc/PID/stat` (`get_task_state`, `fs/proc/array.c`; `__task_state_index`, `include/linux/sched.h`).
 pub const fn letter(state: u32, exit_state: u32) -> u8 {
     /// `TASK_REPORT`: running is none of them.
     const REPORT: u32 = 0x7f;
-    const NOLOAD: u32 = 0x400;
     const RTLOCK_WAIT: u32 = 0x1000;
     const FROZEN: u32 = 0x8000;
     const LETTERS: &[u8; 8] = b"RSDTtXZP";

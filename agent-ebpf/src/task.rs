@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 
 use agent_common::limits::MAX_FILE_WORDS;
-use agent_common::task::{PF_KTHREAD, ProcessRecord, ThreadRecord, UNINTERRUPTIBLE};
+use agent_common::task::{NOLOAD, PF_KTHREAD, ProcessRecord, ThreadRecord, UNINTERRUPTIBLE};
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use bytemuck::{Pod, Zeroable};
 
@@ -95,7 +95,8 @@ fn list_tasks(ctx: *mut c_void) -> u32 {
     thread.state = member(task, &ITER_TASK_STATE, 0);
     thread.exit_state = member(task, &ITER_TASK_EXIT_STATE, 0);
     thread.runtime_ns = member(task, &ITER_TASK_RUNTIME, 0);
-    if thread.state & UNINTERRUPTIBLE != 0 {
+    // Idle threads of the kernel (`TASK_NOLOAD`) are many.
+    if thread.state & (UNINTERRUPTIBLE | NOLOAD) == UNINTERRUPTIBLE {
         thread.switches =
             member(task, &ITER_TASK_NVCSW, 0u64).wrapping_add(member(task, &ITER_TASK_NIVCSW, 0));
     }

@@ -149,6 +149,13 @@ pub static FORMULAS: &[Formula] = &[
 mod tests {
     use super::*;
     use crate::engine::builtin;
+    use crate::engine::derive::{Derived, raw_id};
+    use crate::engine::series::SeriesTable;
+    use crate::metric::Unit;
+    use crate::sample::{SeriesDef, SeriesId};
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use std::sync::LazyLock;
 
     #[test]
     fn labels_of_a_formula_fit() {
@@ -161,6 +168,68 @@ mod tests {
             }
         }
     }
+
+    /// What a counter says next: a little more, less by a reset, less by the wrap of 32 bits, nothing, or anything.
+    fn next(before: f64, (kind, by): (u8, u32)) -> Option<f64> {
+        const WRAP: f64 = 4_294_967_296.0;
+        match kind {
+            0..=3 => Some(before + f64::from(by % 1000) / 7.0),
+            4 => Some(f64::from(by % 10)),
+            5 => Some((before + f64::from(by)) % WRAP),
+            6 => None,
+            _ => Some(f64::from(by) * 1e6),
+        }
+    }
+
+    proptest! {
+        /// Counters that no reading can be trusted of, at intervals from a nanosecond to hours.
+        #[test]
+        fn no_rate_is_negative_and_no_share_beyond_100(
+            steps in prop::collection::vec(
+                (1_u64..20_000_000_000_000, prop::collection::vec((0_u8..8, any::<u32>()), RAW.len())), 2..6),
+        ) {
+            let (mut table, mut derived) = (SeriesTable::default(), Derived::new(FORMULAS));
+            for (number, metric) in (0..).zip(RAW.iter()) {
+                let labels: Box<[Box<str>]> = metric.labels.iter().map(|label| (*label).into()).collect();
+                derived.define(raw_id(SeriesId(number)), metric, &labels);
+                table.define(SeriesDef { id: raw_id(SeriesId(number)), metric, labels });
+            }
+            let of: HashMap<SeriesId, &Metric> = derived.connect().into_iter().map(|b| (b.id, b.metric)).collect();
+            prop_assert_eq!(of.len(), FORMULAS.len());
+            let (mut at_ns, mut values) = (0, vec![0.0; RAW.len()]);
+            for (step, changes) in steps {
+                at_ns += step;
+                for ((number, value), change) in (0..).zip(&mut values).zip(changes) {
+                    if let Some(fresh) = next(*value, change) {
+                        *value = fresh;
+                        table.read(raw_id(SeriesId(number)), at_ns, fresh);
+                    }
+                }
+                let mut out = Vec::new();
+                derived.evaluate(&table, at_ns, &mut out);
+                for (id, value) in out {
+                    let metric = of[&id];
+                    prop_assert!(value >= 0.0 && value.is_finite(), "{} is {}", metric.name, value);
+                    let formula = FORMULAS.iter().find(|f| f.out == metric).expect("its formula");
+                    prop_assert!(value <= formula.max, "{} is {}", metric.name, value);
+                    let may_exceed = metric.name.contains("cpu_percent") || metric.name.contains("throttled");
+                    prop_assert!(metric.unit != Unit::Percent || may_exceed || value <= 100.0, "{} is {}", metric.name, value);
+                }
+            }
+        }
+    }
+
+    /// All counters that formulas are made of.
+    static RAW: LazyLock<Vec<&'static Metric>> = LazyLock::new(|| {
+        let mut raw: Vec<&'static Metric> = Vec::new();
+        for formula in FORMULAS {
+            let below = if let Per::Growth { of, .. } = formula.per { of } else { &[] };
+            raw.extend(formula.above.iter().chain(below));
+        }
+        raw.sort_by_key(|metric| metric.name);
+        raw.dedup_by_key(|metric| metric.name);
+        raw
+    });
 
     #[test]
     fn every_computed_metric_has_its_formula() {

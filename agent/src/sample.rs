@@ -201,6 +201,16 @@ impl Samples {
         table
     }
 
+    /// The next reading of a series, if it is known, is that of another thing with the same name (an interface that was
+    /// renamed): its growth is not told.
+    pub fn anew(&mut self, metric: &'static Metric, labels: &[&str]) {
+        if let Some(slot) = self.find(metric, labels, self.hasher.hash_one((metric.name, labels)))
+            && let Some(entry) = &self.entries[slot as usize]
+        {
+            self.batch.defs.push(entry.def.clone());
+        }
+    }
+
     /// Hands the process table over with this pass.
     pub fn put_processes(&mut self, table: ProcTable) {
         self.batch.processes = Some(table);
@@ -238,18 +248,23 @@ impl Samples {
 
     fn intern(&mut self, metric: &'static Metric, labels: &[&str]) -> Option<SeriesId> {
         let hash = self.hasher.hash_one((metric.name, labels));
-        if let Some(slots) = self.by_hash.get(&hash) {
-            for &slot in slots {
-                if let Some(entry) = self.entries[slot as usize].as_mut()
-                    && std::ptr::eq(entry.def.metric, metric)
-                    && entry.def.labels.iter().map(|l| &**l).eq(labels.iter().copied())
-                {
-                    entry.last_pass = self.pass;
-                    return Some(entry.def.id);
-                }
-            }
+        if let Some(slot) = self.find(metric, labels, hash)
+            && let Some(entry) = self.entries[slot as usize].as_mut()
+        {
+            entry.last_pass = self.pass;
+            return Some(entry.def.id);
         }
         self.define(metric, labels, hash)
+    }
+
+    fn find(&self, metric: &'static Metric, labels: &[&str], hash: u64) -> Option<u32> {
+        let is_it = |slot: &&u32| {
+            self.entries[**slot as usize].as_ref().is_some_and(|entry| {
+                std::ptr::eq(entry.def.metric, metric)
+                    && entry.def.labels.iter().map(|l| &**l).eq(labels.iter().copied())
+            })
+        };
+        self.by_hash.get(&hash)?.iter().find(is_it).copied()
     }
 
     fn define(&mut self, metric: &'static Metric, labels: &[&str], hash: u64) -> Option<SeriesId> {

@@ -6,9 +6,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use sysops_agent::collect::COLLECTORS;
+use sysops_agent::collect::process::{Options, Process};
+use sysops_agent::collect::{COLLECTORS, Collector};
 use sysops_agent::config::Config;
+use sysops_agent::host::fixture::FixtureHost;
 use sysops_agent::host::live::LiveHost;
+use sysops_agent::host::tasks::{ProcessRecord, Tasks, ThreadRecord};
 use sysops_agent::sample::Samples;
 use sysops_agent::time::Now;
 
@@ -88,5 +91,47 @@ fn later_passes_allocate_nothing() {
             assert_eq!(made == 0, pass >= FIRST, "{name}, pass {pass}: {made} allocations");
             spare = Some(batch);
         }
+    }
+}
+
+/// A machine with as many processes, each of which uses more at each look.
+struct Machine {
+    processes: u32,
+    looks: u64,
+}
+
+impl Tasks for Machine {
+    fn scan(&mut self, each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> std::io::Result<()> {
+        self.looks += 1;
+        for pid in 1..=self.processes {
+            let runtime_ns = self.looks * u64::from(pid);
+            let thread = ThreadRecord { pid, tgid: pid, state: 1, runtime_ns, ..ThreadRecord::default() };
+            let comm = *b"process\0\0\0\0\0\0\0\0\0";
+            let rss_pages = u64::from(pid);
+            let process =
+                ProcessRecord { rss_pages, groups: 1, threads: 1, comm, ..ProcessRecord::default() };
+            each(&thread, Some(&process));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_look_at_thousands_of_processes_allocates_nothing() {
+    let host = FixtureHost::default();
+    let tasks = Machine { processes: 6000, looks: 0 };
+    let mut collector = Process::new(&Options { top_n: 20, ..Options::default() }, Some(Box::new(tasks)));
+    let mut samples = Samples::new(4000);
+    let mut spare = None;
+    for pass in 0..6 {
+        let before = ALLOCATIONS.get();
+        samples.begin("process", Now::default().plus_secs(pass), spare.take());
+        let result = collector.collect(&host, &mut samples);
+        let batch = samples.finish();
+        let made = ALLOCATIONS.get() - before;
+        assert!(result.is_ok() && batch.samples.len() > 40, "{result:?}");
+        assert!(batch.processes.as_ref().is_some_and(|table| table.total == 6000));
+        assert!(made == 0 || pass < 2, "pass {pass}: {made} allocations");
+        spare = Some(batch);
     }
 }

@@ -20,7 +20,7 @@ const FOLLOWED: [TaskId; 2] =
 
 pub(crate) fn dstate(data: &[u8]) {
     let host = machine::host(data);
-    let mut watch = DState::new(AFTER);
+    let mut watch = DState::new(AFTER, None);
     for task in FOLLOWED {
         watch.follow(task, NOW);
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use sysops_agent::cgroup::owner;
 use sysops_agent::collect::{COLLECTORS, Entry};
 use sysops_agent::config::Config;
+use sysops_agent::engine::series::Series;
 use sysops_agent::engine::{Engine, Input};
 use sysops_agent::event::{Event, Hang, Oom, Source, Task, What};
 use sysops_agent::host::fixture::FixtureHost;
 use sysops_agent::host::parse::{count_of_list, decimal, number};
 use sysops_agent::inventory::{self, changes::Parts};
+use sysops_agent::metric::Unit;
 use sysops_agent::sample::Samples;
 use sysops_agent::watch::enrich::{Enricher, MAX_CMDLINE};
 
@@ -25,7 +27,7 @@ const MAX_LABEL: usize = 16 << 10;
 /// All files but the table of mounts.
 pub(crate) fn files(data: &[u8]) {
     let host = host(data);
-    collect(&host, |entry| entry.name != "filesystem");
+    collect([&host, &turned(data)], |entry| entry.name != "filesystem");
     let options = inventory::Options::of(&Config::default());
     let found = inventory::collect(&host, &options, NOW);
     let json = serde_json::to_vec(&found).expect("an inventory is JSON");
@@ -62,7 +64,13 @@ const ATA_COMMANDS: [&str; 3] = [
     "85062000da00000000004f00c200b000",
 ];
 
-/// What disks answer: a log page, and after it a length and the sense data of every ATA command.
+/// LOG SENSE of the pages that are looked at.
+const SCSI_PAGES: [u8; 8] = [0x00, 0x02, 0x03, 0x05, 0x0d, 0x0e, 0x15, 0x2f];
+/// REQUEST SENSE and READ DEFECT DATA.
+const SCSI_COMMANDS: [&str; 2] = ["03000000120000000000000000000000", "37000b00000000000400000000000000"];
+
+/// What disks answer: a log page, and after it a length and the sense data of every ATA command, and all answers of a SCSI
+/// disk, whose list of pages is whole.
 pub(crate) fn disk_health(data: &[u8]) {
     let host = FixtureHost::default();
     host.set("/sys/block/nvme0n1/size", "1");
@@ -72,34 +80,61 @@ pub(crate) fn disk_health(data: &[u8]) {
     for command in ATA_COMMANDS {
         host.set(&format!("/dev/sda#{command}"), data);
     }
+    host.set("/sys/block/sdb/device/type", "0");
+    host.set("/sys/block/sdb/queue/rotational", if data.len().is_multiple_of(2) { "1" } else { "0" });
+    for command in SCSI_COMMANDS {
+        host.set(&format!("/dev/sdb#{command}"), data);
+    }
+    let list = [&[0, 0, 0, 0, 8][..], &SCSI_PAGES].concat();
+    for page in SCSI_PAGES {
+        let answer = if page == 0 { &list[..] } else { data };
+        host.set(&format!("/dev/sdb#4d00{:02x}0000000000fc{:0<14}", 0x40 | page, ""), answer);
+    }
     let entry = COLLECTORS.iter().find(|entry| entry.name == "smart").expect("it is in the table");
-    pass_twice(&host, entry, &Config::default(), &mut engine());
+    pass_twice([&host, &host], entry, &Config::default(), (&mut engine(), &mut Samples::new(MAX_SERIES)));
 }
 
 /// The table of mounts. Asks for each in a thread of its own, so it stands apart.
 pub(crate) fn mounts(data: &[u8]) {
-    collect(&host(data), |entry| entry.name == "filesystem");
+    collect([&host(data), &turned(data)], |entry| entry.name == "filesystem");
+}
+
+/// The machine with every digit turned (0 for 9, 1 for 8 …) in what its files hold: counters that grew, shrank, wrapped.
+fn turned(data: &[u8]) -> FixtureHost {
+    let turn = |line: &[u8]| -> Vec<u8> {
+        if line.starts_with(b"//-") {
+            return line.to_vec();
+        }
+        line.iter().map(|byte| if byte.is_ascii_digit() { b'0' + b'9' - byte } else { *byte }).collect()
+    };
+    let lines: Vec<Vec<u8>> = data.split(|byte| *byte == b'\n').map(turn).collect();
+    host(&lines.join(&b'\n'))
 }
 
 /// Two passes, ten seconds apart, and what the engine makes of them.
-fn collect(host: &FixtureHost, wanted: impl Fn(&Entry) -> bool) {
+fn collect(hosts: [&FixtureHost; 2], wanted: impl Fn(&Entry) -> bool) {
     let config = Config::default();
-    let mut engine = engine();
+    // One table of series for all, as in the agent: their numbers are the engine's.
+    let (mut engine, mut samples) = (engine(), Samples::new(MAX_SERIES));
     for entry in COLLECTORS.iter().filter(|entry| wanted(entry)) {
-        pass_twice(host, entry, &config, &mut engine);
+        pass_twice(hosts, entry, &config, (&mut engine, &mut samples));
     }
 }
 
-fn pass_twice(host: &FixtureHost, entry: &Entry, config: &Config, engine: &mut Engine) {
+fn pass_twice(
+    hosts: [&FixtureHost; 2],
+    entry: &Entry,
+    config: &Config,
+    (engine, samples): (&mut Engine, &mut Samples),
+) {
     assert!((entry.pace)(config) > Duration::ZERO);
     let mut collector = (entry.make)(config);
-    let mut samples = Samples::new(MAX_SERIES);
-    for pass in 1..=2 {
+    for (pass, host) in (1..).zip(hosts) {
         samples.begin(entry.name, NOW.plus_secs(10 * pass), None);
-        if let Err(why) = collector.collect(host, &mut samples) {
+        if let Err(why) = collector.collect(host, samples) {
             super::pipe::harmless("the reason", &why.to_string(), 1024);
         }
-        digest(engine, &mut samples);
+        digest(engine, samples);
     }
 }
 
@@ -114,6 +149,27 @@ fn digest(engine: &mut Engine, samples: &mut Samples) {
     let at = batch.at;
     engine.step(at, Input::Batch(&mut batch), &mut out);
     alerts(out);
+    for (_, series) in engine.series().iter().filter(|(_, series)| series.at_ns == at.mono_ns) {
+        possible(series);
+    }
+}
+
+/// Shares that may rightly exceed 100 %: of one CPU, of a promised life, of a limit that is no hard one.
+const MAY_EXCEED: [&str; 5] = [
+    "cgroup_cpu_percent",
+    "cgroup_cpu_throttled_percent",
+    "process_cpu_percent",
+    "smart_used_percent",
+    "gpu_power_percent",
+];
+
+/// No rate is negative, and no share outside of 0 to 100 %.
+fn possible(series: &Series) {
+    let (metric, value) = (series.metric, series.value);
+    let rate = matches!(metric.unit, Unit::PerSecond | Unit::BytesPerSecond);
+    assert!(!rate || value >= 0.0, "{} is {value}", metric.name);
+    let share = metric.unit == Unit::Percent && !MAY_EXCEED.contains(&metric.name);
+    assert!(!share || (0.0..=100.0).contains(&value), "{} is {value}", metric.name);
 }
 
 /// A kill and a hang of tasks of this machine, with what `/proc` tells of them.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod build_ebpf;
 pub mod capture;
 pub mod ci;
@@ -75,6 +76,12 @@ enum Chore {
         #[arg(long = "for", default_value = "60s", value_parser = fuzz::duration)]
         each: std::time::Duration,
     },
+    /// Measures what a pass of the collectors costs beside programs that only read (as root), and writes it into
+    /// docs/COST.md.
+    Bench {
+        /// What is measured.
+        what: bench::What,
+    },
     /// Writes what the collectors read of this machine into a fixture, without names, addresses and serial numbers.
     Capture {
         /// A file, or a directory for `captured.host`.
@@ -115,6 +122,7 @@ fn main() -> ExitCode {
         Chore::Dist => dist::run(),
         Chore::Vm(options) => vm::run(&options),
         Chore::Fuzz { target, each } => fuzz::run(target.as_deref(), each),
+        Chore::Bench { what } => bench::run(what),
         Chore::Capture { to, wait, processes } => capture::run(&to, wait, processes),
         Chore::Compare => compare::run(),
         Chore::ProbeCost => probe_cost::run(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -61,6 +62,12 @@ pub fn run(minutes: f64, runs: u32, args: &[String]) -> Result<(), String> {
 }
 
 fn one(child: &mut Child, length: Duration) -> Result<String, String> {
+    let (start, end, secs) = looks(child, length)?;
+    Ok(row(start, end, secs))
+}
+
+/// A look after the warm-up, and one so much later; the seconds between them.
+fn looks(child: &mut Child, length: Duration) -> Result<(Look, Look, f64), String> {
     sleep(WARM_UP);
     let start = look(child.id())?;
     let clock = Instant::now();
@@ -69,12 +76,35 @@ fn one(child: &mut Child, length: Duration) -> Result<String, String> {
     if let Ok(Some(status)) = child.try_wait() {
         return Err(format!("the agent ended by itself: {status}"));
     }
-    Ok(row(start, look(child.id())?, took))
+    Ok((start, look(child.id())?, took))
+}
+
+/// Processor time of a program between its warm-up and so much later, percent of one core.
+pub fn cpu_percent(program: &Path, args: &[&str], length: Duration, logs: &Path) -> Result<f64, String> {
+    let log = logs.join("run.log");
+    let out = fs::File::create(&log).map_err(|e| format!("{} cannot be written: {e}", log.display()))?;
+    let err = out.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .spawn()
+        .map_err(|e| format!("{} cannot be started: {e}", program.display()))?;
+    let looks = looks(&mut child, length);
+    let stopped = stop(&mut child);
+    let (start, end, secs) = looks.map_err(|e| format!("{e}; what it said is in {}", log.display()))?;
+    stopped?;
+    Ok(exact_percent(start, end, secs))
+}
+
+fn exact_percent(start: Look, end: Look, secs: f64) -> f64 {
+    end.cpu_ns.saturating_sub(start.cpu_ns) as f64 / 1e9 / secs * 100.0
 }
 
 fn row(start: Look, end: Look, secs: f64) -> String {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let exact = end.cpu_ns.saturating_sub(start.cpu_ns) as f64 / 1e9 / secs * 100.0;
+    let exact = exact_percent(start, end, secs);
     let ticks = end.cpu_ticks.saturating_sub(start.cpu_ticks) as f64 / 100.0 / secs * 100.0;
     let (rss, maps) = (end.rss_kb * 1024, end.maps_bytes);
     format!(

@@ -20,12 +20,17 @@ pub fn run() -> Result<(), String> {
 }
 
 /// Processor and kernel.
-fn machine() -> String {
+pub fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let kernel = read("/proc/sys/kernel/osrelease");
     let cpus = info.lines().filter(|line| line.starts_with("processor")).count();
     let model = model.map_or("an unknown processor", |(_, name)| name);
-    format!("Measured on {cpus} threads of {model}, Linux {}.", kernel.trim())
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or_default();
+    format!(
+        "Measured on {cpus} threads of {model}, Linux {}, at a load of {load}: medians of 5 rounds.",
+        kernel.trim()
+    )
 }

@@ -45,10 +45,8 @@ impl Collector for Agent {
         out.put(&RSS, &[], stat.rss_pages.saturating_mul(host.page_size()) as f64);
         out.put(&VIRTUAL, &[], stat.virtual_bytes as f64);
         out.put(&THREADS, &[], stat.threads as f64);
-        let mut fds = 0u32;
-        host.list(FD_DIR, &mut |_| fds += 1).map_err(|error| failure(FD_DIR, &error))?;
-        // The listing itself has one open.
-        out.put(&FDS, &[], f64::from(fds.saturating_sub(1)));
+        let fds = host.count_fds(FD_DIR).map_err(|error| failure(FD_DIR, &error))?;
+        out.put(&FDS, &[], fds as f64);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::units::Units;
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::keeping::Keeping;
 use crate::host::memcg::{self, Hierarchy, Room};
 use crate::metric::metrics;
 use crate::sample::{GroupRow, GroupTable, MAX_GROUP_ROWS, Samples};
@@ -26,6 +27,7 @@ pub struct Cgroup {
     queue: VecDeque<Arc<str>>,
     path: String,
     room: Room,
+    keeping: Keeping,
     units: Units,
 }
 
@@ -72,6 +74,15 @@ impl Cgroup {
 
 impl Collector for Cgroup {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
+        let keeping = std::mem::take(&mut self.keeping);
+        let result = self.pass(&keeping.over(host), out);
+        self.keeping = keeping;
+        result
+    }
+}
+
+impl Cgroup {
+    fn pass(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
         let hierarchy = memcg::find(host).ok_or_else(|| CollectError::Absent {
             path: "the memory controller in /sys/fs/cgroup".to_owned(),
         })?;

@@ -20,12 +20,12 @@ impl Names {
         Self { dir: dir.into(), hasher: RandomState::new(), seen: None }
     }
 
-    /// Whether there are other names than in the pass before; so in the first.
+    /// Whether there are other names than in the pass before, or others bear them; so in the first.
     pub fn changed(&mut self, host: &dyn Host) -> Result<bool, CollectError> {
         let mut sum = 0u64;
         // The order of a directory is not certain, so the sum of the hashes.
-        let each = &mut |name: &str| sum = sum.wrapping_add(self.hasher.hash_one(name));
-        match host.list(&self.dir, each) {
+        let each = &mut |name: &str, node| sum = sum.wrapping_add(self.hasher.hash_one((name, node)));
+        match host.list_nodes(&self.dir, each) {
             Ok(()) => Ok(self.seen.replace(sum) != Some(sum)),
             Err(error) => {
                 self.seen = None;
@@ -76,6 +76,10 @@ mod tests {
         host.remove("/a/2");
         host.set("/a/3", "");
         assert_eq!((look(), look()), (Ok(true), Ok(false)), "another one in its place");
+        host.apply("//- /a/3 -> ../x\n//- /a/4 -> ../y\n").unwrap();
+        assert_eq!((look(), look()), (Ok(true), Ok(false)));
+        host.apply("//- /a/3 -> ../y\n//- /a/4 -> ../x\n").unwrap();
+        assert_eq!((look(), look()), (Ok(true), Ok(false)), "they exchanged their names");
         host.remove("/a");
         assert!(matches!(look(), Err(CollectError::Absent { .. })));
         host.set("/a/3", "");

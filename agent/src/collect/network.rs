@@ -1,5 +1,7 @@
 //! `/proc/net/dev`: bytes, packets and errors of each network interface.
 
+use std::collections::HashMap;
+
 use super::kept::Kept;
 use super::{CollectError, Collector};
 use crate::host::Host;
@@ -62,21 +64,51 @@ static COLUMNS: [&Metric; 16] = [
 /// Lines of headings.
 const HEADINGS: usize = 2;
 
+/// Interfaces remembered; at more, all are forgotten, and learned anew.
+const MAX_KNOWN: usize = 8192;
+
 /// Reads `/proc/net/dev`.
 pub struct Network {
     exclude: Globs,
     dev: Kept,
+    /// Which interface bore a name in the pass before: a node of `/sys/class/net`, which it keeps under any name.
+    known: HashMap<Box<str>, u64>,
+    /// Names that another one bears now.
+    others: Vec<String>,
 }
 
 impl Network {
     /// Leaves out interfaces whose names `exclude` fits.
-    pub const fn new(exclude: Globs) -> Self {
-        Self { exclude, dev: Kept::new("/proc/net/dev") }
+    pub fn new(exclude: Globs) -> Self {
+        let (known, others) = (HashMap::new(), Vec::new());
+        Self { exclude, dev: Kept::new("/proc/net/dev"), known, others }
+    }
+
+    /// Finds names that another interface bears: its counters are no growth of the former one's.
+    fn identify(&mut self, host: &dyn Host) {
+        let Self { known, others, .. } = self;
+        others.clear();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        // Where it cannot be listed, nothing is known of renaming.
+        let _ = host.list_nodes("/sys/class/net", &mut |name, node| match known.get_mut(name) {
+            None => drop(known.insert(name.into(), node)),
+            Some(before) if *before == node => {}
+            Some(before) => {
+                *before = node;
+                others.push(name.to_owned());
+            }
+        });
     }
 }
 
 impl Collector for Network {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
+        self.identify(host);
+        for name in &self.others {
+            COLUMNS.iter().for_each(|metric| out.anew(metric, &[name]));
+        }
         let mut bad = 0;
         let text = self.dev.read(host)?;
         for line in lines(text).skip(HEADINGS) {
@@ -176,5 +208,40 @@ eth0:1: 4294967295 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
         bench.expect(&[("network_receive_bytes_total{\u{fffd}\u{fffd}}", 5.0)]);
         let mut empty = Bench::new("//- /proc/net/dev\n", Network::new(Globs::default()));
         assert!(matches!(empty.pass(), Err(CollectError::Parse { .. })));
+    }
+
+    #[test]
+    fn a_name_that_another_interface_bears_begins_anew() {
+        let line =
+            |name: &str, packets: u64| format!("{name}: 0 {packets} 0 0 0 0 0 0 0 {packets} 0 0 0 0 0 0\n");
+        let mut bench = Bench::new(
+            "//- /sys/class/net/eth0 -> ../../devices/a\n//- /sys/class/net/eth1 -> ../../devices/b\n",
+            Network::new(Globs::default()),
+        );
+        let host = bench.host.clone();
+        let mut pass = |zero: u64, one: u64| {
+            bench.host.set("/proc/net/dev", format!("{HEAD}{}{}", line("eth0", zero), line("eth1", one)));
+            bench.pass().unwrap();
+            let of = |name: &String| {
+                Some(name.strip_prefix("network_receive_packets_total{")?.trim_end_matches('}').to_owned())
+            };
+            let mut begun: Vec<String> = bench.begun.iter().filter_map(of).collect();
+            begun.sort_unstable();
+            begun
+        };
+        let none = [""; 0];
+        let both = ["eth0".to_owned(), "eth1".to_owned()];
+        assert_eq!(pass(5, 7_000_000), both);
+        assert_eq!(pass(6, 7_000_001), none);
+        host.apply(
+            "//- /sys/class/net/eth0 -> ../../devices/b\n//- /sys/class/net/eth1 -> ../../devices/a\n",
+        )
+        .unwrap();
+        assert_eq!(pass(7_000_002, 7), both, "they exchanged their names");
+        assert_eq!(pass(7_000_003, 8), none);
+        host.remove("/sys/class/net/eth1");
+        assert_eq!(pass(7_000_004, 9), none, "it is not known who it is");
+        host.apply("//- /sys/class/net/eth1 -> ../../devices/c\n").unwrap();
+        assert_eq!(pass(7_000_005, 9), ["eth1"], "another one was plugged in");
     }
 }

@@ -17,6 +17,7 @@ use self::rows::{Row, Rows};
 use self::tracked::Tracked;
 use super::kept::{Kept, failure};
 use super::{CollectError, Collector};
+use crate::config::Config;
 use crate::host::Host;
 use crate::host::parse::{decimal, words};
 use crate::host::tasks::Tasks;
@@ -46,6 +47,14 @@ pub struct Options {
     pub top_n: usize,
     /// Regular expressions: processes whose names match are followed.
     pub patterns: Vec<String>,
+}
+
+impl Options {
+    /// As configured.
+    pub fn of(config: &Config) -> Self {
+        let section = &config.collector;
+        Self { top_n: section.track_top_n, patterns: section.track_patterns.clone() }
+    }
 }
 
 /// Processes read at most in a pass: some 0.3 s by way of `/proc`. Further ones are counted only.

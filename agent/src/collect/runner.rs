@@ -64,9 +64,12 @@ struct Line {
 }
 
 impl Runner {
-    /// The enabled collectors of the table, and `extra` ones; all are due at `start`.
+    /// The enabled collectors of the table, and `extra` ones, which also take the place of those with their name; all
+    /// are due at `start`.
     pub fn new(config: &Config, host: Arc<dyn Host>, extra: Vec<Item>, start: Now) -> Self {
-        let table = enabled(config).map(|entry| (entry.name, (entry.pace)(config), (entry.make)(config)));
+        let replaced: Vec<&str> = extra.iter().map(|(name, ..)| *name).collect();
+        let table = enabled(config).filter(|entry| !replaced.contains(&entry.name));
+        let table = table.map(|entry| (entry.name, (entry.pace)(config), (entry.make)(config)));
         Self::of(table.chain(extra), config.collector.max_series, host, start)
     }
 
@@ -85,6 +88,11 @@ impl Runner {
     /// Readings that were left out because of the limit of series, since the start.
     pub fn refused(&self) -> u64 {
         self.samples.refused()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lines.len()
     }
 
     /// Runs until the other end of `stop` says so or is dropped.

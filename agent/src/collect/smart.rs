@@ -17,18 +17,18 @@ use crate::sample::Samples;
 
 metrics! {
     HEALTHY: Gauge Count "smart_healthy" ["device"]
-        "1 where the disk calls itself healthy, 0 where it does not. Heat alone is no damage.", "NVMe log page 2 byte 0, ATA SMART RETURN STATUS";
+        "1 where the disk calls itself healthy, 0 where it does not. Heat alone is no damage.", "NVMe log page 2 byte 0, ATA SMART RETURN STATUS, SCSI log page 2Fh";
     WARNING: Gauge Count "smart_warning" ["device", "warning"]
-        "1 where the disk warns of this: spare, temperature, reliability, read_only, backup, memory_region (NVMe), failing (ATA).",
-        "NVMe log page 2 bytes 0, 3, 4, ATA SMART RETURN STATUS";
+        "1 where the disk warns of this: spare, temperature, reliability, read_only, backup, memory_region (NVMe), failing (ATA), failing, temperature (SCSI).",
+        "NVMe log page 2 bytes 0, 3, 4, ATA SMART RETURN STATUS, SCSI log page 2Fh";
     ASLEEP: Gauge Count "smart_asleep" ["device"]
-        "1 where the disk sleeps; it is left asleep and not asked further.", "ATA CHECK POWER MODE, power/runtime_status";
+        "1 where the disk sleeps; it is left asleep and not asked further.", "ATA CHECK POWER MODE, SCSI REQUEST SENSE, power/runtime_status";
     STUCK: Gauge Count "smart_stuck" ["device"] "1 where the disk does not answer within 2 s.", "the agent";
-    TEMPERATURE: Gauge Celsius "smart_temperature_celsius" ["device"] "Temperature of the disk.", "NVMe log page 2 byte 1, ATA attribute 194, else 190";
+    TEMPERATURE: Gauge Celsius "smart_temperature_celsius" ["device"] "Temperature of the disk.", "NVMe log page 2 byte 1, ATA attribute 194, else 190, SCSI log page 0Dh, else 2Fh";
     POWER_ON: Counter Seconds "smart_power_on_seconds_total" ["device"]
-        "Time under power; the disk counts hours.", "NVMe log page 2 byte 128, ATA attribute 9";
+        "Time under power; the disk counts hours or minutes.", "NVMe log page 2 byte 128, ATA attribute 9, SCSI log page 15h";
     POWER_CYCLES: Counter Count "smart_power_cycles_total" ["device"]
-        "How often the disk was switched on.", "NVMe log page 2 byte 112, ATA attribute 12";
+        "How often the disk was switched on.", "NVMe log page 2 byte 112, ATA attribute 12, SCSI log page 0Eh";
     UNSAFE_SHUTDOWNS: Counter Count "smart_unsafe_shutdowns_total" ["device"]
         "How often power went away unannounced.", "NVMe log page 2 byte 144";
     USED: Gauge Percent "smart_used_percent" ["device"]
@@ -37,15 +37,15 @@ metrics! {
     SPARE_THRESHOLD: Gauge Percent "smart_spare_threshold_percent" ["device"]
         "Spare cells below which the disk warns.", "NVMe log page 2 byte 4";
     READ_BYTES: Counter Bytes "smart_read_bytes_total" ["device"]
-        "Bytes read from the disk in its life, in steps of 512,000.", "NVMe log page 2 byte 32";
+        "Bytes read from the disk in its life; of NVMe in steps of 512,000.", "NVMe log page 2 byte 32, SCSI log page 03h";
     WRITTEN_BYTES: Counter Bytes "smart_written_bytes_total" ["device"]
-        "Bytes written to the disk in its life, in steps of 512,000.", "NVMe log page 2 byte 48";
+        "Bytes written to the disk in its life; of NVMe in steps of 512,000.", "NVMe log page 2 byte 48, SCSI log page 02h";
     MEDIA_ERRORS: Counter Count "smart_media_errors_total" ["device"]
-        "Data that came back wrong and could not be corrected.", "NVMe log page 2 byte 160";
+        "Data that came back wrong and could not be corrected.", "NVMe log page 2 byte 160, SCSI log pages 02h, 03h, 05h";
     LOG_ENTRIES: Counter Count "smart_error_log_entries_total" ["device"]
         "Entries of the disk's error log in its life.", "NVMe log page 2 byte 176";
     REALLOCATED: Gauge Count "smart_reallocated_sectors_count" ["device"]
-        "Sectors replaced by spare ones.", "ATA attribute 5";
+        "Sectors replaced by spare ones.", "ATA attribute 5, SCSI READ DEFECT DATA, grown list";
     PENDING: Gauge Count "smart_pending_sectors_count" ["device"]
         "Sectors that could not be read and wait to be replaced.", "ATA attribute 197";
     UNCORRECTABLE: Gauge Count "smart_uncorrectable_sectors_count" ["device"]
@@ -148,7 +148,7 @@ impl Collector for Smart {
 }
 
 /// What a machine without such a disk lacks.
-pub const NO_DISK: &str = "a disk that tells of its health (NVMe, SATA)";
+pub const NO_DISK: &str = "a disk that tells of its health (NVMe, SATA, SAS)";
 
 /// The device or its driver does not know the question, or it is gone.
 fn is_silence(error: &io::Error) -> bool {

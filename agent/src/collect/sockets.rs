@@ -10,6 +10,7 @@ use crate::host::parse::{key, lines, number, words};
 use crate::host::{Host, TcpSocket, TcpState};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
+use crate::time::{Now, SECOND};
 
 metrics! {
     USED: Gauge Count "sockets_used_count" [] "Sockets of all kinds.", "/proc/net/sockstat sockets used";
@@ -52,12 +53,27 @@ static ROWS: [Row; 11] = [
 /// Sockets in the states that are asked for, counted at most: some 40 ms.
 const MAX_SOCKETS: u64 = 65_536;
 
+/// Sockets are not looked for more often: the kernel goes through its whole table of connections, which grows with the
+/// memory of the machine (0.5 ms with 24 GB) and not with the connections.
+const STATES_NS: u64 = 10 * SECOND;
+
 /// Reads counts and states.
 pub struct Sockets {
     stat: Kept,
     stat6: Kept,
     snmp: Kept,
     tcp_mem: Kept,
+    states: Option<States>,
+}
+
+/// TCP sockets by state, as they were found.
+#[derive(Clone, Copy)]
+struct States {
+    at: Now,
+    counts: [u64; TcpState::ALL.len() + 1],
+    /// Of those in `FIN_WAIT2`, such that `sockstat` counts as `TIME_WAIT`.
+    half_closed: u64,
+    established: Option<u64>,
 }
 
 impl Sockets {
@@ -68,6 +84,7 @@ impl Sockets {
             stat6: Kept::new("/proc/net/sockstat6"),
             snmp: Kept::new("/proc/net/snmp"),
             tcp_mem: Kept::new("/proc/sys/net/ipv4/tcp_mem"),
+            states: None,
         }
     }
 }
@@ -96,8 +113,14 @@ impl Collector for Sockets {
         if let (Some(pages), Some(max @ 1..)) = (pages, max) {
             out.put(&MEMORY_PERCENT, &[], (100.0 * pages as f64 / max as f64).min(100.0));
         }
-        let established = self.snmp.read(host).ok().and_then(current_established);
-        put_states(host, established, time_wait, out)
+        let known = self.states.filter(|states| out.at().since(states.at) < STATES_NS);
+        let states = match known {
+            Some(states) => states,
+            None => self.find_states(host, out.at())?,
+        };
+        self.states = Some(states);
+        states.put(time_wait, out);
+        Ok(())
     }
 }
 
@@ -128,37 +151,45 @@ fn current_established(snmp: &[u8]) -> Option<u64> {
         .and_then(|(_, value)| number(value))
 }
 
-fn put_states(
-    host: &dyn Host,
-    established: Option<u64>,
-    time_wait: Option<u64>,
-    out: &mut Samples,
-) -> Result<(), CollectError> {
+/// States that are looked for: all but those that hold most sockets, which are counted elsewhere.
+fn wanted() -> u32 {
     let elsewhere = TcpState::Established.mask() | TcpState::TimeWait.mask();
-    let mask = TcpState::ALL.iter().fold(0, |mask, state| mask | state.mask()) & !elsewhere;
-    let mut counts = [0u64; TcpState::ALL.len() + 1];
-    let (mut seen, mut half_closed) = (0, 0u64);
-    let each = &mut |socket: &TcpSocket| {
-        counts[socket.state as usize] += 1;
-        // `sockstat` counts these among those in TIME_WAIT, as the kernel keeps them there (`tw_substate`).
-        half_closed += u64::from(socket.state == TcpState::FinWait2 && socket.inode == 0);
-        seen += 1;
-        seen < MAX_SOCKETS
-    };
-    host.tcp_sockets(mask, each).map_err(|error| failure("sock_diag", &error))?;
-    if seen >= MAX_SOCKETS {
-        let why = format!("more than {MAX_SOCKETS} sockets are neither established nor in TIME_WAIT");
-        return Err(CollectError::Parse { path: "sock_diag".to_owned(), why });
+    TcpState::ALL.iter().fold(0, |mask, state| mask | state.mask()) & !elsewhere
+}
+
+impl Sockets {
+    fn find_states(&mut self, host: &dyn Host, at: Now) -> Result<States, CollectError> {
+        let established = self.snmp.read(host).ok().and_then(current_established);
+        let mut counts = [0u64; TcpState::ALL.len() + 1];
+        let (mut seen, mut half_closed) = (0, 0u64);
+        let each = &mut |socket: &TcpSocket| {
+            counts[socket.state as usize] += 1;
+            // `sockstat` counts these among those in TIME_WAIT, as the kernel keeps them there (`tw_substate`).
+            half_closed += u64::from(socket.state == TcpState::FinWait2 && socket.inode == 0);
+            seen += 1;
+            seen < MAX_SOCKETS
+        };
+        host.tcp_sockets(wanted(), each).map_err(|error| failure("sock_diag", &error))?;
+        if seen >= MAX_SOCKETS {
+            let why = format!("more than {MAX_SOCKETS} sockets are neither established nor in TIME_WAIT");
+            return Err(CollectError::Parse { path: "sock_diag".to_owned(), why });
+        }
+        counts[TcpState::SynReceived as usize] += counts[TcpState::NewSynReceived as usize];
+        Ok(States { at, counts, half_closed, established })
     }
-    counts[TcpState::SynReceived as usize] += counts[TcpState::NewSynReceived as usize];
-    let closing = counts[TcpState::CloseWait as usize];
-    let others = TcpState::ALL.iter().filter(|s| s.mask() & mask != 0 && **s != TcpState::NewSynReceived);
-    for state in others {
-        out.put(&STATES, &[state.name()], counts[*state as usize] as f64);
+}
+
+impl States {
+    fn put(&self, time_wait: Option<u64>, out: &mut Samples) {
+        let Self { counts, half_closed, established, .. } = self;
+        let closing = counts[TcpState::CloseWait as usize];
+        let found = |state: &&TcpState| state.mask() & wanted() != 0 && **state != TcpState::NewSynReceived;
+        for state in TcpState::ALL.iter().filter(found) {
+            out.put(&STATES, &[state.name()], counts[*state as usize] as f64);
+        }
+        established.inspect(|&n| out.put(&STATES, &["established"], n.saturating_sub(closing) as f64));
+        time_wait.inspect(|&n| out.put(&STATES, &["time_wait"], n.saturating_sub(*half_closed) as f64));
     }
-    established.inspect(|&n| out.put(&STATES, &["established"], n.saturating_sub(closing) as f64));
-    time_wait.inspect(|&n| out.put(&STATES, &["time_wait"], n.saturating_sub(half_closed) as f64));
-    Ok(())
 }
 
 #[cfg(test)]

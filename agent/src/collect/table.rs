@@ -231,13 +231,7 @@ pub const COLLECTORS: &[Entry] = &[
         pace: process_pace,
         metrics: process::METRICS,
         also: process::tracked::METRICS,
-        make: |config| {
-            let options = process::Options {
-                top_n: config.collector.track_top_n,
-                patterns: config.collector.track_patterns.clone(),
-            };
-            Box::new(process::Process::new(&options, None))
-        },
+        make: |config| Box::new(process::Process::new(&process::Options::of(config), None)),
         ..ROW
     },
     Entry {

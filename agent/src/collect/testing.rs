@@ -14,6 +14,8 @@ pub(crate) struct Bench {
     pub(crate) readings: BTreeMap<String, f64>,
     pub(crate) processes: Option<ProcTable>,
     pub(crate) groups: Option<GroupTable>,
+    /// Series that begin with the newest pass.
+    pub(crate) begun: Vec<String>,
     collector: Box<dyn Collector>,
     samples: Samples,
     names: HashMap<SeriesId, String>,
@@ -27,6 +29,7 @@ impl Bench {
             readings: BTreeMap::new(),
             processes: None,
             groups: None,
+            begun: Vec::new(),
             collector: Box::new(collector),
             samples: Samples::new(100_000),
             names: HashMap::new(),
@@ -46,12 +49,15 @@ impl Bench {
         self.samples.begin("test", self.now, None);
         let result = self.collector.collect(host, &mut self.samples);
         let batch = self.samples.finish();
+        self.begun.clear();
         for def in &batch.defs {
             let name = match &*def.labels {
                 [] => def.metric.name.to_owned(),
                 labels => format!("{}{{{}}}", def.metric.name, labels.join(",")),
             };
-            assert!(!self.names.values().any(|known| *known == name), "{name} is put under two metrics");
+            let twice = self.names.iter().any(|(id, known)| *known == name && *id != def.id);
+            assert!(!twice, "{name} is put under two metrics");
+            self.begun.push(name.clone());
             self.names.insert(def.id, name);
         }
         self.readings.clear();

@@ -72,7 +72,7 @@ fn prefix<T: AnyBitPattern>(bytes: &[u8]) -> Result<T, DecodeError> {
 fn oom(record: &OomRecord) -> Oom {
     let mut victim = task(record.pid, &record.comm, known_u32(record.uid));
     victim.cmdline = arguments(record.cmdline.iter().take(record.cmdline_len as usize).copied().collect());
-    victim.start_ticks = (record.start_ns != 0).then(|| record.start_ns / TICK_NS);
+    victim.start_ticks = (record.start_ns != 0).then_some(record.start_ns / TICK_NS);
     let way = Way::of(record);
     victim.cgroup = way.path(0);
     let group = known_u64(record.group).filter(|&serial| serial != 0);

@@ -131,6 +131,7 @@ impl<'a> Loading<'a> {
             issuers: take(&mut loader, names::ISSUERS, |map| Issuers::new(map, issuer_shift)).ok(),
             threshold_ms: self.options.io_latency_threshold_ms as f64,
             lost: 0,
+            odd: 0,
             reported: Counts::default(),
             undecodable: 0,
         }))

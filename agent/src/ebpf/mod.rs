@@ -121,6 +121,8 @@ pub struct Ebpf {
     threshold_ms: f64,
     /// Lost by the transport's own count; kernels before 5.1 do not tell the program.
     lost: u64,
+    /// Refused records that the transport did not count, at the newest look.
+    odd: u64,
     reported: Counts,
     undecodable: u64,
 }
@@ -161,6 +163,18 @@ impl Ebpf {
             },
             Record::Lost(count) => *lost += count,
         });
+    }
+
+    /// Takes up processors that came online since the start, or went and came back: their buffers are not to be written
+    /// to any more. Wants to be called every few seconds. How many it took up.
+    pub fn follow_cpus(&mut self) -> io::Result<usize> {
+        let refused = self.stats.read().map_err(io::Error::other)?[Stat::OutputLost as usize];
+        // What was refused and not for want of room: a processor was away and back between two looks.
+        let odd = refused.saturating_sub(self.lost);
+        let suspect = odd > self.odd;
+        self.odd = odd;
+        let online = aya::util::online_cpus().map_err(|(_, error)| error)?;
+        self.transport.follow(&online, suspect).map_err(io::Error::other)
     }
 
     /// Hands over what was lost since the previous call, by reason. Wants to be called every few seconds.

@@ -186,12 +186,13 @@ pub(super) fn load_program(
     license: &CStr,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
+    use bpf_attach_type::{BPF_TRACE_FENTRY, BPF_TRACE_ITER, BPF_TRACE_RAW_TP};
+    use bpf_prog_type::{BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING};
+
     let mut prog_name = [0; 16];
     let name = name.unwrap_or_default().as_bytes();
     let length = name.len().min(prog_name.len() - 1);
     prog_name[..length].copy_from_slice(&name[..length]);
-    use bpf_attach_type::{BPF_TRACE_FENTRY, BPF_TRACE_ITER, BPF_TRACE_RAW_TP};
-    use bpf_prog_type::{BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING};
     let (kind, expected, btf_type) = match purpose {
         For::Record => (BPF_PROG_TYPE_TRACEPOINT, 0, 0),
         For::Tracepoint(of) => (BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP as u32, of),

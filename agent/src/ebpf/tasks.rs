@@ -127,15 +127,24 @@ impl TaskIter {
             }
         })
         .map_err(failed)?;
-        let ticks = |ns: u64| ns / (SECOND / host.ticks_per_second());
         match (found, known) {
-            (Some(process), Some(stat)) if ticks(process.start_ns) == stat.start_ticks => Ok(()),
+            (Some(process), Some(stat)) if agrees(&process, &stat, host) => Ok(()),
             _ => Err(Refused {
                 why: "the BPF iterator does not know this process as /proc does".to_owned(),
                 remedy: "please report it with `uname -r`".to_owned(),
             }),
         }
     }
+}
+
+/// Threads and memory may have changed meanwhile, but not by much.
+fn agrees(told: &ProcessRecord, shown: &StatLine<'_>, host: &dyn Host) -> bool {
+    let comm = told.comm.split(|&byte| byte == 0).next().unwrap_or_default();
+    told.start_ns / (SECOND / host.ticks_per_second()) == shown.start_ticks
+        && comm == shown.comm
+        && u64::from(told.threads).abs_diff(shown.threads) <= 8
+        && told.rss_pages.abs_diff(shown.rss_pages) <= shown.rss_pages / 2
+        && told.open_files > 0
 }
 
 /// The kernel counts processes as its first namespace does: `/proc` must, too.
@@ -260,6 +269,31 @@ mod tests {
         check(&[], &[], 0);
         // No kernel writes this; it ends all the same.
         check(&[0; 200], &[(0, Some(0)), (0, Some(0))], 8);
+    }
+
+    #[test]
+    fn another_kernel_shows_at_once() {
+        let line = b"9 (agent) S 1 1 1 0 -1 0 9 0 0 0 1 0 0 0 20 0 3 0 25 4096 1000 18 1";
+        let stat = StatLine::parse(line).unwrap();
+        let comm = *b"agent\0\0\0\0\0\0\0\0\0\0\0";
+        let right = ProcessRecord {
+            start_ns: 259_999_999,
+            comm,
+            threads: 3,
+            rss_pages: 900,
+            open_files: 7,
+            ..ProcessRecord::default()
+        };
+        let check = |told: ProcessRecord, expect| {
+            assert_eq!(agrees(&told, &stat, &FixtureHost::default()), expect, "{told:?}");
+        };
+        check(right, true);
+        check(ProcessRecord { start_ns: 260_000_000, ..right }, false);
+        check(ProcessRecord { comm: [0; 16], ..right }, false);
+        check(ProcessRecord { threads: 300, ..right }, false);
+        check(ProcessRecord { rss_pages: 0, ..right }, false);
+        check(ProcessRecord { rss_pages: u64::MAX, ..right }, false);
+        check(ProcessRecord { open_files: 0, ..right }, false);
     }
 
     #[test]

@@ -50,38 +50,70 @@ pub trait Transport: AsFd + Send {
     fn bytes(&self) -> u64;
     /// What it is.
     fn way(&self) -> Way;
+    /// Takes up processors that have come online since; with `suspect` also those that may have been away meanwhile.
+    /// How many it took up.
+    fn follow(&mut self, online: &[u32], suspect: bool) -> Result<usize, PerfBufferError> {
+        let _ = (online, suspect);
+        Ok(0)
+    }
 }
 
 /// One buffer a processor, and one epoll descriptor over all of them.
 pub struct PerfBuffers {
     epoll: OwnedFd,
-    buffers: Vec<PerfEventArrayBuffer<MapData>>,
+    array: PerfEventArray<MapData>,
+    pages: u32,
+    page_size: u64,
+    buffers: Vec<Buffer>,
+    /// Buffers that others have taken the place of, until they are drained.
+    old: Vec<PerfEventArrayBuffer<MapData>>,
     /// For records that lie across the end of a buffer.
     joined: Vec<u8>,
-    bytes: u64,
+}
+
+struct Buffer {
+    cpu: u32,
+    inner: PerfEventArrayBuffer<MapData>,
+    /// Its processor went offline, and took the perf event along (`perf_event_exit_cpu_context`, `kernel/events/core.c`):
+    /// nothing more comes, not even when the processor is back.
+    dead: bool,
 }
 
 impl PerfBuffers {
     /// Opens a buffer of `pages` pages (rounded to a power of two) on each of `cpus`.
     pub fn open(
-        mut array: PerfEventArray<MapData>,
+        array: PerfEventArray<MapData>,
         cpus: &[u32],
         pages: u32,
         page_size: u64,
     ) -> Result<Self, PerfBufferError> {
         let pages = fitting_pages(cpus.len() as u64, pages, page_size);
-        let io = |errno: rustix::io::Errno| PerfBufferError::IOError(errno.into());
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io)?;
-        let mut buffers = Vec::with_capacity(cpus.len());
-        for &cpu in cpus {
-            let buffer = array.open(cpu, Some(pages as usize))?;
-            let data = epoll::EventData::new_u64(u64::from(cpu));
-            epoll::add(&epoll, buffer.as_fd(), data, epoll::EventFlags::IN).map_err(io)?;
-            buffers.push(buffer);
-        }
-        let bytes = (u64::from(pages) + 1) * page_size * buffers.len() as u64;
-        Ok(Self { epoll, buffers, joined: Vec::new(), bytes })
+        let (buffers, old, joined) = (Vec::with_capacity(cpus.len()), Vec::new(), Vec::new());
+        let mut all = Self { epoll, array, pages, page_size, buffers, old, joined };
+        cpus.iter().try_for_each(|&cpu| all.add(cpu))?;
+        Ok(all)
     }
+
+    /// Opens the buffer of a processor; records go there from now on.
+    fn add(&mut self, cpu: u32) -> Result<(), PerfBufferError> {
+        // More processors than at the start may not take more memory than all may.
+        let count = self.buffers.iter().filter(|buffer| buffer.cpu != cpu).count() as u64;
+        let pages = fitting_pages(count + 1, self.pages, self.page_size).min(self.pages);
+        let inner = self.array.open(cpu, Some(pages as usize))?;
+        let data = epoll::EventData::new_u64(u64::from(cpu));
+        epoll::add(&self.epoll, inner.as_fd(), data, epoll::EventFlags::IN).map_err(io)?;
+        let fresh = Buffer { cpu, inner, dead: false };
+        match self.buffers.iter_mut().find(|buffer| buffer.cpu == cpu) {
+            Some(place) => self.old.push(std::mem::replace(place, fresh).inner),
+            None => self.buffers.push(fresh),
+        }
+        Ok(())
+    }
+}
+
+fn io(errno: rustix::io::Errno) -> PerfBufferError {
+    PerfBufferError::IOError(errno.into())
 }
 
 /// Pages per processor: a power of two, one page more for the kernel's own use within the limit.
@@ -98,7 +130,8 @@ impl Transport for PerfBuffers {
     /// and asking our epoll descriptor from an outer one has used that up.
     fn drain(&mut self, each: &mut dyn FnMut(Record<'_>)) {
         let joined = &mut self.joined;
-        for buffer in self.buffers.iter_mut().filter(|b| b.readable()) {
+        let buffers = self.old.iter_mut().chain(self.buffers.iter_mut().map(|buffer| &mut buffer.inner));
+        for buffer in buffers.filter(|b| b.readable()) {
             buffer.for_each(|event| match event {
                 PerfEvent::Sample { head, tail: [] } => each(Record::Bytes(head)),
                 PerfEvent::Sample { head, tail } => {
@@ -110,10 +143,21 @@ impl Transport for PerfBuffers {
                 PerfEvent::Lost { count } => each(Record::Lost(count)),
             });
         }
+        self.old.clear();
     }
 
     fn bytes(&self) -> u64 {
-        self.bytes
+        (u64::from(self.pages) + 1) * self.page_size * self.buffers.len() as u64
+    }
+
+    fn follow(&mut self, online: &[u32], suspect: bool) -> Result<usize, PerfBufferError> {
+        for buffer in &mut self.buffers {
+            buffer.dead |= suspect || !online.contains(&buffer.cpu);
+        }
+        let lives = |cpu: &u32| self.buffers.iter().any(|buffer| buffer.cpu == *cpu && !buffer.dead);
+        let missing: Vec<u32> = online.iter().copied().filter(|cpu| !lives(cpu)).collect();
+        missing.iter().try_for_each(|&cpu| self.add(cpu))?;
+        Ok(missing.len())
     }
 
     fn way(&self) -> Way {

@@ -22,6 +22,7 @@ pub mod gpu;
 pub mod health;
 pub mod hook;
 pub mod kallsyms;
+pub mod keeping;
 pub mod live;
 pub mod memcg;
 pub mod parse;
@@ -134,6 +135,11 @@ pub trait Host: Send + Sync {
     fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()>;
     /// Calls `each` with the name of every entry of a directory, `.` and `..` left out.
     fn list(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()>;
+    /// As [`Host::list`], with a number that stays with an entry when its name changes (of `/sys`: its inode); 0 where
+    /// there is none.
+    fn list_nodes(&self, path: &str, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
+        self.list(path, &mut |name| each(name, 0))
+    }
     /// Calls `each` with the name of every directory in a directory.
     fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
         let mut names = Vec::new();
@@ -195,11 +201,11 @@ pub trait Host: Send + Sync {
     fn gpus(&self) -> Box<dyn gpu::Driver> {
         Box::new(gpu::smi::Smi::new(self.shared()))
     }
-    /// Entries of a `/proc/PID/fd`.
+    /// Entries of a `/proc/PID/fd`, without the one that listing it takes.
     fn count_fds(&self, path: &str) -> io::Result<u64> {
-        let mut count = 0;
+        let mut count = 0u64;
         self.list(path, &mut |_| count += 1)?;
-        Ok(count)
+        Ok(count.saturating_sub(u64::from(path == "/proc/self/fd")))
     }
     /// Files this process may have open at once.
     fn max_open_files(&self) -> u64 {

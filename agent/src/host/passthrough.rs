@@ -123,6 +123,16 @@ pub(super) fn nvme_log(device: impl AsFd, page: u8, data: &mut [u8]) -> io::Resu
     }
 }
 
+/// Bytes of a command, by the group in its code (SPC-4, 4.3.5.1); the rest of the 16 are zeroes.
+const fn command_len(code: u8) -> u8 {
+    match code >> 5 {
+        0 => 6,
+        1 | 2 => 10,
+        5 => 12,
+        _ => 16,
+    }
+}
+
 /// Sends a command that reads into `data` (nothing, if that is empty) and gives the sense data, which is
 /// empty where the disk has nothing to say.
 pub(super) fn scsi(device: impl AsFd, command: &[u8; 16], data: &mut [u8]) -> io::Result<Vec<u8>> {
@@ -130,7 +140,7 @@ pub(super) fn scsi(device: impl AsFd, command: &[u8; 16], data: &mut [u8]) -> io
     let mut call = ScsiCommand {
         interface: i32::from(b'S'),
         direction: if data.is_empty() { SG_NONE } else { SG_FROM_DEVICE },
-        command_len: command.len() as u8,
+        command_len: command_len(command[0]),
         sense_room: SENSE as u8,
         pieces: 0,
         data_len: data.len() as u32,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::features::Feature;
 use super::kernel::{Kernel, Places};
-use crate::collect::runner::{FULL, Health, Runner, Sink};
+use crate::collect::runner::{FULL, Health, Item, Runner, Sink};
 use crate::collect::{CollectError, filesystem};
 use crate::config::Config;
 use crate::edge;
@@ -16,11 +16,15 @@ use crate::sample::Batch;
 /// Every feature, tried now. Needs a tokio runtime to be entered.
 pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
     let mut features = vec![privileges(host.as_ref()), super::namespaces::feature(host.as_ref())];
+    let mut extra = Vec::new();
     match Kernel::open(config, host, Places::default()) {
-        Ok(kernel) => features.extend_from_slice(kernel.features()),
+        Ok(kernel) => {
+            features.extend_from_slice(kernel.features());
+            extra.extend(kernel.processes(config));
+        }
         Err(problem) => features.push(Feature::broken("kernel_events", problem, "mend the configuration")),
     }
-    features.extend(collectors(config, host));
+    features.extend(collectors(config, host, extra));
     features.extend(channels(config));
     features.push(data_dir(&config.agent.data_dir));
     features
@@ -90,9 +94,9 @@ impl Sink for Heard {
     }
 }
 
-fn collectors(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
+fn collectors(config: &Config, host: &Arc<dyn Host>, extra: Vec<Item>) -> Vec<Feature> {
     let mut heard = Heard::default();
-    let mut runner = Runner::new(config, Arc::clone(host), Vec::new(), clock::now());
+    let mut runner = Runner::new(config, Arc::clone(host), extra, clock::now());
     runner.pass(&mut clock::now, &mut heard);
     let full = too_many_series(runner.refused(), config.collector.max_series);
     let Heard { health, dead } = heard;
@@ -245,7 +249,7 @@ mod tests {
     /// How a collector stands on a host.
     fn check(host: &str, config: &Config, name: &str, state: &str, reason: &str, remedy: &str) {
         let host: Arc<dyn Host> = Arc::new(FixtureHost::parse(host).expect("valid"));
-        let features = collectors(config, &host);
+        let features = collectors(config, &host, Vec::new());
         let feature = features.iter().find(|f| f.name == name).expect(name);
         assert_eq!(feature.state.name(), state, "{feature:?}");
         assert!(feature.reason.contains(reason), "{feature:?}");

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::Sender;
 use super::pipeline::Message;
 use crate::engine::hangs::Follow;
 use crate::event::{Event, Hang, MAX_FOLLOWED, Source, What};
+use crate::host::tasks::Tasks;
 use crate::host::{Host, clock};
 use crate::time::{Now, SECOND};
 use crate::watch::dstate::DState;
@@ -42,11 +43,12 @@ impl HangWatch {
     pub(super) fn start(
         after_secs: u64,
         host: Arc<dyn Host>,
+        tasks: Option<Box<dyn Tasks>>,
         inbox: Sender<Message>,
     ) -> std::io::Result<Self> {
         let (asks, asked) = sync_channel(MAX_FOLLOWED);
         let facts = Facts::new(Arc::clone(&host));
-        let watch = DState::new(after_secs);
+        let watch = DState::new(after_secs, tasks);
         let enricher = Enricher::new(Arc::clone(&host));
         let worker = Worker { host, enricher, watch, facts, budget: (0, 0), inbox };
         let thread = std::thread::Builder::new().name("hangs".into()).spawn(move || worker.run(&asked))?;

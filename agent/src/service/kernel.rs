@@ -1,5 +1,7 @@
 //! The ways kernel events come in, and which stands in for which.
 
+mod tasks;
+
 use std::sync::Arc;
 
 use tokio::sync::mpsc::Sender;
@@ -25,6 +27,8 @@ use crate::watch::scan::{Resume, Scanner};
 pub(super) struct Kernel {
     #[cfg(feature = "ebpf")]
     ebpf: Option<crate::ebpf::Ebpf>,
+    #[cfg(feature = "ebpf")]
+    tasks: Option<crate::ebpf::tasks::TaskIter>,
     kmsg: Option<KmsgWatch>,
     journal: Option<JournalWatch>,
     witnesses: Witnesses,
@@ -79,6 +83,8 @@ impl Kernel {
         let mut kernel = Self {
             #[cfg(feature = "ebpf")]
             ebpf: None,
+            #[cfg(feature = "ebpf")]
+            tasks: None,
             kmsg: None,
             journal: None,
             witnesses: Witnesses::default(),
@@ -86,6 +92,7 @@ impl Kernel {
         };
         kernel.open_logs(config, host, places)?;
         kernel.open_ebpf(config, host)?;
+        kernel.open_tasks(config, host);
         kernel.features.push(dstate(config.ebpf.dstate_watch_secs, host.as_ref()));
         Ok(kernel)
     }
@@ -260,7 +267,8 @@ impl Kernel {
     /// Collectors that the sources bring along.
     #[cfg(feature = "ebpf")]
     pub(super) fn collectors(&mut self, config: &Config) -> Vec<Item> {
-        let Some(ebpf) = &mut self.ebpf else { return Vec::new() };
+        let mut items: Vec<Item> = self.processes(config).into_iter().collect();
+        let Some(ebpf) = &mut self.ebpf else { return items };
         let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
         let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
         let look = crate::ebpf::hist::Look {
@@ -268,7 +276,7 @@ impl Kernel {
             scene_from_ms: crate::engine::builtin::disk_policy(config).least_alert_ms(),
         };
         let collector = ebpf.collector(look);
-        let mut items: Vec<Item> = vec![("ebpf", pace, Box::new(collector))];
+        items.push(("ebpf", pace, Box::new(collector)));
         let network = std::time::Duration::from_secs(config.collector.network_interval_secs);
         let cpu = std::time::Duration::from_secs(config.collector.cpu_interval_secs);
         items.extend(ebpf.tcp_collector().map(|tcp| -> Item { ("ebpf_tcp", network, Box::new(tcp)) }));

@@ -108,6 +108,7 @@ pub fn hostname(config: &Config, host: &dyn Host) -> String {
 }
 
 async fn serve(start: Start) -> Result<(), String> {
+    raise_open_files();
     let mut signals = Signals::install().map_err(|e| format!("signals cannot be handled: {e}"))?;
     let config = &start.config;
     let host = host(config);
@@ -127,12 +128,13 @@ async fn serve(start: Start) -> Result<(), String> {
     let stop = CancellationToken::new();
     let (inbox, messages) = mpsc::channel(INBOX);
     let (outbound, outputs) = mpsc::channel(OUTBOUND);
-    let extra = kernel.collectors(config);
+    let (extra, tasks) = (kernel.collectors(config), kernel.tasks());
     let mut features = vec![doctor::privileges(host.as_ref())];
     features.extend_from_slice(kernel.features());
     let sources = kernel.start(&host, &inbox, &stop);
-    let hangs = hangs::HangWatch::start(config.ebpf.dstate_watch_secs, Arc::clone(&host), inbox.clone())
-        .map_err(|e| format!("the thread that watches hung tasks cannot be started: {e}"))?;
+    let hangs =
+        hangs::HangWatch::start(config.ebpf.dstate_watch_secs, Arc::clone(&host), tasks, inbox.clone())
+            .map_err(|e| format!("the thread that watches hung tasks cannot be started: {e}"))?;
     let inventory = InventoryWatch::start(config, Arc::clone(&host), inbox.clone())
         .map_err(|e| format!("the inventory thread cannot be started: {e}"))?;
     let collectors = sources::Collectors::start(config, Arc::clone(&host), extra, inbox)
@@ -178,6 +180,20 @@ async fn serve(start: Start) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Most open files the agent asks for: the kept ones of processes and control groups.
+const OPEN_FILES: u64 = 16_384;
+
+/// Services start with a soft limit of 1024, for the sake of programs that use `select`.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Some(current) = limit.current.filter(|&current| current < OPEN_FILES) {
+        let wanted = limit.maximum.unwrap_or(OPEN_FILES).clamp(current, OPEN_FILES);
+        // Without it fewer files stay open.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
 }
 
 /// A reload checks the file; new values take effect with a restart.

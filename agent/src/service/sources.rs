@@ -40,8 +40,8 @@ impl Collectors {
         extra: Vec<Item>,
         inbox: Sender<Message>,
     ) -> std::io::Result<Self> {
-        let count = (crate::collect::enabled(config).count() + extra.len()) as u64;
         let runner = Runner::new(config, host, extra, clock::now());
+        let count = runner.count() as u64;
         let (stop, stopped) = sync_channel(1);
         let (spares, returned) = sync_channel(SPARES);
         let mut sink = ToEngine { inbox, returned };
@@ -183,6 +183,13 @@ pub(super) mod ebpf {
 
         /// Asks for losses, and looks into the buffers whether or not anything was announced.
         fn losses(&mut self, naming: &mut Naming) -> bool {
+            match self.fd.get_mut().follow_cpus() {
+                Ok(0) => {}
+                Ok(count) => {
+                    tracing::info!("{count} processors came online: kernel events on them are seen again")
+                }
+                Err(error) => tracing::warn!("processors that came online cannot be followed: {error}"),
+            }
             self.drain(naming);
             let Self { fd, events, .. } = self;
             if let Err(error) = fd.get_mut().losses(clock::now(), &mut |event| events.push(event)) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::enrich;
 use crate::event::{Event, Hang, MAX_FOLLOWED, Source, Task, TaskId, What};
+use crate::host::tasks::Tasks;
 use crate::host::{Host, read_text};
 use crate::time::{Now, SECOND};
 use scan::Scan;
@@ -78,12 +79,13 @@ impl Status {
 }
 
 impl DState {
-    /// Reports tasks that sleep for `after_secs`; 0: only follows what others report.
-    pub fn new(after_secs: u64) -> Self {
+    /// Reports tasks that sleep for `after_secs`; 0: only follows what others report. Without `tasks`, sleepers are
+    /// looked for in `/proc`.
+    pub fn new(after_secs: u64, tasks: Option<Box<dyn Tasks>>) -> Self {
         let after_ns = after_secs.saturating_mul(SECOND);
         Self {
             after_ns,
-            scan: Scan::default(),
+            scan: Scan::new(tasks),
             seen: HashMap::new(),
             followed: HashMap::new(),
             next_scan_ns: 0,

@@ -8,6 +8,8 @@ pub const PATH: &str = "/plan.json";
 pub const AGENT: &str = "/bin/sysops-agent";
 /// Where this program lies, beside being `/init`.
 pub const GUEST: &str = "/bin/vm-guest";
+/// Where `vm-readings` lies, in guests that have it.
+pub const READINGS: &str = "/bin/vm-readings";
 /// Folder of kernel modules, uncompressed, and of their `NAME.deps`.
 pub const MODULES: &str = "/modules";
 

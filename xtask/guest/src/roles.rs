@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use rustix::process::{Gid, Resource, Rlimit, Uid, setrlimit};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, configure_capability_in_ambient_set, set_capabilities,
-    set_keep_capabilities, set_name, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, CpuSet, configure_capability_in_ambient_set, sched_setaffinity,
+    set_capabilities, set_keep_capabilities, set_name, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
 };
 
 use crate::plan::CAPABILITIES;
-use crate::sys;
+use crate::{machine, sys};
 
 /// Somebody without rights: `nobody`.
 pub const NOBODY: u32 = 65534;
@@ -25,6 +26,13 @@ pub fn play(args: &[String]) -> Result<(), String> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["eat", name, group, mib] => eat(name, group, mib.parse().map_err(|e| format!("{mib}: {e}"))?),
+        ["eat-on", cpu, group, mib] => {
+            stay(number(cpu)? as usize)?;
+            eat("pinned", group, number(mib)? as usize)
+        }
+        ["hold", node, mib] => hold(number(node)?, number(mib)? as usize),
+        ["burn", cpu] => burn(number(cpu)? as usize),
+        ["work", group, file] => work(group, file),
         ["write", name, file] => write(name, file),
         ["systemd"] => crate::init::serve(),
         ["press", name, mib] => press(name, mib.parse().map_err(|e| format!("{mib}: {e}"))?),
@@ -61,6 +69,46 @@ fn press(name: &str, mib: usize) -> Result<(), String> {
             kept.push(vec![1_u8; 1 << 20]);
         }
         fs::read(FILE).map_err(|e| format!("{FILE}: {e}"))?;
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|e| format!("{text}: {e}"))
+}
+
+/// Takes memory of one NUMA node and keeps it.
+fn hold(node: u64, mib: usize) -> Result<(), String> {
+    sys::bind_memory(node).map_err(|e| format!("memory of node {node}: {e}"))?;
+    let _kept = vec![1_u8; mib << 20];
+    loop {
+        sleep(Duration::from_mins(1));
+    }
+}
+
+/// Keeps one CPU busy.
+fn burn(cpu: usize) -> Result<(), String> {
+    stay(cpu)?;
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// Runs on this CPU only.
+fn stay(cpu: usize) -> Result<(), String> {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    sched_setaffinity(None, &only).map_err(|e| format!("CPU {cpu}: {e}"))
+}
+
+/// Joins a control group and keeps a CPU and a disk busy.
+fn work(group: &str, file: &str) -> Result<(), String> {
+    fs::write(group, "0").map_err(|e| format!("{group}: {e}"))?;
+    loop {
+        machine::direct_read(file, 0).map_err(|e| format!("{file}: {e}"))?;
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
     }
 }
 

@@ -38,6 +38,29 @@ pub(crate) fn interface(name: &str, up: bool) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Gives an interface that is down another name.
+pub(crate) fn rename(name: &str, to: &str) -> io::Result<()> {
+    let (socket, mut request) = request(name)?;
+    // SAFETY: the union is about to hold a name; all-zero bytes are a valid one.
+    request.ifr_ifru.ifru_newname = unsafe { mem::zeroed() };
+    // SAFETY: the union holds a name since the line above.
+    let place = unsafe { &mut request.ifr_ifru.ifru_newname };
+    for (into, from) in place.iter_mut().zip(to.bytes()).take(libc::IFNAMSIZ - 1) {
+        *into = from as libc::c_char;
+    }
+    // SAFETY: SIOCSIFNAME reads one ifreq, which outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFNAME as _, &raw const request) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets this thread's memory come from one NUMA node only.
+pub(crate) fn bind_memory(node: u64) -> io::Result<()> {
+    let mask: [u64; 1] = [1 << node];
+    // SAFETY: the call reads as many bits of the mask as it is told, 64.
+    let done = unsafe { libc::syscall(libc::SYS_set_mempolicy, libc::MPOL_BIND, mask.as_ptr(), 64_u64) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Gives an interface Ethernet frames until its queue takes no more, `most` at most. They wait as long as the sockets live.
 pub(crate) fn stuff(name: &str, most: u32) -> io::Result<Vec<OwnedFd>> {
     let (socket, mut request) = request(name)?;

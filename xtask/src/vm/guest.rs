@@ -52,6 +52,8 @@ pub struct Guest {
     pub rights: Vec<Rights>,
     /// Debian release of the root file system, if it has one, with a systemd.
     pub root: Option<&'static str>,
+    /// Whether it has the program that prints readings.
+    pub readings: bool,
     /// Whether CI insists on it. The others are tried and told: their packages come and go.
     pub stable: bool,
 }
@@ -70,6 +72,8 @@ pub const FULL: &str = "-full";
 pub const DISKS: &str = "6.12-disks";
 /// A kernel with a real systemd in it.
 pub const SYSTEMD: &str = "6.12-systemd";
+/// A kernel on a machine with sockets, nodes, and slots for more.
+pub const LARGE: &str = "6.12-large";
 /// User-mode Linux.
 pub const USER_MODE: &str = "uml";
 
@@ -88,6 +92,7 @@ pub fn ordinary(name: &str, series: &str, flavour: Flavour) -> Guest {
         scenarios: scenarios::ALL.iter().filter(|s| s.everywhere).map(|s| s.name).collect(),
         rights: vec![Rights::Root, Rights::Capable],
         root: None,
+        readings: false,
         stable: STABLE.contains(&name),
     }
 }
@@ -115,17 +120,80 @@ pub fn disks() -> Guest {
         "driver=null-co,size=16M,read-zeroes=on,if=none,id=a0",
         "-device",
         "ide-hd,bus=ide.0,serial=A-1,drive=a0",
+        "-device",
+        "virtio-scsi-pci,id=scsi0",
+        "-drive",
+        "driver=null-co,size=16M,read-zeroes=on,if=none,id=s0",
+        "-device",
+        "scsi-hd,bus=scsi0.0,serial=S-1,drive=s0",
         "-smbios",
         "type=17,loc_pfx=DIMM_A,bank=BANK,manufacturer=ACME,serial=S-17,asset=none,part=P-17,speed=3200",
     ];
     Guest {
         devices: vec![Device::Qemu(DISKS_AND_TABLES)],
-        modules: vec!["nvme", "ahci", "sd_mod"],
-        spare_modules: Vec::new(),
+        // One after the other: the names sda and sdb are given in this order.
+        modules: vec!["nvme", "sd_mod", "ahci", "virtio_pci", "virtio_scsi"],
+        spare_modules: vec!["scsi_debug"],
         scenarios: scenarios::HEALTH.iter().map(|s| s.name).collect(),
         rights: vec![Rights::Root],
+        readings: true,
         stable: true,
         ..ordinary(DISKS, "6.12", Flavour::Cloud)
+    }
+}
+
+/// Sockets, NUMA nodes, adapters and empty slots, as `vm_guest::scenarios::{cpus, storage, interfaces}` expect them.
+pub fn large() -> Guest {
+    // One node with CPUs and memory, one without memory, one without CPUs.
+    const NODES: &[&str] = &[
+        "-smp",
+        "4,sockets=2,cores=2,threads=1",
+        "-object",
+        "memory-backend-ram,id=m0,size=384M",
+        "-object",
+        "memory-backend-ram,id=m2,size=128M",
+        "-numa",
+        "node,nodeid=0,cpus=0-1,memdev=m0",
+        "-numa",
+        "node,nodeid=1,cpus=2-3",
+        "-numa",
+        "node,nodeid=2,memdev=m2",
+    ];
+    const ADAPTERS: &[&str] = &[
+        "-netdev",
+        "user,id=n0,restrict=on",
+        "-device",
+        "virtio-net-pci,id=nic0,netdev=n0,mac=52:54:00:be:ef:01,speed=10000,duplex=full,romfile=",
+        "-device",
+        "pcie-root-port,id=slot1,chassis=2,slot=2",
+        "-netdev",
+        "user,id=n1,restrict=on",
+        "-device",
+        "virtio-net-pci,id=nic1,bus=slot1,netdev=n1,mac=52:54:00:be:ef:02,romfile=",
+        "-netdev",
+        "user,id=n2,restrict=on",
+        "-device",
+        "virtio-net-pci,id=nic2,netdev=n2,mac=52:54:00:be:ef:03,romfile=",
+    ];
+    const EMPTY_SLOT: &[&str] = &["-device", "pcie-root-port,id=slot0,chassis=1,slot=1"];
+    let guest = ordinary(LARGE, "6.12", Flavour::Cloud);
+    Guest {
+        smp: 4,
+        memory_mib: 512,
+        devices: vec![
+            Device::Ext4,
+            Device::Ext4,
+            Device::Qemu(NODES),
+            Device::Qemu(ADAPTERS),
+            Device::Qemu(EMPTY_SLOT),
+        ],
+        modules: vec!["virtio_pci", "virtio_blk", "virtio_net"],
+        spare_modules: vec!["raid1", "bonding"],
+        scenarios: scenarios::LARGE.iter().map(|s| s.name).collect(),
+        rights: vec![Rights::Root],
+        readings: true,
+        stable: true,
+        ..guest
     }
 }
 
@@ -190,6 +258,7 @@ pub fn user_mode() -> Guest {
         scenarios: vec!["oom-global"],
         rights: vec![Rights::Root, Rights::Capable],
         root: None,
+        readings: false,
         stable: true,
     }
 }

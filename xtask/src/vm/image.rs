@@ -18,6 +18,8 @@ pub struct Programs {
     pub agent: PathBuf,
     /// `vm-guest`, static.
     pub guest: PathBuf,
+    /// `vm-readings`, static.
+    pub readings: PathBuf,
     /// A shell, where one is asked for.
     pub busybox: Option<PathBuf>,
 }
@@ -40,6 +42,9 @@ pub fn build(guest: &Guest, kernel: &Kernel, programs: &Programs) -> Result<Vec<
     archive.file("init", &program);
     archive.file(below_root(plan::GUEST), &program);
     archive.file(below_root(plan::AGENT), &read(&programs.agent)?);
+    if guest.readings {
+        archive.file(below_root(plan::READINGS), &read(&programs.readings)?);
+    }
     if let Some(busybox) = &programs.busybox {
         archive.file("bin/busybox", &read(busybox)?);
         archive.file("bin/sh", &read(busybox)?);

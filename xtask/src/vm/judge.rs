@@ -20,6 +20,8 @@ pub struct Judged {
 /// state, and why. The first row that fits counts.
 const STATES: &[(&str, &str, &str, &str)] = &[
     (USER_MODE, "ebpf.", "degraded", "no BPF: the kernel log stands in"),
+    (USER_MODE, "process_iterator", "degraded", "no BPF: /proc stands in"),
+    (LOCKED, "process_iterator", "degraded", "no reading of kernel memory: /proc stands in"),
     (LOCKED, "ebpf.memory_failure", "off", "as 6.1"),
     (LOCKED, "ebpf.mce_record", "off", "as 6.1"),
     (LOCKED, "ebpf.extlog_mem_event", "off", "as all"),
@@ -44,7 +46,7 @@ fn expected(guest: &Guest, feature: &str) -> &'static str {
 
 /// Whether the table shows this feature: those that depend on kernel and rights.
 pub fn is_shown(feature: &str) -> bool {
-    feature.starts_with("ebpf") || feature == "kernel_log"
+    feature.starts_with("ebpf") || ["kernel_log", "process_iterator"].contains(&feature)
 }
 
 /// A guest that did not run.

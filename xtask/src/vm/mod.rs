@@ -27,7 +27,7 @@ use std::thread;
 use vm_guest::scenarios;
 
 use crate::{dist, packages, sh};
-use guest::{DISKS, FAULTY, FULL, Guest, LOCKED, NEWER, STABLE, SYSTEMD, Source, USER_MODE};
+use guest::{DISKS, FAULTY, FULL, Guest, LARGE, LOCKED, NEWER, STABLE, SYSTEMD, Source, USER_MODE};
 use image::Programs;
 use judge::Judged;
 use kernel::{Flavour, Kernel};
@@ -42,7 +42,7 @@ static FETCHING: Mutex<()> = Mutex::new(());
 #[derive(Debug, Default, clap::Args)]
 pub struct Options {
     /// Kernels: a Debian series (6.1), the same with drivers of real hardware (6.1-full), `6.1-lockdown`,
-    /// `6.12-disks`, `6.12-faulty`, `6.12-systemd`, `uml`;
+    /// `6.12-disks`, `6.12-faulty`, `6.12-large`, `6.12-systemd`, `uml`;
     /// without any all of docs/KERNELS.md
     kernels: Vec<String>,
     /// Only these scenarios, with commas between them; `--scenario list` lists them
@@ -135,9 +135,19 @@ fn programs(dev: bool, shell: bool) -> Result<Programs, String> {
         dist::run()?;
     }
     build("vm-guest", profile)?;
-    let agent = if dev { stripped(&folder.join("sysops-agent"))? } else { folder.join("sysops-agent") };
-    let guest = if dev { stripped(&folder.join("vm-guest"))? } else { folder.join("vm-guest") };
-    Ok(Programs { agent, guest, busybox: shell.then(|| PathBuf::from("/bin/busybox")) })
+    // The agent's features once more, so that its library is not built a second time.
+    let features: Vec<String> = sh::ALL_FEATURES.split(',').map(|f| format!("sysops-agent/{f}")).collect();
+    build("vm-readings", &[profile, &["--features", &features.join(",")]].concat())?;
+    let program = |name: &str| {
+        let path = folder.join(name);
+        if dev { stripped(&path) } else { Ok(path) }
+    };
+    Ok(Programs {
+        agent: program("sysops-agent")?,
+        guest: program("vm-guest")?,
+        readings: program("vm-readings")?,
+        busybox: shell.then(|| PathBuf::from("/bin/busybox")),
+    })
 }
 
 /// Without debug information: a guest holds its programs in memory.
@@ -154,7 +164,7 @@ fn guests(options: &Options, pool: &Pool) -> Result<Vec<Guest>, String> {
         let newest = STABLE.last().copied().unwrap_or_default();
         names.extend(kernel::newer(pool, newest)?.into_iter().take(NEWER));
         names.extend(STABLE.iter().rev().map(|s| (*s).to_owned()));
-        names.extend([SYSTEMD, DISKS, FAULTY, LOCKED, USER_MODE].map(str::to_owned));
+        names.extend([SYSTEMD, LARGE, DISKS, FAULTY, LOCKED, USER_MODE].map(str::to_owned));
     }
     let mut guests: Vec<Guest> = names
         .iter()
@@ -164,6 +174,7 @@ fn guests(options: &Options, pool: &Pool) -> Result<Vec<Guest>, String> {
             USER_MODE => guest::user_mode(),
             DISKS => guest::disks(),
             SYSTEMD => guest::systemd(),
+            LARGE => guest::large(),
             name => match name.strip_suffix(FULL) {
                 Some(series) => guest::ordinary(name, series, Flavour::Full),
                 None => guest::ordinary(name, name, Flavour::Cloud),

@@ -45,8 +45,8 @@ pub fn kernels(judged: &[Judged], check: bool) -> Result<(), String> {
 }
 
 fn compare(part: &str, fresh: &str) -> Result<(), String> {
-    let text = read()?;
-    let (from, to) = place(&text, part)?;
+    let text = read(FILE)?;
+    let (from, to) = place(FILE, &text, part)?;
     let (old, fresh) = (text[from..to].trim(), fresh.trim());
     if old != fresh {
         return Err(format!("{}\nto mend it: cargo xtask vm", docs::difference(FILE, old, fresh)));
@@ -57,26 +57,31 @@ fn compare(part: &str, fresh: &str) -> Result<(), String> {
 
 /// Replaces one made part of the page.
 pub fn write(name: &str, body: &str) -> Result<(), String> {
-    let text = read()?;
-    let (from, to) = place(&text, name)?;
-    let fresh = format!("{}\n{}\n{}", &text[..from], body.trim(), &text[to..]);
-    let path = sh::root().join("docs").join(FILE);
-    fs::write(&path, fresh).map_err(|e| format!("docs/{FILE} cannot be written: {e}"))
+    write_to(FILE, name, body)
 }
 
-fn read() -> Result<String, String> {
-    fs::read_to_string(sh::root().join("docs").join(FILE))
-        .map_err(|e| format!("docs/{FILE} cannot be read: {e}"))
+/// The same of another page in docs/.
+pub fn write_to(file: &str, name: &str, body: &str) -> Result<(), String> {
+    let text = read(file)?;
+    let (from, to) = place(file, &text, name)?;
+    let fresh = format!("{}\n{}\n{}", &text[..from], body.trim(), &text[to..]);
+    let path = sh::root().join("docs").join(file);
+    fs::write(&path, fresh).map_err(|e| format!("docs/{file} cannot be written: {e}"))
+}
+
+fn read(file: &str) -> Result<String, String> {
+    fs::read_to_string(sh::root().join("docs").join(file))
+        .map_err(|e| format!("docs/{file} cannot be read: {e}"))
 }
 
 /// Where the part `name` begins and ends.
-fn place(text: &str, name: &str) -> Result<(usize, usize), String> {
+fn place(file: &str, text: &str, name: &str) -> Result<(usize, usize), String> {
     let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
     let find = || {
         let from = text.find(&begin)? + begin.len();
         Some((from, from + text[from..].find(&end)?))
     };
-    find().ok_or_else(|| format!("docs/{FILE} has no part between `{}` and `{end}`", begin.trim()))
+    find().ok_or_else(|| format!("docs/{file} has no part between `{}` and `{end}`", begin.trim()))
 }
 
 /// One column: a guest, and the agent's rights.
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn a_part_lies_between_its_marks() {
         let check = |text: &str, expect: Option<&str>| {
-            let found = place(text, "x").ok().map(|(from, to)| text[from..to].to_owned());
+            let found = place("X.md", text, "x").ok().map(|(from, to)| text[from..to].to_owned());
             assert_eq!(found.as_deref(), expect, "{text:?}");
         };
         check("a\n<!-- x -->\nbody\n<!-- end of x -->\nb", Some("body\n"));

@@ -114,6 +114,8 @@ section! {
         memory_stalls: bool = true;
         /// Whether the time threads wait for a processor is measured. It costs something at every switch between tasks.
         run_queue: bool = false;
+        /// Whether processes are read through the kernel's task iterator, Linux 5.8 and later, instead of `/proc`.
+        process_iterator: bool = true;
         /// Milliseconds from which one disk request is an event of its own.
         io_latency_threshold_ms: u64 = 500 => Whole(1, 600_000);
         /// Most such events per second; the others are counted.

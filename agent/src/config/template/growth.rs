@@ -7,13 +7,13 @@ const TAGS: [&str; 8] = ["if", "elif", "else", "endif", "for", "endfor", "raw", 
 /// Why a template could make texts of any size, as the end of a sentence about it; `None` if it cannot: then no text is
 /// longer than its own characters times the longest value, and what one `*` may make (10 MB in minijinja).
 pub(super) fn unbounded(text: &str) -> Option<String> {
-    let tags = text.split("{%").skip(1).map(|rest| rest.split("%}").next().unwrap_or(rest));
+    let mut tags = text.split("{%").skip(1).map(|rest| rest.split("%}").next().unwrap_or(rest));
     let values = text.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap_or(rest));
     let stars = |inside: &str| inside.matches('*').count();
     if tags.clone().chain(values).any(|inside| stars(inside) > 1) {
         return Some("multiplies twice in one place".to_owned());
     }
-    tags.filter_map(tag).next()
+    tags.find_map(tag)
 }
 
 fn tag(inside: &str) -> Option<String> {

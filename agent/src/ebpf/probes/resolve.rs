@@ -78,9 +78,9 @@ pub struct BtfFacts {
 impl Probe {
     /// Every name that [`Probe::facts`] will ask for.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        let tracepoints = self.hooks.iter().map(|hook| match hook.is_function() {
-            true => hook.event.to_owned(),
-            false => format!("btf_trace_{}", hook.event),
+        let tracepoints = self.hooks.iter().map(|hook| {
+            let before = if hook.is_function() { "" } else { "btf_trace_" };
+            format!("{before}{}", hook.event)
         });
         let members = self.members.iter().flat_map(|m| m.paths).map(|&path| path.to_owned());
         tracepoints.chain(members)
@@ -91,7 +91,8 @@ impl Probe {
         let mut facts = BtfFacts::default();
         for hook in self.hooks {
             let program = hook.program(Mode::Btf);
-            let found = if hook.is_function() { btf.entry(hook.event) } else { btf.tracepoint(hook.event) };
+            let found =
+                if hook.is_function() { btf.function(hook.event) } else { btf.tracepoint(hook.event) };
             let signature = match found {
                 Err(_) if lacking(program).is_some() => continue,
                 signature => signature?,
@@ -144,8 +145,8 @@ impl Shape {
     fn fits_member(self, found: btf::Shape) -> bool {
         match (self, found) {
             (Self::Number(size), btf::Shape::Number(found)) => found == u64::from(size),
-            (Self::Low(least), btf::Shape::Number(found)) => found >= u64::from(least),
-            (Self::Letters(least), btf::Shape::Array(found)) => found >= u64::from(least),
+            (Self::Low(least), btf::Shape::Number(found))
+            | (Self::Letters(least), btf::Shape::Array(found)) => found >= u64::from(least),
             _ => false,
         }
     }

@@ -12,7 +12,9 @@ const MAX_TEXT: usize = 300;
 
 /// The alert of a kernel-log line.
 pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
-    let line = clean(&found.line, MAX_TEXT);
+    // A record may hold several lines.
+    let whole = found.line.trim_end().replace('\n', " ");
+    let line = clean(&whole, MAX_TEXT);
     let mut labels = BTreeMap::from([("rule".to_owned(), found.rule.clone())]);
     labels.extend(found.fields.iter().map(|(k, v)| (k.clone(), clean(v, MAX_NAME))));
     // Where a rule reads nothing out of a line, only its words tell one fault from another.
@@ -23,7 +25,7 @@ pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
     Draft {
         rule: found.rule.clone(),
         noun: "kernel-log alerts",
-        phrase: clean(&found.line, 80),
+        phrase: clean(&whole, 80),
         severity: found.severity,
         metric: events::LOG_EVENTS.name,
         message: format!("{}: {line}", found.meaning),

@@ -1,4 +1,4 @@
-//! What disks say of their own health: NVMe log page 2, ATA SMART through the SCSI layer.
+//! What disks say of their own health: NVMe log page 2, ATA SMART through the SCSI layer, log pages of SCSI disks.
 //!
 //! A disk that sleeps is left asleep. Disks on USB are not asked: many bridges do worse than refuse.
 
@@ -8,6 +8,7 @@ use super::Host;
 
 mod ata;
 mod nvme;
+mod scsi;
 
 /// What a disk says of itself; what it does not tell is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,15 +31,15 @@ pub struct Health {
     pub spare_percent: Option<f64>,
     /// What it warns below, percent (NVMe).
     pub spare_threshold_percent: Option<f64>,
-    /// Bytes read by the host (NVMe).
+    /// Bytes read by the host (NVMe, SCSI).
     pub read_bytes: Option<f64>,
-    /// Bytes written by the host (NVMe).
+    /// Bytes written by the host (NVMe, SCSI).
     pub written_bytes: Option<f64>,
-    /// Data that came back wrong and could not be corrected (NVMe).
+    /// Data that came back wrong and could not be corrected (NVMe, SCSI).
     pub media_errors: Option<f64>,
     /// Entries of its error log, over its life (NVMe).
     pub error_log_entries: Option<f64>,
-    /// Sectors replaced by spare ones (ATA 5).
+    /// Sectors replaced by spare ones (ATA 5, grown defects of SCSI).
     pub reallocated_sectors: Option<f64>,
     /// Sectors that wait to be replaced (ATA 197).
     pub pending_sectors: Option<f64>,
@@ -55,7 +56,7 @@ pub struct Health {
 pub enum Warning {
     /// NVMe: its spare cells are used up to a threshold.
     Spare,
-    /// NVMe: too hot, or too cold.
+    /// NVMe, SCSI: too hot, or too cold.
     Temperature,
     /// NVMe: so many errors that it is not reliable any more.
     Reliability,
@@ -65,7 +66,7 @@ pub enum Warning {
     Backup,
     /// NVMe: its persistent memory region takes no more writes.
     MemoryRegion,
-    /// ATA: SMART RETURN STATUS says that it is about to fail.
+    /// ATA: SMART RETURN STATUS says that it is about to fail; SCSI: it has exceeded its threshold for predicting that.
     Failing,
 }
 
@@ -75,6 +76,7 @@ impl Warning {
         match kind {
             Kind::Nvme => &nvme::WARNINGS,
             Kind::Ata => &[Self::Failing],
+            Kind::Scsi => &[Self::Failing, Self::Temperature],
         }
     }
 
@@ -117,6 +119,8 @@ pub enum Kind {
     Nvme,
     /// By ATA commands in SCSI ones.
     Ata,
+    /// By the log pages of SCSI.
+    Scsi,
 }
 
 impl Kind {
@@ -131,8 +135,14 @@ impl Kind {
         if name.starts_with("nvme") {
             return Some(Self::Nvme);
         }
-        let usb = || host.read_link(&dir).is_ok_and(|link| link.contains("/usb"));
-        (name.starts_with("sd") && file("device/vendor").trim() == "ATA" && !usb()).then_some(Self::Ata)
+        if !name.starts_with("sd") || host.read_link(&dir).is_ok_and(|link| link.contains("/usb")) {
+            return None;
+        }
+        match file("device/vendor").trim() {
+            "ATA" => Some(Self::Ata),
+            // `TYPE_DISK`; virtual ones and volumes of controllers have no pages, and say so.
+            _ => (file("device/type").trim() == "0").then_some(Self::Scsi),
+        }
     }
 
     /// Rights it takes.
@@ -140,6 +150,7 @@ impl Kind {
         match self {
             Self::Nvme => "CAP_SYS_ADMIN, and CAP_DAC_READ_SEARCH for the device file",
             Self::Ata => "CAP_SYS_RAWIO, and CAP_DAC_READ_SEARCH for the device file",
+            Self::Scsi => "CAP_DAC_READ_SEARCH for the device file",
         }
     }
 }
@@ -154,6 +165,7 @@ pub fn ask(host: &dyn Host, name: &str, kind: Kind) -> io::Result<Reading> {
     match kind {
         Kind::Nvme => nvme::ask(host, name),
         Kind::Ata => ata::ask(host, name),
+        Kind::Scsi => scsi::ask(host, name),
     }
 }
 

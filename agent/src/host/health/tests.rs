@@ -206,7 +206,8 @@ fn only_disks_that_can_answer_are_asked() {
     let host = FixtureHost::parse(
         "//- /sys/block/nvme0c0n1/hidden\n1\n//- /sys/block/sdb -> ../devices/pci0/usb1/host2/block/sdb\n\
          //- /sys/block/sdb/device/vendor\nATA\n//- /sys/block/sdc/device/vendor\nQEMU\n\
-         //- /sys/block/sdd/device/vendor\nATA\n",
+         //- /sys/block/sdd/device/vendor\nATA\n//- /sys/block/sde/device/vendor\nHGST\n\
+         //- /sys/block/sde/device/type\n0\n//- /sys/block/sdf/device/vendor\nIBM\n//- /sys/block/sdf/device/type\n7\n",
     )
     .unwrap();
     for (name, kind) in [
@@ -215,6 +216,8 @@ fn only_disks_that_can_answer_are_asked() {
         ("sdb", None),
         ("sdc", None),
         ("sdd", Some(Kind::Ata)),
+        ("sde", Some(Kind::Scsi)),
+        ("sdf", None),
         ("vda", None),
         ("loop0", None),
         ("", None),

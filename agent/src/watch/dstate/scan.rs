@@ -1,7 +1,8 @@
-//! Finding tasks in uninterruptible sleep, at a bounded cost: all processes, and of their other threads so
-//! many at a look, going on where the last look ended.
+//! Finding tasks in uninterruptible sleep, at a bounded cost: all threads where the kernel hands them out, else all
+//! processes, and of their other threads so many at a look, going on where the last look ended.
 
 use crate::host::parse::{decimal, words};
+use crate::host::tasks::{Tasks, ThreadRecord, letter};
 use crate::host::{Host, read_text};
 use crate::time::SECOND;
 use crate::watch::enrich::Stat;
@@ -18,8 +19,9 @@ const KEPT: f64 = 1884.0 / 2048.0;
 const SLACK: f64 = 0.02;
 
 /// Where the last look ended.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Scan {
+    tasks: Option<Box<dyn Tasks>>,
     pids: Vec<u32>,
     threaded: Vec<u32>,
     tids: Vec<u32>,
@@ -35,8 +37,28 @@ pub(super) fn may_sleep(host: &dyn Host, span_ns: u64) -> bool {
 }
 
 impl Scan {
+    pub(super) fn new(tasks: Option<Box<dyn Tasks>>) -> Self {
+        Self { tasks, ..Self::default() }
+    }
+
     /// Calls `found` with every task found asleep so; some twice.
     pub(super) fn find(&mut self, host: &dyn Host, found: &mut dyn FnMut(u32)) {
+        if let Some(tasks) = &mut self.tasks {
+            let asleep = &mut |thread: &ThreadRecord, _: Option<&_>| {
+                if letter(thread.state, thread.exit_state) == b'D' {
+                    found(thread.pid);
+                }
+            };
+            match tasks.scan(asleep) {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(
+                        "the task iterator failed: {error}; tasks are looked for in /proc from now on"
+                    );
+                    self.tasks = None;
+                }
+            }
+        }
         list(host, "/proc", &mut self.pids);
         self.pids.truncate(MAX_PROCESSES);
         self.pids.sort_unstable();
@@ -88,6 +110,7 @@ fn list(host: &dyn Host, path: &str, numbers: &mut Vec<u32>) {
 mod tests {
     use super::*;
     use crate::host::fixture::FixtureHost;
+    use crate::host::tasks::ProcessRecord;
 
     fn check(load: &str, secs: u64, expect: bool) {
         let host = FixtureHost::default();
@@ -140,6 +163,31 @@ mod tests {
         host.set("/proc/self/stat", line(3, 'D', 1));
         assert_eq!(found(&mut Scan::default(), &host), [5, 8]);
         assert_eq!(found(&mut Scan::default(), &FixtureHost::default()), [0; 0]);
+    }
+
+    struct Told(Vec<(u32, u32)>);
+
+    impl Tasks for Told {
+        fn scan(
+            &mut self,
+            each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>),
+        ) -> std::io::Result<()> {
+            for &(pid, state) in &self.0 {
+                each(&ThreadRecord { pid, tgid: 7, state, ..ThreadRecord::default() }, None);
+            }
+            if self.0.is_empty() { Err(std::io::ErrorKind::Other.into()) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn the_kernel_is_asked_first() {
+        let host = FixtureHost::default();
+        host.set("/proc/5/stat", line(5, 'D', 1));
+        let told = vec![(7, 1), (8, 2), (9, 0x402), (10, 0x102)];
+        assert_eq!(found(&mut Scan::new(Some(Box::new(Told(told)))), &host), [8, 10]);
+        let mut broken = Scan::new(Some(Box::new(Told(Vec::new()))));
+        assert_eq!(found(&mut broken, &host), [5]);
+        assert!(broken.tasks.is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ struct Bench {
 fn bench(after_secs: u64) -> Bench {
     let host =
         FixtureHost::parse("//- uname h 6.18.0 x86_64\n//- /proc/loadavg\n9.00 1.00 1.00 1/9 9\n").unwrap();
-    Bench { host, watch: DState::new(after_secs), now: Now::default().plus_secs(1000) }
+    Bench { host, watch: DState::new(after_secs, None), now: Now::default().plus_secs(1000) }
 }
 
 impl Bench {

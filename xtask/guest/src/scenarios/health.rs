@@ -2,26 +2,18 @@
 //! `guest::disks` on the host's side: the same names stand there.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::inbox::{Inbox, now_ns};
+use super::own::{self, Own};
+use crate::inbox::now_ns;
 use crate::lab::{Lab, Seen, Verdict};
-use crate::plan::AGENT;
-
-const DIR: &str = "/run/health";
-/// Until the alert must have come: disks are asked every ten seconds.
-const SOON: Duration = Duration::from_secs(40);
+use crate::machine;
+use crate::readings::Readings;
 
 /// The inventory lists what the machine was given, and both disks call themselves healthy.
 pub(super) fn inventory(_: &mut Lab) -> Verdict {
-    let config = configuration(9)?;
-    let out = Command::new(AGENT).args(["--config", &config, "--inventory-dump"]).output();
-    let out = out.map_err(|e| format!("{AGENT}: {e}"))?;
-    let found: Value = serde_json::from_slice(&out.stdout)
-        .map_err(|e| format!("no inventory ({e}): {}", String::from_utf8_lossy(&out.stderr)))?;
+    let found = own::inventory(SETTINGS)?;
     let memory = &found["memory"];
     same("dimm_count", &memory["dimm_count"], &json!(1))?;
     // 384 MiB, as `guest::Guest` has it; QEMU calls its memory RAM with ECC.
@@ -35,80 +27,66 @@ pub(super) fn inventory(_: &mut Lab) -> Verdict {
         .iter()
         .map(|disk| json!([disk["name"], disk["interface"], disk["serial"], disk["smart_healthy"]]))
         .collect();
-    let expect = json!([["nvme0n1", "NVMe", "N-1", true], ["sda", "SATA", "A-1", true]]);
+    // QEMU's SCSI disk has no log pages, and nothing is said of its health.
+    let expect =
+        json!([["nvme0n1", "NVMe", "N-1", true], ["sda", "SATA", "A-1", true], ["sdb", "SCSI", "S-1", null]]);
     same("disks", &Value::Array(told), &expect)?;
     Ok(Seen::default())
 }
 
 /// The `NVMe` controller begins to warn of its reliability, and stops.
 pub(super) fn warning(lab: &mut Lab) -> Verdict {
-    let (inbox, port) = Inbox::start().map_err(|e| format!("no web server: {e}"))?;
-    let agent = Agent::start(port)?;
+    let own = Own::start(SETTINGS)?;
     lab.monitor("qom-set /machine/peripheral/nvme0 smart_critical_warning 4");
     let done = now_ns();
-    let told = |status: &'static str| {
-        inbox.wait(SOON, |all| {
-            let found =
-                all.iter().rev().find(|a| a.rule == "smart_warning_reliability" && a.status == status);
-            found.cloned()
-        })
-    };
-    let alert = told("firing").ok_or("no alert of rule smart_warning_reliability")?;
+    let alert = own.told("smart_warning_reliability", "firing")?;
     same("device", &json!(alert.labels.get("device")), &json!("nvme0n1"))?;
     if !alert.message.contains("too many errors to be relied on") {
         return Err(format!("it says: {}", alert.message));
     }
     lab.monitor("qom-set /machine/peripheral/nvme0 smart_critical_warning 0");
-    told("resolved").ok_or("the alert is not resolved")?;
-    drop(agent);
+    own.told("smart_warning_reliability", "resolved")?;
     let latency_ms = Some(alert.came_ns.saturating_sub(done) as f64 / 1e6);
     Ok(Seen { sources: vec!["smart".into()], latency_ms })
+}
+
+/// The kernel's own SCSI disk has log pages; then each command takes it 0.9 s.
+pub(super) fn scsi(_: &mut Lab) -> Verdict {
+    const DISK: &str = "sdc";
+    const DELAY: &str = "/sys/bus/pseudo/drivers/scsi_debug/ndelay";
+    machine::load("scsi_debug", "dev_size_mb=8 delay=0 ndelay=1000")
+        .map_err(|e| format!("scsi_debug: {e}"))?;
+    let delay = |ns: &str| fs::write(DELAY, ns).map_err(|e| format!("{DELAY}: {e}"));
+    let of = |metric: &str, disk: &str| format!("{metric}{{{disk}}}");
+    let readings = Readings::start("smart")?;
+    // `resp_temp_l_pg` and `resp_ie_l_pg` of drivers/scsi/scsi_debug.c: 38 °C, and nothing to tell of.
+    readings.until("the log pages of a SCSI disk", |pass| {
+        pass.is(&of("smart_temperature_celsius", DISK), 38.0)
+            && pass.is(&of("smart_healthy", DISK), 1.0)
+            && pass.is("smart_warning{sdc,failing}", 0.0)
+            && pass.lacks(&of("smart_healthy", "sdb"))
+    })?;
+    delay("900000000")?;
+    let stuck = readings.until("a disk that does not answer", |pass| pass.is(&of("smart_stuck", DISK), 1.0));
+    // The others are asked as before, each second.
+    let others = readings.until("the other disks", |pass| {
+        pass.is(&of("smart_stuck", DISK), 1.0)
+            && pass.is(&of("smart_healthy", "nvme0n1"), 1.0)
+            && pass.is(&of("smart_healthy", "sda"), 1.0)
+    });
+    delay("1000")?;
+    stuck.and(others)?;
+    readings.until("its answers again", |pass| {
+        pass.is(&of("smart_stuck", DISK), 0.0) && pass.is(&of("smart_temperature_celsius", DISK), 38.0)
+    })?;
+    readings.end()?;
+    Ok(Seen::default())
 }
 
 fn same(what: &str, is: &Value, expect: &Value) -> Result<(), String> {
     if is == expect { Ok(()) } else { Err(format!("{what} is {is}, expected {expect}")) }
 }
 
-/// An agent that asks disks often and tells conditions from the start. The one of the lab does neither.
-fn configuration(port: u16) -> Result<String, String> {
-    let text = format!(
-        r#"
-        [agent]
-        data_dir = "{DIR}"
-        [collector]
-        enabled = ["smart"]
-        smart_interval_secs = 10
-        [inventory]
-        include_smart = true
-        [ebpf]
-        enabled = "off"
-        [alerting]
-        state_warmup_secs = 0
-        terminal = {{ enabled = "off" }}
-        syslog = {{ enabled = false }}
-        webhook = {{ enabled = true, url = "http://127.0.0.1:{port}/", timeout_secs = 5 }}
-        "#
-    );
-    fs::create_dir_all(DIR).map_err(|e| format!("{DIR}: {e}"))?;
-    let path = format!("{DIR}/config.toml");
-    fs::write(&path, text).map_err(|e| format!("{path}: {e}"))?;
-    Ok(path)
-}
-
-/// Killed when it goes out of scope.
-struct Agent(Child);
-
-impl Agent {
-    fn start(port: u16) -> Result<Self, String> {
-        let config = configuration(port)?;
-        let child = Command::new(AGENT).args(["--config", &config]).stdin(Stdio::null()).spawn();
-        child.map(Self).map_err(|e| format!("{AGENT}: {e}"))
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+/// Asks disks often.
+const SETTINGS: &str =
+    "[collector]\nenabled = [\"smart\"]\nsmart_interval_secs = 10\n[inventory]\ninclude_smart = true";

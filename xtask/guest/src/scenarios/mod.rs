@@ -3,11 +3,16 @@
 //! A scenario causes one thing, waits for its one alert with [`Lab::one`] and checks what it says. Alerts that no scenario
 //! has claimed by the end of a run fail the run, so that "exactly one" needs no waiting here.
 
+mod cpus;
 mod disk;
 mod faults;
+mod groups;
 mod hang;
 mod health;
+mod interfaces;
 mod oom;
+mod own;
+mod storage;
 mod systemd;
 
 use crate::lab::{Lab, Verdict};
@@ -42,42 +47,49 @@ pub const ALL: &[Scenario] = &[
 
 /// What takes disks and firmware tables that most guests lack.
 pub const HEALTH: &[Scenario] = &[
-    Scenario {
-        everywhere: false,
-        ..row("inventory", "memory modules and disks in the inventory", health::inventory)
-    },
-    Scenario {
-        everywhere: false,
-        ..row("disk-warning", "critical warning of an NVMe disk", health::warning)
-    },
+    apart("inventory", "memory modules and disks in the inventory", health::inventory),
+    apart("disk-warning", "critical warning of an NVMe disk", health::warning),
+    apart("scsi-health", "log pages of a SCSI disk, and one that takes its time", health::scsi),
 ];
+
+/// What takes two sockets, NUMA nodes, spare disks and adapters, and slots to put more into.
+pub const LARGE: &[Scenario] = &[
+    apart("numa", "sockets and NUMA nodes, one without memory, one without CPUs", cpus::nodes),
+    apart("cpu-offline", "a CPU that goes offline and comes back", cpus::offline),
+    apart("cgroup", "CPU time, memory, disk and pressure of a unit", groups::unit),
+    apart("md", "a RAID array that loses a disk and gets it back", storage::mirror),
+    apart("hotplug", "a disk that is plugged in, pulled out and plugged in again", storage::hotplug),
+    apart("link", "a network link that comes and goes", interfaces::link),
+    apart("bonding", "a bond that loses a link", interfaces::bond),
+    apart("rename", "interfaces that change their names, and one that is pulled out", interfaces::rename),
+];
+
+const fn apart(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verdict) -> Scenario {
+    Scenario { everywhere: false, ..row(name, title, play) }
+}
 
 /// Faults of the hardware: they take devices and a kernel with drivers that most guests lack.
 pub const FAULTS: &[Scenario] = &[
-    fault("machine-check", "`mce:mce_record`, QEMU's `mce`, corrected", faults::machine_check),
-    fault("broken-page", "`ras:memory_failure_event`, `madvise(MADV_HWPOISON)`", faults::broken_page),
-    fault("pcie-error", "`ras:aer_event`, `aer_inject`, corrected", faults::pcie),
-    fault(
+    apart("machine-check", "`mce:mce_record`, QEMU's `mce`, corrected", faults::machine_check),
+    apart("broken-page", "`ras:memory_failure_event`, `madvise(MADV_HWPOISON)`", faults::broken_page),
+    apart("pcie-error", "`ras:aer_event`, `aer_inject`, corrected", faults::pcie),
+    apart(
         "transmit-timeout",
         "`net:net_dev_xmit_timeout`, virtio-net whose peer reads nothing",
         faults::transmit,
     ),
-    fault("thermal-trip", "`thermal:thermal_zone_trip`, an ACPI zone that gets hot", faults::thermal),
+    apart("thermal-trip", "`thermal:thermal_zone_trip`, an ACPI zone that gets hot", faults::thermal),
 ];
 
 /// What takes a real systemd.
 pub const SYSTEMD: &[Scenario] = &[
-    fault("service", "the agent as a service: start, reload, stop", systemd::service),
-    fault("oomd", "kill by systemd-oomd, memory pressure of a slice", systemd::oomd),
-    fault("earlyoom", "kill by earlyoom", systemd::earlyoom),
-    fault("unit-limit", "OOM kill, `MemoryMax=` of a unit", systemd::limit),
-    fault("unit-failed", "a unit that fails, and is mended", systemd::failed),
-    fault("unit-loop", "a unit that restarts over and over", systemd::looping),
+    apart("service", "the agent as a service: start, reload, stop", systemd::service),
+    apart("oomd", "kill by systemd-oomd, memory pressure of a slice", systemd::oomd),
+    apart("earlyoom", "kill by earlyoom", systemd::earlyoom),
+    apart("unit-limit", "OOM kill, `MemoryMax=` of a unit", systemd::limit),
+    apart("unit-failed", "a unit that fails, and is mended", systemd::failed),
+    apart("unit-loop", "a unit that restarts over and over", systemd::looping),
 ];
-
-const fn fault(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verdict) -> Scenario {
-    Scenario { everywhere: false, ..row(name, title, play) }
-}
 
 const fn row(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verdict) -> Scenario {
     Scenario { name, title, everywhere: true, play }
@@ -85,7 +97,7 @@ const fn row(name: &'static str, title: &'static str, play: fn(&mut Lab) -> Verd
 
 /// Those of all tables.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    ALL.iter().chain(FAULTS).chain(HEALTH).chain(SYSTEMD)
+    ALL.iter().chain(FAULTS).chain(HEALTH).chain(SYSTEMD).chain(LARGE)
 }
 
 /// The scenario of this name.

@@ -46,6 +46,18 @@ pub(super) fn pod(lab: &mut Lab) -> Verdict {
     Ok(found.seen_now())
 }
 
+/// A kill on a CPU of choice.
+pub(super) fn on_cpu(lab: &mut Lab, cpu: u32) -> Verdict {
+    let path = "/system.slice/pinned.service";
+    let group = Group::new(path, LIMIT.0).map_err(|e| format!("{path}: {e}"))?;
+    let eater =
+        lab.kin(&["eat-on", &cpu.to_string(), &group.procs().display().to_string(), &MORE.to_string()])?;
+    let pid = eater.pid();
+    eater.end()?;
+    let found = lab.one(RULE, PROBE, true, |a| a.context.get("victim_pid") == Some(&pid.into()))?;
+    Ok(found.ok_or("neither eBPF nor the kernel log works")?.seen_now())
+}
+
 fn in_group(lab: &mut Lab, path: &str, name: &str) -> Result<Found, String> {
     let group = Group::new(path, LIMIT.0).map_err(|e| format!("{path}: {e}"))?;
     let eater = lab.eater(name, Some(&group), MORE)?;

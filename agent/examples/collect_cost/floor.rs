@@ -1,0 +1,100 @@
+//! The floor: the same files, read from descriptors that stay open into one buffer, and nothing made of them.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
+use sysops_agent::ebpf::tasks::TaskIter;
+use sysops_agent::host::tasks::Tasks;
+
+use crate::recording::Access;
+
+/// What only reads.
+#[derive(Default)]
+pub(crate) struct Floor {
+    all: BTreeSet<Access>,
+    files: Vec<OwnedFd>,
+    opened: Vec<CString>,
+    folders: Vec<OwnedFd>,
+    links: Vec<CString>,
+    mounts: Vec<CString>,
+    buf: Vec<u8>,
+    tasks: Option<TaskIter>,
+}
+
+/// As in the agent: below so many bytes the end was seen (`host::live::SURE_END`).
+const SURE_END: usize = 2048;
+/// Files that stay open; further ones are opened, read and closed, as the agent does with those of processes.
+const MAX_OPEN: usize = 1024;
+
+impl Floor {
+    /// Of what a collector read. What could not be opened is left out.
+    pub(crate) fn of(all: BTreeSet<Access>) -> Self {
+        let mut floor = Self { buf: vec![0; 256 << 10], ..Self::default() };
+        let path = |path: &str| CString::new(path).ok();
+        let open = |path: &str, flags| {
+            rustix::fs::open(path, flags | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+        };
+        for access in &all {
+            match access {
+                Access::Read(at) if floor.files.len() < MAX_OPEN => {
+                    floor.files.extend(open(at, OFlags::empty()));
+                }
+                Access::Read(at) => floor.opened.extend(path(at)),
+                Access::List(at) => floor.folders.extend(open(at, OFlags::DIRECTORY)),
+                Access::Link(at) => floor.links.extend(path(at)),
+                Access::Stat(at) => floor.mounts.extend(path(at)),
+            }
+        }
+        floor.all = all;
+        floor
+    }
+
+    /// Of what several read together, each thing once.
+    pub(crate) fn merged<'f>(floors: impl Iterator<Item = &'f Self>) -> Self {
+        Self::of(floors.flat_map(|floor| floor.all.iter().cloned()).collect())
+    }
+
+    /// Of the task iterator: all its records, looked at by nobody.
+    pub(crate) fn iterator(tasks: TaskIter) -> Self {
+        Self { tasks: Some(tasks), ..Self::default() }
+    }
+
+    /// Reads everything once.
+    pub(crate) fn pass(&mut self) {
+        for file in &self.files {
+            read(file, &mut self.buf);
+        }
+        for path in &self.opened {
+            let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            file.iter().for_each(|file| read(file, &mut self.buf));
+        }
+        for folder in &self.folders {
+            let _ = rustix::fs::seek(folder, SeekFrom::Start(0));
+            let mut room = [MaybeUninit::<u8>::uninit(); 8192];
+            let mut entries = RawDir::new(folder, &mut room);
+            while entries.next().is_some() {}
+        }
+        for path in &self.links {
+            let _ = rustix::fs::readlink(path, Vec::with_capacity(256));
+        }
+        for path in &self.mounts {
+            let _ = rustix::fs::statvfs(path);
+        }
+        if let Some(tasks) = &mut self.tasks {
+            let _ = tasks.scan(&mut |_, _| ());
+        }
+    }
+}
+
+fn read(file: &OwnedFd, buf: &mut [u8]) {
+    let mut done = 0;
+    while let Ok(count @ 1..) = rustix::io::pread(file, &mut *buf, done as u64) {
+        done += count;
+        if done < SURE_END {
+            return;
+        }
+    }
+}

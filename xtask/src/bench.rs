@@ -1,0 +1,145 @@
+//! `cargo xtask bench collect`: what collecting costs beside programs that only read, and the whole agent at one second,
+//! into docs/COST.md.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::vm::page;
+use crate::{measure, probe_cost, sh};
+
+/// The page and its part that this makes.
+const FILE: &str = "COST.md";
+const PART: &str = "collect";
+/// Processes beside which a pass is measured.
+const CROWDS: [usize; 3] = [100, 2_000, 10_000];
+/// The same for the whole agent, how long, and what it may cost, percent of a core.
+const AGENT: [(usize, f64); 2] = [(100, 0.15), (2_000, 0.3)];
+const LENGTH: Duration = Duration::from_secs(30);
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum What {
+    /// The collectors.
+    Collect,
+}
+
+/// Goals of the rows they name: at most so many times the floor.
+const RATIOS: [(&str, usize, f64); 2] = [("**all host files**", 100, 1.3), ("process, /proc", 2_000, 1.3)];
+/// A pass over 2,000 processes through the iterator, µs.
+const ITERATOR: (&str, usize, f64) = ("process, iterator", 2_000, 1500.0);
+
+/// Measures as root and writes the table.
+pub fn run(what: What) -> Result<(), String> {
+    let What::Collect = what;
+    let programs = ["--bin", "sysops-agent", "--example", "collect_cost"];
+    sh::run(sh::cargo(&["build", "--release", "--package", "sysops-agent"]).args(programs))?;
+    let release = sh::target_dir().join("release");
+    let tool = release.join("examples/collect_cost");
+    let sizes = CROWDS.map(|size| size.to_string());
+    let tables = sh::output(Command::new(&tool).args(&sizes))?;
+    println!("{tables}");
+    let agent = agents(&release.join("sysops-agent"), &tool)?;
+    println!("{agent}");
+    let goals = goals(&tables);
+    println!("{goals}");
+    page::write_to(FILE, PART, &format!("{}\n\n{tables}\n{agent}\n{goals}", probe_cost::machine()))
+}
+
+/// The whole agent, everything on, everything each second.
+fn agents(agent: &Path, tool: &Path) -> Result<String, String> {
+    let home = sh::target_dir().join("bench");
+    fs::create_dir_all(&home).map_err(|e| format!("{} cannot be made: {e}", home.display()))?;
+    let config = home.join("config.toml");
+    fs::write(&config, config_of(&home)).map_err(|e| format!("{}: {e}", config.display()))?;
+    let mut out = String::from("| whole agent at 1 s, processes | % of a core | goal |\n|---|---|---|\n");
+    for (size, goal) in AGENT {
+        let crowd = Crowd::gather(tool, size)?;
+        let config = config.to_string_lossy();
+        let percent = measure::cpu_percent(agent, &["--config", &config], LENGTH, &home)?;
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "| {size} | {percent:.3} | {goal} |");
+        drop(crowd);
+    }
+    Ok(out)
+}
+
+fn config_of(home: &Path) -> String {
+    let paces = ["cpu", "memory", "disk", "disk_io", "network", "process", "fd", "gpu"];
+    let paces = paces.map(|pace| format!("{pace}_interval_secs = 1\n")).concat();
+    let data = home.join("data");
+    format!(
+        "[agent]\ndata_dir = \"{}\"\n[collector]\n{paces}[alerting]\nterminal = {{ enabled = \"off\" }}\n\
+         syslog = {{ enabled = false }}\n",
+        data.display()
+    )
+}
+
+/// Sleeping processes of the tool; they end with it.
+struct Crowd(Child);
+
+impl Crowd {
+    fn gather(tool: &Path, size: usize) -> Result<Self, String> {
+        let mut command = Command::new(tool);
+        command.args(["--crowd", &size.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut crowd = Self(command.spawn().map_err(|e| format!("{}: {e}", tool.display()))?);
+        let mut said = String::new();
+        let out = crowd.0.stdout.take().ok_or("the crowd has no output")?.read_to_string(&mut said);
+        match out {
+            Ok(_) if said.trim() == "ready" => Ok(crowd),
+            _ => Err(format!("{size} processes cannot be had: {said}")),
+        }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What was wanted of some rows, and whether it was reached.
+fn goals(tables: &str) -> String {
+    let mut out = String::from("| goal | limit | measured | |\n|---|---|---|---|\n");
+    let mut row = |name: &str, size: usize, limit: f64, cell: usize, unit: &str| {
+        let Some(value) = find(tables, name, size, cell) else { return };
+        let word = if value <= limit { "reached" } else { "missed" };
+        let _ = writeln!(out, "| {name}, {size} processes | {limit} {unit} | {value} {unit} | {word} |");
+    };
+    for (name, size, limit) in RATIOS {
+        row(name, size, limit, 3, "x floor");
+    }
+    let (name, size, limit) = ITERATOR;
+    row(name, size, limit, 1, "µs");
+    out
+}
+
+/// A number out of the table of so many processes.
+fn find(tables: &str, name: &str, size: usize, cell: usize) -> Option<f64> {
+    let head = format!("| {size} sleeping processes");
+    let table =
+        tables.lines().skip_while(|line| !line.starts_with(&head)).take_while(|line| !line.is_empty());
+    let mut rows = table.map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
+    rows.find(|cells| cells.first() == Some(&name))?.get(cell)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goals_are_compared_with_their_rows() {
+        let tables = "| 100 sleeping processes, 190 in all | µs a pass | floor µs | ratio | system calls |\n|---|\n\
+            | **all host files** | 150.0 | 100.0 | 1.50 | 70 |\n\n\
+            | 2000 sleeping processes, 2090 in all | µs |\n|---|\n| process, iterator | 900.0 | 700.0 | 1.29 | 9 |\n\
+            | process, /proc | 12 | 10 | 1.2 | 4000 |\n\n";
+        assert_eq!(find(tables, "process, iterator", 2000, 1), Some(900.0));
+        assert_eq!(find(tables, "process, iterator", 100, 1), None);
+        let goals = goals(tables);
+        assert_eq!((goals.matches("reached").count(), goals.matches("missed").count()), (2, 1), "{goals}");
+    }
+}
