@@ -157,7 +157,7 @@ fn dump_inventory(config: &Config) -> ExitCode {
 
 fn write_capture(config: &Config, file: &Path, wait: u64, processes: usize) -> ExitCode {
     let wait = std::time::Duration::from_secs(wait.min(3600));
-    let text = capture::capture(service::host(config), wait, processes);
+    let text = capture::capture(&service::host(config), wait, processes);
     if file == Path::new("-") {
         return print(&text);
     }

@@ -217,6 +217,7 @@ fn another_root_is_the_host() {
     at("proc/meminfo", "MemTotal: 268435456 kB\nMemFree: 1 kB\n");
     at("sys/class/dmi/id/product_name", "Another Machine\n");
     at("sys/block/vdz/size", "8000000000\n");
+    at("sys/block/vdz/device/vendor", "x\n");
     at("proc/uptime", "12345.00 1.00\n");
     let path = root.path().display();
     let section = format!(

@@ -125,12 +125,12 @@ async fn answers_are_understood_and_no_secret_is_told() {
     check(slack, (410, "", "channel_is_archived"), None, false, "archived").await;
     check(slack, (500, "", "rollup_error"), None, true, "500").await;
     let wait = r#"{"ok":false,"error_code":429,"description":"Too Many Requests: retry after 7","parameters":{"retry_after":7}}"#;
-    let telegram = |server: &Server| self::telegram(server, false);
-    check(telegram, (429, "", wait), Some(7000), true, "too many messages").await;
-    check(telegram, (401, "", "Unauthorized bot123456:s3cret-token s3cret-token"), None, false, "@BotFather")
+    let bot = |server: &Server| telegram(server, false);
+    check(bot, (429, "", wait), Some(7000), true, "too many messages").await;
+    check(bot, (401, "", "Unauthorized bot123456:s3cret-token s3cret-token"), None, false, "@BotFather")
         .await;
     check(
-        telegram,
+        bot,
         (400, "", r#"{"description":"Bad Request: chat not found"}"#),
         None,
         false,
@@ -148,9 +148,9 @@ async fn answers_are_understood_and_no_secret_is_told() {
     check(pagerduty, (400, "", r#"{"errors":["routing_key s3cret-key"]}"#), None, false, "check routing_key")
         .await;
     check(pagerduty, (429, "", ""), None, true, "too many events").await;
-    let alertmanager = |server: &Server| self::alertmanager(&server.address, Duration::from_mins(1));
-    check(alertmanager, (401, "", "s3cret-token"), None, false, "credentials").await;
-    check(alertmanager, (503, "", ""), None, true, "503").await;
+    let manager = |server: &Server| alertmanager(&server.address, Duration::from_mins(1));
+    check(manager, (401, "", "s3cret-token"), None, false, "credentials").await;
+    check(manager, (503, "", ""), None, true, "503").await;
 }
 
 #[tokio::test]

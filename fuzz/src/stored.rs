@@ -74,7 +74,7 @@ fn folder() -> PathBuf {
     base.clone()
 }
 
-/// The stored place in the kernel log.
+/// The stored places in the kernel log and in the journal.
 pub(crate) fn position(data: &[u8]) {
     let read = position::parse(data, BOOT).map(|mark: KmsgMark| mark.seq);
     assert!(read.is_none() || data.starts_with(BOOT.as_bytes()));

@@ -29,9 +29,9 @@ pub const MAX_PROCESSES: usize = 256;
 pub const MAX_FIXTURE: usize = 8 << 20;
 
 /// Reads a host twice, with this between, and gives its fixture with at most so many processes.
-pub fn capture(host: Arc<dyn Host>, wait: Duration, processes: usize) -> String {
+pub fn capture(host: &Arc<dyn Host>, wait: Duration, processes: usize) -> String {
     let config = config();
-    let recorder = Recorder::new(Arc::clone(&host));
+    let recorder = Recorder::new(Arc::clone(host));
     let shared: Arc<dyn Host> = Arc::new(recorder.clone());
     let mut runner = Runner::new(&config, Arc::clone(&shared), Vec::new(), clock::now());
     runner.pass(&mut clock::now, &mut Nobody);
@@ -40,7 +40,7 @@ pub fn capture(host: Arc<dyn Host>, wait: Duration, processes: usize) -> String 
     std::thread::sleep(wait);
     runner.pass(&mut clock::now, &mut Nobody);
     let second = recorder.take();
-    let scrubber = Scrubber::of(&*host, processes);
+    let scrubber = Scrubber::of(host.as_ref(), processes);
     text(&scrubber.record(first), &scrubber.record(second), host.as_ref())
 }
 

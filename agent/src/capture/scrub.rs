@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_types, reason = "numbers are given out in the order of what is found")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
@@ -261,7 +262,8 @@ fn mounts(text: &str) -> String {
         let source = if is_local { source } else { &"scrubbed" };
         let optional: String = optional.iter().flat_map(|word| [" ", word]).collect();
         let line = [id, parent, device, *root, point, flag(options)].join(" ");
-        out += &format!("{line}{optional} - {fstype} {source} {}\n", flag(flags));
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{line}{optional} - {fstype} {source} {}", flag(flags));
     }
     out
 }

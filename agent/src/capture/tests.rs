@@ -95,14 +95,21 @@ gpu_uuid, pid, used_gpu_memory [MiB]
     .unwrap()
 }
 
+fn shared(host: FixtureHost) -> Arc<dyn Host> {
+    Arc::new(host)
+}
+
 fn captured() -> String {
-    capture(Arc::new(host()), Duration::ZERO, MAX_PROCESSES)
+    capture(&shared(host()), Duration::ZERO, MAX_PROCESSES)
 }
 
 #[test]
 fn no_secret_is_in_a_capture() {
     let text = captured();
-    let hex = |secret: &str| secret.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |secret: &str| -> String {
+        let digit = |half: u8| char::from_digit(u32::from(half), 16);
+        secret.bytes().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten().collect()
+    };
     for secret in SECRETS {
         assert!(!text.to_lowercase().contains(&secret.to_lowercase()), "{secret} is in\n{text}");
         assert!(!text.contains(&hex(secret)), "{secret} is in, in hexadecimal");
@@ -133,7 +140,7 @@ fn a_capture_is_a_host_again() {
             || first.contains("docker-00")
     );
     assert!(read_text(&host, "/proc/700/cmdline").is_err(), "arguments are not kept");
-    let again = capture(Arc::new(FixtureHost::parse(first).unwrap()), Duration::ZERO, MAX_PROCESSES);
+    let again = capture(&shared(FixtureHost::parse(first).unwrap()), Duration::ZERO, MAX_PROCESSES);
     let lines = |text: &str| {
         text.split("//= ").next().unwrap_or_default().lines().filter(|l| l.starts_with("//- /sys")).count()
     };
@@ -149,7 +156,7 @@ fn processes_are_limited() {
             format!("{pid} (p) S 1 1 1 0 -1 0 1 0 0 0 1 1 0 0 20 0 1 0 5 1 1 1"),
         );
     }
-    let text = capture(Arc::new(host), Duration::ZERO, 10);
+    let text = capture(&shared(host), Duration::ZERO, 10);
     let processes = text
         .split("//= ")
         .next()
@@ -165,7 +172,7 @@ fn hostile_content_stays_content() {
     host.set("/proc/700/comm", "//- /etc/shadow\nroot\n");
     host.set("/proc/net/dev", "//= later\n//- statvfs / hang\n");
     host.set("/sys/class/dmi/id/product_name", "a\x1b[31mb\n//- uname evil 1 2\n");
-    let text = capture(Arc::new(host), Duration::ZERO, MAX_PROCESSES);
+    let text = capture(&shared(host), Duration::ZERO, MAX_PROCESSES);
     let again = FixtureHost::parse(text.split("//= ").next().unwrap_or_default()).unwrap();
     assert!(read_text(&again, "/etc/shadow").is_err());
     assert_eq!(again.uname().nodename, "host");

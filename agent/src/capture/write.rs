@@ -114,6 +114,11 @@ fn empty_names(record: &Record) -> BTreeSet<String> {
     sorted.sort_unstable();
     let mut names = BTreeSet::new();
     for (dir, entries) in &record.dirs {
+        let below = format!("{}/", dir.trim_end_matches('/'));
+        let at = sorted.partition_point(|known| known.as_str() < below.as_str());
+        if entries.is_empty() && !sorted.get(at).is_some_and(|known| known.starts_with(&below)) {
+            names.insert(format!("{below}."));
+        }
         for entry in entries {
             let path = format!("{}/{entry}", dir.trim_end_matches('/'));
             let below = format!("{path}/");

@@ -107,7 +107,9 @@ impl Collector for Network {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
         self.identify(host);
         for name in &self.others {
-            COLUMNS.iter().for_each(|metric| out.anew(metric, &[name]));
+            for metric in COLUMNS {
+                out.anew(metric, &[name]);
+            }
         }
         let mut bad = 0;
         let text = self.dev.read(host)?;

@@ -15,8 +15,8 @@ fn bench(list: &str, show: &str) -> Bench {
 }
 
 fn set(bench: &Bench, list: &str, show: &str) {
-    bench.host.set("command systemctl list-units", list);
-    bench.host.set("command systemctl show", show);
+    bench.host.set("$ systemctl list-units", list);
+    bench.host.set("$ systemctl show", show);
 }
 
 const FAILED: &str = "a.service loaded failed failed What it is\nb.service loaded active running B\n-.mount loaded active mounted Root\n";

@@ -170,7 +170,7 @@ fn facts(host: &dyn Host) -> Result<(u32, Vec<Constant>), Refused> {
     let paths = MEMBERS.iter().flat_map(|member| member.paths).copied();
     let mut btf = open_btf(host, paths.chain([FUNCTION]))?;
     let function = btf
-        .entry(FUNCTION)
+        .function(FUNCTION)
         .map_err(|_| Reason::new("this kernel has no task iterator, which came with Linux 5.8", ELSE))?
         .id;
     let mut constants = Vec::new();

@@ -65,7 +65,7 @@ impl Recorder {
         let content = match content {
             Ok(content) => Ok(content[..content.len().min(MAX_RECORDED)].to_vec()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => Err(error.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error())),
+            Err(error) => Err(errno(error).unwrap_or_default()),
         };
         self.record().room(|record| drop(record.files.insert(path.to_owned(), content)));
     }
@@ -77,6 +77,13 @@ impl Record {
         if self.files.len() + self.links.len() + names < MAX_ENTRIES { add(self) } else { self.left_out += 1 }
     }
 
+    /// A directory that is there, if with nothing in it.
+    fn dir(&mut self, dir: &str) {
+        self.room(|record| {
+            record.dirs.entry(dir.to_owned()).or_default();
+        });
+    }
+
     fn name(&mut self, dir: &str, name: &str) {
         self.room(|record| {
             record.dirs.entry(dir.to_owned()).or_default().insert(name.to_owned());
@@ -86,7 +93,8 @@ impl Record {
 
 /// The number of an error; what is not there has none.
 fn errno(error: &io::Error) -> Option<i32> {
-    if error.kind() == io::ErrorKind::NotFound { None } else { error.raw_os_error() }
+    let unsupported = rustix::io::Errno::OPNOTSUPP.raw_os_error();
+    (error.kind() != io::ErrorKind::NotFound).then(|| error.raw_os_error().unwrap_or(unsupported))
 }
 
 impl Host for Recorder {
@@ -105,7 +113,9 @@ impl Host for Recorder {
         self.host.list(path, &mut |name| {
             self.record().name(path, name);
             each(name);
-        })
+        })?;
+        self.record().dir(path);
+        Ok(())
     }
 
     fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
@@ -115,7 +125,9 @@ impl Host for Recorder {
             record.subdirs.insert(format!("{path}/{name}"));
             drop(record);
             each(name);
-        })
+        })?;
+        self.record().dir(path);
+        Ok(())
     }
 
     fn read_link(&self, path: &str) -> io::Result<String> {
@@ -169,8 +181,10 @@ impl Host for Recorder {
 
     fn clock_sync(&self) -> io::Result<ClockSync> {
         let clock = self.host.clock_sync();
-        let kept = clock.as_ref().map(|clock| *clock).map_err(|error| errno(error).unwrap_or_default());
-        self.record().clock = Some(kept);
+        self.record().clock = match &clock {
+            Ok(clock) => Some(Ok(*clock)),
+            Err(error) => errno(error).map(Err),
+        };
         clock
     }
 

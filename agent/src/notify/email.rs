@@ -12,10 +12,11 @@ use crate::host::state;
 use crate::text;
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::Credentials;
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 use lettre::transport::smtp::client::Tls;
 use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use secrecy::{ExposeSecret, SecretString};
 use std::error::Error as _;
@@ -104,7 +105,7 @@ impl Email {
                 .map_err(|error| format!("tls_ca_file {} cannot be read: {error}", path.display()))
         };
         let email = Self { authorities: named.then(read).transpose()?, options };
-        email.tls()?;
+        email.builder()?;
         Ok(email)
     }
 
@@ -127,20 +128,30 @@ impl Email {
         parameters.build().map(make).map_err(|error| format!("TLS cannot be set up: {}", root(&error)))
     }
 
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+    fn protect(&self, builder: AsyncSmtpTransportBuilder) -> Result<AsyncSmtpTransportBuilder, String> {
+        Ok(builder.tls(self.tls()?))
+    }
+
     #[cfg(not(any(feature = "tls-rustls", feature = "tls-native")))]
-    fn tls(&self) -> Result<Tls, String> {
-        match self.options.tls {
-            SmtpTls::None => Ok(Tls::None),
+    fn protect(&self, builder: AsyncSmtpTransportBuilder) -> Result<AsyncSmtpTransportBuilder, String> {
+        match (self.options.tls, &self.authorities) {
+            (SmtpTls::None, _) => Ok(builder),
             _ => Err("this build has no TLS: set smtp_tls = \"none\", or use a build with tls-rustls".into()),
         }
     }
 
+    fn builder(&self) -> Result<AsyncSmtpTransportBuilder, String> {
+        let Options { host, port, .. } = &self.options;
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host.clone());
+        self.protect(builder.port(*port).timeout(Some(TIMEOUT)))
+    }
+
     fn transport(&self, alert: &Alert) -> Result<AsyncSmtpTransport<Tokio1Executor>, SendError> {
-        let Options { host, port, username, password, letter, .. } = &self.options;
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host.clone())
-            .port(*port)
-            .timeout(Some(TIMEOUT))
-            .tls(self.tls().map_err(SendError::retry)?)
+        let Options { username, password, letter, .. } = &self.options;
+        let mut builder = self
+            .builder()
+            .map_err(SendError::retry)?
             .hello_name(ClientId::Domain(hello(&alert.hostname, letter.from.email.domain())));
         if !username.is_empty() {
             builder =
@@ -197,7 +208,9 @@ impl Email {
         if error.is_timeout() {
             return SendError::retry(format!("{server} did not answer within {} s", TIMEOUT.as_secs()));
         }
-        let advice = if error.is_tls() || error.is_client() || error.is_response() {
+        // A handshake that fails comes as a broken connection.
+        let of_tls = ["corrupt message", "ertificate"].iter().any(|word| said.contains(word));
+        let advice = if of_tls || is_tls(error) || error.is_client() || error.is_response() {
             " (check smtp_tls: usually \"starttls\" on port 587, \"tls\" on 465; and the server's certificate)"
         } else {
             ""
@@ -210,6 +223,16 @@ impl Email {
         let said = if password.len() < 4 { said.to_owned() } else { said.replace(password, "***") };
         text::clean(said.trim(), MAX_SHOWN)
     }
+}
+
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+fn is_tls(error: &Error) -> bool {
+    error.is_tls()
+}
+
+#[cfg(not(any(feature = "tls-rustls", feature = "tls-native")))]
+fn is_tls(_: &Error) -> bool {
+    false
 }
 
 /// What the host calls itself: its name if that could be one of a mail host, else the sender's domain.

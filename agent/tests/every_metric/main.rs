@@ -23,6 +23,15 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
     ("src/collect/docker_tests.rs", &["docker_stuck"]),
     ("src/collect/runner.rs", &["collector_duration_seconds"]),
     (
+        "src/collect/systemd_tests.rs",
+        &[
+            "systemd_units_count",
+            "systemd_unit_failed",
+            "systemd_unit_restarts_total",
+            "systemd_unit_restarts_recent_count",
+        ],
+    ),
+    (
         "src/engine/tests/counted.rs",
         &[
             "kernel_oom_kills_total",
@@ -104,6 +113,7 @@ fn config() -> Config {
     let mut config = Config::default();
     config.collector.disk_interval_secs = 10;
     config.collector.process_interval_secs = 10;
+    config.collector.track_patterns = vec!["sshd".into()];
     config.collector.docker.enabled = true;
     config.collector.docker.socket = "/run/docker.sock".into();
     config.collector.redis.enabled = true;

@@ -94,7 +94,8 @@ pub fn run(options: &Options) -> Result<(), String> {
     });
     judged.sort_by_key(|j| pool::natural(&j.guest.name));
     let whole = options.kernels.is_empty() && options.scenario.is_empty();
-    let (apart, judged): (Vec<_>, Vec<_>) = judged.into_iter().partition(|j| j.guest.name == DISKS);
+    let (apart, judged): (Vec<_>, Vec<_>) =
+        judged.into_iter().partition(|j| [DISKS, LARGE].contains(&j.guest.name.as_str()));
     let of_page = conclude(&judged, whole.then_some(options.check));
     conclude(&apart, None).and(of_page)
 }

@@ -22,20 +22,18 @@ fn library(dir: &Path, switches: &[&str]) -> Option<PathBuf> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/host/gpu/testdata/fake_nvml.c");
     let mut command = Command::new("cc");
     command.args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).arg(&path).arg(source).args(switches);
-    match command.status() {
-        Ok(status) => assert!(status.success(), "the library is built"),
-        Err(_) => {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "no C compiler in CI");
-            println!("SKIPPED: cc is missing: apt-get install gcc");
-            return None;
-        }
-    }
+    let Ok(status) = command.status() else {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "no C compiler in CI");
+        println!("SKIPPED: cc is missing: apt-get install gcc");
+        return None;
+    };
+    assert!(status.success(), "the library is built");
     Some(path)
 }
 
 /// What the driver tells of all boards, in an order that does not matter.
 fn read(driver: &mut dyn Driver) -> Vec<Gpu> {
-    let mut gpus = driver.read().unwrap();
+    let mut gpus = driver.read().expect("it answers");
     for gpu in &mut gpus {
         gpu.readings.sort_by_key(|(metric, label, _)| (metric.name, *label));
     }

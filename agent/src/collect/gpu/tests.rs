@@ -124,7 +124,9 @@ fn recordings_are_read() {
         let mut bench = bench(text);
         bench.pass().unwrap();
         bench.expect(expect);
-        absent.iter().for_each(|name| assert!(!bench.has(name), "{name}: {:#?}", bench.readings));
+        for name in absent {
+            assert!(!bench.has(name), "{name}: {:#?}", bench.readings);
+        }
     };
     // A divided board has no utilisation of its own, and its processes none either.
     check(

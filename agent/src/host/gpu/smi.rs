@@ -165,7 +165,7 @@ impl Smi {
             return None;
         }
         let known = self.seen.iter().find(|known| known.bus == board.bus);
-        let free = || (0..).find(|index| !others.iter().any(|gpu| gpu.index == *index));
+        let free = || (0..=MAX_GPUS as u32).find(|index| !others.iter().any(|gpu| gpu.index == *index));
         let index = known.map(|known| known.index).or(board.index).or_else(free)?;
         let (uuid, model) = known.map(|known| (known.uuid.clone(), known.model.clone())).unwrap_or_default();
         Some(Gpu { index, uuid, model, bus: board.bus, lost: Some(board.why), ..Gpu::default() })

@@ -2,6 +2,8 @@
 //! `guest::disks` on the host's side: the same names stand there.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -50,13 +52,27 @@ pub(super) fn warning(lab: &mut Lab) -> Verdict {
     Ok(Seen { sources: vec!["smart".into()], latency_ms })
 }
 
+/// Until a disk that is asked every second is idle for a moment.
+const IDLE: Duration = Duration::from_secs(20);
+
 /// The kernel's own SCSI disk has log pages; then each command takes it 0.9 s.
 pub(super) fn scsi(_: &mut Lab) -> Verdict {
     const DISK: &str = "sdc";
     const DELAY: &str = "/sys/bus/pseudo/drivers/scsi_debug/ndelay";
     machine::load("scsi_debug", "dev_size_mb=8 delay=0 ndelay=1000")
         .map_err(|e| format!("scsi_debug: {e}"))?;
-    let delay = |ns: &str| fs::write(DELAY, ns).map_err(|e| format!("{DELAY}: {e}"));
+    // Refused while a command is under way.
+    let delay = |ns: &str| {
+        let begin = Instant::now();
+        loop {
+            match fs::write(DELAY, ns) {
+                Err(busy) if busy.raw_os_error() == Some(libc::EBUSY) && begin.elapsed() < IDLE => {
+                    sleep(Duration::from_millis(5));
+                }
+                other => return other.map_err(|e| format!("{DELAY}: {e}")),
+            }
+        }
+    };
     let of = |metric: &str, disk: &str| format!("{metric}{{{disk}}}");
     let readings = Readings::start("smart")?;
     // `resp_temp_l_pg` and `resp_ie_l_pg` of drivers/scsi/scsi_debug.c: 38 °C, and nothing to tell of.
