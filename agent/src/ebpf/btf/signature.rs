@@ -16,7 +16,7 @@ impl<S: Source> Btf<S> {
     }
 
     /// A function and its arguments.
-    pub fn entry(&mut self, name: &str) -> Result<Signature, BtfError> {
+    pub fn function(&mut self, name: &str) -> Result<Signature, BtfError> {
         self.steps = 0;
         let no_type = || BtfError::NoType(name.to_owned());
         let id = self.index.function(name).ok_or_else(no_type)?;

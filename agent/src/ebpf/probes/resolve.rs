@@ -91,7 +91,8 @@ impl Probe {
         let mut facts = BtfFacts::default();
         for hook in self.hooks {
             let program = hook.program(Mode::Btf);
-            let found = if hook.is_function() { btf.entry(hook.event) } else { btf.tracepoint(hook.event) };
+            let found =
+                if hook.is_function() { btf.function(hook.event) } else { btf.tracepoint(hook.event) };
             let signature = match found {
                 Err(_) if lacking(program).is_some() => continue,
                 signature => signature?,
