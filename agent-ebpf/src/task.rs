@@ -1,5 +1,5 @@
 //! `iter/task` (Linux 5.8): the kernel calls the program with each thread of the machine, and what it writes is read from a
-//! descriptor. A process costs 0.3 µs so, and 5 to 10 µs by way of `/proc`.
+//! descriptor. A process costs a quarter of what it does by way of `/proc`.
 //!
 //! What the structs of a task that is just ending point to may be freed meanwhile (nothing is locked here), so pointers are
 //! read once more afterwards: as long as they stand, what they point to has not been given back.

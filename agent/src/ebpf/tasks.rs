@@ -1,5 +1,5 @@
-//! All threads of the machine through the task iterator (`agent-ebpf/src/task.rs`): a few system calls a look, and 0.3 µs a
-//! process. Where it cannot run, `/proc` is read.
+//! All threads of the machine through the task iterator (`agent-ebpf/src/task.rs`): a few system calls a look, and a
+//! quarter of the time. Where it cannot run, `/proc` is read.
 
 use std::collections::HashSet;
 use std::io;

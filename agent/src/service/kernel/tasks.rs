@@ -30,7 +30,8 @@ impl Kernel {
                 self.features.push(Feature::on(NAME, "all threads of the machine in a few system calls"));
             }
             Err(refused) => {
-                let reason = format!("{}; processes are read from /proc, at ten times the cost", refused.why);
+                let reason =
+                    format!("{}; processes are read from /proc, at several times the cost", refused.why);
                 self.features.push(Feature::degraded(NAME, reason, refused.remedy));
             }
         }
