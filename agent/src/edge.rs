@@ -44,13 +44,13 @@ pub fn metrics() -> Vec<&'static Metric> {
     all
 }
 
+#[cfg(feature = "ebpf")]
+const EBPF: &[&[&Metric]] =
+    &[crate::ebpf::io_metrics::METRICS, crate::ebpf::remotes::METRICS, crate::ebpf::waits::METRICS];
+#[cfg(not(feature = "ebpf"))]
+const EBPF: &[&[&Metric]] = &[];
+
 /// Those that no collector of the table puts out: computed ones, counts of events, eBPF's.
 pub fn metrics_beside_collectors() -> Vec<&'static Metric> {
-    let mut all = [formulas::METRICS, events::METRICS].concat();
-    #[cfg(feature = "ebpf")]
-    all.extend(
-        [crate::ebpf::io_metrics::METRICS, crate::ebpf::remotes::METRICS, crate::ebpf::waits::METRICS]
-            .concat(),
-    );
-    all
+    [&[formulas::METRICS, events::METRICS], EBPF].concat().concat()
 }

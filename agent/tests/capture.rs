@@ -16,9 +16,11 @@ use sysops_agent::host::live::LiveHost;
 use sysops_agent::host::recorder::{Record, Recorder};
 use sysops_agent::host::{Host, clock};
 
+type Values = BTreeMap<String, Vec<u64>>;
+
 /// Values by metric, in an order that does not depend on labels, which are scrubbed.
-fn values(readings: &BTreeMap<String, f64>) -> BTreeMap<String, Vec<u64>> {
-    let mut values: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+fn values(readings: &BTreeMap<String, f64>) -> Values {
+    let mut values = Values::new();
     for (series, value) in readings {
         let name = series.split('{').next().unwrap_or_default();
         // Of this process, and of the clock on the wall.
@@ -26,18 +28,20 @@ fn values(readings: &BTreeMap<String, f64>) -> BTreeMap<String, Vec<u64>> {
             values.entry(name.to_owned()).or_default().push(value.to_bits());
         }
     }
-    values.values_mut().for_each(|values| values.sort_unstable());
+    for values in values.values_mut() {
+        values.sort_unstable();
+    }
     values
 }
 
 /// What is read of a host, and of a fixture of it that was written meanwhile.
-fn both(host: Arc<dyn Host>) -> (BTreeMap<String, Vec<u64>>, BTreeMap<String, Vec<u64>>, usize) {
-    let recorder = Recorder::new(Arc::clone(&host));
+fn both(host: &Arc<dyn Host>) -> (Values, Values, usize) {
+    let recorder = Recorder::new(Arc::clone(host));
     let config = Config::default();
     let mut bench = Bench::at(Arc::new(recorder.clone()), &config, clock::now());
     bench.pass_live();
-    let record = Scrubber::of(&*host, 100_000).record(recorder.take());
-    let text = capture::text(&record, &Record::default(), &*host);
+    let record = Scrubber::of(&**host, 100_000).record(recorder.take());
+    let text = capture::text(&record, &Record::default(), &**host);
     let (first, _) = text.split_once("//= ").expect("two halves");
     let again = FixtureHost::parse(first).unwrap_or_else(|error| panic!("{error}"));
     let mut replay = Bench::on(&again, &config);
@@ -47,7 +51,7 @@ fn both(host: Arc<dyn Host>) -> (BTreeMap<String, Vec<u64>>, BTreeMap<String, Ve
 
 #[test]
 fn this_machine_is_read_again_as_it_was() {
-    let (live, again, bytes) = both(Arc::new(LiveHost::default()));
+    let (live, again, bytes) = both(&(Arc::new(LiveHost::default()) as Arc<dyn Host>));
     assert!(live.len() > 120, "{}", live.len());
     assert!(bytes < capture::MAX_FIXTURE / 2, "{bytes} bytes");
     // Two collectors read /proc/net/snmp, one after the other: the record has the newer one.
@@ -76,7 +80,7 @@ fn hosts_written_as_text_are_read_again_as_they_were() {
         let fixture = FixtureHost::parse(&read("hosts/base.host")).expect("the base is well-formed");
         let text = read(&format!("{host}.host"));
         fixture.apply(text.split("//= ").next().unwrap_or_default()).expect("the host is well-formed");
-        let (first, again, _) = both(Arc::new(fixture));
+        let (first, again, _) = both(&(Arc::new(fixture) as Arc<dyn Host>));
         assert_eq!(first, again, "{host}");
     }
 }

@@ -141,9 +141,10 @@ fn silent_daemons() {
         &format!(
             "[collector]\nenabled = [\"filesystem\", \"gpu\", \"docker\", \"redis\"]\ndisk_interval_secs = 1\n\
              gpu_interval_secs = 1\nprocess_interval_secs = 1\n\
-             docker = {{ enabled = true, socket = {socket:?} }}\n\
+             docker = {{ enabled = true, socket = \"{}\" }}\n\
              redis = {{ enabled = true, addr = \"{}\" }}\n\
              [inventory]\nenabled = false\n[ebpf]\nenabled = \"off\"\n[alerting]\nstate_warmup_secs = 0",
+            socket.display(),
             redis.local_addr().expect("its address")
         ),
     );

@@ -30,7 +30,9 @@ fn processes_that_come_and_go_are_no_fault() {
             let children: Vec<_> =
                 (0..8).filter_map(|_| Command::new("true").stdout(Stdio::null()).spawn().ok()).collect();
             count.fetch_add(children.len(), Ordering::Relaxed);
-            children.into_iter().for_each(|mut child| drop(child.wait()));
+            for mut child in children {
+                drop(child.wait());
+            }
         }
     });
     let mut process = Process::new(&Options { top_n: 20, ..Options::default() }, None);

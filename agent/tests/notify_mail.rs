@@ -1,7 +1,7 @@
 //! Mail through a real server: STARTTLS, TLS, login, and what it refuses.
+#![cfg(feature = "tls-rustls")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the other end is the test's own")]
-#![cfg(feature = "tls-rustls")]
 
 #[expect(dead_code, reason = "shared with tests that use the rest")]
 mod notify_support;

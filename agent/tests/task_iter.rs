@@ -165,7 +165,7 @@ fn every_process_is_as_proc_shows_it() {
             };
             match told.get(pid) {
                 Some(told) => {
-                    wrong.extend(differences(told, before, after).iter().map(|w| format!("{pid}: {w}")))
+                    wrong.extend(differences(told, before, after).iter().map(|w| format!("{pid}: {w}")));
                 }
                 None => wrong.push(format!("{pid} is not seen: {before:?}")),
             }

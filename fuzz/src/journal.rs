@@ -66,12 +66,14 @@ pub(crate) fn systemctl(data: &[u8]) {
     let input = String::from_utf8_lossy(data);
     let short = |text: &str| assert!(text.chars().count() <= 256 && !text.contains('\n'), "{text}");
     for unit in text::list(&input) {
-        [&unit.name, &unit.active, &unit.sub].into_iter().for_each(|text| short(text));
+        for text in [&unit.name, &unit.active, &unit.sub] {
+            short(text);
+        }
     }
     for unit in text::shown(&input) {
         assert!(!unit.name.is_empty());
-        [&unit.name, &unit.active, &unit.result, &unit.started, &unit.cause()]
-            .into_iter()
-            .for_each(|text| short(text));
+        for text in [&unit.name, &unit.active, &unit.result, &unit.started, &unit.cause()] {
+            short(text);
+        }
     }
 }

@@ -25,12 +25,12 @@ impl Crowd {
         crowd.child.stdout.take().ok_or("no output")?.read_to_string(&mut said)?;
         if said.trim() == "ready" { Ok(crowd) } else { Err("the crowd is not ready".into()) }
     }
+}
 
-    /// Processes of the whole machine.
-    pub(crate) fn count(&self) -> usize {
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        entries.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit()).count()
-    }
+/// Processes of the whole machine.
+pub(crate) fn processes() -> usize {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit()).count()
 }
 
 impl Drop for Crowd {

@@ -69,7 +69,9 @@ impl Floor {
         }
         for path in &self.opened {
             let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-            file.iter().for_each(|file| read(file, &mut self.buf));
+            if let Ok(file) = &file {
+                read(file, &mut self.buf);
+            }
         }
         for folder in &self.folders {
             let _ = rustix::fs::seek(folder, SeekFrom::Start(0));

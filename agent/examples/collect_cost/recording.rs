@@ -61,25 +61,25 @@ impl Recording {
 
 struct File {
     path: String,
-    file: Box<dyn HostFile>,
+    inner: Box<dyn HostFile>,
     log: Arc<Log>,
 }
 
 impl HostFile for File {
     fn read(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
         self.log.note(|| Access::Read(self.path.clone()));
-        self.file.read(buf)
+        self.inner.read(buf)
     }
 
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.file.read_at(offset, buf)
+        self.inner.read_at(offset, buf)
     }
 }
 
 impl Host for Recording {
     fn open(&self, path: &str) -> io::Result<Box<dyn HostFile>> {
         let file = self.host.open(path)?;
-        Ok(Box::new(File { path: path.to_owned(), file, log: Arc::clone(&self.log) }))
+        Ok(Box::new(File { path: path.to_owned(), inner: file, log: Arc::clone(&self.log) }))
     }
 
     fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {

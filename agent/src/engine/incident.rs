@@ -2,12 +2,13 @@
 //! lines, in any order, a few milliseconds apart: it waits at most [`WITNESS_WAIT_NS`] for the
 //! second, is told once, and what arrives later fills in what was unknown.
 
+mod body;
 mod together;
 mod unproven;
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, IoError, LogMatch, Oom, Source, Task, What};
+use crate::event::{Event, IoError, LogMatch, Oom, Source};
 use crate::time::{MILLI, Now, SECOND};
 
 /// Longest wait for a second witness.
@@ -340,65 +341,6 @@ impl Incident {
     }
 }
 
-impl Body {
-    /// What an event says that an incident is made of, if it is such an event.
-    fn of(what: &What) -> Option<Self> {
-        match what {
-            What::Oom(oom) => Some(Self::Oom(oom.clone())),
-            What::IoError(error) => Some(Self::IoError(error.clone())),
-            What::Log(line) => io_error(line).map(|error| Self::IoError(Box::new(error))),
-            _ => None,
-        }
-    }
-
-    fn same_ns(&self) -> u64 {
-        match self {
-            Self::Oom(_) => OOM_SAME_NS,
-            Self::IoError(_) => IO_ERROR_SAME_NS,
-        }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Oom(a), Self::Oom(b)) => {
-                same_task(&a.victim, &b.victim) || a.others.iter().any(|v| same_task(&v.task, &b.victim))
-            }
-            (Self::IoError(a), Self::IoError(b)) => a.device == b.device && a.sector == b.sector,
-            (Self::Oom(_) | Self::IoError(_), _) => false,
-        }
-    }
-
-    fn absorb(&mut self, other: Self) {
-        match (self, other) {
-            (Self::Oom(mine), Self::Oom(theirs)) if same_task(&mine.victim, &theirs.victim) => {
-                mine.absorb(*theirs);
-            }
-            (Self::Oom(mine), Self::Oom(theirs)) => mine.add_victim(*theirs),
-            (Self::IoError(mine), Self::IoError(theirs)) => mine.absorb(*theirs),
-            (Self::Oom(_) | Self::IoError(_), _) => {}
-        }
-    }
-
-    /// How many of the things a person asks first are known.
-    fn knowledge(&self) -> usize {
-        match self {
-            Self::Oom(o) => [
-                o.constraint.is_some(),
-                o.oom_memcg.is_some(),
-                o.limit_kb.is_some(),
-                o.rss_kb().is_some(),
-                o.victim.cgroup.is_some(),
-                o.victim.comm.is_some(),
-                o.trigger.pid.is_some() || o.trigger.comm.is_some(),
-            ]
-            .iter()
-            .filter(|known| **known)
-            .count(),
-            Self::IoError(_) => 0,
-        }
-    }
-}
-
 /// Whether a line of the kernel log tells of one failed request, and of which.
 pub fn is_io_error(line: &LogMatch) -> bool {
     io_error(line).is_some()
@@ -408,20 +350,10 @@ fn io_error(line: &LogMatch) -> Option<IoError> {
     if IO_ERROR_RULES.contains(&line.rule.as_str()) { IoError::from_log(line) } else { None }
 }
 
-/// Same pid, and nothing that both know differs.
-fn same_task(a: &Task, b: &Task) -> bool {
-    fn agree<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> bool {
-        a.is_none() || b.is_none() || a == b
-    }
-    a.pid.is_some()
-        && a.pid == b.pid
-        && agree(a.start_ticks.as_ref(), b.start_ticks.as_ref())
-        && agree(a.comm.as_ref(), b.comm.as_ref())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Task, What};
 
     fn ms(ms: u64) -> Now {
         Now { mono_ns: 1_000 * SECOND + ms * MILLI, wall_ns: 0 }

@@ -295,18 +295,6 @@ impl Host for FixtureHost {
         Ok(())
     }
 
-    /// What a link leads to is what stays when its name changes.
-    fn list_nodes(&self, path: &str, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
-        self.list(path, &mut |name| {
-            let target =
-                self.read_link(&format!("{}/{name}", path.trim_end_matches('/'))).unwrap_or_default();
-            each(
-                name,
-                target.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into())),
-            );
-        })
-    }
-
     fn read_link(&self, path: &str) -> io::Result<String> {
         match self.tree().nodes.get(path) {
             Some(Node::Link(target)) => Ok(target.clone()),

@@ -135,10 +135,17 @@ pub trait Host: Send + Sync {
     fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()>;
     /// Calls `each` with the name of every entry of a directory, `.` and `..` left out.
     fn list(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()>;
-    /// As [`Host::list`], with a number that stays with an entry when its name changes (of `/sys`: its inode); 0 where
-    /// there is none.
+    /// As [`Host::list`], with a number that stays with an entry when its name changes: its inode, or where a host has
+    /// none a number made of what it links to.
     fn list_nodes(&self, path: &str, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
-        self.list(path, &mut |name| each(name, 0))
+        self.list(path, &mut |name| {
+            let target =
+                self.read_link(&format!("{}/{name}", path.trim_end_matches('/'))).unwrap_or_default();
+            each(
+                name,
+                target.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into())),
+            );
+        })
     }
     /// Calls `each` with the name of every directory in a directory.
     fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {

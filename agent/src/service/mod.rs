@@ -19,8 +19,8 @@ mod hangs;
 mod inventory;
 mod journal;
 mod kernel;
-#[cfg(feature = "ebpf")]
 mod namespaces;
+#[cfg(feature = "ebpf")]
 mod naming;
 pub mod pidfile;
 pub mod pipeline;

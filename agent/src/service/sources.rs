@@ -186,7 +186,7 @@ pub(super) mod ebpf {
             match self.fd.get_mut().follow_cpus() {
                 Ok(0) => {}
                 Ok(count) => {
-                    tracing::info!("{count} processors came online: kernel events on them are seen again")
+                    tracing::info!("{count} processors came online: kernel events on them are seen again");
                 }
                 Err(error) => tracing::warn!("processors that came online cannot be followed: {error}"),
             }

@@ -101,6 +101,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_for() {
+        const UNITS: &str =
+            "_BOOT_ID=e71267 _SYSTEMD_UNIT=systemd-oomd.service _SYSTEMD_UNIT=earlyoom.service";
         let mut wanted = Wanted { folder: None, boot_id: "e712-67".into(), kernel: false };
         let check = |wanted: &Wanted, place: &str, expect: &str| {
             let args = wanted.arguments(place).join(" ");
@@ -109,8 +111,6 @@ mod tests {
                 expect
             );
         };
-        const UNITS: &str =
-            "_BOOT_ID=e71267 _SYSTEMD_UNIT=systemd-oomd.service _SYSTEMD_UNIT=earlyoom.service";
         check(&wanted, "@5.0", &format!("--system --since=@5.0 {UNITS}"));
         wanted.kernel = true;
         wanted.folder = Some("/host/var/log/journal".into());
@@ -136,11 +136,11 @@ mod tests {
 
     #[test]
     fn the_journal_is_where_it_may_be_read() {
+        const ID: &str = "//- /etc/machine-id\nabc\n";
         let check = |host: &str, expect: Result<&str, io::ErrorKind>| {
             let found = folder(&FixtureHost::parse(host).expect("valid"));
             assert_eq!(found.map_err(|e| e.kind()), expect, "{host}");
         };
-        const ID: &str = "//- /etc/machine-id\nabc\n";
         check("", Err(io::ErrorKind::NotFound));
         check(ID, Err(io::ErrorKind::NotFound));
         check(&format!("{ID}//- /run/log/journal/abc/system.journal\nx\n"), Ok("/run/log/journal"));

@@ -22,7 +22,7 @@ const ROOM: usize = 1 << 17;
 
 const STATFS: u32 = 17;
 const INIT: u32 = 26;
-/// Those that want no answer: FORGET, INTERRUPT, BATCH_FORGET.
+/// Those that want no answer: FORGET, INTERRUPT, `BATCH_FORGET`.
 const NO_ANSWER: [u32; 3] = [2, 36, 42];
 
 /// The mount and its server. Both are gone when it is dropped, and who waits for an answer goes on with an error.
@@ -50,8 +50,8 @@ impl Fuse {
         mount(path, path, "fuse.lab", MountFlags::empty(), Some(options))?;
         let state = Arc::new(State::default());
         let served = Arc::clone(&state);
-        let server = Some(thread::spawn(move || serve(device, &served)));
-        Ok(Self { path: path.to_owned(), state, server })
+        let thread = thread::spawn(move || serve(device, &served));
+        Ok(Self { path: path.to_owned(), state, server: Some(thread) })
     }
 
     /// From now on questions are taken and not answered, or all are answered, also those that wait.
@@ -115,7 +115,7 @@ fn answer(device: &mut File, operation: u32, unique: u64) -> io::Result<()> {
     match operation {
         INIT => {
             // major, minor, max_readahead, flags, max_background and congestion_threshold, max_write, time_gran …
-            for word in [7, 31, MAX_WRITE, 0, 10 << 16 | 12, MAX_WRITE, 1, 16, 0, 0, 0, 0, 0, 0, 0, 0_u32] {
+            for word in [7, 31, MAX_WRITE, 0, 0x000a_000c, MAX_WRITE, 1, 16, 0, 0, 0, 0, 0, 0, 0, 0_u32] {
                 body.extend(word.to_ne_bytes());
             }
         }

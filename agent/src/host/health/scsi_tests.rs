@@ -42,7 +42,7 @@ fn host() -> FixtureHost {
     let awake = [0x70, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     host.set(&key(SENSE), answer(&[], &awake));
     let put = |code: u8, parameters: &[(u16, &[u8])]| {
-        host.set(&log_sense(code), answer(&[], &page(code, parameters)))
+        host.set(&log_sense(code), answer(&[], &page(code, parameters)));
     };
     host.set(&log_sense(0), answer(&[], &[0, 0, 0, 9, 0, 2, 3, 5, 6, 0x0d, 0x0e, 0x15, 0x2f]));
     put(2, &[(3, &[0, 7]), (5, &[0, 0, 0, 1, 0, 0, 0, 0]), (6, &[1])]);

@@ -125,7 +125,9 @@ proptest! {
     fn however_the_bytes_arrive_the_lines_are_the_same(text in "[a\n]{0,60}", cut in 0usize..60) {
         let read = |parts: &[&[u8]]| {
             let (mut lines, mut seen) = (Lines::default(), Vec::new());
-            parts.iter().for_each(|part| lines.take(part, &mut |line| seen.push(line.to_vec())));
+            for part in parts {
+                lines.take(part, &mut |line| seen.push(line.to_vec()));
+            }
             seen
         };
         let (head, tail) = text.as_bytes().split_at(cut.min(text.len()));

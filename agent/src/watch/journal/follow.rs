@@ -23,9 +23,9 @@ pub const PROGRAM: &str = "journalctl";
 /// How often it is looked for killers.
 const LOOK: Duration = Duration::from_secs(10);
 /// Pause before the child is started again, at first and at most; it doubles.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 /// A child that ran so long was in order.
-const IN_ORDER: Duration = Duration::from_secs(60);
+const IN_ORDER: Duration = Duration::from_mins(1);
 /// Quiet time after which an unfinished stack is taken for complete.
 const QUIET: Duration = Duration::from_millis(25);
 /// An entry older than this is of somebody who is gone.

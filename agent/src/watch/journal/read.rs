@@ -231,14 +231,14 @@ mod tests {
 
     #[test]
     fn kernel_lines_are_the_kernels_only() {
+        const KILL: &str =
+            "Out of memory: Killed process 9 (a) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB";
         let kernel = |number, facility: u8, message: &str| {
             entry(
                 number,
                 &format!(r#""_TRANSPORT":"kernel","SYSLOG_FACILITY":"{facility}","MESSAGE":"{message}""#),
             )
         };
-        const KILL: &str =
-            "Out of memory: Killed process 9 (a) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB";
         let text = [
             kernel(2, 0, KILL),
             kernel(3, 3, KILL),
