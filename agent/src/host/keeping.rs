@@ -167,7 +167,8 @@ mod tests {
         assert_eq!(pass("/b"), None);
         assert_eq!(keeping.files().open, 1, "/a was not read in the pass before the last");
         pass("/b");
-        assert_eq!((keeping.files().open, keeping.files().known.len()), (0, 1));
+        let files = keeping.files();
+        assert_eq!((files.open, files.known.len()), (0, 1));
     }
 
     #[test]
