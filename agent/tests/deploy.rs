@@ -95,6 +95,7 @@ fn validate(config: &Path) -> Output {
         .arg(config)
         .arg("--validate")
         .env("HOOK_TOKEN", "t0ken")
+        .env("SLACK_WEBHOOK", "https://hooks.example.com/services/x")
         .output()
         .expect("the agent runs")
 }

@@ -21,6 +21,7 @@ fn messages_look_so() {
     }
 }
 
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 #[test]
 fn only_configured_roles_are_called() {
     let check = |roles: &[&str], content: &str, allowed: Value| {
@@ -46,6 +47,7 @@ fn only_configured_roles_are_called() {
     assert_eq!(Discord::new(options(&["42", "@here"])).unwrap().doubt(), None);
 }
 
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 #[test]
 fn names_that_discord_refuses_are_left_out() {
     for (name, expect) in

@@ -183,6 +183,7 @@ mod tests {
         assert!(body(&huge(), None, "t")["message"].as_str().unwrap().contains(" characters cut)"));
     }
 
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
     #[test]
     fn topics_are_judged_without_telling_them() {
         for (topic, good) in

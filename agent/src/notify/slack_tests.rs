@@ -22,6 +22,7 @@ fn messages_look_so() {
     }
 }
 
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 #[test]
 fn only_ids_call_somebody() {
     let check = |entry: &str, expect: &str, named: bool| {

@@ -82,6 +82,7 @@ fn chats_are_numbers_or_names() {
     assert_eq!([chat("-100123"), chat("@ops"), chat("42")], [json!(-100_123), json!("@ops"), json!(42)]);
 }
 
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 #[test]
 fn tokens_are_judged_without_telling_them() {
     let check = |token: &str, good: bool| {
