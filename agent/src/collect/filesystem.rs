@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +86,8 @@ struct Mount {
     fstype: String,
     read_only: bool,
     whole: bool,
+    /// It, or what it lies in, is answered for by a program: who waits for that one cannot be ended by anybody.
+    apart: bool,
 }
 
 impl Filesystem {
@@ -142,7 +145,7 @@ impl Collector for Filesystem {
         for mount in &self.mounts {
             let wait = self.patience.min(patience).max(LEAST_PATIENCE);
             let asked = {
-                let (host, point, apart) = (Arc::clone(&shared), mount.point.clone(), mount.is_fuse());
+                let (host, point, apart) = (Arc::clone(&shared), mount.point.clone(), mount.apart);
                 let ask = move || if apart { host.statvfs_apart(&point) } else { host.statvfs(&point) };
                 self.aside.ask(&mount.point, out.at(), wait, ask)
             };
@@ -173,6 +176,7 @@ impl Mount {
             fstype: info.fs_type,
             read_only: info.mount_options.contains_key("ro") || info.super_options.contains_key("ro"),
             whole: info.root == "/",
+            apart: false,
         };
         Some((info.majmin, mount))
     }
@@ -184,9 +188,8 @@ impl Mount {
             || options.exclude_devices.matches(base))
     }
 
-    /// Whether a program answers for it: who waits for that one cannot be ended by anybody.
     fn is_fuse(&self) -> bool {
-        self.fstype == "fuse" || self.fstype.starts_with("fuse.") || self.fstype == "fuseblk"
+        self.fstype.starts_with("fuse.") || matches!(&*self.fstype, "fuse" | "fuseblk" | "virtiofs")
     }
 
     /// Of several mounts of one device, the one to show: that of its root, at the shortest path.
@@ -220,7 +223,9 @@ impl Mount {
 
     fn put_error(&self, error: &io::Error, out: &mut Samples) {
         out.put(&STUCK, &[&self.point], 0.0);
-        if error.kind() != io::ErrorKind::PermissionDenied {
+        // No answer from the process that asked, or no room for one, says nothing of the device.
+        let asker = [io::ErrorKind::UnexpectedEof, io::ErrorKind::OutOfMemory, io::ErrorKind::WouldBlock];
+        if error.kind() != io::ErrorKind::PermissionDenied && !asker.contains(&error.kind()) {
             out.put(&DEVICE_ERROR, &[&self.point], 1.0);
         }
     }
@@ -236,6 +241,11 @@ fn mounts(table: &[u8], options: &Options) -> (Vec<Mount>, usize) {
             Some((device, mount)) => drop(by_point.insert(mount.point.clone(), (device, mount))),
             None => bad += 1,
         }
+    }
+    let fuse = by_point.values().filter(|(_, mount)| mount.is_fuse());
+    let fuse: Vec<String> = fuse.map(|(_, mount)| mount.point.clone()).collect();
+    for (_, mount) in by_point.values_mut() {
+        mount.apart = fuse.iter().any(|point| Path::new(&mount.point).starts_with(point));
     }
     let mut by_device: BTreeMap<String, Mount> = BTreeMap::new();
     for (device, mount) in by_point.into_values().filter(|(_, mount)| mount.is_wanted(options)) {

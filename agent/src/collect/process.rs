@@ -59,6 +59,8 @@ impl Options {
 
 /// Processes read at most in a pass: some 0.3 s by way of `/proc`. Further ones are counted only.
 const MAX_PROCESSES: usize = 65_536;
+/// A task iterator that failed so often in a row is given up; a machine may be short of memory once.
+const MAX_FAILURES: u32 = 5;
 /// Characters of a name in a label.
 const MAX_COMM: usize = 64;
 
@@ -80,6 +82,8 @@ pub struct Process {
     tracked: Tracked,
     uptime: Kept,
     tasks: Option<Box<dyn Tasks>>,
+    /// Of `tasks`, one after the other.
+    failures: u32,
     files: StatFiles,
     rows: Rows,
     /// Places in `rows`.
@@ -99,6 +103,7 @@ impl Process {
             tracked: Tracked::new(&options.patterns),
             uptime: Kept::new("/proc/uptime"),
             tasks,
+            failures: 0,
             files: StatFiles::default(),
             rows: Rows::default(),
             order: Vec::new(),
@@ -114,14 +119,20 @@ impl Process {
     fn read(&mut self, host: &dyn Host) -> Result<(), CollectError> {
         if let Some(tasks) = &mut self.tasks {
             match self.rows.scan(tasks.as_mut(), host) {
-                // Some kernels keep process 1 from BPF (seen on a hosted machine).
-                Ok(()) if self.rows.begin_with(1) => return Ok(()),
-                Ok(()) => return self.files.read_one(1, host, &mut self.rows),
+                // Some kernels keep process 1 from BPF (seen on a hosted machine): it is asked for then.
+                Ok(()) => {
+                    self.failures = 0;
+                    let whole = self.rows.begin_with(1);
+                    return if whole { Ok(()) } else { self.files.read_one(1, host, &mut self.rows) };
+                }
                 Err(error) => {
-                    tracing::warn!(
-                        "the task iterator failed: {error}; processes are read from /proc from now on"
-                    );
-                    self.tasks = None;
+                    self.failures += 1;
+                    if self.failures == MAX_FAILURES {
+                        tracing::warn!(
+                            "the task iterator failed {MAX_FAILURES} times: {error}; processes are read from /proc from now on"
+                        );
+                        self.tasks = None;
+                    }
                 }
             }
         }

@@ -35,7 +35,7 @@ const BOOTED: &str = "/run/systemd/system";
 const PATIENCE: Duration = Duration::from_millis(500);
 /// A systemd that takes longer does not answer.
 const STUCK_AFTER: u64 = 30 * SECOND;
-/// Units asked about at most in a pass, failed ones first.
+/// Units asked about at most in a pass; of more, others each minute.
 pub const MAX_ASKED: usize = 64;
 /// Units of which more than a state is remembered.
 pub const MAX_KNOWN: usize = 1024;
@@ -197,7 +197,12 @@ fn ask(host: &dyn Host, known: &BTreeMap<String, String>, at: Now) -> Result<Fou
         }
         firsts.push((unit.name.clone(), first));
     }
-    asked.truncate(MAX_ASKED);
+    if asked.len() > MAX_ASKED {
+        // Others each minute.
+        let from = (at.mono_ns / (60 * SECOND)) as usize * MAX_ASKED % asked.len();
+        asked.rotate_left(from);
+        asked.truncate(MAX_ASKED);
+    }
     if asked.is_empty() {
         return Ok((at, units, firsts, Vec::new()));
     }
@@ -223,10 +228,10 @@ fn run(host: &dyn Host, args: &[&str]) -> Result<String, CollectError> {
 }
 
 /// First process of a service, by where its control group is unless its unit says otherwise: who it is does not matter, only
-/// that it is another one.
+/// that it is another one. A `-` in a slice's name stands for a level.
 fn first_process(host: &dyn Host, unit: &str) -> String {
-    let slice =
-        unit.split_once('@').map_or_else(String::new, |(template, _)| format!("system-{template}.slice/"));
+    let of = |template: &str| format!("system-{}.slice/", template.replace('-', "\\x2d"));
+    let slice = unit.split_once('@').map_or_else(String::new, |(template, _)| of(template));
     let places = ["/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice"];
     let read = |place: &str| read_text(host, &format!("{place}/{slice}{unit}/cgroup.procs")).ok();
     let procs = places.into_iter().find_map(read).unwrap_or_default();

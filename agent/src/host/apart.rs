@@ -25,6 +25,7 @@ pub(super) fn statvfs(path: &str) -> io::Result<FsStat> {
     // other threads were in the middle of (an allocation, a lock) does not matter to it.
     match unsafe { libc::fork() } {
         0 => answer(&path, &writer),
+        -1 => Err(io::Error::last_os_error()),
         child => {
             drop(writer);
             let child = Pid::from_raw(child).ok_or_else(io::Error::last_os_error)?;

@@ -60,7 +60,9 @@ fn earlyoom(text: &str) -> Option<UserKill> {
     let rest = rest.strip_prefix(" \"")?;
     // The name may hold what follows it; it is short, and a command line is not.
     let head = &rest[..rest.floor_char_boundary(MAX_COMM + "\": oom_score ".len())];
-    let end = ["\": badness ", "\": oom_score "].iter().filter_map(|end| head.rfind(end)).max()?;
+    let end = ["\": badness ", "\": oom_score "].iter().filter_map(|end| head.rfind(end)).max();
+    // A name with a line break ends the line: what follows it is lost, the kill is not.
+    let end = end.or_else(|| (rest.len() < MAX_COMM && !rest.contains('"')).then_some(rest.len()))?;
     let facts = &rest[end..];
     let mib = facts.split_once(", VmRSS ").and_then(|(_, rest)| number(rest));
     let cmdline =
@@ -164,13 +166,14 @@ mod tests {
             "earlyoom[1]: sending SIGTERM to process 5 uid 0 \"a\": badness 1\": badness 2, VmRSS 9 MiB",
             "earlyoom 1 5 a\": badness 1 -",
         );
+        check("earlyoom[1]: sending SIGTERM to process 5 uid 0 \"a", "earlyoom 1 5 a -");
         for other in [
+            "b\": badness 1, VmRSS 9 MiB",
             "earlyoom[1]: sending 0 (no-op signal) to process 5 uid 0 \"a\": badness 1, VmRSS 9 MiB",
             "earlyoom[1]: low memory! at or below SIGTERM limits: mem 10.00%, swap 10.00%",
             "earlyoom[1]: process 5 exited after 0.1 seconds",
             "earlyoom[1]: sending SIGTERM to process -5 uid 0 \"a\": badness 1",
             "earlyoom[1]: sending SIGTERM to process 99999999999 uid 0 \"a\": badness 1",
-            "earlyoom[1]: sending SIGTERM to process 5 uid 0 \"a",
             "sending SIGTERM to process 5 uid 0 \"a\": badness 1, VmRSS 9 MiB",
         ] {
             check(other, "nothing");
