@@ -175,8 +175,7 @@ fn io_insert_btf(ctx: *mut c_void) -> u32 {
 fn io_issue(ctx: *mut c_void) -> u32 {
     let places =
         Places { dev: &ISSUE_DEV, sector: &ISSUE_SECTOR, nr_sector: &ISSUE_NR_SECTOR, rwbs: &ISSUE_RWBS };
-    if let Some(key) = of_record(ctx, &places)
-    {
+    if let Some(key) = of_record(ctx, &places) {
         let bytes = field(ctx, &ISSUE_BYTES, 0);
         if let Some(now) = was_queued(&key, bytes) {
             begin(&key, Start { issued_ns: now, ..Start::new(now, key.dev(), bytes) });
@@ -325,7 +324,15 @@ impl Start {
     /// Of a request that the current process wants.
     #[inline(always)]
     fn new(now: u64, dev: u32, bytes: u32) -> Self {
-        Self { inserted_ns: 0, issued_ns: 0, dev, bytes, pid: account(now, dev, bytes), requeued: 0, error: 0 }
+        Self {
+            inserted_ns: 0,
+            issued_ns: 0,
+            dev,
+            bytes,
+            pid: account(now, dev, bytes),
+            requeued: 0,
+            error: 0,
+        }
     }
 }
 

@@ -5,9 +5,7 @@ mod group;
 
 use core::ffi::c_void;
 
-use agent_common::{
-    ABSENT_ORDER, ABSENT_SCORE, ABSENT_U32, ABSENT_U64, CMDLINE_LEN, OomRecord, RecordKind,
-};
+use agent_common::{ABSENT_ORDER, ABSENT_SCORE, ABSENT_U32, ABSENT_U64, CMDLINE_LEN, OomRecord, RecordKind};
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use aya_ebpf::macros::map;
