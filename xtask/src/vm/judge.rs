@@ -29,6 +29,7 @@ const STATES: &[(&str, &str, &str, &str)] = &[
     (LOCKED, "ebpf.cgroup_reclaim", "on", "attached by BTF, reads no kernel memory"),
     (LOCKED, "ebpf.compaction", "on", "attached by BTF, reads no kernel memory"),
     (LOCKED, "ebpf.", "degraded", "no events in tracefs, no reading of kernel memory"),
+    (LOCKED, "process_iterator", "degraded", "no reading of kernel memory: /proc stands in"),
     ("5.10", "ebpf.memory_failure", "off", "Debian's cloud kernel is built without"),
     ("5.10", "ebpf.mce_record", "off", "Debian's cloud kernel is built without"),
     ("6.1", "ebpf.memory_failure", "off", "Debian's cloud kernel is built without"),
