@@ -8,11 +8,11 @@ use tokio::sync::mpsc::{Receiver, channel};
 const OOMD: &str = "//- /sys/fs/cgroup/system.slice/systemd-oomd.service/cgroup.procs\n1\n";
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn watch(host: &str, script: fn(&Wanted, &str) -> Vec<String>) -> (JournalWatch, FixtureHost) {
+fn watch(host: &str, script: fn(&Wanted, &Place, &[String]) -> Vec<String>) -> (JournalWatch, FixtureHost) {
     let fixture = FixtureHost::parse(host).expect("valid");
     let host: Arc<dyn Host> = Arc::new(fixture.clone());
     let wanted = Wanted { folder: None, boot_id: "b".into(), kernel: false };
-    let mut watch = JournalWatch::new(&host, wanted, Reader::new("s=0".into(), None));
+    let mut watch = JournalWatch::new(&host, wanted, Reader::new(Place::Cursor("s=0".into()), None));
     (watch.program, watch.arguments) = ("sh".into(), script);
     (watch.look, watch.pause) = (Duration::from_millis(5), Duration::from_millis(1));
     (watch, fixture)
@@ -41,10 +41,10 @@ async fn next(events: &mut Receiver<Event>) -> String {
 #[tokio::test]
 async fn a_child_that_ends_is_started_again_where_it_stopped() {
     // Prints the entry it is told to begin with and the next one, then ends.
-    let (watch, _) = watch(OOMD, |_, place| {
-        let number: u32 = place.trim_start_matches("s=").parse().unwrap();
+    let (watch, _) = watch(OOMD, |_, place, _| {
+        let number: u32 = place.text().trim_start_matches("s=").parse().unwrap();
         let next = format!("s={}", number + 1);
-        script(&format!("echo '{}'; echo '{}'; echo torn; exit 1", entry(place), entry(&next)))
+        script(&format!("echo '{}'; echo '{}'; echo torn; exit 1", entry(&place.text()), entry(&next)))
     });
     let (tx, mut rx) = channel(64);
     let stop = CancellationToken::new();
@@ -63,7 +63,7 @@ async fn a_child_that_ends_is_started_again_where_it_stopped() {
 
 #[tokio::test]
 async fn nobody_to_be_heard_means_no_child() {
-    let (watch, host) = watch("", |_, _| script(&format!("echo '{}'; exec sleep 1000", entry("s=1"))));
+    let (watch, host) = watch("", |_, _, _| script(&format!("echo '{}'; exec sleep 1000", entry("s=1"))));
     let (tx, mut rx) = channel(64);
     let task = tokio::spawn(watch.run(tx.clone(), CancellationToken::new()));
     assert_eq!(next(&mut rx).await, "mark s=0", "where the next run begins");
@@ -78,7 +78,7 @@ async fn nobody_to_be_heard_means_no_child() {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_or_complains_is_no_end() {
-    let (mut watch, _) = watch(OOMD, |_, _| script("echo 'No journal files were opened' >&2; exit 1"));
+    let (mut watch, _) = watch(OOMD, |_, _, _| script("echo 'No journal files were opened' >&2; exit 1"));
     let (tx, _rx) = channel::<Event>(64);
     let End::Broken(why) = watch.child(&tx).await else { panic!("it ended well") };
     assert_eq!(why, "No journal files were opened");
