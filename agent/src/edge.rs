@@ -21,8 +21,11 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
         )
     })?;
     let metrics: Vec<&str> = metrics().iter().map(|m| m.name).collect();
-    let collectors: Vec<&str> =
-        collect::COLLECTORS.iter().map(|c| c.name).chain(["ebpf", "ebpf_tcp", "ebpf_waits", "journal"]).collect();
+    let collectors: Vec<&str> = collect::COLLECTORS
+        .iter()
+        .map(|c| c.name)
+        .chain(["ebpf", "ebpf_tcp", "ebpf_waits", "journal"])
+        .collect();
     let known = Known { metrics: &metrics, collectors: &collectors };
     judge(&text, &path.display().to_string(), &environment, known).map_err(|problems| problems.to_string())
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, configure_capability_in_ambient_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs,
 };
 
 use super::{Printed, clock};
@@ -140,7 +141,9 @@ pub fn try_out(program: &str, args: &[&str], limit: Duration) -> Result<(), Stri
     let status = child.child.as_mut().map_or(Err(io::ErrorKind::NotFound.into()), Child::wait);
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Some(child.complaint()).filter(|words| !words.is_empty()).unwrap_or(status.to_string())),
+        Ok(status) => {
+            Err(Some(child.complaint()).filter(|words| !words.is_empty()).unwrap_or(status.to_string()))
+        }
         Err(error) => Err(error.to_string()),
     }
 }
@@ -221,7 +224,8 @@ mod tests {
             line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
         let caps = |name: &str| u64::from_str_radix(&field(&status, name)[0], 16).unwrap();
-        let may_be = if rustix::process::geteuid().is_root() { 0 } else { CapabilitySet::DAC_READ_SEARCH.bits() };
+        let may_be =
+            if rustix::process::geteuid().is_root() { 0 } else { CapabilitySet::DAC_READ_SEARCH.bits() };
         for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
             assert_eq!(caps(set) & !may_be, 0, "{set} {status}");
         }
@@ -238,7 +242,8 @@ mod tests {
     #[test]
     fn a_trial_tells_what_went_wrong() {
         let check = |script: &str, limit_ms: u64, expect: &str| {
-            let told = try_out("sh", &["-c", script], Duration::from_millis(limit_ms)).err().unwrap_or_default();
+            let told =
+                try_out("sh", &["-c", script], Duration::from_millis(limit_ms)).err().unwrap_or_default();
             assert!(told.contains(expect) && told.is_empty() == expect.is_empty(), "{script}: {told}");
         };
         check("echo some output", 20_000, "");

@@ -158,7 +158,12 @@ mod tests {
             let args = args.strip_prefix("--follow --no-tail ").expect("follows").replace(OUTPUT, "…");
             assert_eq!(args, expect.replace("BOOT", "_BOOT_ID=e71267"));
         };
-        check(&wanted, "@5.000000", &["earlyoom@a.service"], "… --system BOOT _SYSTEMD_UNIT=earlyoom@a.service");
+        check(
+            &wanted,
+            "@5.000000",
+            &["earlyoom@a.service"],
+            "… --system BOOT _SYSTEMD_UNIT=earlyoom@a.service",
+        );
         check(
             &wanted,
             "s=1;i=2",
@@ -200,7 +205,8 @@ mod tests {
         check(&["earlyoom.service", "system.slice/not-earlyoom.service"], &[]);
         check(&["system.slice/docker-1.scope/earlyoom.service", "machine.slice/earlyoom.service"], &[]);
         let many: Vec<String> = (0..99).map(|n| format!("system.slice/earlyoom@{n}.service")).collect();
-        let host: String = many.iter().map(|group| format!("//- /sys/fs/cgroup/{group}/cgroup.procs\n1\n")).collect();
+        let host: String =
+            many.iter().map(|group| format!("//- /sys/fs/cgroup/{group}/cgroup.procs\n1\n")).collect();
         assert_eq!(running(&FixtureHost::parse(&host).expect("valid")).len(), MAX_UNITS);
     }
 

@@ -44,7 +44,8 @@ fn systemd_oomd_of_all_versions() {
     };
     assert_eq!(kill.reason.as_deref(), Some(WHY));
     // Rules: 261.
-    let rule = "Rule 'low_memory' conditions met for cgroup /user.slice (lasting 1s), taking action kill-by-swap";
+    let rule =
+        "Rule 'low_memory' conditions met for cgroup /user.slice (lasting 1s), taking action kill-by-swap";
     oomd(rule, &format!("why {rule}"));
     oomd("Marked /a.slice/a.service for killing due to rule 'x'", "announced - - /a.slice/a.service -");
     for other in [
@@ -77,8 +78,12 @@ fn a_group_may_have_any_name() {
 
 #[test]
 fn what_systemd_says_of_its_units() {
-    let check = |text: &str, expect: Option<(&str, Option<u64>)>| assert_eq!(unit_line(text), expect, "{text}");
-    check("nix-daemon.service: systemd-oomd killed 20 process(es) in this unit.", Some(("nix-daemon.service", Some(20))));
+    let check =
+        |text: &str, expect: Option<(&str, Option<u64>)>| assert_eq!(unit_line(text), expect, "{text}");
+    check(
+        "nix-daemon.service: systemd-oomd killed 20 process(es) in this unit.",
+        Some(("nix-daemon.service", Some(20))),
+    );
     check("a.scope: systemd-oomd killed some process(es) in this unit.", Some(("a.scope", None)));
     for other in [
         "a.service: systemd-oomd killed x process(es) in this unit.",
@@ -97,8 +102,14 @@ fn what_systemd_says_of_its_units() {
 #[test]
 fn earlyoom_of_all_versions() {
     let early = |text: &str, expect: &str| check("earlyoom", text, expect);
-    early(r#"sending SIGTERM to process 29410 uid 1000 "cluster": badness 1264, VmRSS 23964 MiB"#, "announced 29410 cluster - 24539136");
-    early(r#"sending SIGKILL to process 12006 "python3": badness 209, VmRSS 2891 MiB"#, "announced 12006 python3 - 2960384");
+    early(
+        r#"sending SIGTERM to process 29410 uid 1000 "cluster": badness 1264, VmRSS 23964 MiB"#,
+        "announced 29410 cluster - 24539136",
+    );
+    early(
+        r#"sending SIGKILL to process 12006 "python3": badness 209, VmRSS 2891 MiB"#,
+        "announced 12006 python3 - 2960384",
+    );
     let new = r#"sending SIGTERM to process 7 uid 5 "java": oom_score 900, oom_score_adj 0, VmRSS 3 MiB, cmdline "java -jar "x": badness 1, VmRSS 9 MiB""#;
     early(new, "quoted 7 java - 3072");
     let Some(Word::Announced { kill, .. }) = parse("earlyoom", new) else { panic!("a kill") };
@@ -114,8 +125,14 @@ fn earlyoom_of_all_versions() {
     early("kill failed: Operation not permitted", "not done");
     early("kill failed: No such process", "not done");
     early("kill failed: Timer expired", "nothing");
-    early("low memory! at or below SIGTERM limits: mem 10.00%, swap 10.00%", "why low memory! at or below SIGTERM limits: mem 10.00%, swap 10.00%");
-    early("mem avail:    40 of  962 MiB ( 4.16%), swap free: 0", "looked mem avail:    40 of  962 MiB ( 4.16%), swap free: 0");
+    early(
+        "low memory! at or below SIGTERM limits: mem 10.00%, swap 10.00%",
+        "why low memory! at or below SIGTERM limits: mem 10.00%, swap 10.00%",
+    );
+    early(
+        "mem avail:    40 of  962 MiB ( 4.16%), swap free: 0",
+        "looked mem avail:    40 of  962 MiB ( 4.16%), swap free: 0",
+    );
     for other in [
         "earlyoom 1.7",
         "escalating to SIGKILL after 0.5 seconds",
@@ -139,8 +156,10 @@ fn earlyoom_of_all_versions() {
 fn a_process_may_have_any_name() {
     let early = |name: &str, expect: &[&str]| {
         let text = format!("sending SIGTERM to process 5 uid 0 \"{name}\": badness 1, VmRSS 9 MiB");
-        let words: Vec<String> =
-            text.split('\n').map(|line| parse("earlyoom", line).as_ref().map_or("nothing".into(), show)).collect();
+        let words: Vec<String> = text
+            .split('\n')
+            .map(|line| parse("earlyoom", line).as_ref().map_or("nothing".into(), show))
+            .collect();
         assert_eq!(words, expect, "{name:?}");
         // All at once it is one message.
         assert_eq!(parse("earlyoom", &text).as_ref().map(show).as_deref(), Some(expect[0]), "{name:?}");
@@ -157,12 +176,16 @@ fn a_process_may_have_any_name() {
 #[test]
 fn oomd_of_facebook() {
     let check = |line: &str, expect: &str| {
-        let said = kmsg_line(line).map(|(name, pid, word)| format!("{name} {} {}", pid.unwrap_or(0), show(&word)));
+        let said =
+            kmsg_line(line).map(|(name, pid, word)| format!("{name} {} {}", pid.unwrap_or(0), show(&word)));
         assert_eq!(said.as_deref().unwrap_or("nothing"), expect, "{line}");
     };
     let line = "oomd kill: 61.20 40.10 12.00 system.slice/foo.service 4096000 ruleset:[memory pressure] detectorgroup:[above 60] killer:kill_by_memory_size_or_growth v2";
     check(line, "oomd 0 killed - - /system.slice/foo.service -");
-    check("oomd kill: 1 2 3 a b/c d 5 detector:pressure60 killer:memory_size", "oomd 0 killed - - /a b/c d -");
+    check(
+        "oomd kill: 1 2 3 a b/c d 5 detector:pressure60 killer:memory_size",
+        "oomd 0 killed - - /a b/c d -",
+    );
     for other in [
         "oomd kill: 1 2 3 a 5 ruleset:[r] detectorgroup:[d] killer:(dry)kill v2",
         "oomd kill: restarted systemd service=foo",

@@ -98,7 +98,9 @@ impl Killers {
     /// systemd says that systemd-oomd killed processes of a unit: `by` is systemd.
     pub fn counted(&mut self, by: &Saying, unit: &str, count: Option<u64>, out: &mut Vec<Event>) {
         let in_unit = |path: &str| path.split('/').any(|part| part == unit);
-        let is_it = |waiting: &Waiting| waiting.killer == "systemd-oomd" && group(&waiting.event).is_some_and(in_unit);
+        let is_it = |waiting: &Waiting| {
+            waiting.killer == "systemd-oomd" && group(&waiting.event).is_some_and(in_unit)
+        };
         if let Some(at) = self.waiting.iter().position(is_it) {
             if let Some(What::UserKill(kill)) = self.waiting.get_mut(at).map(|w| &mut w.event.what) {
                 kill.victims_count = count;

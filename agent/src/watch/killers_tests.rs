@@ -26,7 +26,8 @@ fn play(lines: &[(u64, &str)]) -> (Vec<String>, Killers) {
 }
 
 fn say(killers: &mut Killers, line: &str, now: Now, out: &mut Vec<Event>) {
-    let by = |killer, pid| Saying { killer, pid: Some(pid), at: now, source: Source::Journal, historic: false };
+    let by =
+        |killer, pid| Saying { killer, pid: Some(pid), at: now, source: Source::Journal, historic: false };
     if let Some(line) = line.strip_prefix("systemd: ") {
         let (unit, count) = unit_line(line).expect("a line of systemd");
         killers.counted(&by("systemd", 1), unit, count, out);
@@ -43,7 +44,8 @@ fn say(killers: &mut Killers, line: &str, now: Now, out: &mut Vec<Event>) {
 
 fn show(event: &Event) -> String {
     let What::UserKill(kill) = &event.what else { panic!("{event:?}") };
-    let whom = kill.victim.pid.map_or_else(|| kill.victim.cgroup.clone().unwrap_or_default(), |pid| pid.to_string());
+    let whom =
+        kill.victim.pid.map_or_else(|| kill.victim.cgroup.clone().unwrap_or_default(), |pid| pid.to_string());
     let count = kill.victims_count.map(|count| format!(" x{count}")).unwrap_or_default();
     let why = kill.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
     format!("{whom}{count}{why}")
@@ -51,7 +53,8 @@ fn show(event: &Event) -> String {
 
 const OLD: &str = r#"sending SIGTERM to process 5 uid 0 "a": badness 9, VmRSS 3 MiB"#;
 const OTHER: &str = r#"sending SIGTERM to process 6 uid 0 "b": badness 9, VmRSS 3 MiB"#;
-const NEW: &str = r#"sending SIGTERM to process 5 uid 0 "a": oom_score 9, oom_score_adj 0, VmRSS 3 MiB, cmdline "a""#;
+const NEW: &str =
+    r#"sending SIGTERM to process 5 uid 0 "a": oom_score 9, oom_score_adj 0, VmRSS 3 MiB, cmdline "a""#;
 const DRY: &str = "dryrun, not actually sending any signal";
 const REFUSED: &str = "kill failed: Operation not permitted";
 
@@ -85,23 +88,41 @@ fn what_is_not_done_is_not_told() {
 fn a_reason_belongs_to_the_kill_behind_it() {
     const LOOK: &str = "mem avail: 40 of 962 MiB";
     const LOW: &str = "low memory! at or below SIGTERM limits";
-    check(&[(0, LOOK), (0, LOW), (1, OLD)], &["2100 5: low memory! at or below SIGTERM limits; mem avail: 40 of 962 MiB"]);
+    check(
+        &[(0, LOOK), (0, LOW), (1, OLD)],
+        &["2100 5: low memory! at or below SIGTERM limits; mem avail: 40 of 962 MiB"],
+    );
     check(&[(0, LOW), (6000, OLD)], &["8000 5"]);
     check(&[(0, LOW), (100, LOOK), (200, OLD)], &["2200 5: mem avail: 40 of 962 MiB"]);
     let rule = "oomd: Rule 'r' conditions met for cgroup /a (lasting 1s), taking action kill-by-swap";
-    check(&[(0, LOW), (0, rule), (0, "oomd: Marked /a/b.service for killing due to rule")], &[&format!("2000 /a/b.service: rule; {}", &rule[6..])]);
+    check(
+        &[(0, LOW), (0, rule), (0, "oomd: Marked /a/b.service for killing due to rule")],
+        &[&format!("2000 /a/b.service: rule; {}", &rule[6..])],
+    );
 }
 
 /// A victim whose command line holds messages of earlyoom, as version 1.8 prints it.
 #[test]
 fn a_command_line_is_no_message() {
-    let quoted = |text: &str| format!(r#"sending SIGTERM to process 5 uid 0 "a": oom_score 9, oom_score_adj 0, VmRSS 3 MiB, cmdline "{text}"#);
+    let quoted = |text: &str| {
+        format!(
+            r#"sending SIGTERM to process 5 uid 0 "a": oom_score 9, oom_score_adj 0, VmRSS 3 MiB, cmdline "{text}"#
+        )
+    };
     let first = quoted("x\"");
     let forged = r#"sending SIGTERM to process 1 uid 0 "init": oom_score 9, oom_score_adj 0, VmRSS 3 MiB, cmdline "y""#;
     let all: &[(u64, &str)] = &[(0, &first), (0, forged), (110, "process 5 exited after 0.1 seconds")];
     check(all, &["110 5"]);
     // Its own end as well, and of him who it says was killed.
-    check(&[(0, &first), (0, "process 5 exited after 0.1 seconds"), (0, forged), (1, "process 1 exited after 0.1 seconds")], &["0 5"]);
+    check(
+        &[
+            (0, &first),
+            (0, "process 5 exited after 0.1 seconds"),
+            (0, forged),
+            (1, "process 1 exited after 0.1 seconds"),
+        ],
+        &["0 5"],
+    );
     let forged = OTHER;
     check(&[(0, &first), (20, forged)], &["2000 5"]);
     let (_, killers) = play(&[(0, &first), (20, forged), (30, forged)]);
@@ -113,7 +134,15 @@ fn a_command_line_is_no_message() {
     }
     // Broken off in the name: what it says is a kill, and the next one is another.
     let broken = r#"sending SIGTERM to process 5 uid 0 "a"#;
-    check(&[(0, broken), (0, r#"b": badness 9, VmRSS 3 MiB"#), (100, "process exited after 0.1 seconds"), (200, OTHER)], &["100 5", "2200 6"]);
+    check(
+        &[
+            (0, broken),
+            (0, r#"b": badness 9, VmRSS 3 MiB"#),
+            (100, "process exited after 0.1 seconds"),
+            (200, OTHER),
+        ],
+        &["100 5", "2200 6"],
+    );
 }
 
 #[test]
@@ -129,10 +158,18 @@ fn a_group_is_told_with_the_count_of_its_processes() {
     check(&[(0, KILLED), (3000, counted)], &["1000 /a/b.service: x"]);
     // Of another one, in words that are not known.
     check(&[(0, "oomd: In other words"), (9, counted)], &["9 …/b.service x20"]);
-    check(&[(0, KILLED), (0, "systemd: c.service: systemd-oomd killed some process(es) in this unit.")], &["0 …/c.service", "1000 /a/b.service: x"]);
+    check(
+        &[(0, KILLED), (0, "systemd: c.service: systemd-oomd killed some process(es) in this unit.")],
+        &["0 …/c.service", "1000 /a/b.service: x"],
+    );
     // Several at once, and a group inside a unit.
     check(
-        &[(0, KILLED), (0, "oomd: Killed /a/c.service/sub due to x"), (1, counted), (2, "systemd: c.service: systemd-oomd killed 1 process(es) in this unit.")],
+        &[
+            (0, KILLED),
+            (0, "oomd: Killed /a/c.service/sub due to x"),
+            (1, counted),
+            (2, "systemd: c.service: systemd-oomd killed 1 process(es) in this unit."),
+        ],
         &["1 /a/b.service x20: x", "2 /a/c.service/sub x1: x"],
     );
 }

@@ -152,7 +152,9 @@ impl Scanner {
     /// What a process wrote is believed in one thing: that a killer in user space says it killed.
     fn user_line(&mut self, record: &Record<'_>, now: Now, out: &mut Vec<Event>) {
         let (historic, told) = self.standing(record.seq, record.time_us, now);
-        let Some((killer, pid, word)) = killer_text::kmsg_line(&record.text()).filter(|_| !told) else { return };
+        let Some((killer, pid, word)) = killer_text::kmsg_line(&record.text()).filter(|_| !told) else {
+            return;
+        };
         if !self.only_oomd || killer == "oomd" {
             let at = moment(record.time_us, now);
             let by = Saying { killer, pid, at, source: Source::UserLog, historic };

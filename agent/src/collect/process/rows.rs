@@ -160,7 +160,8 @@ impl Rows {
         for threads in self.early.chunk_by(|a, b| a.0 == b.0) {
             let Ok(at) = self.now.binary_search_by_key(&threads[0].0, |row| row.pid) else { continue };
             let row = &mut self.now[at];
-            let old = self.before.binary_search_by_key(&row.pid, |row| row.pid).ok().map(|at| &self.before[at]);
+            let old =
+                self.before.binary_search_by_key(&row.pid, |row| row.pid).ok().map(|at| &self.before[at]);
             let before = old.filter(|old| old.start_ticks == row.start_ticks).map_or(0, |old| old.ended_ns);
             let used = threads.iter().fold(0u64, |sum, thread| sum.saturating_add(thread.1));
             row.cpu_ns += used.saturating_sub(row.ended_ns.saturating_sub(before));

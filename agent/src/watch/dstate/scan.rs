@@ -59,7 +59,9 @@ impl Scan {
                 // A machine may be short of memory once: it is asked again at the next look.
                 Err(error) => {
                     if !std::mem::replace(&mut self.failing, true) {
-                        tracing::warn!("the task iterator failed: {error}; tasks are looked for in /proc instead");
+                        tracing::warn!(
+                            "the task iterator failed: {error}; tasks are looked for in /proc instead"
+                        );
                     }
                 }
             }

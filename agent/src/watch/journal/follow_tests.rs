@@ -114,7 +114,10 @@ async fn it_is_a_witness_only_while_it_delivers() {
         seen.extend(Some(event).filter(|event| event.starts_with("up")));
     }
     assert_eq!(seen, ["up true", "up false", "up true", "up false", "up true"]);
-    assert_eq!((state.standing(), state.starts.load(Relaxed), state.entries.load(Relaxed)), (Standing::Up, 4, 1));
+    assert_eq!(
+        (state.standing(), state.starts.load(Relaxed), state.entries.load(Relaxed)),
+        (Standing::Up, 4, 1)
+    );
     stop.cancel();
     task.await.unwrap();
 }

@@ -10,10 +10,8 @@ use crate::watch::scan::Resume;
 const NOW: Now = Now { mono_ns: 100 * SECOND, wall_ns: 0 };
 
 fn entry(number: u32, fields: &str) -> String {
-    format!(
-        r#"{{"__CURSOR":"s=1;i={number}","__MONOTONIC_TIMESTAMP":"{}",{fields}}}"#,
-        number * 1_000_000
-    ) + "\n"
+    format!(r#"{{"__CURSOR":"s=1;i={number}","__MONOTONIC_TIMESTAMP":"{}",{fields}}}"#, number * 1_000_000)
+        + "\n"
 }
 
 fn unit(number: u32, unit: &str, message: &str) -> String {
@@ -52,7 +50,10 @@ fn check(reader: &mut Reader, text: &str, expect: &[&str]) {
     reader.drained(true, NOW, &mut out);
     let later = Now { mono_ns: NOW.mono_ns + 5 * SECOND, ..NOW };
     if reader.due_ns().is_some() {
-        assert!(!out.iter().any(|event| matches!(event.what, What::JournalMark(_))), "nothing is lost by a crash");
+        assert!(
+            !out.iter().any(|event| matches!(event.what, What::JournalMark(_))),
+            "nothing is lost by a crash"
+        );
         reader.drained(false, later, &mut out);
     }
     assert_eq!(out.iter().map(show).collect::<Vec<_>>(), expect, "{text}");
@@ -66,11 +67,7 @@ fn kills_out_of_the_units_of_killers() {
         unit(1, "systemd-oomd", "Killed /told/before due to x"),
         unit(2, "systemd-oomd", oomd),
         unit(3, "cron", oomd),
-        unit(
-            4,
-            "earlyoom",
-            "mem avail:    40 of  962 MiB ( 4.16%), swap free:    0 of    0 MiB ( 0.00%)",
-        ),
+        unit(4, "earlyoom", "mem avail:    40 of  962 MiB ( 4.16%), swap free:    0 of    0 MiB ( 0.00%)"),
         unit(5, "earlyoom", "low memory! at or below SIGTERM limits: mem 10.00%, swap 10.00%"),
         unit(6, "earlyoom", r#"sending SIGTERM to process 9 uid 0 \"eat\": badness 9, VmRSS 3 MiB"#),
         unit(60, "earlyoom", r#"sending SIGTERM to process 8 uid 0 \"eat\": badness 9, VmRSS 3 MiB"#),
@@ -150,7 +147,8 @@ fn what_waits_is_given_out_once_while_its_victim_may_stand() {
     let mut reader = reader("s=1;i=1", false);
     let early = r#"sending SIGTERM to process 9 uid 0 \"eat\": badness 9, VmRSS 3 MiB"#;
     reader.take(unit(2, "earlyoom", early).as_bytes(), NOW, &mut Vec::new());
-    let pids = |reader: &mut Reader| reader.fresh().filter(|event| matches!(event.what, What::UserKill(_))).count();
+    let pids =
+        |reader: &mut Reader| reader.fresh().filter(|event| matches!(event.what, What::UserKill(_))).count();
     assert_eq!((pids(&mut reader), pids(&mut reader)), (1, 0));
     assert_eq!(reader.due_ns(), Some(NOW.mono_ns + 2 * SECOND));
 }
@@ -160,7 +158,10 @@ fn systemd_counts_what_systemd_oomd_killed() {
     let id = crate::watch::journal::KILLED_MESSAGE;
     let counted = |number: u32, pid: u32, id: &str| {
         let text = "a.service: systemd-oomd killed 20 process(es) in this unit.";
-        entry(number, &format!(r#""_PID":"{pid}","_TRANSPORT":"journal","MESSAGE_ID":"{id}","MESSAGE":"{text}""#))
+        entry(
+            number,
+            &format!(r#""_PID":"{pid}","_TRANSPORT":"journal","MESSAGE_ID":"{id}","MESSAGE":"{text}""#),
+        )
     };
     // A user's own systemd, and any other message of the first.
     let nobody = [counted(2, 900, id), counted(3, 1, "fe6faa94e7774663a0da52717891d8ef")].concat();

@@ -128,7 +128,8 @@ pub(super) fn earlyoom(lab: &mut Lab) -> Verdict {
     run("systemctl", &["start", "earlyoom"])?;
     run("systemd-run", &["--quiet", "--collect", "--unit=early", "/bin/vm-guest", "eat", "hog", "-", "150"])?;
     until("earlyoom would kill", || {
-        Ok(run("journalctl", &["--unit=earlyoom", "--output=cat"])?.contains("\ndryrun, not actually sending"))
+        Ok(run("journalctl", &["--unit=earlyoom", "--output=cat"])?
+            .contains("\ndryrun, not actually sending"))
     })?;
     let begin = now_ns();
     configure("")?;
