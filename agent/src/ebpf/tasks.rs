@@ -51,6 +51,7 @@ const MEMBERS: &[MemberUse] = &[
     member(&["signal_struct.sum_sched_runtime"], "ITER_SIGNAL_ENDED", Shape::Number(8)),
     member(&["signal_struct.nr_threads"], "ITER_SIGNAL_THREADS", Shape::Number(4)),
     member(&["files_struct.fdt"], "ITER_FILES_FDT", Shape::Number(8)),
+    member(&["files_struct.open_fds_init[0]"], "ITER_FILES_FIRST", Shape::Number(8)),
     member(&["fdtable.max_fds"], "ITER_FDT_MAX", Shape::Number(4)),
     member(&["fdtable.open_fds"], "ITER_FDT_OPEN", Shape::Number(8)),
     // As in `probes::oom`: their type changed in 6.2 (f1a7941243c1).
@@ -178,7 +179,7 @@ fn facts(host: &dyn Host) -> Result<(u32, Vec<Constant>), Refused> {
         let found = member.find(&mut btf).map_err(|error| unfit(error.to_string()))?;
         let offset =
             found.ok_or_else(|| unfit(format!("it does not tell the place of {}", member.paths[0])))?;
-        constants.push(Constant::new(member.constant, (offset + 1).to_ne_bytes()));
+        constants.push(Constant::new(member.constant, offset.to_ne_bytes()));
     }
     Ok((function, constants))
 }
