@@ -29,13 +29,16 @@ pub(crate) struct Floor {
 
 /// As in the agent: below so many bytes the end was seen (`host::live::SURE_END`).
 const SURE_END: usize = 2048;
+/// Read at once: what the kernel gives in one piece of most files, and little enough not to count where it fills as much with
+/// zeroes first (`proc_sys_call_handler`, `fs/proc/proc_sysctl.c`).
+const ROOM: usize = 16 << 10;
 /// Files that stay open; further ones are opened, read and closed, as the agent does with those of processes.
 const MAX_OPEN: usize = 1024;
 
 impl Floor {
     /// Of what a collector read. What could not be opened is left out.
     pub(crate) fn of(all: BTreeSet<Access>) -> Self {
-        let mut floor = Self { buf: vec![0; 256 << 10], ..Self::default() };
+        let mut floor = Self { buf: vec![0; ROOM], ..Self::default() };
         let path = |path: &str| CString::new(path).ok();
         let open = |path: &str, flags| {
             rustix::fs::open(path, flags | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()

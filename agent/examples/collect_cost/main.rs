@@ -1,7 +1,8 @@
 //! What a pass of each collector costs beside a program that only reads the same: processor time and system calls, with so many
 //! sleeping processes. `cargo xtask bench collect` runs it; as root for the task iterator.
 //!
-//! `collect_cost [PROCESSES]…` prints a table, `--crowd N` is N sleeping processes, `--count` runs three passes for `strace`.
+//! `collect_cost [PROCESSES]…` prints a table, `--crowd N` is N sleeping processes, `--count` runs three passes for `strace`,
+//! `--repeat NAME PASSES` runs one collector, or all `files`, for a profiler.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a tool that measures")]
 
 mod crowd;
@@ -84,6 +85,7 @@ fn main() -> Result<(), Failure> {
             syscalls::mark_passes(&mut lines(), PASS_COUNTED);
             Ok(())
         }
+        ["--repeat", name, passes] => repeat(name, passes.parse()?),
         _ => {
             let sizes: Result<Vec<usize>, _> = args.iter().map(|arg| arg.parse()).collect();
             for size in sizes? {
@@ -125,6 +127,17 @@ fn measure_beside(size: usize) -> Result<(), Failure> {
     let whole = Floor::merged(lines.iter().filter(|line| is_file(line.name)).map(|line| &line.floor));
     let rows = measure::all(&mut lines, whole);
     table::print(size, crowd::processes(), &rows, &calls);
+    Ok(())
+}
+
+/// For a profiler.
+fn repeat(name: &str, passes: usize) -> Result<(), Failure> {
+    let mut lines = lines();
+    let chosen = |line: &&mut Line| line.name == name || (name == "files" && is_file(line.name));
+    let mut chosen: Vec<&mut Line> = lines.iter_mut().filter(chosen).collect();
+    for _ in 0..passes {
+        chosen.iter_mut().for_each(|line| line.pass());
+    }
     Ok(())
 }
 
