@@ -16,7 +16,7 @@ use agent_common::task::{NOLOAD, PF_KTHREAD, ProcessRecord, ThreadRecord, UNINTE
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use bytemuck::{Pod, Zeroable};
 
-use crate::ctx::{Place, peek};
+use crate::ctx::{Member, Place, peek};
 
 #[unsafe(no_mangle)]
 static ITER_TASK_PID: Place = Place::UNSET;
@@ -58,6 +58,8 @@ static ITER_FILES_FIRST: Place = Place::UNSET;
 static ITER_FDT_MAX: Place = Place::UNSET;
 #[unsafe(no_mangle)]
 static ITER_FDT_OPEN: Place = Place::UNSET;
+#[unsafe(no_mangle)]
+static ITER_MM_COUNTS: Member = Member::ABSENT;
 #[unsafe(no_mangle)]
 static ITER_MM_FILE: Place = Place::UNSET;
 #[unsafe(no_mangle)]
@@ -141,14 +143,19 @@ fn process(task: Struct, record: &mut ProcessRecord) {
 #[inline(always)]
 fn resident(task: Struct) -> u64 {
     let mm: Struct = load(task, &ITER_TASK_MM);
-    let pages = counter(mm, &ITER_MM_FILE) + counter(mm, &ITER_MM_ANON) + counter(mm, &ITER_MM_SHMEM);
+    let [file, anon, _swap, shmem] = if ITER_MM_COUNTS.is_there() {
+        // Before 6.2. By the helper: those kernels do not find their way into an array of `atomic_long_t`.
+        peek(ITER_MM_COUNTS.find(mm as u64), 0, [0; 4])
+    } else {
+        [member(mm, &ITER_MM_FILE), member(mm, &ITER_MM_ANON), 0, member(mm, &ITER_MM_SHMEM)]
+    };
+    let pages = positive(file) + positive(anon) + positive(shmem);
     if load::<u64>(task, &ITER_TASK_MM) == mm as u64 { pages } else { 0 }
 }
 
 /// Below 0 for moments.
 #[inline(always)]
-fn counter(mm: Struct, place: &'static Place) -> u64 {
-    let pages: i64 = member(mm, place);
+fn positive(pages: i64) -> u64 {
     if pages < 0 { 0 } else { pages as u64 }
 }
 

@@ -50,14 +50,7 @@ struct Line {
 impl Line {
     fn new(name: &'static str, collector: Box<dyn Collector>) -> Self {
         let host = Recording::new(LiveHost::default());
-        Self {
-            name,
-            collector,
-            samples: Samples::new(100_000),
-            spare: None,
-            host,
-            floor: Floor::default(),
-        }
+        Self { name, collector, samples: Samples::new(100_000), spare: None, host, floor: Floor::default() }
     }
 
     fn pass(&mut self) {

@@ -154,7 +154,8 @@ impl Collector for Filesystem {
             }
             mount.put_answer(answer, out);
         }
-        self.aside.ask_all(out.at(), &mut patience, in_turn, &mut |nth, answer| fine[nth].put_answer(answer, out));
+        self.aside
+            .ask_all(out.at(), &mut patience, in_turn, &mut |nth, answer| fine[nth].put_answer(answer, out));
         self.trouble()
     }
 }

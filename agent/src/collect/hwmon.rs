@@ -75,7 +75,8 @@ impl Collector for Hwmon {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
         let none = || CollectError::Absent { path: "/sys/class/hwmon/hwmon0".to_owned() };
         // To list them asks no hardware; a machine without sensors, as most virtual ones are, needs no other thread.
-        if !has_any(host, "/sys/class/hwmon", "hwmon") && !has_any(host, "/sys/class/thermal", "thermal_zone") {
+        if !has_any(host, "/sys/class/hwmon", "hwmon") && !has_any(host, "/sys/class/thermal", "thermal_zone")
+        {
             return Err(none());
         }
         let shared = host.shared();

@@ -230,6 +230,28 @@ mod tests {
     }
 
     #[test]
+    fn other_lines_than_before_are_seen() {
+        let mut bench = Bench::new("", Vmstat::new());
+        for (content, expect) in [
+            ("nr_free_pages 7\npgfault 1\nother 2\n", [Some(1.0), None]),
+            ("nr_free_pages 7\npgfault 2\nother 2\n", [Some(2.0), None]),
+            ("nr_free_pages 7\nother 2\npgfault 3\n", [Some(3.0), None]),
+            ("nr_free_pages 7\nother 2\npgfault 4\npgmajfault 5\n", [Some(4.0), Some(5.0)]),
+            ("pgmajfault 6\n", [None, Some(6.0)]),
+            ("pgfault 8\npgfault 9\n", [Some(17.0), None]),
+        ] {
+            bench.host.set("/proc/vmstat", content);
+            bench.pass().unwrap();
+            for (name, value) in ["page_faults_total", "page_faults_major_total"].into_iter().zip(expect) {
+                match value {
+                    Some(value) => bench.expect(&[(name, value)]),
+                    None => assert!(!bench.has(name), "{content}"),
+                }
+            }
+        }
+    }
+
+    #[test]
     fn bad_content_is_an_error_or_left_out() {
         for content in [&b""[..], b"pgfault", b"pgfault -1", b"pgfault x", b"\xff\xfe 5", b"pgfaultx 5"] {
             let mut bench = Bench::new("", Vmstat::new());

@@ -152,7 +152,9 @@ mod tests {
         let mut answers = Vec::new();
         for _ in 0..3 {
             let questions = keys.iter().zip(0..).map(|(key, nth)| (key.as_str(), work(nth))).collect();
-            aside.ask_all(at(0), &mut patience, questions, &mut |nth, answer| answers.push((nth as u32, answer)));
+            aside.ask_all(at(0), &mut patience, questions, &mut |nth, answer| {
+                answers.push((nth as u32, answer))
+            });
         }
         let Answer::Done((_, thread)) = answers[0].1 else { panic!("no answer") };
         assert_eq!(answers.len(), 300);
