@@ -91,6 +91,10 @@ impl Host for LiveHost {
         self.entries(path, &mut |name, _, node| each(name, node))
     }
 
+    fn inode(&self, path: &str) -> io::Result<u64> {
+        Ok(rustix::fs::stat(&*self.map(path))?.st_ino)
+    }
+
     fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
         self.entries(path, &mut |name, kind, _| {
             if kind == FileType::Directory {

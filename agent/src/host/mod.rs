@@ -147,6 +147,10 @@ pub trait Host: Send + Sync {
             );
         })
     }
+    /// Inode of a file or directory: another one after it was taken away and put back.
+    fn inode(&self, _path: &str) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Calls `each` with the name of every directory in a directory.
     fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
         let mut names = Vec::new();

@@ -197,7 +197,7 @@ pub(super) mod ebpf {
 
         /// Asks for losses, and looks into the buffers whether or not anything was announced.
         fn losses(&mut self, naming: &mut Naming) -> bool {
-            match self.fd.get_mut().follow_cpus() {
+            match self.fd.get_mut().follow_cpus(self.host.as_ref()) {
                 Ok(0) => {}
                 Ok(count) => {
                     tracing::info!("{count} processors came online: kernel events on them are seen again");
