@@ -161,6 +161,11 @@ pub trait Host: Send + Sync {
         dirs.for_each(|name| each(name));
         Ok(())
     }
+    /// Whether a directory of `/sys` is known to have none in it, which is sooner asked than they are listed.
+    fn has_no_dirs(&self, path: &str) -> bool {
+        let _ = path;
+        false
+    }
     /// Target of a symbolic link.
     fn read_link(&self, path: &str) -> io::Result<String>;
     /// Filesystem figures. May hang on a dead mount: call it aside.
