@@ -79,7 +79,10 @@ impl Speaker {
 
     /// Remembers that an earlier run told this fingerprint.
     pub fn remember(&mut self, fingerprint: String, severity: Severity, told_ns: u64) {
-        self.repeats.insert(fingerprint, Repeat { told_ns, severity, held: 0, waiting: None });
+        let repeat = Repeat { told_ns, severity, held: 0, waiting: None };
+        if self.repeats.get(&fingerprint).is_none_or(|known| known.told_ns < told_ns) {
+            self.repeats.insert(fingerprint, repeat);
+        }
     }
 
     /// Takes a draft; what is to be told now goes to `out`.
@@ -313,7 +316,7 @@ impl Speaker {
             .values_mut()
             .filter_map(|repeat| {
                 // A condition within its window would be told for the second time; it still stands at the next start.
-                let mut draft = repeat.waiting.take().filter(|d| !d.lasts)?;
+                let mut draft = repeat.waiting.take_if(|d| !d.lasts)?;
                 mention(&mut draft, repeat.held, repeat.told_ns, now);
                 Some(draft)
             })

@@ -47,8 +47,6 @@ pub struct Standing {
     raised: Option<Severity>,
     /// Since when it is critical, monotonic nanoseconds.
     critical_ns: Option<u64>,
-    /// Id under which it is told, where that is another one.
-    public: Option<String>,
 }
 
 /// All that stands.
@@ -112,13 +110,10 @@ impl Board {
         let mut entry = self.standing.remove(&id).unwrap_or_else(|| Standing::new(&draft));
         let began = draft.status == Status::Firing && entry.told.is_none();
         if began && draft.lasts {
-            match self.flaps.change(now, &draft, None) {
+            match self.flaps.change(now, &draft) {
                 Course::Usual(row) => escalate::by_row(&mut entry, &mut draft, row, scene),
                 Course::Begins(alert) => out.push(*alert),
-                Course::Quiet(public) => {
-                    entry.told = public.as_ref().map(|_| draft.severity);
-                    entry.public = public;
-                }
+                Course::Quiet => {}
             }
         }
         escalate::follow(&mut entry, &mut draft, now);
@@ -142,15 +137,15 @@ impl Board {
         let Some(entry) = self.standing.remove(&draft.id) else { return };
         self.causes.over(&draft.id);
         self.causes.forget(&draft.id);
-        let public = entry.public.unwrap_or_else(|| draft.id.clone());
-        let told = entry.told.map(|_| public.as_str());
-        let course = if draft.lasts { self.flaps.change(now, &draft, told) } else { Course::Usual(0) };
+        let course = if draft.lasts { self.flaps.change(now, &draft) } else { Course::Usual(0) };
         draft.severity = draft.severity.max(entry.raised.unwrap_or(Severity::Info));
-        match (course, told) {
-            (Course::Begins(alert), _) => out.push(*alert),
-            (Course::Quiet(_), _) => self.count(FLAPPING),
-            (Course::Usual(_), Some(_)) => out.push(Draft { id: public, ..draft }),
-            (Course::Usual(_), None) => self.count("over before it was told"),
+        match (entry.told, course == Course::Quiet) {
+            (Some(_), _) => out.push(draft),
+            (None, true) => self.count(FLAPPING),
+            (None, false) => self.count("over before it was told"),
+        }
+        if let Course::Begins(alert) = course {
+            out.push(*alert);
         }
     }
 
@@ -212,9 +207,7 @@ impl Board {
         for mut draft in drafts {
             match self.standing.get(&draft.id) {
                 Some(entry) if entry.held.is_some() => continue,
-                Some(entry) => {
-                    (draft.id, draft.severity) = (entry.public_id().to_owned(), entry.draft.severity);
-                }
+                Some(entry) => draft.severity = entry.draft.severity,
                 None => {}
             }
             out.push(draft);
@@ -269,7 +262,7 @@ const FLAPPING: &str = "flapping";
 
 impl Standing {
     fn new(draft: &Draft) -> Self {
-        Self { draft: draft.clone(), held: None, told: None, raised: None, critical_ns: None, public: None }
+        Self { draft: draft.clone(), held: None, told: None, raised: None, critical_ns: None }
     }
 
     /// One that an earlier run told.
@@ -277,16 +270,11 @@ impl Standing {
         Self { told: Some(draft.severity), ..Self::new(&draft) }
     }
 
-    /// Id under which it is known outside.
-    pub fn public_id(&self) -> &str {
-        self.public.as_deref().unwrap_or(&self.draft.id)
-    }
-
     /// The draft as it is told: its begin, if that was not told before.
     fn tell(&mut self) -> Draft {
         let status = if self.told.is_none() { Status::Firing } else { Status::Updated };
         self.told = Some(self.draft.severity);
-        Draft { id: self.public_id().to_owned(), status, ..self.draft.clone() }
+        Draft { status, ..self.draft.clone() }
     }
 
     fn tell_late(&mut self, by: &str) -> Draft {
