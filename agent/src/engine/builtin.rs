@@ -36,7 +36,14 @@ const LINE: Line = Line {
 
 /// One line for each key of `[thresholds]` whose metric is collected.
 const LINES: &[Line] = &[
-    Line { metric: "cpu_usage_percent", subject: "CPU usage", hint: "The alert names the processes that use most; stop, move or limit them, or give the host more processors", noun: "CPU alerts", culprits: Cpu, ..LINE },
+    Line {
+        metric: "cpu_usage_percent",
+        subject: "CPU usage",
+        hint: "The alert names the processes that use most; stop, move or limit them, or give the host more processors",
+        noun: "CPU alerts",
+        culprits: Cpu,
+        ..LINE
+    },
     Line {
         metric: "cpu_socket_usage_percent",
         limits: |t| &t.cpu_per_socket_percent,

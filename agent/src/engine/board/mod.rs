@@ -123,12 +123,11 @@ impl Board {
         } else {
             self.why(now, &entry.draft, scene)
         };
-        match entry.held.clone() {
-            Some(why) => self.count(&why),
-            None => {
-                self.explain(now, &mut entry.draft, scene);
-                out.push(entry.tell());
-            }
+        if let Some(why) = entry.held.clone() {
+            self.count(&why);
+        } else {
+            self.explain(now, &mut entry.draft, scene);
+            out.push(entry.tell());
         }
         self.standing.insert(id, entry);
     }
@@ -167,13 +166,13 @@ impl Board {
         if let Some(window) = maintenance::of(windows, now, &identity.zone, draft, &identity.labels) {
             return Some(format!("maintenance {}", window.name));
         }
-        self.causes.of(now, draft, &facts).map(|rule| format!("inhibited by {rule}"))
+        self.causes.of(now, draft, facts).map(|rule| format!("inhibited by {rule}"))
     }
 
     /// From now on it explains what follows from it.
     fn explain(&mut self, now: Now, draft: &mut Draft, scene: &Scene<'_>) {
         let told = self.standing.values().filter(|entry| entry.told.is_some()).map(|entry| &entry.draft);
-        self.causes.note(now, draft, told, &Facts { table: scene.table });
+        self.causes.note(now, draft, told, Facts { table: scene.table });
     }
 
     /// What may be told now, what got worse by waiting, and what is stable again.
@@ -266,8 +265,8 @@ impl Standing {
     }
 
     /// One that an earlier run told.
-    pub fn told(draft: Draft) -> Self {
-        Self { told: Some(draft.severity), ..Self::new(&draft) }
+    pub fn told(draft: &Draft) -> Self {
+        Self { told: Some(draft.severity), ..Self::new(draft) }
     }
 
     /// The draft as it is told: its begin, if that was not told before.

@@ -46,7 +46,7 @@ pub struct Causes {
 
 impl Causes {
     /// The rule whose incident already tells of `draft`; that joins it.
-    pub fn of(&mut self, now: Now, draft: &Draft, facts: &Facts<'_>) -> Option<String> {
+    pub fn of(&mut self, now: Now, draft: &Draft, facts: Facts<'_>) -> Option<String> {
         let cause = self.all.iter_mut().find(|cause| {
             cause.draft.id != draft.id
                 && cause.until_ns.is_none_or(|until| now.mono_ns < until)
@@ -65,7 +65,7 @@ impl Causes {
         now: Now,
         draft: &mut Draft,
         standing: impl Iterator<Item = &'a Draft>,
-        facts: &Facts<'_>,
+        facts: Facts<'_>,
     ) {
         if draft.status == Status::Resolved {
             return self.forget(&draft.id);

@@ -31,6 +31,7 @@ impl Speaker {
     /// Other manners from now on; what is held back stays held back.
     pub fn reload(&mut self, manners: Manners) {
         self.manners = manners;
+        self.repeats_due_ns = 0;
     }
 
     /// Why a message of this incident has not come out: `repeated` or `grouped`.
@@ -65,5 +66,6 @@ impl Speaker {
             let repeat = Repeat { told_ns: shift.mono(told_ns), severity, held, waiting };
             self.repeats.insert(fingerprint, repeat);
         }
+        self.repeats_due_ns = 0;
     }
 }
