@@ -20,13 +20,15 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
             path.display()
         )
     })?;
-    let metrics: Vec<&str> = metrics().iter().map(|m| m.name).collect();
+    let all = metrics();
+    let metrics: Vec<&str> = all.iter().map(|m| m.name).collect();
+    let labels: Vec<&[&str]> = all.iter().map(|m| m.labels).collect();
     let collectors: Vec<&str> = collect::COLLECTORS
         .iter()
         .map(|c| c.name)
         .chain(["ebpf", "ebpf_tcp", "ebpf_waits", "journal"])
         .collect();
-    let known = Known { metrics: &metrics, collectors: &collectors };
+    let known = Known { metrics: &metrics, collectors: &collectors, labels: &labels };
     judge(&text, &path.display().to_string(), &environment, known).map_err(|problems| problems.to_string())
 }
 
