@@ -105,6 +105,8 @@ pub struct Printed {
     pub text: String,
     /// Whether it ended as it does when all is well.
     pub success: bool,
+    /// Whether more was printed than is kept.
+    pub is_cut: bool,
 }
 
 /// A file that stays open between passes.
