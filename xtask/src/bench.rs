@@ -167,6 +167,9 @@ mod tests {
         assert_eq!(find(tables, "process, iterator", 100, 1), None);
         let goals = goals(tables);
         assert_eq!((goals.matches("reached").count(), goals.matches("missed").count()), (2, 1), "{goals}");
-        assert!(goals.contains("1.5 x floor | missed | 2 x floor") && goals.contains("| 1800 µs |"), "{goals}");
+        assert!(
+            goals.contains("1.5 x floor | missed | 2 x floor") && goals.contains("| 1800 µs |"),
+            "{goals}"
+        );
     }
 }
