@@ -81,6 +81,9 @@ enum Chore {
     Bench {
         /// What is measured.
         what: bench::What,
+        /// Without link-time optimisation: sooner built, a little slower
+        #[arg(long)]
+        quick: bool,
     },
     /// Writes what the collectors read of this machine into a fixture, without names, addresses and serial numbers.
     Capture {
@@ -122,7 +125,7 @@ fn main() -> ExitCode {
         Chore::Dist => dist::run(),
         Chore::Vm(options) => vm::run(&options),
         Chore::Fuzz { target, each } => fuzz::run(target.as_deref(), each),
-        Chore::Bench { what } => bench::run(what),
+        Chore::Bench { what, quick } => bench::run(what, quick),
         Chore::Capture { to, wait, processes } => capture::run(&to, wait, processes),
         Chore::Compare => compare::run(),
         Chore::ProbeCost => probe_cost::run(),
