@@ -151,6 +151,13 @@ impl Pool {
         }
     }
 
+    /// Blocks in use.
+    #[cfg(test)]
+    pub(super) fn given(&self) -> usize {
+        let free = std::iter::successors(Some(self.free), |id| Some(self.at(*id)?.next));
+        self.made as usize - free.take_while(|id| *id != NONE).count()
+    }
+
     /// Bytes held, free blocks included.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK * size_of::<Block>() + self.chunks.capacity() * size_of::<Box<[Block]>>()

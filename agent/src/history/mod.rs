@@ -8,6 +8,7 @@
 //! At the ceiling the block that was closed longest ago goes, whosever it is: the past gets shorter for all alike, and a
 //! series that never changes, which costs nearly nothing, keeps its own. What goes early is counted.
 
+mod axis;
 mod block;
 mod bytes;
 mod frame;
@@ -20,6 +21,7 @@ mod value;
 pub use read::{Range, Summary};
 
 use crate::sample::SeriesId;
+use axis::{Axes, Place};
 use block::{Block, NONE, Pool, ROOM};
 use pack::FRAME;
 
@@ -48,6 +50,7 @@ const NO_ROW: Row = Row { first: NONE, last: NONE, open: NONE, opened: 0, sample
 pub struct Store {
     rows: Vec<Row>,
     pool: Pool,
+    axes: Axes,
     capacity: usize,
     evicted: u64,
     refused: u64,
@@ -61,7 +64,7 @@ impl Store {
 
     /// The same with another ceiling, in blocks of 1 KiB.
     pub fn with_ceiling(capacity: usize, max_blocks: usize) -> Self {
-        Self { rows: Vec::new(), pool: Pool::new(max_blocks), capacity, evicted: 0, refused: 0 }
+        Self { rows: Vec::new(), pool: Pool::new(max_blocks), axes: Axes::new(), capacity, evicted: 0, refused: 0 }
     }
 
     /// Appends a sample: some writes, and each [`FRAME`] samples one frame.
@@ -92,7 +95,7 @@ impl Store {
         let Some(row) = self.rows.get_mut(id.0 as usize) else { return };
         let Row { mut first, open, .. } = std::mem::replace(row, NO_ROW);
         while let Some(next) = self.pool.at(first).map(|block| block.next) {
-            self.pool.give(first);
+            self.release(first);
             first = next;
         }
         self.pool.give(open);
@@ -118,7 +121,7 @@ impl Store {
         if gone == row.last {
             (row.first, row.last) = (NONE, NONE);
         }
-        self.pool.give(gone);
+        self.release(gone);
     }
 
     /// Makes frames of the open block.
@@ -140,19 +143,29 @@ impl Store {
 
     /// Adds a frame to the newest block, or to a new one; samples that fill more than a block make two.
     fn keep(&mut self, id: u32, times: &[u64], values: &[f64]) {
-        let last = self.rows[id as usize].last;
-        if self.pool.at_mut(last).is_some_and(|block| add(block, times, values)) {
+        let shared = self.share(times);
+        if self.put(id, times, values, shared) {
             self.rows[id as usize].samples += times.len() as u32;
             return;
         }
-        let Some(new) = self.begin(id) else { return };
-        if self.pool.at_mut(new).is_some_and(|block| add(block, times, values)) {
-            self.rows[id as usize].samples += times.len() as u32;
-        } else if times.len() > 1 {
-            let half = times.len() / 2;
+        if let Some(place) = shared {
+            self.unshare(place.block);
+        }
+        let half = times.len() / 2;
+        if half > 0 && self.rows[id as usize].last != NONE {
             self.keep(id, &times[..half], &values[..half]);
             self.keep(id, &times[half..], &values[half..]);
         }
+    }
+
+    /// Whether a frame had room, in the newest block or in a new one.
+    fn put(&mut self, id: u32, times: &[u64], values: &[f64], shared: Option<Place>) -> bool {
+        let last = self.rows[id as usize].last;
+        if self.pool.at_mut(last).is_some_and(|block| add(block, times, values, shared)) {
+            return true;
+        }
+        let new = self.begin(id).and_then(|new| self.pool.at_mut(new));
+        new.is_some_and(|block| add(block, times, values, shared))
     }
 
     /// Closes a series' newest block and begins another. Where there is none to be had, the newest begins anew.
@@ -181,7 +194,7 @@ impl Store {
 
     /// Bytes held: blocks in use and free ones, and the table of series.
     pub fn bytes(&self) -> usize {
-        self.pool.bytes() + self.rows.capacity() * size_of::<Row>() + size_of::<Self>()
+        self.pool.bytes() + self.axes.bytes() + self.rows.capacity() * size_of::<Row>() + size_of::<Self>()
     }
 
     /// Blocks given up because of the common ceiling, before their series was at its own capacity.
@@ -196,12 +209,12 @@ impl Store {
 }
 
 /// Adds a frame to a block, if it has room.
-fn add(block: &mut Block, times: &[u64], values: &[f64]) -> bool {
+fn add(block: &mut Block, times: &[u64], values: &[f64], shared: Option<Place>) -> bool {
     if block.used == 0 {
         block.base = times.first().copied().unwrap_or_default();
     }
     let room = block.data.get_mut(usize::from(block.used)..ROOM).unwrap_or_default();
-    let Some(written) = frame::write(times, values, block.base, room) else { return false };
+    let Some(written) = frame::write(times, values, block.base, shared, room) else { return false };
     block.used += written.len as u16;
     block.samples += times.len() as u16;
     block.span = (block.span.0.min(written.span.0), block.span.1.max(written.span.1));

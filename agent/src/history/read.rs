@@ -121,7 +121,7 @@ impl Range<'_> {
             let data = block.data.get(self.used..usize::from(block.used)).unwrap_or_default();
             let wanted = |times: &[u64]| times.iter().any(|time| from <= *time && *time <= to);
             // A block is written by this store only, so that a frame is always one.
-            match self.frame.read(data, block.base, wanted) {
+            match self.frame.read(data, block.base, &self.store.pool, wanted) {
                 Some(len) if len > 0 => self.used += len,
                 _ => self.block = None,
             }
