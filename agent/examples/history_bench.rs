@@ -44,9 +44,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What it takes to make the samples is a cost of neither.
     let (make, ()) = cost(|| {
         for nth in 0..SAMPLES {
-            all.iter().for_each(|tile| {
+            for tile in &all {
                 black_box(tile.sample(nth));
-            });
+            }
         }
     });
     let (read, sum) =
@@ -105,6 +105,7 @@ impl Tile {
     }
 }
 
+#[expect(clippy::float_cmp, reason = "the same is what is meant")]
 fn kind(series: &Recorded) -> String {
     let values = &series.values;
     let constant = values.windows(2).all(|pair| pair[0] == pair[1]);

@@ -65,7 +65,9 @@ fn config(step: u64) -> Config {
         &mut of.process_interval_secs,
         &mut of.fd_interval_secs,
     ];
-    paces.into_iter().for_each(|pace| *pace = step);
+    for pace in paces {
+        *pace = step;
+    }
     config
 }
 

@@ -1,5 +1,7 @@
 //! `cargo xtask bench collect`: what collecting costs beside programs that only read, and the whole agent at one second,
-//! into docs/COST.md.
+//! into docs/COST.md; [`history`]: what a day of history costs.
+
+mod history;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -25,6 +27,8 @@ const LENGTH: Duration = Duration::from_secs(30);
 pub enum What {
     /// The collectors.
     Collect,
+    /// History: bytes and time a sample.
+    History,
 }
 
 /// Goals of the rows they name: at most so many times the floor.
@@ -34,7 +38,9 @@ const ITERATOR: (&str, usize, f64) = ("process, iterator", 2_000, 1500.0);
 
 /// Measures as root and writes the table.
 pub fn run(what: What) -> Result<(), String> {
-    let What::Collect = what;
+    if matches!(what, What::History) {
+        return history::run();
+    }
     let programs = ["--bin", "sysops-agent", "--example", "collect_cost"];
     sh::run(sh::cargo(&["build", "--release", "--package", "sysops-agent"]).args(programs))?;
     let release = sh::target_dir().join("release");

@@ -59,8 +59,8 @@ pub(super) fn head(data: &[u8]) -> Option<Head> {
     let &[count, low, high, unit, ..] = data else { return None };
     let (count, len) = (usize::from(count), usize::from(u16::from_le_bytes([low, high])));
     let moments = match (unit, data.get(HEAD..HEAD + PLACE)) {
-        (SHARED, Some(&[a, b, c, d, e, f])) => {
-            Moments::At(u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]))
+        (SHARED, Some(&[a, b, c, d, low, high])) => {
+            Moments::At(u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([low, high]))
         }
         _ => Moments::Here,
     };

@@ -64,7 +64,14 @@ impl Store {
 
     /// The same with another ceiling, in blocks of 1 KiB.
     pub fn with_ceiling(capacity: usize, max_blocks: usize) -> Self {
-        Self { rows: Vec::new(), pool: Pool::new(max_blocks), axes: Axes::new(), capacity, evicted: 0, refused: 0 }
+        Self {
+            rows: Vec::new(),
+            pool: Pool::new(max_blocks),
+            axes: Axes::new(),
+            capacity,
+            evicted: 0,
+            refused: 0,
+        }
     }
 
     /// Appends a sample: some writes, and each [`FRAME`] samples one frame.

@@ -1,7 +1,12 @@
+#![expect(clippy::float_cmp, reason = "exact is what is promised")]
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::time::SECOND;
+
+#[path = "../../tests/history/recording.rs"]
+mod recording;
 
 const ID: SeriesId = SeriesId(3);
 
@@ -44,7 +49,9 @@ fn check_exact(values: &[f64]) {
     let samples = each_second(values.iter().copied());
     check(&samples, samples.len(), 0);
     let mut store = Store::new(samples.len());
-    samples.iter().for_each(|&(at, value)| store.append(ID, at, value));
+    for &(at, value) in &samples {
+        store.append(ID, at, value);
+    }
     let told: Vec<f64> = store.since(ID, 0).collect();
     assert!(told.iter().zip(values).all(|(a, b)| a == b || a.is_nan() && b.is_nan()), "{told:?}\n{values:?}");
 }
@@ -176,6 +183,32 @@ fn summaries_cover_the_asked_stretch() {
     let s = store.summary(ID, 290 * SECOND).expect("samples");
     assert_eq!((s.samples, s.first, s.min, s.max, s.mean), (10, 290.0, 290.0, 299.0, 294.5));
     assert_eq!(store.summary(SeriesId(7), 0), None);
+}
+
+#[test]
+fn a_recorded_machine_fits() {
+    let recording =
+        recording::Recording::read(include_bytes!("../../tests/history/busy.rec")).expect("a recording");
+    assert_eq!(recording::Recording::read(&recording.write()).as_ref(), Some(&recording));
+    let (mut store, mut count) = (Store::new(8640), 0);
+    for (id, series) in recording.series.iter().step_by(3).enumerate() {
+        let id = SeriesId(id as u32);
+        let times = &recording.times[series.times];
+        let length = times[times.len() - 1] - times[0] + 10 * SECOND;
+        let tile = |nth: usize| {
+            (times[nth % times.len()] + (nth / times.len()) as u64 * length, series.values[nth % times.len()])
+        };
+        (0..5000).map(tile).for_each(|(at, value)| store.append(id, at, value));
+        count += 5000;
+        let told: Vec<_> = store.range(id, 0, u64::MAX).collect();
+        let near = |(told, given): (&(u64, f64), (u64, f64))| {
+            told.0.abs_diff(given.0) <= 500_000 && is_near(told.1, given.1)
+        };
+        assert!(told.len() == 5000 && told.iter().zip((0..5000).map(tile)).all(near), "{}", series.metric);
+    }
+    // 20 MB for 1,000 series of 8,640 samples.
+    let each = store.bytes() as f64 / f64::from(count);
+    assert!(each < 2.3 && store.evicted() == 0, "{each} bytes a sample");
 }
 
 /// Values as series have them: of one kind for a while, then of another.

@@ -50,7 +50,9 @@ pub(super) fn write(values: &[f64], out: &mut Writer) {
         Form::Raw => (3, None),
     };
     out.byte(code);
-    extra.into_iter().for_each(|extra| out.number(extra));
+    if let Some(extra) = extra {
+        out.number(extra);
+    }
     pack::pack(numbers, out);
 }
 
@@ -83,6 +85,7 @@ pub(super) fn read(from: &mut Reader, values: &mut [f64]) -> Option<()> {
     Some(())
 }
 
+#[expect(clippy::float_cmp, reason = "exact is what is meant")]
 fn choose(values: &[f64], numbers: &mut [i64]) -> Form {
     let mut whole = true;
     let (mut least, mut greatest) = (f64::INFINITY, 0.0_f64);

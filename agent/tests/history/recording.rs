@@ -2,7 +2,7 @@
 //!
 //! Series of one collector share their moments, so a moment is kept once. A series is its metric's name, whether it is a
 //! counter, and its values; labels are left out, so that it names nothing of the machine.
-#![allow(dead_code, clippy::allow_attributes, reason = "each program uses its part of it")]
+#![allow(dead_code, clippy::float_cmp, clippy::allow_attributes, reason = "each program uses its part of it")]
 
 /// First bytes of a file.
 const MAGIC: &[u8; 8] = b"history1";
