@@ -190,24 +190,31 @@ fn a_recorded_machine_fits() {
     let recording =
         recording::Recording::read(include_bytes!("../../tests/history/busy.rec")).expect("a recording");
     assert_eq!(recording::Recording::read(&recording.write()).as_ref(), Some(&recording));
-    let (mut store, mut count) = (Store::new(8640), 0);
-    for (id, series) in recording.series.iter().step_by(3).enumerate() {
-        let id = SeriesId(id as u32);
+    let sample = |series: &recording::Recorded, nth: usize| {
         let times = &recording.times[series.times];
         let length = times[times.len() - 1] - times[0] + 10 * SECOND;
-        let tile = |nth: usize| {
-            (times[nth % times.len()] + (nth / times.len()) as u64 * length, series.values[nth % times.len()])
-        };
-        (0..5000).map(tile).for_each(|(at, value)| store.append(id, at, value));
-        count += 5000;
-        let told: Vec<_> = store.range(id, 0, u64::MAX).collect();
-        let near = |(told, given): (&(u64, f64), (u64, f64))| {
+        let (round, at) = (nth / times.len(), nth % times.len());
+        (times[at] + round as u64 * length, series.values[at])
+    };
+    let series: Vec<_> = (0..).map(SeriesId).zip(recording.series.iter().step_by(3)).collect();
+    let mut store = Store::new(8640);
+    for nth in 0..5000 {
+        for (id, series) in &series {
+            let (at, value) = sample(series, nth);
+            store.append(*id, at, value);
+        }
+    }
+    for (id, series) in &series {
+        let told: Vec<_> = store.range(*id, 0, u64::MAX).collect();
+        let near = |(nth, told): (usize, &(u64, f64))| {
+            let given = sample(series, nth);
             told.0.abs_diff(given.0) <= 500_000 && is_near(told.1, given.1)
         };
-        assert!(told.len() == 5000 && told.iter().zip((0..5000).map(tile)).all(near), "{}", series.metric);
+        assert!(told.len() == 5000 && told.iter().enumerate().all(near), "{}", series.metric);
     }
+    let count = series.len() as f64 * 5000.0;
     // 20 MB for 1,000 series of 8,640 samples.
-    let each = store.bytes() as f64 / f64::from(count);
+    let each = store.bytes() as f64 / count;
     assert!(each < 2.3 && store.evicted() == 0, "{each} bytes a sample");
 }
 
