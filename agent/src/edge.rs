@@ -8,6 +8,7 @@ use crate::host::state;
 use crate::metric::Metric;
 use crate::notify::terminal::Screen;
 use crate::notify::{self, Route};
+use crate::service::journal_health;
 use crate::{collect, formulas};
 
 /// Reads and judges a configuration file. The error is ready to print.
@@ -20,8 +21,11 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
         )
     })?;
     let metrics: Vec<&str> = metrics().iter().map(|m| m.name).collect();
-    let collectors: Vec<&str> =
-        collect::COLLECTORS.iter().map(|c| c.name).chain(["ebpf", "ebpf_tcp", "ebpf_waits"]).collect();
+    let collectors: Vec<&str> = collect::COLLECTORS
+        .iter()
+        .map(|c| c.name)
+        .chain(["ebpf", "ebpf_tcp", "ebpf_waits", "journal"])
+        .collect();
     let known = Known { metrics: &metrics, collectors: &collectors };
     judge(&text, &path.display().to_string(), &environment, known).map_err(|problems| problems.to_string())
 }
@@ -52,5 +56,5 @@ const EBPF: &[&[&Metric]] = &[];
 
 /// Those that no collector of the table puts out: computed ones, counts of events, eBPF's.
 pub fn metrics_beside_collectors() -> Vec<&'static Metric> {
-    [&[formulas::METRICS, events::METRICS], EBPF].concat().concat()
+    [&[formulas::METRICS, events::METRICS, journal_health::METRICS], EBPF].concat().concat()
 }

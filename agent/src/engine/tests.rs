@@ -634,6 +634,30 @@ fn witnesses_that_disagree_are_counted() {
     );
 }
 
+#[test]
+fn a_witness_that_is_down_is_not_waited_for() {
+    let mut r = run(0);
+    let stands = |is_up| What::Witness { is_up };
+    let disagreements = |r: &Run| {
+        r.engine.tally().events.iter().filter(|((name, _), _)| *name == events::DISAGREEMENTS.name).count()
+    };
+    r.engine.settings.witnesses = Witnesses { oom: vec![Source::Ebpf], ..Witnesses::default() };
+    r.engine.incidents.heed(&r.engine.settings.witnesses.clone());
+    // It has not come up: told at once, and nobody disagrees.
+    r.event(Source::Ebpf, oom(1));
+    assert_eq!(r.told().len(), 1);
+    r.event(Source::Journal, stands(true)).event(Source::Ebpf, oom(2));
+    assert_eq!(r.told().len(), 1, "it may add something");
+    r.wait_ms(30_000);
+    assert_eq!((r.told().len(), disagreements(&r)), (2, 1));
+    r.event(Source::Journal, stands(false)).event(Source::Ebpf, oom(3));
+    assert_eq!(r.told().len(), 3);
+    r.wait_ms(30_000);
+    assert_eq!(disagreements(&r), 1);
+    r.event(Source::Journal, stands(true)).event(Source::Journal, stands(true));
+    assert_eq!(r.engine.settings.witnesses.oom, [Source::Ebpf, Source::Journal]);
+}
+
 fn hang(pid: u32, wchan: &str) -> What {
     let task = Task { pid: Some(pid), comm: Some("dd".into()), start_ticks: Some(9), ..Task::default() };
     let hang =

@@ -105,6 +105,8 @@ pub struct Printed {
     pub text: String,
     /// Whether it ended as it does when all is well.
     pub success: bool,
+    /// Whether more was printed than is kept.
+    pub is_cut: bool,
 }
 
 /// A file that stays open between passes.
@@ -158,6 +160,11 @@ pub trait Host: Send + Sync {
         let dirs = names.iter().filter(|name| self.list(&format!("{path}/{name}"), &mut |_| {}).is_ok());
         dirs.for_each(|name| each(name));
         Ok(())
+    }
+    /// Whether a directory of `/sys` is known to have none in it, which is sooner asked than they are listed.
+    fn has_no_dirs(&self, path: &str) -> bool {
+        let _ = path;
+        false
     }
     /// Target of a symbolic link.
     fn read_link(&self, path: &str) -> io::Result<String>;

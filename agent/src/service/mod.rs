@@ -18,6 +18,7 @@ pub mod features;
 mod hangs;
 mod inventory;
 mod journal;
+pub mod journal_health;
 mod kernel;
 mod namespaces;
 #[cfg(feature = "ebpf")]
