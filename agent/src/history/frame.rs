@@ -23,6 +23,7 @@ const SHARED: u8 = 3;
 const PLACE: usize = 6;
 
 /// Samples that were read.
+#[derive(Clone)]
 pub(super) struct Frame {
     pub(super) count: usize,
     pub(super) times: [u64; FRAME],

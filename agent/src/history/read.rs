@@ -4,6 +4,7 @@ use super::Store;
 use super::block::{Block, NONE};
 use super::frame::Frame;
 use crate::sample::SeriesId;
+use crate::time::SECOND;
 
 /// What a stretch of history looked like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +24,7 @@ pub struct Summary {
 /// Samples of a series, in the order they came: moment (monotonic nanoseconds) and value.
 ///
 /// Blocks outside of the asked stretch are not looked into, and of frames outside of it the values are not unpacked.
+#[derive(Clone)]
 pub struct Range<'a> {
     store: &'a Store,
     from: u64,
@@ -59,6 +61,12 @@ impl Store {
     /// The values of a series since `from_ns`, oldest first.
     pub fn since(&self, id: SeriesId, from_ns: u64) -> impl Iterator<Item = f64> {
         self.range(id, from_ns, u64::MAX).map(|(_, value)| value)
+    }
+
+    /// The samples of a series since `from_ns`, oldest first: seconds since then, and value.
+    pub fn points(&self, id: SeriesId, from_ns: u64) -> impl Iterator<Item = (f64, f64)> + Clone {
+        let secs = move |at: u64| at.saturating_sub(from_ns) as f64 / SECOND as f64;
+        self.range(id, from_ns, u64::MAX).map(move |(at, value)| (secs(at), value))
     }
 
     /// Summary of a series since `from_ns`.

@@ -183,6 +183,7 @@ fn summaries_cover_the_asked_stretch() {
     let s = store.summary(ID, 290 * SECOND).expect("samples");
     assert_eq!((s.samples, s.first, s.min, s.max, s.mean), (10, 290.0, 290.0, 299.0, 294.5));
     assert_eq!(store.summary(SeriesId(7), 0), None);
+    assert_eq!(store.points(ID, 298 * SECOND).collect::<Vec<_>>(), [(0.0, 298.0), (1.0, 299.0)]);
 }
 
 #[test]
