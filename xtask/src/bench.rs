@@ -1,5 +1,7 @@
 //! `cargo xtask bench collect`: what collecting costs beside programs that only read, and the whole agent at one second,
-//! into docs/COST.md.
+//! into docs/COST.md; [`history`]: what a day of history costs.
+
+mod history;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -25,6 +27,8 @@ const LENGTH: Duration = Duration::from_secs(30);
 pub enum What {
     /// The collectors.
     Collect,
+    /// History: bytes and time a sample.
+    History,
 }
 
 /// Goals of the rows they name: at most so many times the floor.
@@ -32,10 +36,18 @@ const RATIOS: [(&str, usize, f64); 2] = [("**all host files**", 100, 1.3), ("pro
 /// A pass over 2,000 processes through the iterator, µs.
 const ITERATOR: (&str, usize, f64) = ("process, iterator", 2_000, 1500.0);
 
+<<<<<<< HEAD
 /// Measures as root and writes the table. With `quick` without link-time optimisation: built in a third of the time.
 pub fn run(what: What, quick: bool) -> Result<(), String> {
     let What::Collect = what;
     let profile = if quick { "quick" } else { "release" };
+=======
+/// Measures as root and writes the table.
+pub fn run(what: What) -> Result<(), String> {
+    if matches!(what, What::History) {
+        return history::run();
+    }
+>>>>>>> history
     let programs = ["--bin", "sysops-agent", "--example", "collect_cost"];
     let build = ["build", "--profile", profile, "--package", "sysops-agent"];
     sh::run(sh::cargo(&build).args(programs))?;

@@ -76,8 +76,8 @@ enum Chore {
         #[arg(long = "for", default_value = "60s", value_parser = fuzz::duration)]
         each: std::time::Duration,
     },
-    /// Measures what a pass of the collectors costs beside programs that only read (as root), and writes it into
-    /// docs/COST.md.
+    /// Measures what a pass of the collectors costs beside programs that only read (as root), or what a day of history
+    /// costs, and writes it into docs/COST.md.
     Bench {
         /// What is measured.
         what: bench::What,

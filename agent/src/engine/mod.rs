@@ -112,7 +112,7 @@ impl Engine {
             start: now,
             table: SeriesTable::default(),
             derived: Derived::new(settings.formulas),
-            store: Store::new(settings.history_capacity, now.mono_ns),
+            store: Store::new(settings.history_capacity),
             judge: Judge::new(now.wall_ns),
             absences: Absences::default(),
             disks: Disks::new(now.wall_ns),
