@@ -36,18 +36,15 @@ const RATIOS: [(&str, usize, f64); 2] = [("**all host files**", 100, 1.3), ("pro
 /// A pass over 2,000 processes through the iterator, µs.
 const ITERATOR: (&str, usize, f64) = ("process, iterator", 2_000, 1500.0);
 
-<<<<<<< HEAD
 /// Measures as root and writes the table. With `quick` without link-time optimisation: built in a third of the time.
 pub fn run(what: What, quick: bool) -> Result<(), String> {
-    let What::Collect = what;
-    let profile = if quick { "quick" } else { "release" };
-=======
-/// Measures as root and writes the table.
-pub fn run(what: What) -> Result<(), String> {
-    if matches!(what, What::History) {
-        return history::run();
+    match what {
+        What::Collect => collect(if quick { "quick" } else { "release" }),
+        What::History => history::run(),
     }
->>>>>>> history
+}
+
+fn collect(profile: &str) -> Result<(), String> {
     let programs = ["--bin", "sysops-agent", "--example", "collect_cost"];
     let build = ["build", "--profile", profile, "--package", "sysops-agent"];
     sh::run(sh::cargo(&build).args(programs))?;
