@@ -116,29 +116,23 @@ fn test_alert(config: &Config) -> ExitCode {
     };
     let name = service::hostname(config, service::host(config).as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let results = match runtime {
+    let trials = match runtime {
         Ok(runtime) => runtime.block_on(notify::test_alert(&routes, &templates, &name, clock::now)),
         Err(error) => return fail(&format!("the runtime cannot be started: {error}")),
     };
-    let failed =
-        !problems.is_empty() || results.is_empty() || results.iter().any(|(_, result)| result.is_err());
-    let mut out = String::new();
-    for (channel, result) in &results {
-        // Writing to a string cannot fail.
-        let _ = match result {
-            Ok(took) => writeln!(out, "{channel:<12} delivered in {} ms", took.as_millis()),
-            Err(why) => writeln!(out, "{channel:<12} FAILED: {why}"),
-        };
-    }
+    let taken = |trial: &notify::trial::Trial| trial.result == notify::trial::Verdict::Delivered;
+    let failed = !problems.is_empty() || trials.is_empty() || !trials.iter().all(taken);
+    let mut out = if trials.is_empty() { String::new() } else { notify::trial::table(&trials) };
     for channel in routes.iter().map(|route| &route.channel) {
         if let Some(doubt) = channel.doubt() {
-            let _ = writeln!(out, "{:<12} BUT: {doubt}", channel.name());
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "{}: but {doubt}", channel.name());
         }
     }
     for problem in &problems {
-        let _ = writeln!(out, "{:<12} FAILED: {problem}", "");
+        let _ = writeln!(out, "not usable: {problem}");
     }
-    if results.is_empty() {
+    if trials.is_empty() {
         out +=
             "no channel is enabled: nobody would hear of an alert. See docs/CONFIGURATION.md, [alerting.…]\n";
     }

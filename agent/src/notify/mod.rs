@@ -18,8 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
 
 pub mod alertmanager;
 pub mod backoff;
@@ -49,6 +48,7 @@ pub mod syslog;
 pub mod telegram;
 pub mod template;
 pub mod terminal;
+pub mod trial;
 pub mod webhook;
 mod worker;
 
@@ -57,6 +57,7 @@ pub use journal::{Outbox, Recovered};
 pub use limit::Limits;
 pub use stats::Stats;
 pub use template::Templates;
+pub use trial::test_alert;
 
 /// Reads both clocks: [`crate::host::clock::now`], or a test's own.
 pub type Clock = fn() -> Now;
@@ -65,10 +66,6 @@ pub type Clock = fn() -> Now;
 const MAX_COMMANDS: usize = 64;
 /// Longest time for a request to one of the services.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Rule of the alert that `test-alert` sends.
-const TEST: &str = "test_alert";
-/// Longest that `test-alert` waits for a channel.
-const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the worker needs besides outbox and channels.
 #[derive(Clone)]
@@ -144,47 +141,6 @@ impl Notifier {
         let (done, left) = oneshot::channel();
         let _ = self.commands.send(Command::Drain(patience, done)).await;
         left.await.unwrap_or(0)
-    }
-}
-
-/// Sends one marked alert through every channel at once, past all limits. Each result is the time it took, or
-/// the reason.
-pub async fn test_alert(
-    routes: &[Route],
-    templates: &Templates,
-    hostname: &str,
-    clock: Clock,
-) -> Vec<(&'static str, Result<Duration, String>)> {
-    let message = format!("Test alert from sysops-agent on {hostname}: nothing is wrong, this channel works");
-    let alert = Arc::new(own_alert(hostname, TEST, Severity::Info, message, clock()));
-    let mut tries = JoinSet::new();
-    for (index, route) in routes.iter().enumerate() {
-        let (channel, alert) = (Arc::clone(&route.channel), Arc::clone(&alert));
-        let (text, _) = templates.text(channel.name(), &alert);
-        tries.spawn(async move { (index, try_once(channel.as_ref(), &alert, &text, clock).await) });
-    }
-    let mut results: BTreeMap<usize, _> = BTreeMap::new();
-    while let Some(done) = tries.join_next().await {
-        results.extend(done.ok());
-    }
-    let failed = || Err("the channel failed in an unforeseen way".to_owned());
-    let of = |(index, route): (usize, &Route)| {
-        (route.channel.name(), results.remove(&index).unwrap_or_else(failed))
-    };
-    routes.iter().enumerate().map(of).collect()
-}
-
-async fn try_once(
-    channel: &dyn Channel,
-    alert: &Alert,
-    text: &str,
-    clock: Clock,
-) -> Result<Duration, String> {
-    let begin = clock();
-    match timeout(TEST_TIMEOUT, channel.send(alert, text)).await {
-        Ok(Ok(())) => Ok(Duration::from_nanos(clock().since(begin))),
-        Ok(Err(error)) => Err(crate::text::clean(error.why(), 300)),
-        Err(_) => Err(format!("no answer within {} s", TEST_TIMEOUT.as_secs())),
     }
 }
 
