@@ -11,6 +11,7 @@ pub mod aftermath;
 pub mod builtin;
 pub mod compose;
 pub mod condition;
+pub mod control;
 pub mod counter;
 pub mod derive;
 pub mod disk;
@@ -22,7 +23,9 @@ pub mod incident;
 pub mod judge;
 mod kills;
 pub mod limits;
+mod orders;
 mod ports;
+pub mod quiet;
 pub mod series;
 pub mod speak;
 pub mod store;
@@ -47,6 +50,7 @@ use hangs::Hangs;
 use incident::Incidents;
 use judge::Judge;
 pub use ports::{Input, Output, Settings};
+use quiet::silence::Silences;
 use series::SeriesTable;
 use speak::Speaker;
 use store::Store;
@@ -76,6 +80,7 @@ pub struct Engine {
     user_kills: UserKills,
     processes: Option<ProcTable>,
     groups: Groups,
+    silences: Silences,
     tally: Tally,
     mark: Option<KmsgMark>,
     marked: Option<KmsgMark>,
@@ -104,6 +109,7 @@ impl Engine {
             user_kills: UserKills::default(),
             processes: None,
             groups: Groups::default(),
+            silences: Silences::default(),
             tally: Tally::default(),
             mark: None,
             marked: None,
