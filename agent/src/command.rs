@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use crate::cli::{Cli, Command, DEFAULT_CONFIG, Document, LogLevel};
 use crate::config::{self, Config, Switch, Warning};
 use crate::host::{clock, state};
-use crate::service::{self, Start, doctor, features};
+use crate::service::{self, Start, control, doctor, features};
 use crate::{capture, collect, edge, inventory, notify};
 
 /// Failed at run time.
@@ -21,6 +21,12 @@ const BAD_CONFIG: u8 = 64;
 pub fn run(cli: &Cli) -> ExitCode {
     if let Some(Command::Docs { document }) = cli.command {
         return print(&docs(document));
+    }
+    if let Some(asked) = cli.command.as_ref().and_then(|command| ask_agent(cli, command)) {
+        return match asked {
+            Ok(text) => print(&text),
+            Err(problem) => fail(&problem),
+        };
     }
     let (config, file, warnings) = match configuration(cli.config.as_deref()) {
         Ok(loaded) => loaded,
@@ -50,7 +56,9 @@ pub fn run(cli: &Cli) -> ExitCode {
         }
         Some(Command::TestAlert) => test_alert(&config),
         Some(Command::Capture { ref file, wait, processes }) => write_capture(&config, file, wait, processes),
-        Some(Command::Docs { .. }) => ExitCode::SUCCESS,
+        Some(
+            Command::Docs { .. } | Command::Status { .. } | Command::Alerts { .. } | Command::Silence(_),
+        ) => ExitCode::SUCCESS,
         None if cli.inventory_dump => dump_inventory(&config),
         None => match service::run(Start { config, file }) {
             Ok(()) => ExitCode::SUCCESS,
@@ -60,6 +68,16 @@ pub fn run(cli: &Cli) -> ExitCode {
             }
         },
     }
+}
+
+/// Commands to the running agent. All they need of the configuration is where the socket is: one that may not be read,
+/// or has a problem, does not stop them.
+fn ask_agent(cli: &Cli, command: &Command) -> Option<Result<String, String>> {
+    if !matches!(command, Command::Status { .. } | Command::Alerts { .. } | Command::Silence(_)) {
+        return None;
+    }
+    let config = configuration(cli.config.as_deref()).map_or_else(|_| Config::default(), |loaded| loaded.0);
+    control::commands::run(command, &config.agent.data_dir)
 }
 
 type Loaded = (Config, Option<PathBuf>, Vec<Warning>);

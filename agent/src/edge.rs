@@ -1,6 +1,6 @@
 //! The one edge where the configuration meets the file system and the environment.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Known, Warning, load as judge};
 use crate::engine::events;
@@ -30,6 +30,13 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
 pub fn routes(config: &Config) -> (Vec<Route>, Vec<String>) {
     let tty = std::io::IsTerminal::is_terminal(&std::io::stdout());
     notify::routes(config, Screen::new(tty, &environment))
+}
+
+/// Where systemd made a directory for the control socket.
+pub fn runtime_dir() -> Option<PathBuf> {
+    // Several are separated by colons.
+    let dirs = environment("RUNTIME_DIRECTORY")?;
+    dirs.split(':').next().filter(|dir| dir.starts_with('/')).map(PathBuf::from)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

@@ -3,6 +3,7 @@
 //! Each section is one declaration in `keys`; [`load`] walks a file along them and reports all problems
 //! at once, [`docs()`] prints them as a manual page. Reading files and the environment is the caller's.
 
+mod changes;
 mod docs;
 mod env;
 mod keys;
@@ -20,6 +21,7 @@ use std::fmt;
 
 use toml::de::{DeTable, DeValue};
 
+pub use changes::{Change, changes};
 pub use docs::docs;
 pub use keys::*;
 pub use must::{Known, PATTERN_SIZE_LIMIT};

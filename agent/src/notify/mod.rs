@@ -44,6 +44,7 @@ mod samples;
 pub mod slack;
 pub mod slots;
 pub mod stats;
+mod swap;
 pub mod syslog;
 pub mod telegram;
 pub mod template;
@@ -104,6 +105,7 @@ pub struct Notifier {
     commands: mpsc::Sender<Command>,
 }
 
+use swap::Swap;
 use worker::{Command, Worker};
 
 impl Notifier {
@@ -133,6 +135,15 @@ impl Notifier {
         // A send that fails drops `done`, and the answer is the default.
         let _ = self.commands.send(Command::Stats(done)).await;
         stats.await.unwrap_or_default()
+    }
+
+    /// Goes on with other channels, limits and words; `same` are those that are as they were. Nothing that waits
+    /// is lost: see [`swap`].
+    pub async fn swap(&self, options: Options, routes: Vec<Route>, same: Vec<&'static str>) {
+        let (done, swapped) = oneshot::channel();
+        let _ = self.commands.send(Command::Swap(Box::new(Swap { options, routes, same }), done)).await;
+        // A worker that has ended has nothing to swap.
+        let _ = swapped.await;
     }
 
     /// Sends what can be sent within `patience`, writes the outbox and ends the worker. Returns how many alerts

@@ -6,10 +6,11 @@ use super::channel::{Channel, Route, SendError};
 use super::disk::Disk;
 use super::journal::{self, Outbox, Recovered};
 use super::lane::{Lane, Next, Settled};
-use super::ledger::{Entry, Ledger, Seq, Set};
+use super::ledger::{Entry, Ledger, Seq, Set, Slot};
 use super::limit::Window;
 use super::record::{Outcome, Place, fit};
 use super::stats::Stats;
+use super::swap::Swap;
 use super::template::Templates;
 use super::{Clock, Options};
 use crate::alert::{Alert, Severity, Status};
@@ -36,6 +37,8 @@ pub(super) enum Command {
     Accept(Vec<Arc<Alert>>, oneshot::Sender<bool>),
     /// Tell how things stand.
     Stats(oneshot::Sender<Stats>),
+    /// Go on with these channels and limits; answer when that is so.
+    Swap(Box<Swap>, oneshot::Sender<()>),
     /// Send what can be sent at once, write everything, stop; answer with the number left for the next start.
     Drain(Duration, oneshot::Sender<usize>),
 }
@@ -48,17 +51,17 @@ enum Sent {
 
 /// The task's state.
 pub(super) struct Worker {
-    options: Options,
+    pub(super) options: Options,
     clock: Clock,
     dice: Dice,
-    ledger: Ledger,
-    disk: Disk,
-    lanes: Vec<Lane>,
-    channels: Vec<Arc<dyn Channel>>,
-    total: Window,
+    pub(super) ledger: Ledger,
+    pub(super) disk: Disk,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) channels: Vec<Arc<dyn Channel>>,
+    pub(super) total: Window,
     sends: JoinSet<Sent>,
-    /// Which lane a sending task belongs to.
-    tasks: HashMap<Id, usize>,
+    /// Which channel a sending task belongs to.
+    tasks: HashMap<Id, Slot>,
     /// Until when, nanoseconds of the monotonic clock, and who wants to know.
     draining: Option<(u64, oneshot::Sender<usize>)>,
 }
@@ -72,41 +75,22 @@ impl Worker {
         routes: Vec<Route>,
         clock: Clock,
     ) -> Self {
-        let Outbox { mut ledger, journal } = outbox;
-        let (mut lanes, mut channels, mut known) = (Vec::new(), Vec::new(), Set::default());
-        for route in routes {
-            let Some(slot) = ledger.slot(route.channel.name()) else {
-                let name = route.channel.name();
-                tracing::error!(
-                    channel = name,
-                    "too many channel names in the outbox; this one gets no alerts"
-                );
-                continue;
-            };
-            known.add(slot);
-            lanes.push(Lane::new(slot, &route, options.limits));
-            channels.push(route.channel);
-        }
-        let gone = ledger.retain_channels(known);
-        if gone > 0 {
-            tracing::warn!(
-                alerts = gone,
-                "alerts waited for channels that are no longer configured; left out"
-            );
-        }
-        Self {
+        let Outbox { ledger, journal } = outbox;
+        let mut worker = Self {
             dice: Dice(options.seed),
             disk: Disk::new(journal, found.torn, found.warning.clone(), clock()),
             total: Window::new(options.limits.total_per_hour),
             options,
             clock,
             ledger,
-            lanes,
-            channels,
+            lanes: Vec::new(),
+            channels: Vec::new(),
             sends: JoinSet::new(),
             tasks: HashMap::new(),
             draining: None,
-        }
+        };
+        worker.route(routes, &[]);
+        worker
     }
 
     /// Runs until drained or until every handle is gone.
@@ -160,6 +144,10 @@ impl Worker {
             Command::Stats(done) => {
                 let _ = done.send(self.stats());
             }
+            Command::Swap(swap, done) => {
+                self.swap(*swap);
+                let _ = done.send(());
+            }
             Command::Drain(patience, done) => self.begin_drain(patience, done),
         }
     }
@@ -170,8 +158,9 @@ impl Worker {
     }
 
     fn stats(&self) -> Stats {
+        let now = (self.clock)();
         Stats {
-            channels: self.lanes.iter().map(|lane| lane.stats(&self.ledger)).collect(),
+            channels: self.lanes.iter().map(|lane| lane.stats(now, &self.ledger)).collect(),
             outbox: self.disk.stats(&self.ledger),
         }
     }
@@ -261,7 +250,7 @@ impl Worker {
         let channel = Arc::clone(&self.channels[index]);
         let templates = Arc::clone(&self.options.templates);
         let task = self.sends.spawn(deliver(channel, templates, source, addition));
-        self.tasks.insert(task.id(), index);
+        self.tasks.insert(task.id(), self.lanes[index].slot);
     }
 
     fn sent(&mut self, sent: Result<(Id, Sent), JoinError>) {
@@ -272,7 +261,9 @@ impl Worker {
                 (error.id(), Sent::Done { result, template_error: None })
             }
         };
-        let Some(lane) = self.tasks.remove(&id).and_then(|index| self.lanes.get_mut(index)) else { return };
+        // A channel that was taken out meanwhile has no lane any more.
+        let slot = self.tasks.remove(&id);
+        let Some(lane) = self.lanes.iter_mut().find(|lane| Some(lane.slot) == slot) else { return };
         let (now, random) = ((self.clock)(), self.dice.roll());
         let (ledger, total) = (&mut self.ledger, &mut self.total);
         let (fate, template_error) = match sent {
