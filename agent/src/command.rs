@@ -28,6 +28,9 @@ pub fn run(cli: &Cli) -> ExitCode {
             Err(problem) => fail(&problem),
         };
     }
+    if cli.validate {
+        return validate(cli.config.as_deref());
+    }
     let (config, file, warnings) = match configuration(cli.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(problem) => {
@@ -35,13 +38,6 @@ pub fn run(cli: &Cli) -> ExitCode {
             return ExitCode::from(BAD_CONFIG);
         }
     };
-    if cli.validate {
-        for warning in &warnings {
-            complain(&format!("warning: {warning}"));
-        }
-        let name = file.map_or("the built-in configuration".to_owned(), |f| f.display().to_string());
-        return print(&format!("{name} is valid\n"));
-    }
     if let Err(problem) = logging(&config, cli.log_level) {
         complain(&problem);
         return ExitCode::from(FAILED);
@@ -67,6 +63,25 @@ pub fn run(cli: &Cli) -> ExitCode {
                 ExitCode::from(FAILED)
             }
         },
+    }
+}
+
+fn validate(named: Option<&Path>) -> ExitCode {
+    let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
+    if named.is_none() && !state::is_there(path) {
+        return print("the built-in configuration is valid\n");
+    }
+    match edge::validate(path) {
+        Ok(warnings) => {
+            for warning in &warnings {
+                complain(&format!("warning: {warning}"));
+            }
+            print(&format!("{} is valid\n", path.display()))
+        }
+        Err(problem) => {
+            complain(problem.trim_end());
+            ExitCode::from(BAD_CONFIG)
+        }
     }
 }
 

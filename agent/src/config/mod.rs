@@ -77,7 +77,7 @@ section::section! {
 pub struct Warning {
     /// Name of the file.
     pub file: String,
-    /// Line, from 1.
+    /// Line, from 1; 0: about the whole file.
     pub line: usize,
     /// What it is.
     pub text: String,
@@ -85,11 +85,15 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.text)
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.text),
+            line => write!(f, "{}:{line}: {}", self.file, self.text),
+        }
     }
 }
 
-/// Reads a configuration. `file` is only a name for messages, `env` looks up what `${NAME}` stands for, and
+/// Reads a configuration. `file` is only a name for messages, `env` looks up what `${NAME}`,
+/// `${file:/path}` and `${credential:NAME}` stand for, and
 /// names of metrics and collectors are checked against `known`.
 ///
 /// # Errors

@@ -77,6 +77,8 @@ pub struct Known<'a> {
     pub metrics: &'a [&'a str],
     /// Collectors that can be switched; empty: not checked.
     pub collectors: &'a [&'a str],
+    /// The text is judged for itself: that a file named in it cannot be read here is no problem of it.
+    pub alone: bool,
 }
 
 impl Must {
@@ -253,7 +255,7 @@ mod tests {
     #[test]
     fn conditions_hold_or_say_why_not() {
         fn check(must: Must, text: &str, expect: &str) {
-            let known = Known { metrics: &["cpu_usage_percent"], collectors: &[] };
+            let known = Known { metrics: &["cpu_usage_percent"], collectors: &[], alone: false };
             let got = must.judge(text, known).map_or_else(|flaw| flaw.what, |()| String::new());
             assert_eq!(got, expect, "{text:?}");
         }

@@ -54,6 +54,12 @@ pub fn usable_dir(path: &Path) -> io::Result<()> {
     remove(&probe)
 }
 
+/// Mode of a file the user named.
+pub fn mode(path: &Path) -> io::Result<u32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map(|meta| meta.mode())
+}
+
 /// Sets the mode of an own file.
 pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

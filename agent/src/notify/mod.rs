@@ -50,6 +50,7 @@ pub mod telegram;
 pub mod template;
 pub mod terminal;
 pub mod trial;
+pub mod way;
 pub mod webhook;
 mod worker;
 

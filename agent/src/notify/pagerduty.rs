@@ -7,6 +7,7 @@ use super::fit::PLAIN;
 use super::http::{self, Http, Reading};
 use super::terminal::Screen;
 use super::trial::RULE as TEST;
+use super::way::Way;
 use super::{TIMEOUT, facts, json_body};
 use crate::alert::{Alert, Severity, Status};
 use crate::config::Config;
@@ -94,6 +95,10 @@ fn actions(alert: &Alert) -> &'static [&'static str] {
 impl Channel for PagerDuty {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn travel(&mut self, way: &Way) {
+        self.http.travel(way);
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {

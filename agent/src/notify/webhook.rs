@@ -5,6 +5,7 @@ use super::channel::{Channel, Made, SendError, Sending};
 use super::http::{self, Http};
 use super::prometheus;
 use super::terminal::Screen;
+use super::way::Way;
 use crate::alert::Alert;
 use crate::config::{Config, WebhookFormat};
 use secrecy::SecretString;
@@ -77,6 +78,10 @@ impl Webhook {
 impl Channel for Webhook {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn travel(&mut self, way: &Way) {
+        self.http.travel(way);
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, _: &'a str) -> Sending<'a> {

@@ -1,7 +1,9 @@
 //! When alerts are made, held back, joined and put into words.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use secrecy::SecretString;
 use toml::de::{DeTable, DeValue};
 
 use super::channels::{
@@ -33,6 +35,11 @@ section! {
         emergency_bypass_rate_limit: bool = true;
         /// Seconds after the start in which levels are learned: only events and emergencies speak.
         state_warmup_secs: u64 = 60 => Whole(0, DAY);
+        /// Proxy for channels that speak HTTP: `http://user:password@host:3128`. Empty: as the environment variables
+        /// `HTTPS_PROXY` and `HTTP_PROXY` say. `NO_PROXY` names what is reached without.
+        proxy: SecretString = "" => Url(&["http", "https"]);
+        /// File with certificates (PEM) of authorities to trust besides the system's, for all channels. Empty: none.
+        ca_file: PathBuf = "";
         /// Joining alerts that come together.
         grouping: Grouping;
         /// Messages about the end of an alert.
