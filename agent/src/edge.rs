@@ -30,10 +30,12 @@ fn judged(path: &Path, alone: bool) -> Result<(Config, Vec<Warning>), String> {
             path.display()
         )
     })?;
-    let metrics: Vec<&str> = metrics().iter().map(|m| m.name).collect();
+    let all = metrics();
+    let metrics: Vec<&str> = all.iter().map(|m| m.name).collect();
+    let labels: Vec<&[&str]> = all.iter().map(|m| m.labels).collect();
     let collectors: Vec<&str> =
         collect::COLLECTORS.iter().map(|c| c.name).chain(["ebpf", "ebpf_tcp", "ebpf_waits"]).collect();
-    let known = Known { metrics: &metrics, collectors: &collectors, alone };
+    let known = Known { metrics: &metrics, collectors: &collectors, labels: &labels, alone };
     let secrets = Secrets::default();
     let loaded = judge(&text, &path.display().to_string(), &|name| secrets.look_up(name), known);
     let notes = secrets.notes.into_inner();

@@ -181,6 +181,12 @@ impl<'a> Reader<'a> {
         self.here.key.map_or(Must::Anything, |key| key.must)
     }
 
+    /// Labels of a metric, if they are known.
+    pub(super) fn labels_of(&self, metric: &str) -> Option<&'a [&'a str]> {
+        let at = self.known.metrics.iter().position(|known| *known == metric)?;
+        self.known.labels.get(at).copied()
+    }
+
     /// Whether further problems are only counted.
     fn is_full(&self) -> bool {
         self.findings.len() >= MOST_KEPT

@@ -210,12 +210,13 @@ impl Line {
             metric: self.metric.to_owned(),
             labels: self.labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             policy: policy(limits),
-            subject: self.subject,
+            subject: self.subject.into(),
             shown: self.shown,
             style: Style::Number(self.unit),
-            noun: self.noun,
+            noun: self.noun.into(),
             hint: "",
             culprits: self.culprits,
+            own: None,
         }
     }
 }

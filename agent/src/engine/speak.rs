@@ -5,6 +5,7 @@
 //! and still stands is told when its window ends.
 
 mod group;
+mod kept;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,6 +15,7 @@ use crate::text::span;
 use crate::time::{Now, SECOND};
 use group::{Group, Key};
 pub use group::{MAX_HELD, MAX_PLACES, MAX_WHOLE};
+pub use kept::KeptRepeat;
 
 /// How to speak.
 #[derive(Clone, Debug, PartialEq)]

@@ -116,6 +116,11 @@ impl Store {
 
     /// The samples of a series since `from_ns`, oldest first.
     pub fn since(&self, id: SeriesId, from_ns: u64) -> impl Iterator<Item = f64> {
+        self.points(id, from_ns).map(|(_, value)| value)
+    }
+
+    /// The same with their moments, seconds since the store's start.
+    pub fn points(&self, id: SeriesId, from_ns: u64) -> impl Iterator<Item = (f64, f64)> + Clone {
         let from = (from_ns.saturating_sub(self.start_ns) / SECOND) as u32;
         let row = self.rows.get(id.0 as usize);
         row.into_iter()
@@ -123,7 +128,7 @@ impl Store {
             .skip_while(move |b| b.last().is_some_and(|p| p.secs < from))
             .flatten()
             .filter(move |p| p.secs >= from)
-            .map(|p| f64::from(p.value))
+            .map(|p| (f64::from(p.secs), f64::from(p.value)))
     }
 
     /// Summary of a series since `from_ns`.

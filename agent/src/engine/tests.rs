@@ -4,7 +4,7 @@ mod counted;
 mod summaries;
 
 use super::*;
-use crate::alert::{Severity, Status};
+use crate::alert::{Alert, Severity, Status};
 use crate::analyze::threshold::{Limits, Op};
 use crate::cgroup::memory::{Events, Memory};
 use crate::engine::compose::Identity;
@@ -14,7 +14,7 @@ use crate::engine::disk::DiskPolicy;
 use crate::engine::incident::Witnesses;
 use crate::engine::limits::Rule;
 use crate::engine::speak::Manners;
-use crate::event::{Constraint, KillGroup, LogMatch, Oom, SlowIo, Source, Task};
+use crate::event::{Constraint, Event, KillGroup, LogMatch, Lost, Oom, SlowIo, Source, Task};
 use crate::metric::{Metric, Unit};
 use crate::sample::{GroupRow, GroupTable, Samples};
 use crate::time::MILLI;
@@ -45,13 +45,17 @@ fn settings(group_secs: u64) -> Settings {
             metric: "disk_used_percent".into(),
             labels: vec![],
             policy: Policy { limits, for_secs: 30 },
-            subject: "Disk usage of",
+            subject: "Disk usage of".into(),
             shown: &["mount"],
             style: limits::Style::Number(" %"),
-            noun: "disk alerts",
+            noun: "disk alerts".into(),
             hint: "",
             culprits: Culprits::Nobody,
+            own: None,
         }],
+        absences: Vec::new(),
+        maintenance: Vec::new(),
+        escalation: board::Escalation::default(),
         manners: Manners {
             min_interval_secs: 300,
             dedup_secs: [600, 600, 600, 0],

@@ -35,6 +35,12 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     std::fs::rename(&temporary, path)
 }
 
+/// Puts an own file that cannot be used aside, beside its place; returns its new name.
+pub fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
+    let aside = path.with_extension("bad");
+    std::fs::rename(path, &aside).map(|()| aside)
+}
+
 /// Removes an own file if it is there.
 pub fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {

@@ -20,6 +20,7 @@ mod hangs;
 mod inventory;
 mod journal;
 mod kernel;
+pub mod memory;
 mod namespaces;
 #[cfg(feature = "ebpf")]
 mod naming;
@@ -45,9 +46,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::engine::board::Escalation;
 use crate::engine::compose::Identity;
+use crate::engine::quiet::maintenance;
 use crate::engine::speak::Manners;
-use crate::engine::{Engine, Settings, builtin};
+use crate::engine::{Engine, Settings, builtin, own};
 use crate::host::live::LiveHost;
 use crate::host::{Host, clock, read_text, state};
 use crate::notify::{self, Notifier, Outbox, Recovered};
@@ -58,6 +61,7 @@ use control::{About, Desk};
 use delivery::Delivery;
 use inventory::InventoryWatch;
 use kernel::{Kernel, Places};
+use memory::Memory;
 use pipeline::{INBOX, OUTBOUND, Pipeline};
 use position::Position;
 use reload::Reloader;
@@ -126,6 +130,10 @@ async fn serve(start: Start) -> Result<(), String> {
     let (journal_position, journal) = Position::open(data_dir, &identity.boot_id);
     let mut kernel = Kernel::open(config, &host, Places { kmsg, journal })?;
     let mut engine = Engine::new(settings(config, identity.clone(), kernel.witnesses()), now);
+    let (memory, kept) = Memory::open(data_dir);
+    if let Some(kept) = kept {
+        engine.resume(kept, now);
+    }
     engine.remember(found.recent.iter().map(AsRef::as_ref), now);
 
     let (notifier, worker) = notifier(config, &identity, (outbox, &found))?;
@@ -165,7 +173,8 @@ async fn serve(start: Start) -> Result<(), String> {
     let health = BTreeMap::new();
     let pipeline = Pipeline { engine, inbox, stop: stopped, outbound, spares, follow, health, first_round };
     let pipeline = tokio::spawn(pipeline.run());
-    let delivery = tokio::spawn(Delivery::new(notifier, kmsg_position, journal_position).run(outputs));
+    let delivery =
+        tokio::spawn(Delivery::new(notifier, kmsg_position, journal_position, memory).run(outputs));
 
     while signals.next().await == Signal::Reload {
         reloader.reload().await;
@@ -239,9 +248,17 @@ fn identity(config: &Config, host: &dyn Host) -> Identity {
 
 fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incident::Witnesses) -> Settings {
     let alerting = &config.alerting;
+    let (mut rules, absences) = own::rules(&alerting.rules);
+    rules.extend(builtin::rules(&config.thresholds));
     Settings {
         identity,
-        rules: builtin::rules(&config.thresholds),
+        rules,
+        absences,
+        maintenance: maintenance::windows(&alerting.maintenance),
+        escalation: Escalation {
+            critical_after: alerting.escalation.warn_to_critical_after,
+            emergency_after_mins: alerting.escalation.critical_to_emergency_after_mins,
+        },
         manners: Manners {
             min_interval_secs: alerting.min_interval_secs,
             dedup_secs: crate::alert::Severity::ALL.map(|s| alerting.dedup_window_secs.of(s)),

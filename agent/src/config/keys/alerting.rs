@@ -13,10 +13,12 @@ use super::thresholds::{Order, in_order};
 use super::{DAY, WEEK};
 use crate::alert::Severity;
 use crate::config::must::Must::{self, Labels, Metric, Schedule, Template, Url, Whole, Word};
+use crate::config::near;
 use crate::config::reader::Reader;
 use crate::config::section::{choice, section};
 use crate::config::template::{RULE_VARIABLES, TEMPLATE_VARIABLES};
 use crate::config::value::{Node, Value};
+use crate::text::clean;
 
 section! {
     /// Alerts: how often, how many, and where to. Emergencies pass every limit.
@@ -160,7 +162,7 @@ section! {
 
 section! {
     /// Raising the severity of what nobody mends.
-    pub struct Escalation, later "escalation" {
+    pub struct Escalation {
         /// Repeats in a row after which a warning is critical. 0: never; 5 is usual.
         warn_to_critical_after: u32 = 0 => Whole(0, 10_000);
         /// Minutes after which a critical alert is an emergency. 0: never; 30 is usual.
@@ -222,8 +224,9 @@ choice! {
 }
 
 section! {
-    /// An alert of your own, on any metric. docs/METRICS.md lists them.
-    pub struct Rule, later "alert rules", needs ["name", "metric"], check limits {
+    /// An alert of your own, on any metric; docs/METRICS.md lists them. It replaces the built-in alert for the series
+    /// it matches, and a rule with more labels replaces one with less. docs/ALERTING.md has examples.
+    pub struct Rule, needs ["name", "metric"], check limits {
         /// Name of the rule in alerts.
         name: String = "" => Word;
         /// The metric it watches.
@@ -232,9 +235,9 @@ section! {
         labels: BTreeMap<String, String> => Labels;
         /// How the value is compared with the limits.
         op: Op = Op::Above;
-        /// Limit of a warning.
+        /// Limit of a warning. With `absent` only its being there counts.
         warn: Option<f64>;
-        /// Limit of a critical alert.
+        /// Limit of a critical alert. With `absent`, any value makes the alert a critical one.
         critical: Option<f64>;
         /// Seconds for which it must hold.
         for_secs: u64 = 30 => Whole(0, WEEK);
@@ -248,6 +251,7 @@ section! {
 }
 
 fn limits(rule: &Rule, node: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>) {
+    labels(rule, table, cx);
     let given = table.contains_key("warn") || table.contains_key("critical");
     if !given && rule.op != Op::Absent {
         let what = format!("`{}` has no limit.", cx.place());
@@ -261,9 +265,33 @@ fn limits(rule: &Rule, node: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>
     in_order(order, (rule.warn, rule.critical, rule.clear), table, cx);
 }
 
+/// Labels that the metric does not have.
+fn labels(rule: &Rule, table: &DeTable<'_>, cx: &mut Reader<'_>) {
+    let Some(known) = cx.labels_of(&rule.metric) else { return };
+    let given = table.get("labels").and_then(|node| node.get_ref().as_table());
+    for name in given.into_iter().flat_map(|table| table.keys()) {
+        if known.contains(&&**name.get_ref()) {
+            continue;
+        }
+        let what = format!(
+            "`{}.labels` names `{}`, which is no label of {}.",
+            cx.place(),
+            clean(name.get_ref(), 40),
+            rule.metric
+        );
+        let near = near::nearest(name.get_ref(), known.iter().copied());
+        let fix = match (near, known) {
+            (Some(near), _) => format!("Did you mean `{near}`?"),
+            (None, []) => "It has none: leave `labels` out.".to_owned(),
+            (None, known) => format!("It has {}.", known.join(", ")),
+        };
+        cx.finding(name.span(), what, fix);
+    }
+}
+
 section! {
     /// Times in which alerts are held back, in the host's local time.
-    pub struct Maintenance, later "maintenance windows", needs ["name", "schedule"] {
+    pub struct Maintenance, needs ["name", "schedule"] {
         /// Name of the window.
         name: String = "" => Word;
         /// Days and hours: `Sun 02:00-04:00`, `Mon-Fri 22:00-06:00`, `daily 03:00-03:30`.
