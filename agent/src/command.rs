@@ -91,8 +91,9 @@ fn ask_agent(cli: &Cli, command: &Command) -> Option<Result<String, String>> {
     if !matches!(command, Command::Status { .. } | Command::Alerts { .. } | Command::Silence(_)) {
         return None;
     }
-    let config = configuration(cli.config.as_deref()).map_or_else(|_| Config::default(), |loaded| loaded.0);
-    control::commands::run(command, &config.agent.data_dir)
+    let file = cli.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+    let data_dir = edge::data_dir(file).unwrap_or_else(|| Config::default().agent.data_dir);
+    control::commands::run(command, &data_dir)
 }
 
 type Loaded = (Config, Option<PathBuf>, Vec<Warning>);

@@ -107,6 +107,12 @@ pub fn routes(config: &Config) -> (Vec<Route>, Vec<String>) {
     notify::routes(config, Screen::new(tty, &environment))
 }
 
+/// `agent.data_dir` of a file that may have problems elsewhere.
+pub fn data_dir(path: &Path) -> Option<PathBuf> {
+    let table: toml::Table = state::read_user_file(path).ok()?.parse().ok()?;
+    table.get("agent")?.get("data_dir")?.as_str().map(PathBuf::from)
+}
+
 /// Where systemd made a directory for the control socket.
 pub fn runtime_dir() -> Option<PathBuf> {
     // Several are separated by colons.

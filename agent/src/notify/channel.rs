@@ -161,6 +161,8 @@ pub const CHANNELS: &[Kind] = &[
     Kind { name: ntfy::NAME, least: Severity::Warn, make: ntfy::make },
     Kind { name: alertmanager::NAME, least: Severity::Info, make: alertmanager::make },
     Kind { name: exec::NAME, least: Severity::Info, make: exec::make },
+    #[cfg(feature = "nats")]
+    Kind { name: super::nats::NAME, least: Severity::Info, make: super::nats::make },
 ];
 
 /// All enabled channels, and all problems of the configuration.

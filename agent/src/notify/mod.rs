@@ -29,12 +29,15 @@ pub mod email;
 pub mod exec;
 pub mod facts;
 pub mod fit;
+pub mod heartbeat;
 pub mod http;
 pub mod journal;
 pub mod lane;
 pub mod ledger;
 pub mod limit;
 pub mod mail;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod ntfy;
 pub mod pagerduty;
 pub mod prometheus;

@@ -17,6 +17,7 @@ pub mod delivery;
 pub mod doctor;
 pub mod features;
 mod hangs;
+mod heartbeat;
 mod inventory;
 mod journal;
 mod kernel;
@@ -150,6 +151,11 @@ async fn serve(start: Start) -> Result<(), String> {
         About { hostname: identity.hostname.clone(), config: file, features: features.clone(), start: now };
     let desk = Desk { about, inbox: inbox.clone(), notifier: notifier.clone() };
     let control = control_socket(data_dir, desk, &stop);
+    let hearts = notify::heartbeat::Heart::all(config).unwrap_or_else(|problem| {
+        tracing::error!("{problem}");
+        Vec::new()
+    });
+    let hearts = heartbeat::start(hearts, &identity.hostname, &host, &notifier, &stop);
     let mut reloader = Reloader {
         file: start.file.clone(),
         config: config.clone(),
@@ -186,7 +192,7 @@ async fn serve(start: Start) -> Result<(), String> {
     stop.cancel();
     let threads = [Some(collectors.stop()), Some(hangs.stop()), inventory.map(InventoryWatch::stop)];
     let ended = timeout(STOP_WITHIN, async {
-        let _ = tokio::join!(sources, pipeline, control);
+        let _ = tokio::join!(sources, pipeline, control, hearts.join_all());
         if let Ok(notifier) = delivery.await {
             let left = notifier.drain(LAST_SENDING).await;
             if left > 0 {

@@ -17,8 +17,8 @@ use crate::notify::{self, Notifier};
 
 /// Sections that take effect without a restart.
 const LIVE: &[&str] = &["thresholds.", "alerting."];
-/// Keys in them that do not.
-const NOT_LIVE: &[&str] = &["alerting.state_warmup_secs"];
+/// Keys and sections in them that do not.
+const NOT_LIVE: &[&str] = &["alerting.state_warmup_secs", "alerting.heartbeat."];
 /// What every channel that speaks HTTP depends on.
 const COMMON: &[&str] = &["alerting.proxy", "alerting.ca_file"];
 
@@ -62,7 +62,10 @@ impl Reloader {
     }
 
     async fn apply(&mut self) -> Result<Vec<Change>, String> {
-        let (new, warnings) = edge::load(self.file.as_deref().unwrap_or_else(|| "".as_ref()))?;
+        let (mut new, warnings) = edge::load(self.file.as_deref().unwrap_or_else(|| "".as_ref()))?;
+        let changed = changes(&self.config, &new);
+        // Its heartbeats go over a connection of their own.
+        new.nats = self.config.nats.clone();
         let (routes, problems) = edge::routes(&new);
         if !problems.is_empty() {
             return Err(problems.join("\n"));
@@ -71,7 +74,6 @@ impl Reloader {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let changed = changes(&self.config, &new);
         let same =
             routes.iter().map(|route| route.channel.name()).filter(|name| is_same(name, &changed)).collect();
         self.config.thresholds = new.thresholds;
@@ -92,7 +94,7 @@ impl Reloader {
 }
 
 fn is_live(key: &str) -> bool {
-    LIVE.iter().any(|section| key.starts_with(section)) && !NOT_LIVE.contains(&key)
+    LIVE.iter().any(|section| key.starts_with(section)) && !NOT_LIVE.iter().any(|not| key.starts_with(not))
 }
 
 /// Whether nothing that a channel is made of changed.
