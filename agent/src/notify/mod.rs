@@ -39,6 +39,7 @@ pub mod mail;
 #[cfg(feature = "nats")]
 pub mod nats;
 pub mod ntfy;
+mod own;
 pub mod pagerduty;
 pub mod prometheus;
 pub mod record;

@@ -12,7 +12,7 @@ use super::record::{Outcome, Place, fit};
 use super::stats::Stats;
 use super::swap::Swap;
 use super::template::Templates;
-use super::{Clock, Options};
+use super::{Clock, Options, own};
 use crate::alert::{Alert, Severity, Status};
 use crate::text;
 use crate::time::Now;
@@ -62,6 +62,8 @@ pub(super) struct Worker {
     sends: JoinSet<Sent>,
     /// Which channel a sending task belongs to.
     tasks: HashMap<Id, Slot>,
+    /// What was told of the way out itself.
+    watched: own::Watched,
     /// Until when, nanoseconds of the monotonic clock, and who wants to know.
     draining: Option<(u64, oneshot::Sender<usize>)>,
 }
@@ -87,6 +89,7 @@ impl Worker {
             channels: Vec::new(),
             sends: JoinSet::new(),
             tasks: HashMap::new(),
+            watched: own::Watched::default(),
             draining: None,
         };
         worker.route(routes, &[]);
@@ -173,6 +176,22 @@ impl Worker {
         self.drop_lost(&lost);
     }
 
+    /// Tells through the others that a channel fails, and that it works again; so of an outbox that fills up.
+    fn watch_channels(&mut self, now: Now) {
+        let mut news: Vec<Alert> = Vec::new();
+        for index in 0..self.lanes.len() {
+            let host = &self.options.hostname;
+            let used = self.ledger.len() * 100 / super::ledger::MAX_ALERTS;
+            let waits = self.lanes[index].stats(now, &self.ledger);
+            let new = own::judge(&mut self.watched, host, &waits, now).into_iter();
+            news.extend(new.chain(own::outbox(&mut self.watched, host, used as u64, now)));
+        }
+        if !news.is_empty() {
+            // Nobody waits for the disk.
+            self.accept(news.into_iter().map(Arc::new).collect(), oneshot::channel().0);
+        }
+    }
+
     fn take_in(&mut self, alert: Arc<Alert>, now: Now) -> Seq {
         let alert = match fit(&alert) {
             std::borrow::Cow::Borrowed(_) => alert,
@@ -184,8 +203,13 @@ impl Worker {
 
     /// Who has to be told. A recovery is for those who were, or will be, told of the incident.
     fn due(&self, alert: &Alert) -> Set {
+        let own = own::about(alert);
         let mut due = Set::default();
         for lane in self.lanes.iter().filter(|l| l.severities.has(alert.severity)) {
+            if own == Some(self.ledger.name(lane.slot)) {
+                // Of its own failing a channel cannot tell.
+                continue;
+            }
             due.add(lane.slot);
         }
         if alert.status != Status::Resolved || alert.is_only_message() {
@@ -280,6 +304,7 @@ impl Worker {
             }
             self.disk.mark(seq, lane.slot, outcome, ledger);
         }
+        self.watch_channels(now);
         if let Some(why) = template_error.filter(|_| self.disk.template_error()) {
             tracing::warn!(%why, "a template could not be filled in; the built-in text was sent");
         }
