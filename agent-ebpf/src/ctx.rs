@@ -77,6 +77,21 @@ impl Member {
     }
 }
 
+/// Offset of a member that the kernel has: without it the program is not loaded.
+#[repr(transparent)]
+pub struct Place(u16);
+
+impl Place {
+    /// Until user space says.
+    pub const UNSET: Self = Self(0);
+
+    /// Bytes from the beginning of the struct.
+    #[inline(always)]
+    pub fn get(&'static self) -> usize {
+        constant(&self.0) as usize
+    }
+}
+
 /// A constant that user space sets before loading.
 #[inline(always)]
 pub fn constant<T: Copy>(value: &'static T) -> T {

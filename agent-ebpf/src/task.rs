@@ -1,5 +1,10 @@
 //! `iter/task` (Linux 5.8): the kernel calls the program with each thread of the machine, and what it writes is read from a
-//! descriptor. A process costs a quarter of what it does by way of `/proc`.
+//! descriptor.
+//!
+//! Here alone structs are read with plain loads instead of a helper: the context gives a task whose type the verifier knows,
+//! and to what is loaded through such a pointer it adds the type (`btf_struct_access`) and a guard against bad addresses, which
+//! read as 0 (`BPF_PROBE_MEM`). A load is a nanosecond, a call of the helper twenty. The places are constants to the verifier,
+//! since their map is frozen, so it lets them be added to the pointer, and holds every load against the kernel's own types.
 //!
 //! What the structs of a task that is just ending point to may be freed meanwhile (nothing is locked here), so pointers are
 //! read once more afterwards: as long as they stand, what they point to has not been given back.
@@ -11,63 +16,71 @@ use agent_common::task::{NOLOAD, PF_KTHREAD, ProcessRecord, ThreadRecord, UNINTE
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use bytemuck::{Pod, Zeroable};
 
-use crate::ctx::{Member, member, member_name, peek};
+use crate::ctx::{Member, Place, peek};
 
 #[unsafe(no_mangle)]
-static ITER_TASK_PID: Member = Member::ABSENT;
+static ITER_TASK_PID: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_TGID: Member = Member::ABSENT;
+static ITER_TASK_TGID: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_STATE: Member = Member::ABSENT;
+static ITER_TASK_STATE: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_EXIT_STATE: Member = Member::ABSENT;
+static ITER_TASK_EXIT_STATE: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_RUNTIME: Member = Member::ABSENT;
+static ITER_TASK_RUNTIME: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_NVCSW: Member = Member::ABSENT;
+static ITER_TASK_NVCSW: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_NIVCSW: Member = Member::ABSENT;
+static ITER_TASK_NIVCSW: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_START: Member = Member::ABSENT;
+static ITER_TASK_START: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_FLAGS: Member = Member::ABSENT;
+static ITER_TASK_FLAGS: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_COMM: Member = Member::ABSENT;
+static ITER_TASK_COMM: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_CGROUPS: Member = Member::ABSENT;
+static ITER_TASK_CGROUPS: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_SIGNAL: Member = Member::ABSENT;
+static ITER_TASK_SIGNAL: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_FILES: Member = Member::ABSENT;
+static ITER_TASK_FILES: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_TASK_MM: Member = Member::ABSENT;
+static ITER_TASK_MM: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_SIGNAL_ENDED: Member = Member::ABSENT;
+static ITER_SIGNAL_ENDED: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_SIGNAL_THREADS: Member = Member::ABSENT;
+static ITER_SIGNAL_THREADS: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_FILES_FDT: Member = Member::ABSENT;
+static ITER_FILES_FDT: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_FDT_MAX: Member = Member::ABSENT;
+static ITER_FILES_FIRST: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_FDT_OPEN: Member = Member::ABSENT;
+static ITER_FDT_MAX: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_MM_FILE: Member = Member::ABSENT;
+static ITER_FDT_OPEN: Place = Place::UNSET;
 #[unsafe(no_mangle)]
-static ITER_MM_ANON: Member = Member::ABSENT;
+static ITER_MM_COUNTS: Member = Member::ABSENT;
 #[unsafe(no_mangle)]
-static ITER_MM_SHMEM: Member = Member::ABSENT;
+static ITER_MM_FILE: Place = Place::UNSET;
+#[unsafe(no_mangle)]
+static ITER_MM_ANON: Place = Place::UNSET;
+#[unsafe(no_mangle)]
+static ITER_MM_SHMEM: Place = Place::UNSET;
 
 /// `struct bpf_iter__task` and the beginning of `struct bpf_iter_meta`, `kernel/bpf/task_iter.c`, `include/linux/bpf.h`.
 #[repr(C)]
 struct Context {
     meta: *const Meta,
+    task: Struct,
 }
 
 #[repr(C)]
 struct Meta {
     seq: *mut c_void,
 }
+
+/// Address of a struct whose type the verifier knows.
+type Struct = *const u8;
 
 /// Both records of a process, in one piece.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -80,25 +93,26 @@ struct Both {
 #[unsafe(link_section = "iter/task")]
 #[unsafe(no_mangle)]
 fn list_tasks(ctx: *mut c_void) -> u32 {
-    // SAFETY: the verifier knows both structs. Loaded directly: the helper wants the pointer with its type.
-    let seq = unsafe { (*(*ctx.cast::<Context>()).meta).seq };
-    let task: u64 = peek(ctx as u64, 8, 0);
+    // SAFETY: the verifier knows both structs.
+    let (seq, task) = unsafe {
+        let ctx = ctx.cast::<Context>();
+        ((*(*ctx).meta).seq, (*ctx).task)
+    };
     // After the last one it is called once without any.
-    if task == 0 {
+    if task.is_null() {
         return 0;
     }
     let mut both = Both::zeroed();
     let thread = &mut both.thread;
-    thread.pid = member(task, &ITER_TASK_PID, 0);
-    thread.tgid = member(task, &ITER_TASK_TGID, 0);
+    thread.pid = load(task, &ITER_TASK_PID);
+    thread.tgid = load(task, &ITER_TASK_TGID);
     // On kernels before 5.14 a `long` whose upper half is 0.
-    thread.state = member(task, &ITER_TASK_STATE, 0);
-    thread.exit_state = member(task, &ITER_TASK_EXIT_STATE, 0);
-    thread.runtime_ns = member(task, &ITER_TASK_RUNTIME, 0);
+    thread.state = load(task, &ITER_TASK_STATE);
+    thread.exit_state = load(task, &ITER_TASK_EXIT_STATE);
+    thread.runtime_ns = load(task, &ITER_TASK_RUNTIME);
     // Idle threads of the kernel (`TASK_NOLOAD`) are many.
     if thread.state & (UNINTERRUPTIBLE | NOLOAD) == UNINTERRUPTIBLE {
-        thread.switches =
-            member(task, &ITER_TASK_NVCSW, 0u64).wrapping_add(member(task, &ITER_TASK_NIVCSW, 0));
+        thread.switches = load::<u64>(task, &ITER_TASK_NVCSW).wrapping_add(load(task, &ITER_TASK_NIVCSW));
     }
     if thread.pid == thread.tgid {
         process(task, &mut both.process);
@@ -110,14 +124,14 @@ fn list_tasks(ctx: *mut c_void) -> u32 {
 }
 
 #[inline(always)]
-fn process(task: u64, record: &mut ProcessRecord) {
-    let signal: u64 = member(task, &ITER_TASK_SIGNAL, 0);
-    record.start_ns = member(task, &ITER_TASK_START, 0);
-    record.ended_ns = member(signal, &ITER_SIGNAL_ENDED, 0);
-    record.groups = member(task, &ITER_TASK_CGROUPS, 0);
-    record.threads = member(signal, &ITER_SIGNAL_THREADS, 0);
-    record.flags = member(task, &ITER_TASK_FLAGS, 0);
-    member_name(task, &ITER_TASK_COMM, &mut record.comm);
+fn process(task: Struct, record: &mut ProcessRecord) {
+    let signal: Struct = load(task, &ITER_TASK_SIGNAL);
+    record.start_ns = load(task, &ITER_TASK_START);
+    record.ended_ns = member(signal, &ITER_SIGNAL_ENDED);
+    record.groups = load(task, &ITER_TASK_CGROUPS);
+    record.threads = member(signal, &ITER_SIGNAL_THREADS);
+    record.flags = load(task, &ITER_TASK_FLAGS);
+    record.comm = bytemuck::cast([load::<u64>(task, &ITER_TASK_COMM), load_at(task, &ITER_TASK_COMM, 8)]);
     // A kernel thread has the memory of somebody else for a while, and the open files of process 1.
     if record.flags & PF_KTHREAD == 0 {
         record.rss_pages = resident(task);
@@ -127,26 +141,42 @@ fn process(task: u64, record: &mut ProcessRecord) {
 
 /// As `get_mm_rss`, `include/linux/mm.h`: what each processor keeps for itself is not added up.
 #[inline(always)]
-fn resident(task: u64) -> u64 {
-    let mm: u64 = member(task, &ITER_TASK_MM, 0);
-    let pages = counter(mm, &ITER_MM_FILE) + counter(mm, &ITER_MM_ANON) + counter(mm, &ITER_MM_SHMEM);
-    if member(task, &ITER_TASK_MM, 0u64) == mm { pages } else { 0 }
+fn resident(task: Struct) -> u64 {
+    let mm: Struct = load(task, &ITER_TASK_MM);
+    let [file, anon, _swap, shmem] = if ITER_MM_COUNTS.is_there() {
+        // Before 6.2. By the helper: those kernels do not find their way into an array of `atomic_long_t`.
+        peek(ITER_MM_COUNTS.find(mm as u64), 0, [0; 4])
+    } else {
+        [member(mm, &ITER_MM_FILE), member(mm, &ITER_MM_ANON), 0, member(mm, &ITER_MM_SHMEM)]
+    };
+    let pages = positive(file) + positive(anon) + positive(shmem);
+    if load::<u64>(task, &ITER_TASK_MM) == mm as u64 { pages } else { 0 }
 }
 
 /// Below 0 for moments.
 #[inline(always)]
-fn counter(mm: u64, place: &'static Member) -> u64 {
-    let pages: i64 = member(mm, place, 0);
+fn positive(pages: i64) -> u64 {
     if pages < 0 { 0 } else { pages as u64 }
 }
 
 /// Bits of `fdt->open_fds`, as `proc_readfd_count`, `fs/proc/fd.c`, counts them.
 #[inline(always)]
-fn open_files(task: u64) -> u32 {
-    let files: u64 = member(task, &ITER_TASK_FILES, 0);
-    let fdt: u64 = member(files, &ITER_FILES_FDT, 0);
-    let words = member(fdt, &ITER_FDT_MAX, 0u32) / 64;
-    let bits: u64 = member(fdt, &ITER_FDT_OPEN, 0);
+fn open_files(task: Struct) -> u32 {
+    /// Room of the table that lies in `files_struct` itself (`NR_OPEN_DEFAULT`): most processes need no other.
+    const OWN_ROOM: u32 = 64;
+    let files: Struct = load(task, &ITER_TASK_FILES);
+    let fdt: Struct = member(files, &ITER_FILES_FDT);
+    let max: u32 = member(fdt, &ITER_FDT_MAX);
+    let count = if max == OWN_ROOM {
+        member::<u64>(files, &ITER_FILES_FIRST).count_ones()
+    } else {
+        count_bits(member(fdt, &ITER_FDT_OPEN), max / 64)
+    };
+    if load::<u64>(task, &ITER_TASK_FILES) == files as u64 { count } else { 0 }
+}
+
+#[inline(always)]
+fn count_bits(bits: u64, words: u32) -> u32 {
     let mut count = 0;
     if bits != 0 {
         for nth in 0..MAX_FILE_WORDS {
@@ -156,7 +186,26 @@ fn open_files(task: u64) -> u32 {
             count += peek(bits, nth as u64 * 8, 0u64).count_ones();
         }
     }
-    if member(task, &ITER_TASK_FILES, 0u64) == files { count } else { 0 }
+    count
+}
+
+/// A member of a struct, 0 where there is no struct.
+#[inline(always)]
+fn member<T: Zero>(address: Struct, member: &'static Place) -> T {
+    if address.is_null() { T::ZERO } else { load(address, member) }
+}
+
+/// A member of a struct that is there.
+#[inline(always)]
+fn load<T>(address: Struct, member: &'static Place) -> T {
+    load_at(address, member, 0)
+}
+
+/// The same, so many bytes behind its beginning.
+#[inline(always)]
+fn load_at<T>(address: Struct, member: &'static Place, behind: usize) -> T {
+    // SAFETY: the verifier knows the struct and holds place and size against its type. Volatile: each is one load, in this order.
+    unsafe { core::ptr::read_volatile(address.add(member.get() + behind).cast()) }
 }
 
 #[inline(always)]
@@ -164,4 +213,25 @@ fn write<T: Pod>(seq: *mut c_void, record: &T) {
     // Where there is no room the kernel takes the record back, and calls again with the same task at the next `read`.
     // SAFETY: the record has no padding (`Pod`), so every byte of it is set.
     unsafe { bpf_seq_write(seq.cast(), (&raw const *record).cast(), size_of::<T>() as u32) };
+}
+
+/// What can be 0.
+trait Zero {
+    const ZERO: Self;
+}
+
+impl Zero for u32 {
+    const ZERO: Self = 0;
+}
+
+impl Zero for u64 {
+    const ZERO: Self = 0;
+}
+
+impl Zero for i64 {
+    const ZERO: Self = 0;
+}
+
+impl Zero for Struct {
+    const ZERO: Self = core::ptr::null();
 }

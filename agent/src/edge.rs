@@ -10,6 +10,7 @@ use crate::host::state;
 use crate::metric::Metric;
 use crate::notify::terminal::Screen;
 use crate::notify::{self, Route};
+use crate::service::journal_health;
 use crate::{collect, formulas};
 
 /// Reads and judges a configuration file, and the files that its secrets are in. The error is ready to print.
@@ -33,8 +34,11 @@ fn judged(path: &Path, alone: bool) -> Result<(Config, Vec<Warning>), String> {
     let all = metrics();
     let metrics: Vec<&str> = all.iter().map(|m| m.name).collect();
     let labels: Vec<&[&str]> = all.iter().map(|m| m.labels).collect();
-    let collectors: Vec<&str> =
-        collect::COLLECTORS.iter().map(|c| c.name).chain(["ebpf", "ebpf_tcp", "ebpf_waits"]).collect();
+    let collectors: Vec<&str> = collect::COLLECTORS
+        .iter()
+        .map(|c| c.name)
+        .chain(["ebpf", "ebpf_tcp", "ebpf_waits", "journal"])
+        .collect();
     let known = Known { metrics: &metrics, collectors: &collectors, labels: &labels, alone };
     let secrets = Secrets::default();
     let loaded = judge(&text, &path.display().to_string(), &|name| secrets.look_up(name), known);
@@ -140,5 +144,5 @@ const EBPF: &[&[&Metric]] = &[];
 
 /// Those that no collector of the table puts out: computed ones, counts of events, eBPF's.
 pub fn metrics_beside_collectors() -> Vec<&'static Metric> {
-    [&[formulas::METRICS, events::METRICS], EBPF].concat().concat()
+    [&[formulas::METRICS, events::METRICS, journal_health::METRICS], EBPF].concat().concat()
 }

@@ -103,6 +103,11 @@ pub enum What {
     KmsgMark(KmsgMark),
     /// The same of the journal.
     JournalMark(JournalMark),
+    /// The source of this event begins or ceases to hand on the kernel's log.
+    Witness {
+        /// It does now.
+        is_up: bool,
+    },
 }
 
 /// A process that took part in an event.

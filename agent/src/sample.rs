@@ -123,6 +123,8 @@ struct Entry {
     def: SeriesDef,
     hash: u64,
     last_pass: u64,
+    /// Slot of the series that came after it the last time.
+    next: u32,
 }
 
 /// Interner and buffer a collector writes into.
@@ -135,6 +137,8 @@ pub struct Samples {
     max_series: usize,
     refused: u64,
     pass: u64,
+    /// Slot of the newest reading's series.
+    newest: u32,
     /// Pass in which idle series were last looked for.
     swept: u64,
     /// A process table that is no longer used, for its buffers.
@@ -156,6 +160,7 @@ impl Samples {
             max_series,
             refused: 0,
             pass: 0,
+            newest: 0,
             swept: 0,
             spare_table: None,
         }
@@ -205,7 +210,7 @@ impl Samples {
     /// renamed): its growth is not told.
     pub fn anew(&mut self, metric: &'static Metric, labels: &[&str]) {
         if let Some(slot) = self.find(metric, labels, self.hasher.hash_one((metric.name, labels)))
-            && let Some(entry) = &self.entries[slot as usize]
+            && let Some(entry) = self.entry(slot)
         {
             self.batch.defs.push(entry.def.clone());
         }
@@ -246,28 +251,44 @@ impl Samples {
         self.len() == 0
     }
 
+    /// Collectors put the same series in the same order pass after pass: the one that followed the last time is the likely one.
     fn intern(&mut self, metric: &'static Metric, labels: &[&str]) -> Option<SeriesId> {
+        let likely = self.entry(self.newest).map(|newest| newest.next);
+        let slot = match likely.filter(|&slot| self.is(slot, metric, labels)) {
+            Some(slot) => slot,
+            None => self.look_up(metric, labels)?,
+        };
+        self.newest = slot;
+        let entry = self.entries[slot as usize].as_mut()?;
+        entry.last_pass = self.pass;
+        Some(entry.def.id)
+    }
+
+    fn look_up(&mut self, metric: &'static Metric, labels: &[&str]) -> Option<u32> {
         let hash = self.hasher.hash_one((metric.name, labels));
-        if let Some(slot) = self.find(metric, labels, hash)
-            && let Some(entry) = self.entries[slot as usize].as_mut()
-        {
-            entry.last_pass = self.pass;
-            return Some(entry.def.id);
+        let slot = self.find(metric, labels, hash).or_else(|| self.define(metric, labels, hash))?;
+        if let Some(Some(newest)) = self.entries.get_mut(self.newest as usize) {
+            newest.next = slot;
         }
-        self.define(metric, labels, hash)
+        Some(slot)
     }
 
     fn find(&self, metric: &'static Metric, labels: &[&str], hash: u64) -> Option<u32> {
-        let is_it = |slot: &&u32| {
-            self.entries[**slot as usize].as_ref().is_some_and(|entry| {
-                std::ptr::eq(entry.def.metric, metric)
-                    && entry.def.labels.iter().map(|l| &**l).eq(labels.iter().copied())
-            })
-        };
-        self.by_hash.get(&hash)?.iter().find(is_it).copied()
+        self.by_hash.get(&hash)?.iter().copied().find(|&slot| self.is(slot, metric, labels))
     }
 
-    fn define(&mut self, metric: &'static Metric, labels: &[&str], hash: u64) -> Option<SeriesId> {
+    fn entry(&self, slot: u32) -> Option<&Entry> {
+        self.entries.get(slot as usize)?.as_ref()
+    }
+
+    fn is(&self, slot: u32, metric: &'static Metric, labels: &[&str]) -> bool {
+        self.entry(slot).is_some_and(|entry| {
+            std::ptr::eq(entry.def.metric, metric)
+                && entry.def.labels.iter().map(|l| &**l).eq(labels.iter().copied())
+        })
+    }
+
+    fn define(&mut self, metric: &'static Metric, labels: &[&str], hash: u64) -> Option<u32> {
         if self.len() >= self.max_series && self.swept != self.pass {
             self.swept = self.pass;
             self.retire_idle();
@@ -283,9 +304,9 @@ impl Samples {
         let def =
             SeriesDef { id: SeriesId(slot), metric, labels: labels.iter().map(|&l| l.into()).collect() };
         self.batch.defs.push(def.clone());
-        self.entries[slot as usize] = Some(Entry { def, hash, last_pass: self.pass });
+        self.entries[slot as usize] = Some(Entry { def, hash, last_pass: self.pass, next: 0 });
         self.by_hash.entry(hash).or_default().push(slot);
-        Some(SeriesId(slot))
+        Some(slot)
     }
 
     fn retire_idle(&mut self) {

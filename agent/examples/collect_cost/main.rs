@@ -1,17 +1,20 @@
-//! What a pass of each collector costs beside a program that only reads the same files: processor time and system calls, with
-//! so many sleeping processes. `cargo xtask bench collect` runs it; as root for the task iterator.
+//! What a pass of each collector costs beside a program that only reads the same: processor time and system calls, with so many
+//! sleeping processes. `cargo xtask bench collect` runs it; as root for the task iterator.
 //!
-//! `collect_cost [PROCESSES]…` prints a table, `--crowd N` is N sleeping processes, `--count` runs three passes for `strace`.
+//! `collect_cost [PROCESSES]…` prints a table, `--crowd N` is N sleeping processes, `--count` runs three passes for `strace`,
+//! `--repeat NAME PASSES` runs one collector, or all `files`, for a profiler.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a tool that measures")]
 
 mod crowd;
 mod floor;
+mod measure;
 mod recording;
 mod syscalls;
+mod table;
 
 use std::error::Error;
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use sysops_agent::collect::process::{Options, Process};
 use sysops_agent::collect::{Collector, enabled};
 use sysops_agent::config::Config;
@@ -28,8 +31,6 @@ use recording::Recording;
 const NOT_FILES: [&str; 6] = ["process", "gpu", "smart", "docker", "redis", "ports"];
 /// Passes before anything counts: files are opened, series met.
 const WARM_UP: usize = 3;
-/// Passes that are measured.
-const PASSES: usize = 60;
 /// Names of what is no collector of files.
 const ITERATOR: &str = "process, iterator";
 const PROC: &str = "process, /proc";
@@ -44,23 +45,12 @@ struct Line {
     spare: Option<Batch>,
     host: Recording,
     floor: Floor,
-    ns: Vec<u64>,
-    floor_ns: Vec<u64>,
 }
 
 impl Line {
     fn new(name: &'static str, collector: Box<dyn Collector>) -> Self {
         let host = Recording::new(LiveHost::default());
-        Self {
-            name,
-            collector,
-            samples: Samples::new(100_000),
-            spare: None,
-            host,
-            floor: Floor::default(),
-            ns: Vec::new(),
-            floor_ns: Vec::new(),
-        }
+        Self { name, collector, samples: Samples::new(100_000), spare: None, host, floor: Floor::default() }
     }
 
     fn pass(&mut self) {
@@ -83,13 +73,16 @@ fn main() -> Result<(), Failure> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--crowd", count] => crowd::be(count.parse()?),
         ["--count"] => {
+            // Whoever counts may be stopped.
+            set_parent_process_death_signal(Some(Signal::KILL))?;
             syscalls::mark_passes(&mut lines(), PASS_COUNTED);
             Ok(())
         }
+        ["--repeat", name, passes] => repeat(name, passes.parse()?),
         _ => {
             let sizes: Result<Vec<usize>, _> = args.iter().map(|arg| arg.parse()).collect();
             for size in sizes? {
-                table(size)?;
+                measure_beside(size)?;
             }
             Ok(())
         }
@@ -113,7 +106,7 @@ fn lines() -> Vec<Line> {
     lines
 }
 
-fn table(size: usize) -> Result<(), Failure> {
+fn measure_beside(size: usize) -> Result<(), Failure> {
     let _crowd = Crowd::gather(size)?;
     let calls = syscalls::count();
     let mut lines = lines();
@@ -124,57 +117,23 @@ fn table(size: usize) -> Result<(), Failure> {
     if let Some(line) = lines.iter_mut().find(|line| line.name == ITERATOR) {
         line.floor = Floor::iterator(TaskIter::load(&LiveHost::default()).map_err(|r| r.why)?);
     }
-    let mut whole = Floor::merged(lines.iter().filter(|line| is_file(line.name)).map(|line| &line.floor));
-    let mut whole_ns = Vec::new();
-    for _ in 0..PASSES {
-        for line in &mut lines {
-            let took = cost(|| line.pass());
-            line.ns.push(took);
-            let Line { floor, floor_ns, .. } = line;
-            floor_ns.push(cost(|| floor.pass()));
-        }
-        whole_ns.push(cost(|| whole.pass()));
+    let whole = Floor::merged(lines.iter().filter(|line| is_file(line.name)).map(|line| &line.floor));
+    let rows = measure::all(&mut lines, whole);
+    table::print(size, crowd::processes(), &rows, &calls);
+    Ok(())
+}
+
+/// For a profiler.
+fn repeat(name: &str, passes: usize) -> Result<(), Failure> {
+    let mut lines = lines();
+    let chosen = |line: &&mut Line| line.name == name || (name == "files" && is_file(line.name));
+    let mut chosen: Vec<&mut Line> = lines.iter_mut().filter(chosen).collect();
+    for _ in 0..passes {
+        chosen.iter_mut().for_each(|line| line.pass());
     }
-    print(size, crowd::processes(), &mut lines, &mut whole_ns, &calls);
     Ok(())
 }
 
 fn is_file(name: &str) -> bool {
     name != ITERATOR && name != PROC
-}
-
-fn print(size: usize, all: usize, lines: &mut [Line], whole_ns: &mut [u64], calls: &syscalls::Counts) {
-    println!("| {size} sleeping processes, {all} in all | µs a pass | floor µs | ratio | system calls |");
-    println!("|---|---|---|---|---|");
-    let row = |name: &str, ns: u64, floor: u64, calls: Option<usize>| {
-        let (us, floor) = (ns as f64 / 1e3, floor as f64 / 1e3);
-        let calls = calls.map_or("?".to_owned(), |calls| calls.to_string());
-        println!("| {name} | {us:.1} | {floor:.1} | {:.2} | {calls} |", us / floor);
-    };
-    let rounds = lines.first().map_or(0, |line| line.ns.len());
-    let files = |lines: &[Line]| lines.iter().filter(|line| is_file(line.name)).count();
-    let mut sums: Vec<u64> =
-        (0..rounds).map(|nth| lines[..files(lines)].iter().map(|line| line.ns[nth]).sum()).collect();
-    let sum = lines.iter().filter(|line| is_file(line.name)).filter_map(|line| calls.get(line.name)).sum();
-    for line in lines {
-        row(line.name, median(&mut line.ns), median(&mut line.floor_ns), calls.get(line.name).copied());
-    }
-    row("**all host files**", median(&mut sums), median(whole_ns), (!calls.is_empty()).then_some(sum));
-    println!();
-}
-
-/// Processor time of all threads of this process, nanoseconds.
-fn cost(work: impl FnOnce()) -> u64 {
-    let time = || {
-        let time = clock_gettime(ClockId::ProcessCPUTime);
-        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-    };
-    let start = time();
-    work();
-    time() - start
-}
-
-fn median(values: &mut [u64]) -> u64 {
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

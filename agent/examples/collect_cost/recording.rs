@@ -97,6 +97,10 @@ impl Host for Recording {
         self.host.list_dirs(path, each)
     }
 
+    fn has_no_dirs(&self, path: &str) -> bool {
+        self.host.has_no_dirs(path)
+    }
+
     fn read_link(&self, path: &str) -> io::Result<String> {
         self.log.note(|| Access::Link(path.to_owned()));
         self.host.read_link(path)

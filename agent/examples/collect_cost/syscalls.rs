@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use crate::Line;
+use crate::{Failure, Line};
 
 /// A file that is nowhere; asking for it is a mark in the trace.
 const MARK: &str = "/collect_cost-mark/";
@@ -24,25 +26,41 @@ pub(crate) fn mark_passes(lines: &mut [Line], passes: usize) {
     }
 }
 
+/// How long `strace` may take; it was seen to wait for ever once.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Lets `strace` count.
 pub(crate) fn count() -> Counts {
-    let trace = tempfile::NamedTempFile::new().ok().zip(std::env::current_exe().ok());
-    let Some((trace, own)) = trace else { return Counts::new() };
-    let done = Command::new("strace")
+    let counts = try_count();
+    counts.unwrap_or_else(|why| {
+        eprintln!("system calls are not counted: {why}");
+        Counts::new()
+    })
+}
+
+fn try_count() -> Result<Counts, Failure> {
+    let trace = tempfile::NamedTempFile::new()?;
+    let mut strace = Command::new("strace")
         .args(["-f", "-qq", "-o"])
         .arg(trace.path())
-        .arg(own)
+        .arg(std::env::current_exe()?)
         .arg("--count")
         .stdout(Stdio::null())
-        .status();
-    match done {
-        Ok(status) if status.success() => {}
-        other => {
-            eprintln!("system calls are not counted: strace: {other:?}");
-            return Counts::new();
+        .spawn()?;
+    let start = Instant::now();
+    loop {
+        match strace.try_wait()? {
+            Some(status) if status.success() => break,
+            Some(status) => return Err(format!("strace: {status}").into()),
+            None if start.elapsed() < PATIENCE => sleep(Duration::from_millis(20)),
+            None => {
+                strace.kill()?;
+                strace.wait()?;
+                return Err(format!("strace took more than {} s", PATIENCE.as_secs()).into());
+            }
         }
     }
-    parse(&std::fs::read_to_string(trace.path()).unwrap_or_default())
+    Ok(parse(&std::fs::read_to_string(trace.path())?))
 }
 
 fn parse(trace: &str) -> Counts {

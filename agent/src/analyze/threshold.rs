@@ -92,7 +92,7 @@ impl Limits {
 
 /// Equal but for what arithmetic leaves in the last digits.
 fn is_same(a: f64, b: f64) -> bool {
-    (a - b).abs() <= a.abs().max(b.abs()) * 1e-9
+    a.is_finite() && (a - b).abs() <= a.abs().max(b.abs()) * 1e-9
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Cgroup {
         };
         let dir = [hierarchy.root, parent].concat();
         // Nothing to list is nothing below.
-        let _ = host.list_dirs(&dir, each);
+        let _ = host.has_no_dirs(&dir) || host.list_dirs(&dir, each).is_ok();
     }
 }
 

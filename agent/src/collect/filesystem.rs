@@ -13,7 +13,7 @@ use procfs::process::MountInfo;
 
 use super::kept::Kept;
 use super::{CollectError, Collector};
-use crate::host::aside::{Answer, Aside};
+use crate::host::aside::{Answer, Aside, Patience, Work};
 use crate::host::glob::Globs;
 use crate::host::parse::{lines, unescape};
 use crate::host::{FsStat, Host};
@@ -51,8 +51,6 @@ const MAX_STUCK: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long all of a pass wait for dead mounts together; other collectors wait meanwhile.
 const PASS_PATIENCE: Duration = Duration::from_secs(4);
-/// The least one mount is waited for.
-const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 
 /// What is left out.
 #[derive(Clone, Debug, Default)]
@@ -141,27 +139,23 @@ impl Collector for Filesystem {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
         self.read_table(host)?;
         let shared = host.shared();
-        let mut patience = self.patience.max(PASS_PATIENCE);
+        let mut patience = Patience { one: self.patience, all: self.patience.max(PASS_PATIENCE) };
+        let (mut fine, mut in_turn) = (Vec::new(), Vec::new());
         for mount in &self.mounts {
-            let wait = self.patience.min(patience).max(LEAST_PATIENCE);
-            let asked = {
-                let (host, point, apart) = (Arc::clone(&shared), mount.point.clone(), mount.apart);
-                let ask = move || if apart { host.statvfs_apart(&point) } else { host.statvfs(&point) };
-                self.aside.ask(&mount.point, out.at(), wait, ask)
-            };
-            match asked {
-                Answer::Done(Ok(stat)) => mount.put(&stat, out),
-                Answer::Done(Err(error)) => mount.put_error(&error, out),
-                Answer::Stuck { since } => {
-                    if since == out.at() {
-                        patience = patience.saturating_sub(wait);
-                    }
-                    out.put(&STUCK, &[&mount.point], 1.0);
-                }
-                // Nothing is known of it.
-                Answer::NotAsked => {}
+            if !mount.apart && !self.aside.doubts(&mount.point) {
+                in_turn.push((mount.point.as_str(), mount.question(&shared)));
+                fine.push(mount);
+                continue;
             }
+            let wait = patience.next();
+            let answer = self.aside.ask(&mount.point, out.at(), wait, mount.question(&shared));
+            if answer.is_stuck_since(out.at()) {
+                patience.spend(wait);
+            }
+            mount.put_answer(answer, out);
         }
+        self.aside
+            .ask_all(out.at(), &mut patience, in_turn, &mut |nth, answer| fine[nth].put_answer(answer, out));
         self.trouble()
     }
 }
@@ -196,6 +190,21 @@ impl Mount {
     fn stands_for(&self, other: &Self) -> bool {
         let rank = |mount: &Self| (!mount.whole, mount.point.len());
         rank(self) < rank(other)
+    }
+
+    fn question(&self, host: &Arc<dyn Host>) -> Work<io::Result<FsStat>> {
+        let (host, point, apart) = (Arc::clone(host), self.point.clone(), self.apart);
+        Box::new(move || if apart { host.statvfs_apart(&point) } else { host.statvfs(&point) })
+    }
+
+    fn put_answer(&self, answer: Answer<io::Result<FsStat>>, out: &mut Samples) {
+        match answer {
+            Answer::Done(Ok(stat)) => self.put(&stat, out),
+            Answer::Done(Err(error)) => self.put_error(&error, out),
+            Answer::Stuck { .. } => out.put(&STUCK, &[&self.point], 1.0),
+            // Nothing is known of it.
+            Answer::NotAsked => {}
+        }
     }
 
     fn put(&self, stat: &FsStat, out: &mut Samples) {

@@ -73,6 +73,12 @@ impl Default for Hwmon {
 
 impl Collector for Hwmon {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
+        let none = || CollectError::Absent { path: "/sys/class/hwmon/hwmon0".to_owned() };
+        // To list them asks no hardware; a machine without sensors, as most virtual ones are, needs no other thread.
+        if !has_any(host, "/sys/class/hwmon", "hwmon") && !has_any(host, "/sys/class/thermal", "thermal_zone")
+        {
+            return Err(none());
+        }
         let shared = host.shared();
         let sensors = match self.aside.ask("all", out.at(), PATIENCE, move || read(&*shared)) {
             Answer::Done(sensors) => sensors,
@@ -82,7 +88,7 @@ impl Collector for Hwmon {
             }
         };
         if sensors.is_empty() {
-            return Err(CollectError::Absent { path: "/sys/class/hwmon/hwmon0".to_owned() });
+            return Err(none());
         }
         self.turned.retain(|known| sensors.iter().any(|sensor| sensor.labels == *known));
         for sensor in sensors {
@@ -113,6 +119,13 @@ impl Hwmon {
             }
         }
     }
+}
+
+fn has_any(host: &dyn Host, dir: &str, prefix: &str) -> bool {
+    let mut found = false;
+    // What cannot be listed has nothing in it.
+    let _ = host.list(dir, &mut |name| found |= numbered(name, prefix).is_some());
+    found
 }
 
 fn read(host: &dyn Host) -> Vec<Sensor> {

@@ -5,6 +5,7 @@ mod cgroups;
 mod cmdlines;
 mod files;
 mod rows;
+mod sleepers;
 pub mod tracked;
 
 use std::cmp::Reverse;
@@ -14,6 +15,7 @@ use self::cgroups::Cgroups;
 use self::cmdlines::Cmdlines;
 use self::files::StatFiles;
 use self::rows::{Row, Rows};
+use self::sleepers::Sleepers;
 use self::tracked::Tracked;
 use super::kept::{Kept, failure};
 use super::{CollectError, Collector};
@@ -29,6 +31,9 @@ use crate::time::{Now, SECOND};
 metrics! {
     COUNT: Gauge Count "processes_count" [] "Processes.", "/proc/[pid]";
     STATES: Gauge Count "processes_state_count" ["state"] "Processes in a state.", "/proc/[pid]/stat state";
+    OLDEST_SLEEPER: Gauge Seconds "processes_uninterruptible_oldest_seconds" []
+        "For how long the process has slept that is in uninterruptible sleep for longest, counted from the pass that first found it there; 0 where none is.",
+        "/proc/[pid]/status voluntary_ctxt_switches, nonvoluntary_ctxt_switches";
     THREADS: Gauge Count "processes_threads_count" [] "Threads of all processes.", "/proc/[pid]/stat num_threads";
     SKIPPED: Gauge Count "processes_skipped_count" []
         "Processes that were not read because there are more than 65536.", "/proc/[pid]";
@@ -91,6 +96,7 @@ pub struct Process {
     shown: Vec<u32>,
     text: [String; 3],
     previous: Option<Now>,
+    sleepers: Sleepers,
     cgroups: Cgroups,
     cmdlines: Cmdlines,
 }
@@ -110,6 +116,7 @@ impl Process {
             shown: Vec::new(),
             text: Default::default(),
             previous: None,
+            sleepers: Sleepers::default(),
             cgroups: Cgroups::default(),
             cmdlines: Cmdlines::default(),
         }
@@ -239,6 +246,7 @@ impl Collector for Process {
         out.put(&SKIPPED, &[], self.rows.skipped as f64);
         out.put(&THREADS, &[], rows.iter().map(|row| row.threads as f64).sum());
         put_states(rows, out);
+        out.put(&OLDEST_SLEEPER, &[], self.sleepers.look(rows, host, out.at()));
         result = result.and(self.put_tracked(host, out));
         result = result.and(self.put_shown(host, out));
         let table = out.empty_table();

@@ -40,6 +40,8 @@ pub trait Sink {
     fn batch(&mut self, batch: Batch) -> Option<Batch>;
     /// Takes news of a collector.
     fn health(&mut self, health: Health);
+    /// All that was due has been taken.
+    fn round(&mut self) {}
 }
 
 /// The collectors and all they need.
@@ -116,6 +118,7 @@ impl Runner {
                 self.collect(index, clock, sink);
             }
         }
+        sink.round();
     }
 
     fn collect(&mut self, index: usize, clock: &mut impl FnMut() -> Now, sink: &mut impl Sink) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{CollectError, Collector};
 use crate::host::aside::{Answer, Aside};
-use crate::host::{Host, read_text};
+use crate::host::{Host, Printed, read_text};
 use crate::metric::metrics;
 use crate::sample::Samples;
 use crate::time::{Now, SECOND};
@@ -67,8 +67,18 @@ pub struct Systemd {
     patience: Duration,
 }
 
-/// An answer: when it was asked, all units, and more of some.
-type Found = (Now, Vec<Listed>, Vec<(String, String)>, Vec<Shown>);
+/// An answer.
+struct Found {
+    /// When it was asked.
+    at: Now,
+    units: Vec<Listed>,
+    /// Units and the first processes of theirs.
+    firsts: Vec<(String, String)>,
+    /// More of some.
+    shown: Vec<Shown>,
+    /// There are more units than fit.
+    is_cut: bool,
+}
 
 impl Systemd {
     /// Asks nothing yet.
@@ -100,13 +110,19 @@ impl Collector for Systemd {
                 return Err(CollectError::Read { path: "systemctl".to_owned(), error });
             }
         };
+        let is_cut = found.is_cut;
         self.tell(found, out);
+        if is_cut {
+            let error = "it lists more than 4 MiB of units: those at its end are not seen".to_owned();
+            return Err(CollectError::Read { path: "systemctl list-units".to_owned(), error });
+        }
         Ok(())
     }
 }
 
 impl Systemd {
-    fn tell(&mut self, (at, units, firsts, shown): Found, out: &mut Samples) {
+    fn tell(&mut self, found: Found, out: &mut Samples) {
+        let Found { at, units, firsts, shown, .. } = found;
         for state in STATES {
             let count = units.iter().filter(|unit| unit.active == state).count();
             out.put(&UNITS, &[state], count as f64);
@@ -184,7 +200,10 @@ impl Systemd {
 /// Asks for all units, and for more of those that failed or are not what they were.
 fn ask(host: &dyn Host, known: &BTreeMap<String, String>, at: Now) -> Result<Found, CollectError> {
     let list = run(host, &["list-units", "--all", "--plain", "--full", "--no-legend", "--no-pager"])?;
-    let mut units = text::list(&list);
+    let is_cut = list.is_cut;
+    // Half a line is none.
+    let whole = if is_cut { list.text.rfind('\n').unwrap_or(0) } else { list.text.len() };
+    let mut units = text::list(&list.text[..whole]);
     units.sort_by(|a, b| a.name.cmp(&b.name));
     let mut firsts = Vec::new();
     let mut asked: Vec<&str> =
@@ -204,18 +223,18 @@ fn ask(host: &dyn Host, known: &BTreeMap<String, String>, at: Now) -> Result<Fou
         asked.truncate(MAX_ASKED);
     }
     if asked.is_empty() {
-        return Ok((at, units, firsts, Vec::new()));
+        return Ok(Found { at, units, firsts, shown: Vec::new(), is_cut });
     }
     // Behind `--` since there are units like `-.mount`.
     let args: Vec<&str> = ["show", "--no-pager", PROPERTIES, "--"].into_iter().chain(asked).collect();
-    let shown = text::shown(&run(host, &args)?);
-    Ok((at, units, firsts, shown))
+    let shown = text::shown(&run(host, &args)?.text);
+    Ok(Found { at, units, firsts, shown, is_cut })
 }
 
-fn run(host: &dyn Host, args: &[&str]) -> Result<String, CollectError> {
+fn run(host: &dyn Host, args: &[&str]) -> Result<Printed, CollectError> {
     let path = || format!("systemctl {}", args.first().copied().unwrap_or_default());
     match host.run("systemctl", args) {
-        Ok(printed) if printed.success => Ok(printed.text),
+        Ok(printed) if printed.success => Ok(printed),
         Ok(_) => {
             let error = "it failed: its own user needs the D-Bus daemon to speak with systemd".to_owned();
             Err(CollectError::Read { path: path(), error })

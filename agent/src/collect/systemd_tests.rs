@@ -152,3 +152,16 @@ fn causes_of_all_sorts() {
     check("Id=a\nResult=x\u{1b}y", "a (x?y) ");
     check("Result=exit-code\n\n\n", "");
 }
+
+#[test]
+fn a_list_that_is_cut_is_said() {
+    let mut list = FAILED.replace("a.service loaded failed failed", "a.service loaded active running");
+    list.push_str(&"x".repeat(5 << 20));
+    list.push_str(".service loaded failed failed X\n");
+    let mut bench = bench(&list, "");
+    let error = bench.pass().unwrap_err().to_string();
+    assert!(error.contains("systemctl list-units") && error.contains("more than 4 MiB"), "{error}");
+    bench.expect(&[("systemd_units_count{active}", 3.0), ("systemd_units_count{failed}", 0.0)]);
+    set(&bench, FAILED, WHY);
+    bench.pass().unwrap();
+}

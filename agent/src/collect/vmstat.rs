@@ -93,16 +93,60 @@ impl Row {
     }
 }
 
+type Sums = [Option<u64>; ROWS.len()];
+
 /// Reads `/proc/vmstat`.
 pub struct Vmstat {
     vmstat: Kept,
-    cursor: Cursor,
+    layout: Layout,
+}
+
+/// Which lines are wanted, and for which row: a running kernel has the same lines at each pass.
+#[derive(Default)]
+struct Layout {
+    wanted: Vec<(u32, u8)>,
+    lines: u32,
+}
+
+impl Layout {
+    /// Finds the lines.
+    fn learn(&mut self, text: &[u8]) {
+        let mut cursor = Cursor::default();
+        self.wanted.clear();
+        self.lines = 0;
+        for line in lines(text) {
+            let found = cursor.find_at(&ROWS, |row| row.has(key(line).0));
+            self.wanted.extend(found.map(|(row, _)| (self.lines, row as u8)));
+            self.lines += 1;
+        }
+    }
+
+    /// `None` where these are other lines.
+    fn sums(&self, text: &[u8]) -> Option<Sums> {
+        let mut sums = [None::<u64>; ROWS.len()];
+        let mut wanted = self.wanted.iter().peekable();
+        let mut count = 0;
+        for line in lines(text) {
+            if let Some((_, row)) = wanted.next_if(|(at, _)| *at == count) {
+                let row = usize::from(*row);
+                let (name, rest) = key(line);
+                if !ROWS[row].has(name) {
+                    return None;
+                }
+                if let Some(value) = number(rest.trim_ascii()) {
+                    sums[row] = Some(sums[row].unwrap_or(0).saturating_add(value));
+                }
+            }
+            count += 1;
+        }
+        (count == self.lines).then_some(sums)
+    }
 }
 
 impl Vmstat {
     /// Reads nothing yet.
     pub fn new() -> Self {
-        Self { vmstat: Kept::new("/proc/vmstat"), cursor: Cursor::default() }
+        Self { vmstat: Kept::new("/proc/vmstat"), layout: Layout::default() }
     }
 }
 
@@ -114,13 +158,12 @@ impl Default for Vmstat {
 
 impl Collector for Vmstat {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
-        let mut sums = [None::<u64>; ROWS.len()];
-        for line in lines(self.vmstat.read(host)?) {
-            let (name, rest) = key(line);
-            let Some((slot, _)) = self.cursor.find_at(&ROWS, |row| row.has(name)) else { continue };
-            let Some(value) = number(rest.trim_ascii()) else { continue };
-            sums[slot] = Some(sums[slot].unwrap_or(0).saturating_add(value));
-        }
+        let text = self.vmstat.read(host)?;
+        let sums = self.layout.sums(text).or_else(|| {
+            self.layout.learn(text);
+            self.layout.sums(text)
+        });
+        let sums = sums.unwrap_or([None; ROWS.len()]);
         for (row, sum) in ROWS.iter().zip(sums) {
             let Some(sum) = sum else { continue };
             let value = match row.counts {
@@ -184,6 +227,28 @@ mod tests {
             ("page_faults_total", 11.0),
             ("page_faults_major_total", 1.0),
         ]);
+    }
+
+    #[test]
+    fn other_lines_than_before_are_seen() {
+        let mut bench = Bench::new("", Vmstat::new());
+        for (content, expect) in [
+            ("nr_free_pages 7\npgfault 1\nother 2\n", [Some(1.0), None]),
+            ("nr_free_pages 7\npgfault 2\nother 2\n", [Some(2.0), None]),
+            ("nr_free_pages 7\nother 2\npgfault 3\n", [Some(3.0), None]),
+            ("nr_free_pages 7\nother 2\npgfault 4\npgmajfault 5\n", [Some(4.0), Some(5.0)]),
+            ("pgmajfault 6\n", [None, Some(6.0)]),
+            ("pgfault 8\npgfault 9\n", [Some(17.0), None]),
+        ] {
+            bench.host.set("/proc/vmstat", content);
+            bench.pass().unwrap();
+            for (name, value) in ["page_faults_total", "page_faults_major_total"].into_iter().zip(expect) {
+                match value {
+                    Some(value) => bench.expect(&[(name, value)]),
+                    None => assert!(!bench.has(name), "{content}"),
+                }
+            }
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ use self::probes::{Mode, ProbeReport};
 use self::programs::Programs;
 use self::remotes::{RemoteMaps, TcpCollector};
 use self::stats::{Counts, Stats, loses};
-use self::transport::{Record, Transport, Way};
+use self::transport::{Cpu, Record, Transport, Way};
 use self::waits::{WaitCollector, WaitMap};
 use crate::event::{Event, Lost, Source, What};
 use crate::host::Host;
@@ -167,14 +167,19 @@ impl Ebpf {
 
     /// Takes up processors that came online since the start, or went and came back: their buffers are not to be written
     /// to any more. Wants to be called every few seconds. How many it took up.
-    pub fn follow_cpus(&mut self) -> io::Result<usize> {
+    pub fn follow_cpus(&mut self, host: &dyn Host) -> io::Result<usize> {
         let refused = self.stats.read().map_err(io::Error::other)?[Stat::OutputLost as usize];
-        // What was refused and not for want of room: a processor was away and back between two looks.
+        // What was refused and not for want of room: a processor was away and back between two looks, on a host that does not
+        // tell which.
         let odd = refused.saturating_sub(self.lost);
         let suspect = odd > self.odd;
         self.odd = odd;
         let online = aya::util::online_cpus().map_err(|(_, error)| error)?;
-        self.transport.follow(&online, suspect).map_err(io::Error::other)
+        let cpus = online.into_iter().map(|number| {
+            let node = host.inode(&format!("/sys/devices/system/cpu/cpu{number}/topology")).ok();
+            Cpu { number, node }
+        });
+        self.transport.follow(&cpus.collect::<Vec<_>>(), suspect).map_err(io::Error::other)
     }
 
     /// Hands over what was lost since the previous call, by reason. Wants to be called every few seconds.

@@ -51,25 +51,21 @@ const MEMBERS: &[MemberUse] = &[
     member(&["signal_struct.sum_sched_runtime"], "ITER_SIGNAL_ENDED", Shape::Number(8)),
     member(&["signal_struct.nr_threads"], "ITER_SIGNAL_THREADS", Shape::Number(4)),
     member(&["files_struct.fdt"], "ITER_FILES_FDT", Shape::Number(8)),
+    member(&["files_struct.open_fds_init[0]"], "ITER_FILES_FIRST", Shape::Number(8)),
     member(&["fdtable.max_fds"], "ITER_FDT_MAX", Shape::Number(4)),
     member(&["fdtable.open_fds"], "ITER_FDT_OPEN", Shape::Number(8)),
-    // As in `probes::oom`: their type changed in 6.2 (f1a7941243c1).
-    member(
-        &["mm_struct.rss_stat[0].count", "mm_struct.rss_stat.count[0].counter"],
-        "ITER_MM_FILE",
-        Shape::Number(8),
-    ),
-    member(
-        &["mm_struct.rss_stat[1].count", "mm_struct.rss_stat.count[1].counter"],
-        "ITER_MM_ANON",
-        Shape::Number(8),
-    ),
-    member(
-        &["mm_struct.rss_stat[3].count", "mm_struct.rss_stat.count[3].counter"],
-        "ITER_MM_SHMEM",
-        Shape::Number(8),
-    ),
 ];
+
+/// Resident pages of files, of programs and shared ones. As in `probes::oom`: their type changed in 6.2 (f1a7941243c1).
+const PAGES: [MemberUse; 3] = [
+    member(&["mm_struct.rss_stat[0].count"], "ITER_MM_FILE", Shape::Number(8)),
+    member(&["mm_struct.rss_stat[1].count"], "ITER_MM_ANON", Shape::Number(8)),
+    member(&["mm_struct.rss_stat[3].count"], "ITER_MM_SHMEM", Shape::Number(8)),
+];
+
+/// The first of four in a row, before.
+const OLD_PAGES: MemberUse =
+    member(&["mm_struct.rss_stat.count[0].counter"], "ITER_MM_COUNTS", Shape::Number(8));
 
 /// A loaded iterator. Clones share the program.
 #[derive(Clone)]
@@ -167,18 +163,25 @@ fn same_numbers(host: &dyn Host) -> Result<(), Refused> {
 fn facts(host: &dyn Host) -> Result<(u32, Vec<Constant>), Refused> {
     const ELSE: &str = "nothing short of another kernel";
     let unfit = |why: String| Reason::new(format!("{BTF} does not serve: {why}"), ELSE);
-    let paths = MEMBERS.iter().flat_map(|member| member.paths).copied();
+    let members = MEMBERS.iter().chain(&PAGES).chain([&OLD_PAGES]);
+    let paths = members.flat_map(|member| member.paths).copied();
     let mut btf = open_btf(host, paths.chain([FUNCTION]))?;
     let function = btf
         .function(FUNCTION)
         .map_err(|_| Reason::new("this kernel has no task iterator, which came with Linux 5.8", ELSE))?
         .id;
-    let mut constants = Vec::new();
-    for member in MEMBERS {
+    let mut find = |member: &MemberUse| {
         let found = member.find(&mut btf).map_err(|error| unfit(error.to_string()))?;
-        let offset =
-            found.ok_or_else(|| unfit(format!("it does not tell the place of {}", member.paths[0])))?;
-        constants.push(Constant::new(member.constant, (offset + 1).to_ne_bytes()));
+        found.ok_or_else(|| unfit(format!("it does not tell the place of {}", member.paths[0])))
+    };
+    let mut constants = Vec::new();
+    // In the program an offset where the member must be there, and one more where it need not.
+    if let Ok(offset) = find(&OLD_PAGES) {
+        constants.push(Constant::new(OLD_PAGES.constant, (offset + 1).to_ne_bytes()));
+    }
+    let pages = if constants.is_empty() { &PAGES[..] } else { &[] };
+    for member in MEMBERS.iter().chain(pages) {
+        constants.push(Constant::new(member.constant, find(member)?.to_ne_bytes()));
     }
     Ok((function, constants))
 }

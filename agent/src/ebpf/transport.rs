@@ -42,6 +42,16 @@ impl Way {
     }
 }
 
+/// A processor that is online.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpu {
+    /// Its number.
+    pub number: u32,
+    /// Inode of its `topology` in sysfs, where the host tells it. The kernel makes that directory anew whenever the processor
+    /// comes online (`topology_add_dev`, `drivers/base/topology.c`): so one that was away for a moment is known.
+    pub node: Option<u64>,
+}
+
 /// A stream of records. Its descriptor becomes readable when there is something to drain.
 pub trait Transport: AsFd + Send {
     /// Hands over everything that has arrived.
@@ -50,9 +60,8 @@ pub trait Transport: AsFd + Send {
     fn bytes(&self) -> u64;
     /// What it is.
     fn way(&self) -> Way;
-    /// Takes up processors that have come online since; with `suspect` also those that may have been away meanwhile.
-    /// How many it took up.
-    fn follow(&mut self, online: &[u32], suspect: bool) -> Result<usize, PerfBufferError> {
+    /// Takes up processors that have come online since, or were away meanwhile; with `suspect` all. How many it took up.
+    fn follow(&mut self, online: &[Cpu], suspect: bool) -> Result<usize, PerfBufferError> {
         let _ = (online, suspect);
         Ok(0)
     }
@@ -73,6 +82,8 @@ pub struct PerfBuffers {
 
 struct Buffer {
     cpu: u32,
+    /// [`Cpu::node`] since it was opened.
+    node: Option<u64>,
     inner: PerfEventArrayBuffer<MapData>,
     /// Its processor went offline, and took the perf event along (`perf_event_exit_cpu_context`, `kernel/events/core.c`):
     /// nothing more comes, not even when the processor is back.
@@ -91,19 +102,19 @@ impl PerfBuffers {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io)?;
         let (buffers, old, joined) = (Vec::with_capacity(cpus.len()), Vec::new(), Vec::new());
         let mut all = Self { epoll, array, pages, page_size, buffers, old, joined };
-        cpus.iter().try_for_each(|&cpu| all.add(cpu))?;
+        cpus.iter().try_for_each(|&number| all.add(Cpu { number, node: None }))?;
         Ok(all)
     }
 
     /// Opens the buffer of a processor; records go there from now on.
-    fn add(&mut self, cpu: u32) -> Result<(), PerfBufferError> {
+    fn add(&mut self, Cpu { number: cpu, node }: Cpu) -> Result<(), PerfBufferError> {
         // More processors than at the start may not take more memory than all may.
         let count = self.buffers.iter().filter(|buffer| buffer.cpu != cpu).count() as u64;
         let pages = fitting_pages(count + 1, self.pages, self.page_size).min(self.pages);
         let inner = self.array.open(cpu, Some(pages as usize))?;
         let data = epoll::EventData::new_u64(u64::from(cpu));
         epoll::add(&self.epoll, inner.as_fd(), data, epoll::EventFlags::IN).map_err(io)?;
-        let fresh = Buffer { cpu, inner, dead: false };
+        let fresh = Buffer { cpu, node, inner, dead: false };
         match self.buffers.iter_mut().find(|buffer| buffer.cpu == cpu) {
             Some(place) => self.old.push(std::mem::replace(place, fresh).inner),
             None => self.buffers.push(fresh),
@@ -150,12 +161,15 @@ impl Transport for PerfBuffers {
         (u64::from(self.pages) + 1) * self.page_size * self.buffers.len() as u64
     }
 
-    fn follow(&mut self, online: &[u32], suspect: bool) -> Result<usize, PerfBufferError> {
+    fn follow(&mut self, online: &[Cpu], suspect: bool) -> Result<usize, PerfBufferError> {
         for buffer in &mut self.buffers {
-            buffer.dead |= suspect || !online.contains(&buffer.cpu);
+            let node = online.iter().find(|cpu| cpu.number == buffer.cpu).map(|cpu| cpu.node);
+            let returned = node.flatten().zip(buffer.node).is_some_and(|(now, before)| now != before);
+            buffer.dead |= suspect || node.is_none() || returned;
+            buffer.node = node.flatten();
         }
-        let lives = |cpu: &u32| self.buffers.iter().any(|buffer| buffer.cpu == *cpu && !buffer.dead);
-        let missing: Vec<u32> = online.iter().copied().filter(|cpu| !lives(cpu)).collect();
+        let lives = |cpu: &Cpu| self.buffers.iter().any(|buffer| buffer.cpu == cpu.number && !buffer.dead);
+        let missing: Vec<Cpu> = online.iter().copied().filter(|cpu| !lives(cpu)).collect();
         missing.iter().try_for_each(|&cpu| self.add(cpu))?;
         Ok(missing.len())
     }

@@ -81,6 +81,16 @@ pub struct Witnesses {
     pub io_error: Vec<Source>,
 }
 
+impl Witnesses {
+    /// Notes that a source of the kernel's log is up or down from now on.
+    pub fn stands(&mut self, source: Source, is_up: bool) {
+        for all in [&mut self.oom, &mut self.io_error] {
+            all.retain(|one| *one != source);
+            all.extend(is_up.then_some(source));
+        }
+    }
+}
+
 /// Incidents that are open or were told a short while ago.
 #[derive(Debug)]
 pub struct Incidents {
@@ -193,6 +203,11 @@ impl Incidents {
         incident.body.absorb(body);
         let worth_telling = incident.told && !incident.remembered && incident.body.knowledge() > before;
         worth_telling.then(|| Report { incident: incident.clone(), update: true })
+    }
+
+    /// Waits for these from now on.
+    pub fn heed(&mut self, witnesses: &Witnesses) {
+        self.witnesses.clone_from(witnesses);
     }
 
     /// Tells what has all its witnesses or has waited long enough. For a moment in which nothing is left to be

@@ -10,6 +10,10 @@ impl Engine {
         match &event.what {
             What::KmsgMark(mark) => self.mark = Some(*mark),
             What::JournalMark(mark) => self.journal = Some(mark.clone()),
+            What::Witness { is_up } => {
+                self.settings.witnesses.stands(event.source, *is_up);
+                self.incidents.heed(&self.settings.witnesses);
+            }
             What::Lost(lost) => self.lost(now, lost, out),
             _ if event.historic => self.tally.historic += 1,
             What::Hang(_) | What::HangFacts(_) | What::Released(_) => {

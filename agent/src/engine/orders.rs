@@ -81,9 +81,9 @@ impl Engine {
         let draft = &entry.draft;
         let mut labels = self.settings.identity.labels.clone();
         labels.extend(draft.labels.clone());
-        let id = entry.public_id();
+        let id = &draft.id;
         ActiveView {
-            id: id.to_owned(),
+            id: id.clone(),
             fingerprint: draft.fingerprint.clone(),
             rule: draft.rule.clone(),
             metric: draft.metric.to_string(),

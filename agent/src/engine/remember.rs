@@ -48,11 +48,11 @@ impl Engine {
             self.absences.forget(&draft.fingerprint);
             self.board.forget(&draft.id);
         } else {
-            self.go_on_with(draft, now);
+            self.go_on_with(&draft, now);
         }
     }
 
-    fn go_on_with(&mut self, draft: Draft, now: Now) {
+    fn go_on_with(&mut self, draft: &Draft, now: Now) {
         let (level, since_ns) = (draft.severity, draft.started.mono_ns);
         let since_boot = now.at_mono(since_ns).wall_ns;
         let before = u64::try_from(since_boot.saturating_sub(draft.started.wall_ns)).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! What the engine knows beyond a restart: plain data, with a version, bounded.
 //!
-//! What was told and stands goes on under its id; what was only on its way goes on; what was held back begins anew.
+//! What stands goes on under its id, told or held back; what was only on its way goes on.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,8 @@ impl Snapshot {
             match serde_json::to_vec(&self) {
                 Ok(json) if json.len() <= MAX_BYTES => return json,
                 Ok(_) if self.repeats.len() + self.conditions.len() + self.board.standing.len() > 0 => {
+                    let waiting: Vec<&str> = self.repeats.iter().filter_map(KeptRepeat::waiting).collect();
+                    self.board.untell(&waiting, "repeated");
                     self.repeats.clear();
                     self.conditions.truncate(self.conditions.len() / 2);
                     self.board.halve();
@@ -101,26 +103,26 @@ impl Pace {
 impl Engine {
     /// What is to be kept, as of `now`.
     pub fn snapshot(&self, now: Now) -> Snapshot {
-        let is_held = |id: &str| self.speaker.holds(id).is_some();
-        let conditions = self.judge.kept(&self.settings.rules, &self.table).into_iter();
+        let board = self.board.kept(|id| self.speaker.holds(id) == Some("grouped"));
+        let goes_on = |id: &str| !self.board.has(id) || board.has(id);
         let kept = |(fingerprint, condition, id): (String, Condition, String)| {
-            let told = !self.board.is_untold(&id, is_held);
+            let told = goes_on(&id);
             KeptCondition { fingerprint, condition, id, told }
         };
-        let told = |id: &str| !self.board.is_untold(id, is_held);
+        let conditions = self.judge.kept(&self.settings.rules, &self.table);
         let mut disks = self.disks.kept();
-        disks.retain(|disk| told(&disk.id));
+        disks.retain(|disk| goes_on(&disk.id));
         let mut absences = self.absences.kept();
-        absences.retain(|(_, id, _)| told(id));
+        absences.retain(|(_, id, _)| goes_on(id));
         Snapshot {
             version: VERSION,
             boot_id: self.settings.identity.boot_id.clone(),
             saved: now,
-            conditions: conditions.map(kept).collect(),
+            conditions: conditions.into_iter().map(kept).collect(),
             absences,
             disks,
-            board: self.board.kept(is_held),
             repeats: self.speaker.kept(),
+            board,
         }
     }
 

@@ -13,6 +13,8 @@ pub struct UserKill {
     pub victim: Task,
     /// Resident memory of the process, kB.
     pub rss_kb: Option<u64>,
+    /// Processes killed of a group, where it is told.
+    pub victims_count: Option<u64>,
     /// Memory of the group, kB.
     pub usage_kb: Option<u64>,
     /// Signal that was sent, where it is told.

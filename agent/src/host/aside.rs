@@ -16,6 +16,10 @@ use std::time::Duration;
 use super::clock;
 use crate::time::Now;
 
+mod turn;
+
+pub use turn::{Patience, Work};
+
 /// What became of a question.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer<T> {
@@ -28,6 +32,13 @@ pub enum Answer<T> {
     },
     /// It was not asked: every thread is held by a stuck question, or none could be started.
     NotAsked,
+}
+
+impl<T> Answer<T> {
+    /// Whether it was waited for just now, in vain.
+    pub fn is_stuck_since(&self, now: Now) -> bool {
+        matches!(self, Self::Stuck { since } if *since == now)
+    }
 }
 
 /// Threads for questions whose answers are `T`.
@@ -50,7 +61,8 @@ struct Question<T> {
     worker: Worker<T>,
 }
 
-type Job<T> = Box<dyn FnOnce() -> T + Send>;
+/// Gives one answer, or in [`turn`] several.
+type Job<T> = Box<dyn FnOnce(&mut dyn FnMut(T)) + Send>;
 
 #[derive(Debug)]
 struct Worker<T> {
@@ -113,7 +125,7 @@ impl<T: Send + 'static> Aside<T> {
                 Err(TryRecvError::Disconnected) => {}
             }
         }
-        self.ask_new(key, now, wait, Box::new(work))
+        self.ask_new(key, now, wait, Box::new(|answer: &mut dyn FnMut(T)| answer(work())))
     }
 
     fn ask_new(&mut self, key: &str, now: Now, wait: Duration, work: Job<T>) -> Answer<T> {
@@ -129,15 +141,19 @@ impl<T: Send + 'static> Aside<T> {
                 Answer::Done(answer)
             }
             Err(RecvTimeoutError::Timeout) => {
-                if self.slow.len() >= MAX_SLOW {
-                    self.slow.clear();
-                }
-                self.slow.insert(key.into());
-                self.stuck.insert(key.into(), Question { since: now, wait, worker });
+                self.leave_alone(key, Question { since: now, wait, worker });
                 Answer::Stuck { since: now }
             }
             Err(RecvTimeoutError::Disconnected) => Answer::NotAsked,
         }
+    }
+
+    fn leave_alone(&mut self, key: &str, question: Question<T>) {
+        if self.slow.len() >= MAX_SLOW {
+            self.slow.clear();
+        }
+        self.slow.insert(key.into());
+        self.stuck.insert(key.into(), question);
     }
 
     /// Questions that wait for an answer.
@@ -156,14 +172,16 @@ impl<T: Send + 'static> Aside<T> {
             return None;
         }
         let (jobs, todo) = sync_channel::<Job<T>>(1);
-        let (done, answers) = sync_channel(1);
+        let (done, answers) = sync_channel(turn::AT_ONCE);
         let work = move || {
             while let Ok(job) = todo.recv() {
-                let begin = clock::now();
-                let answer = job();
-                if done.send((answer, Duration::from_nanos(clock::now().since(begin)))).is_err() {
-                    break;
-                }
+                let mut begin = clock::now();
+                job(&mut |answer| {
+                    let now = clock::now();
+                    // Nobody there any more: nor is there another question.
+                    let _ = done.send((answer, Duration::from_nanos(now.since(begin))));
+                    begin = now;
+                });
             }
         };
         thread::Builder::new().name(self.name.into()).stack_size(self.stack).spawn(work).ok()?;
@@ -192,7 +210,7 @@ mod tests {
     }
 
     /// A question that hangs until the returned sender is dropped or used.
-    fn gate() -> (mpsc::Sender<()>, impl FnOnce() -> u32 + Send + 'static) {
+    pub(super) fn gate() -> (mpsc::Sender<()>, impl FnOnce() -> u32 + Send + 'static) {
         let (open, closed) = mpsc::channel();
         (open, move || {
             let _ = closed.recv();

@@ -40,6 +40,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::command::MAX_OUTPUT;
 use super::{ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, TcpState, Uname};
 
 /// A host written as text; clones show the same host.
@@ -349,8 +350,10 @@ impl Host for FixtureHost {
         let tree = self.tree();
         let known = tree.nodes.keys().filter(|name| name.starts_with(COMMAND) && line.starts_with(*name));
         let name = known.max_by_key(|name| name.len()).ok_or(io::ErrorKind::NotFound)?;
-        let text = String::from_utf8_lossy(tree.file(name)?).into_owned();
-        Ok(Printed { text, success: true })
+        let bytes = tree.file(name)?;
+        let kept = &bytes[..bytes.len().min(MAX_OUTPUT as usize)];
+        let text = String::from_utf8_lossy(kept).into_owned();
+        Ok(Printed { text, success: true, is_cut: kept.len() < bytes.len() })
     }
 
     fn http_get(&self, socket: &str, path: &str) -> io::Result<Vec<u8>> {

@@ -117,6 +117,10 @@ impl Host for KeepingHost<'_> {
         self.host.list_dirs(path, each)
     }
 
+    fn has_no_dirs(&self, path: &str) -> bool {
+        self.host.has_no_dirs(path)
+    }
+
     fn read_link(&self, path: &str) -> io::Result<String> {
         self.host.read_link(path)
     }

@@ -91,12 +91,21 @@ impl Host for LiveHost {
         self.entries(path, &mut |name, _, node| each(name, node))
     }
 
+    fn inode(&self, path: &str) -> io::Result<u64> {
+        Ok(rustix::fs::stat(&*self.map(path))?.st_ino)
+    }
+
     fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
         self.entries(path, &mut |name, kind, _| {
             if kind == FileType::Directory {
                 each(name);
             }
         })
+    }
+
+    fn has_no_dirs(&self, path: &str) -> bool {
+        // A link for itself, one from above, and one from each directory in it (`kernfs_refresh_inode`, `fs/kernfs/inode.c`).
+        path.starts_with("/sys/") && rustix::fs::stat(&*self.map(path)).is_ok_and(|stat| stat.st_nlink == 2)
     }
 
     fn read_link(&self, path: &str) -> io::Result<String> {
@@ -332,6 +341,11 @@ mod tests {
         let mut dirs = Vec::new();
         host.list_dirs("/proc/self", &mut |name| dirs.push(name.to_owned())).unwrap();
         assert!(dirs.iter().any(|d| d == "fd") && !dirs.iter().any(|d| d == "stat"), "{dirs:?}");
+        for path in ["/sys", "/sys/class", "/sys/class/net", "/sys/kernel", "/sys/none", "/proc"] {
+            let mut dirs = 0;
+            let listed = host.list_dirs(path, &mut |_| dirs += 1).is_ok();
+            assert_eq!(host.has_no_dirs(path), listed && dirs == 0, "{path}");
+        }
         assert_eq!(host.read_link("/proc/self").unwrap(), std::process::id().to_string());
         assert_eq!(host.uname().release, read_text(&host, "/proc/sys/kernel/osrelease").unwrap().trim());
         let root = host.statvfs("/").unwrap();

@@ -105,6 +105,8 @@ pub struct Printed {
     pub text: String,
     /// Whether it ended as it does when all is well.
     pub success: bool,
+    /// Whether more was printed than is kept.
+    pub is_cut: bool,
 }
 
 /// A file that stays open between passes.
@@ -147,6 +149,10 @@ pub trait Host: Send + Sync {
             );
         })
     }
+    /// Inode of a file or directory: another one after it was taken away and put back.
+    fn inode(&self, _path: &str) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Calls `each` with the name of every directory in a directory.
     fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
         let mut names = Vec::new();
@@ -154,6 +160,11 @@ pub trait Host: Send + Sync {
         let dirs = names.iter().filter(|name| self.list(&format!("{path}/{name}"), &mut |_| {}).is_ok());
         dirs.for_each(|name| each(name));
         Ok(())
+    }
+    /// Whether a directory of `/sys` is known to have none in it, which is sooner asked than they are listed.
+    fn has_no_dirs(&self, path: &str) -> bool {
+        let _ = path;
+        false
     }
     /// Target of a symbolic link.
     fn read_link(&self, path: &str) -> io::Result<String>;

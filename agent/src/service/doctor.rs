@@ -18,7 +18,8 @@ pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
     let mut features = vec![privileges(host.as_ref()), super::namespaces::feature(host.as_ref())];
     let mut extra = Vec::new();
     match Kernel::open(config, host, Places::default()) {
-        Ok(kernel) => {
+        Ok(mut kernel) => {
+            kernel.try_journal();
             features.extend_from_slice(kernel.features());
             extra.extend(kernel.processes(config));
         }

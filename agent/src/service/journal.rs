@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::features::Feature;
 use crate::config::{Config, LogSource};
@@ -9,11 +10,12 @@ use crate::event::JournalMark;
 use crate::host::{Host, command};
 use crate::time::Now;
 use crate::watch::journal::follow::{JournalWatch, PROGRAM};
+use crate::watch::journal::place::Place;
 use crate::watch::journal::read::Reader;
 use crate::watch::journal::{FOLDERS, Wanted, folder, running};
 use crate::watch::scan::Scanner;
 
-const NAME: &str = "journal";
+pub(super) const NAME: &str = "journal";
 
 /// What is asked of the journal, if anything; and how that stands. `kernel`: `/dev/kmsg` is closed.
 pub(super) fn plan(config: &Config, host: &dyn Host, kernel: bool) -> (Option<Wanted>, Feature) {
@@ -50,8 +52,28 @@ pub(super) fn plan(config: &Config, host: &dyn Host, kernel: bool) -> (Option<Wa
     (Some(wanted), feature)
 }
 
-fn reason(kernel: bool, killers: &[&str]) -> String {
-    let who = killers.join(" and ");
+/// Longest trial.
+const TRIAL: Duration = Duration::from_secs(5);
+
+/// Asks for one entry, which the running agent does by itself: what `doctor` knows is that it could be read now.
+pub(super) fn tried(wanted: &Wanted, feature: Feature) -> Feature {
+    let args = wanted.trial();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match command::try_out(PROGRAM, &args, TRIAL) {
+        Ok(()) => Feature {
+            reason: format!("{}; tried now, it reads. Of the running agent journal_up tells", feature.reason),
+            ..feature
+        },
+        Err(why) => {
+            let remedy = "run journalctl as the agent's user; give it the group systemd-journal or CAP_DAC_READ_SEARCH";
+            Feature::broken(NAME, format!("{PROGRAM} was tried and does not read: {why}"), remedy)
+        }
+    }
+}
+
+fn reason(kernel: bool, killers: &[String]) -> String {
+    let who: Vec<&str> = killers.iter().map(|unit| unit.trim_end_matches(".service")).collect();
+    let who = who.join(" and ");
     match (kernel, killers) {
         (true, []) => format!("{PROGRAM}: the kernel's lines, since /dev/kmsg is closed"),
         (true, _) => {
@@ -72,9 +94,13 @@ pub(super) fn watch(
     scanner: Option<Scanner>,
     now: Now,
 ) -> JournalWatch {
-    let micros = now.wall_ns.max(0) / 1000;
-    let from_now = || format!("@{}.{:06}", micros / 1_000_000, micros % 1_000_000).into();
-    let place = resume.map_or_else(from_now, |mark| mark.place);
+    let now_us = now.mono_ns / 1000;
+    let place = match resume.and_then(|mark| Place::parse(&mark.place)) {
+        // Earlier versions stored the time of day.
+        Some(Place::Uptime(us)) => Place::Uptime(us.min(now_us)),
+        Some(place) => place,
+        None => Place::Uptime(now_us),
+    };
     JournalWatch::new(host, wanted, Reader::new(place, scanner))
 }
 

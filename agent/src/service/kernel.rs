@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::features::Feature;
 use super::journal;
+use super::journal_health::{self, JournalHealth};
 use super::pipeline::Message;
 #[cfg(feature = "ebpf")]
 use super::refusals::Refusals;
@@ -31,6 +32,8 @@ pub(super) struct Kernel {
     tasks: Option<crate::ebpf::tasks::TaskIter>,
     kmsg: Option<KmsgWatch>,
     journal: Option<JournalWatch>,
+    /// The kernel's lines come by the journal.
+    relays: bool,
     witnesses: Witnesses,
     features: Vec<Feature>,
 }
@@ -87,6 +90,7 @@ impl Kernel {
             tasks: None,
             kmsg: None,
             journal: None,
+            relays: false,
             witnesses: Witnesses::default(),
             features: Vec::new(),
         };
@@ -134,8 +138,8 @@ impl Kernel {
         let scanner = || Scanner::new(Arc::clone(rules), Resume::After { seq: 0 });
         let scanner = kernel.then(scanner);
         if kernel {
-            self.witnesses.oom.push(Source::Journal);
-            self.witnesses.io_error.push(Source::Journal);
+            // A witness from when it delivers on: it tells so itself.
+            self.relays = true;
         }
         self.journal = Some(journal::watch(host, wanted, resume, scanner, clock::now()));
     }
@@ -213,7 +217,7 @@ impl Kernel {
         };
         let (ebpf, reports) = crate::ebpf::Ebpf::load(host.as_ref(), &options);
         self.ebpf = ebpf;
-        let log = self.witnesses.oom.iter().any(|witness| witness.is_kernel_log());
+        let log = self.relays || self.kmsg.is_some();
         let mut refusals = Refusals::default();
         for report in reports {
             let (name, probe) = (format!("ebpf.{}", report.probe.name), report.probe);
@@ -267,7 +271,7 @@ impl Kernel {
     /// Collectors that the sources bring along.
     #[cfg(feature = "ebpf")]
     pub(super) fn collectors(&mut self, config: &Config) -> Vec<Item> {
-        let mut items: Vec<Item> = self.processes(config).into_iter().collect();
+        let mut items: Vec<Item> = self.processes(config).into_iter().chain(self.journal_health()).collect();
         let Some(ebpf) = &mut self.ebpf else { return items };
         let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
         let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
@@ -284,11 +288,23 @@ impl Kernel {
         items
     }
 
-    /// Collectors that the sources bring along: none without eBPF.
+    /// Collectors that the sources bring along.
     #[cfg(not(feature = "ebpf"))]
-    #[expect(clippy::unused_self, reason = "the same call with and without eBPF")]
     pub(super) fn collectors(&mut self, _: &Config) -> Vec<Item> {
-        Vec::new()
+        self.journal_health().into_iter().collect()
+    }
+
+    fn journal_health(&self) -> Option<Item> {
+        let state = self.journal.as_ref()?.state();
+        Some(("journal", journal_health::PACE, Box::new(JournalHealth(state))))
+    }
+
+    /// Tries what can only be known by trying: for `doctor`, which starts nothing.
+    pub(super) fn try_journal(&mut self) {
+        let Some(watch) = &self.journal else { return };
+        for feature in self.features.iter_mut().filter(|feature| feature.name == journal::NAME) {
+            *feature = journal::tried(watch.wanted(), feature.clone());
+        }
     }
 
     /// Starts the tasks that read them.

@@ -20,6 +20,7 @@ mod hangs;
 mod heartbeat;
 mod inventory;
 mod journal;
+pub mod journal_health;
 mod kernel;
 pub mod memory;
 mod namespaces;

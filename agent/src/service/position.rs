@@ -4,12 +4,11 @@
 //! the log is read on from it, and what had been told already is known again from the outbox.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::event::{JournalMark, KmsgMark};
 use crate::host::state;
 use crate::time::{Now, SECOND};
-use crate::watch::journal::is_place;
+use crate::watch::journal::place::Place;
 
 /// A position with no alert behind it is written at most this often: reading such lines again is harmless.
 const LAZY_NS: u64 = 60 * SECOND;
@@ -44,7 +43,7 @@ impl Mark for JournalMark {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        is_place(text).then(|| Self { place: Arc::from(text) })
+        Place::parse(text).map(|place| Self { place: place.text() })
     }
 }
 
@@ -124,7 +123,8 @@ mod tests {
             "boot s=1dd4;i=63b;b=e712;m=8a12;t=660d;x=c68f\n",
             Some("s=1dd4;i=63b;b=e712;m=8a12;t=660d;x=c68f"),
         );
-        check("boot @1795328516.587920", Some("@1795328516.587920"));
+        check("boot @516.587920", Some("@516.587920"));
+        check("boot @516.5879", None);
         check("other @1795328516.587920", None);
         check("boot --file=/etc/shadow", None);
         check("boot @-1", None);

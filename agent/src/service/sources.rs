@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::event::Event;
 use crate::host::{Host, clock};
 use crate::sample::Batch;
+use crate::time::SECOND;
 
 impl From<Event> for Message {
     fn from(event: Event) -> Self {
@@ -19,8 +20,10 @@ impl From<Event> for Message {
     }
 }
 
-/// Used batches on their way back; more are dropped.
-const SPARES: usize = 4;
+/// Used batches on their way back, a round of all collectors; more are dropped.
+const SPARES: usize = 32;
+/// Batches wait for the end of their round, so that it wakes the engine once; in one that takes longer than this they do not.
+const HOLD_NS: u64 = SECOND / 10;
 
 /// The collector thread.
 pub(super) struct Collectors {
@@ -44,7 +47,7 @@ impl Collectors {
         let count = runner.count() as u64;
         let (stop, stopped) = sync_channel(1);
         let (spares, returned) = sync_channel(SPARES);
-        let mut sink = ToEngine { inbox, returned };
+        let mut sink = ToEngine { inbox, returned, held: Vec::new() };
         let thread = std::thread::Builder::new()
             .name("collect".into())
             .spawn(move || runner.run(&stopped, &mut sink))?;
@@ -62,14 +65,25 @@ impl Collectors {
 struct ToEngine {
     inbox: Sender<Message>,
     returned: Receiver<Batch>,
+    held: Vec<Batch>,
 }
 
 impl Sink for ToEngine {
     fn batch(&mut self, batch: Batch) -> Option<Batch> {
-        if self.inbox.blocking_send(Message::Batch(batch)).is_err() {
-            tracing::debug!("the engine has ended before the collectors");
+        let since = self.held.first().map_or(batch.at, |first| first.at);
+        self.held.push(batch);
+        if clock::now().since(since) > HOLD_NS {
+            self.round();
         }
         self.returned.try_recv().ok()
+    }
+
+    fn round(&mut self) {
+        for batch in self.held.drain(..) {
+            if self.inbox.blocking_send(Message::Batch(batch)).is_err() {
+                tracing::debug!("the engine has ended before the collectors");
+            }
+        }
     }
 
     fn health(&mut self, health: Health) {
@@ -185,7 +199,7 @@ pub(super) mod ebpf {
 
         /// Asks for losses, and looks into the buffers whether or not anything was announced.
         fn losses(&mut self, naming: &mut Naming) -> bool {
-            match self.fd.get_mut().follow_cpus() {
+            match self.fd.get_mut().follow_cpus(self.host.as_ref()) {
                 Ok(0) => {}
                 Ok(count) => {
                     tracing::info!("{count} processors came online: kernel events on them are seen again");

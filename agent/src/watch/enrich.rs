@@ -93,7 +93,8 @@ impl Enricher {
             | What::Hardware(_)
             | What::Lost(_)
             | What::KmsgMark(_)
-            | What::JournalMark(_) => {}
+            | What::JournalMark(_)
+            | What::Witness { .. } => {}
         }
     }
 

@@ -8,25 +8,29 @@
 
 pub mod entry;
 pub mod follow;
+pub mod place;
 pub mod read;
+pub mod state;
 
 use std::io;
 
 use crate::host::Host;
+use place::Place;
 
-/// Units whose words count, and what their programs are called.
-pub const KILLERS: [(&str, &str); 2] =
-    [("systemd-oomd.service", "systemd-oomd"), ("earlyoom.service", "earlyoom")];
+/// Killers: what their programs and their units are called.
+pub const KILLERS: [&str; 2] = ["systemd-oomd", "earlyoom"];
+/// `MESSAGE_ID` of systemd's word on what systemd-oomd killed in a unit (`SD_MESSAGE_UNIT_OOMD_KILL`).
+pub const KILLED_MESSAGE: &str = "d989611b15e44c9dbf31e3c81256e4ed";
+/// Units of killers that are heard: instances of a template are some more.
+pub const MAX_UNITS: usize = 16;
+/// Slices that are looked into for them.
+pub const MAX_SLICES: usize = 64;
 
-/// Longest place, bytes: a cursor has some 130.
-const MAX_PLACE: usize = 300;
-
-/// Whether a text is a place in the journal: a cursor (`s=…;i=…`), or `@` and a time in seconds.
-pub fn is_place(text: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let cursor = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'=' | b';');
-    text.len() <= MAX_PLACE
-        && text.strip_prefix('@').map_or_else(|| text.starts_with("s=") && text.bytes().all(cursor), digits)
+/// The killer whose unit this is: `earlyoom.service`, or an instance `earlyoom@a.service`.
+pub fn killer_of(unit: &str) -> Option<&'static str> {
+    let name = unit.strip_suffix(".service")?;
+    let name = name.split_once('@').map_or(name, |(template, _)| template);
+    KILLERS.into_iter().find(|killer| *killer == name)
 }
 
 /// What of the journal is asked for.
@@ -41,40 +45,84 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Arguments for `journalctl` that make it print all entries from `place` on, and each that comes.
-    pub fn arguments(&self, place: &str) -> Vec<String> {
-        let mut args =
-            ["--output=json", "--quiet", "--no-pager", "--follow", "--no-tail"].map(str::to_owned).to_vec();
+    /// Arguments for `journalctl` that make it print all entries from `place` on of these units of killers, and each that
+    /// comes.
+    pub fn arguments(&self, place: &Place, units: &[String]) -> Vec<String> {
+        let mut args = vec!["--follow".to_owned(), "--no-tail".to_owned()];
+        // Inclusive: `--after-cursor` of an entry that does not match also passes over the next one that does. A time
+        // of day is no place, since clocks are set back: without a cursor it is all of this boot that matches.
+        if let Place::Cursor(cursor) = place {
+            args.push(format!("--cursor={cursor}"));
+        }
+        self.ask(&mut args, units);
+        args
+    }
+
+    /// The same for its newest entry only: whether it can be read at all.
+    pub fn trial(&self) -> Vec<String> {
+        let mut args = vec!["--lines=1".to_owned()];
+        self.ask(&mut args, &KILLERS.map(|killer| format!("{killer}.service")));
+        args
+    }
+
+    fn ask(&self, args: &mut Vec<String>, units: &[String]) {
+        args.extend(["--output=json", "--quiet", "--no-pager"].map(str::to_owned));
         // What users' own journals hold is nobody's word that counts. A folder holds only what it holds.
         args.push(self.folder.as_ref().map_or("--system".into(), |folder| format!("--directory={folder}")));
-        // Inclusive: `--after-cursor` of an entry that does not match also passes over the next one that does.
-        args.push(if place.starts_with('@') {
-            format!("--since={place}")
-        } else {
-            format!("--cursor={place}")
-        });
         let boot = format!("_BOOT_ID={}", self.boot_id.replace('-', ""));
-        args.push(boot.clone());
-        args.extend(KILLERS.map(|(unit, _)| format!("_SYSTEMD_UNIT={unit}")));
-        if self.kernel {
-            args.extend(["+".into(), boot, "_TRANSPORT=kernel".into()]);
+        let mut any = false;
+        let mut or = |matches: Vec<String>| {
+            args.extend(any.then(|| "+".to_owned()));
+            args.push(boot.clone());
+            args.extend(matches);
+            any = true;
+        };
+        if !units.is_empty() {
+            or(units.iter().map(|unit| format!("_SYSTEMD_UNIT={unit}")).collect());
         }
-        args
+        if units.iter().any(|unit| killer_of(unit) == Some("systemd-oomd")) {
+            or(vec!["_PID=1".into(), format!("MESSAGE_ID={KILLED_MESSAGE}")]);
+        }
+        if self.kernel {
+            or(vec!["_TRANSPORT=kernel".into()]);
+        }
     }
 }
 
-/// Folders in which control groups of units may be: v2, v1, both.
-const SYSTEM_SLICES: [&str; 3] = [
-    "/sys/fs/cgroup/system.slice",
-    "/sys/fs/cgroup/systemd/system.slice",
-    "/sys/fs/cgroup/unified/system.slice",
-];
+/// Folders in which control groups of slices may be: v2, v1, both.
+const ROOTS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"];
+/// Slices in which no unit of the system is: users' own, machines, pods.
+const OTHERS: [&str; 3] = ["user.slice", "machine.slice", "kubepods.slice"];
 
-/// The killers that run: those whose unit has a control group.
-pub fn running(host: &dyn Host) -> Vec<&'static str> {
-    let runs =
-        |unit: &str| SYSTEM_SLICES.iter().any(|at| host.list(&format!("{at}/{unit}"), &mut |_| {}).is_ok());
-    KILLERS.iter().filter(|(unit, _)| runs(unit)).map(|(_, name)| *name).collect()
+/// Units of killers that run, in whatever slice: those that have a control group. A user's own unit of that name is none:
+/// whoever has a login could say so what he likes.
+pub fn running(host: &dyn Host) -> Vec<String> {
+    let (mut units, mut slices, mut looked) = (Vec::new(), Vec::new(), 0);
+    for root in ROOTS {
+        slices.push(root.to_owned());
+        while let Some(slice) = slices.pop() {
+            looked += 1;
+            if looked > MAX_SLICES {
+                break;
+            }
+            // What is no slice any more has no units.
+            let _ = host.list(&slice, &mut |name| {
+                if killer_of(name).is_some() && slice != root {
+                    units.push(name.to_owned());
+                } else if name.ends_with(".slice") && !OTHERS.contains(&name) {
+                    slices.push(format!("{slice}/{name}"));
+                }
+            });
+        }
+        if !units.is_empty() {
+            break;
+        }
+        slices.clear();
+    }
+    units.sort_unstable();
+    units.dedup();
+    units.truncate(MAX_UNITS);
+    units
 }
 
 /// Where journald keeps its files: the one that survives a reboot first.
@@ -99,39 +147,67 @@ mod tests {
     use super::*;
     use crate::host::fixture::FixtureHost;
 
+    const OUTPUT: &str = "--output=json --quiet --no-pager";
+
     #[test]
     fn what_is_asked_for() {
-        const UNITS: &str =
-            "_BOOT_ID=e71267 _SYSTEMD_UNIT=systemd-oomd.service _SYSTEMD_UNIT=earlyoom.service";
         let mut wanted = Wanted { folder: None, boot_id: "e712-67".into(), kernel: false };
-        let check = |wanted: &Wanted, place: &str, expect: &str| {
-            let args = wanted.arguments(place).join(" ");
-            assert_eq!(
-                args.strip_prefix("--output=json --quiet --no-pager --follow --no-tail ").unwrap(),
-                expect
-            );
+        let check = |wanted: &Wanted, place: &str, units: &[&str], expect: &str| {
+            let units: Vec<String> = units.iter().map(ToString::to_string).collect();
+            let args = wanted.arguments(&Place::parse(place).expect("valid"), &units).join(" ");
+            let args = args.strip_prefix("--follow --no-tail ").expect("follows").replace(OUTPUT, "…");
+            assert_eq!(args, expect.replace("BOOT", "_BOOT_ID=e71267"));
         };
-        check(&wanted, "@5.0", &format!("--system --since=@5.0 {UNITS}"));
-        wanted.kernel = true;
-        wanted.folder = Some("/host/var/log/journal".into());
+        check(
+            &wanted,
+            "@5.000000",
+            &["earlyoom@a.service"],
+            "… --system BOOT _SYSTEMD_UNIT=earlyoom@a.service",
+        );
         check(
             &wanted,
             "s=1;i=2",
+            &["earlyoom.service", "systemd-oomd.service"],
             &format!(
-                "--directory=/host/var/log/journal --cursor=s=1;i=2 {UNITS} + _BOOT_ID=e71267 _TRANSPORT=kernel"
+                "--cursor=s=1;i=2 … --system BOOT _SYSTEMD_UNIT=earlyoom.service _SYSTEMD_UNIT=systemd-oomd.service + \
+                 BOOT _PID=1 MESSAGE_ID={KILLED_MESSAGE}"
             ),
         );
+        wanted.kernel = true;
+        wanted.folder = Some("/host/var/log/journal".into());
+        let folder = "--directory=/host/var/log/journal";
+        check(&wanted, "s=1;i=2", &[], &format!("--cursor=s=1;i=2 … {folder} BOOT _TRANSPORT=kernel"));
+        let one = "BOOT _SYSTEMD_UNIT=earlyoom.service";
+        let expect = format!("… {folder} {one} + BOOT _TRANSPORT=kernel");
+        check(&wanted, "@5.000000", &["earlyoom.service"], &expect);
+        assert!(wanted.trial().join(" ").starts_with("--lines=1 --output=json"));
     }
 
     #[test]
     fn killers_run_where_their_units_have_groups() {
-        let check = |host: &str, expect: &[&str]| {
-            assert_eq!(running(&FixtureHost::parse(host).expect("valid")), expect, "{host}");
+        let check = |groups: &[&str], expect: &[&str]| {
+            let file = |group: &&str| format!("//- /sys/fs/cgroup/{group}/cgroup.procs\n1\n");
+            let host: String = groups.iter().map(file).collect();
+            assert_eq!(running(&FixtureHost::parse(&host).expect("valid")), expect, "{groups:?}");
         };
-        check("", &[]);
-        check("//- /sys/fs/cgroup/system.slice/cron.service/cgroup.procs\n", &[]);
-        check("//- /sys/fs/cgroup/system.slice/earlyoom.service/cgroup.procs\n", &["earlyoom"]);
-        check("//- /sys/fs/cgroup/systemd/system.slice/systemd-oomd.service/tasks\n", &["systemd-oomd"]);
+        check(&[], &[]);
+        check(&["system.slice/cron.service", "system.slice"], &[]);
+        check(&["system.slice/earlyoom.service"], &["earlyoom.service"]);
+        check(&["systemd/system.slice/systemd-oomd.service"], &["systemd-oomd.service"]);
+        check(&["unified/system.slice/systemd-oomd.service"], &["systemd-oomd.service"]);
+        check(&["memory.slice/memory-kill.slice/earlyoom.service"], &["earlyoom.service"]);
+        check(
+            &["system.slice/system-earlyoom.slice/earlyoom@b.service", "a.slice/earlyoom@a.service"],
+            &["earlyoom@a.service", "earlyoom@b.service"],
+        );
+        // A user's own, and what only has such a name.
+        check(&["user.slice/user-1.slice/user@1.service/app.slice/earlyoom.service"], &[]);
+        check(&["earlyoom.service", "system.slice/not-earlyoom.service"], &[]);
+        check(&["system.slice/docker-1.scope/earlyoom.service", "machine.slice/earlyoom.service"], &[]);
+        let many: Vec<String> = (0..99).map(|n| format!("system.slice/earlyoom@{n}.service")).collect();
+        let host: String =
+            many.iter().map(|group| format!("//- /sys/fs/cgroup/{group}/cgroup.procs\n1\n")).collect();
+        assert_eq!(running(&FixtureHost::parse(&host).expect("valid")).len(), MAX_UNITS);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::hang_text::HangText;
 use super::killer_text;
+use super::killers::{Killers, Saying};
 use super::oom_text::OomText;
 use super::record::{Part, Record};
 use super::rules::{MAX_FIELD, RuleSet, cut};
@@ -43,6 +44,7 @@ pub struct Scanner {
     any_facility: bool,
     /// The journal tells what systemd-oomd and earlyoom say, and who vouches for it.
     only_oomd: bool,
+    killers: Killers,
     last_seq: Option<u64>,
     marked: Option<u64>,
     /// A fragment whose rest may come.
@@ -77,6 +79,7 @@ impl Scanner {
             began_ns: None,
             any_facility: false,
             only_oomd: false,
+            killers: Killers::default(),
             last_seq: skip,
             marked: None,
             held: None,
@@ -149,11 +152,13 @@ impl Scanner {
     /// What a process wrote is believed in one thing: that a killer in user space says it killed.
     fn user_line(&mut self, record: &Record<'_>, now: Now, out: &mut Vec<Event>) {
         let (historic, told) = self.standing(record.seq, record.time_us, now);
-        let kill =
-            killer_text::kmsg_line(&record.text()).filter(|kill| !self.only_oomd || kill.killer == "oomd");
-        if let Some(kill) = kill.filter(|_| !told) {
-            let (at, what) = (moment(record.time_us, now), What::UserKill(Box::new(kill)));
-            out.push(Event { at, source: Source::UserLog, historic, what });
+        let Some((killer, pid, word)) = killer_text::kmsg_line(&record.text()).filter(|_| !told) else {
+            return;
+        };
+        if !self.only_oomd || killer == "oomd" {
+            let at = moment(record.time_us, now);
+            let by = Saying { killer, pid, at, source: Source::UserLog, historic };
+            self.killers.hear(&by, word, now, out);
         }
     }
 
@@ -167,8 +172,10 @@ impl Scanner {
     /// Everything there was has been read. `settled`: and nothing came for a while, so that what was
     /// begun is complete.
     pub fn drained(&mut self, settled: bool, now: Now, out: &mut Vec<Event>) {
+        self.killers.expire(now, out);
         if settled {
             self.release(now, out);
+            self.killers.settle(out);
             let at = |time_us| moment(time_us, now);
             let historic = self.historic;
             self.hang.flush(&mut |time_us, hang| out.push(hang_event(at(time_us), historic, hang)));
@@ -184,7 +191,7 @@ impl Scanner {
 
     /// Whether something was begun that [`drained`](Self::drained) with `settled` would complete.
     pub fn pending(&self) -> bool {
-        self.held.is_some() || self.hang.pending()
+        self.held.is_some() || self.hang.pending() || self.killers.due_ns().is_some()
     }
 
     /// Records that are not as the kernel writes them, since the start.

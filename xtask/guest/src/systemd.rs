@@ -24,8 +24,8 @@ const ROOT: &str = "/mnt";
 pub const DEPLOY: &str = "/deploy";
 /// The agent's unit.
 pub const UNIT: &str = "sysops-agent.service";
-/// Until a unit is as it must be, on an emulated machine.
-pub const SOON: Duration = Duration::from_mins(1);
+/// Until a unit is as it must be, on an emulated machine that may be one of several on a busy one.
+pub const SOON: Duration = Duration::from_mins(3);
 
 /// Runs this program again in the new system.
 const SERVICE: &str = "[Unit]\nDescription=What happens in this machine\nAfter=multi-user.target dbus.service systemd-oomd.service\n\n\

@@ -151,7 +151,7 @@ pub fn large() -> Guest {
         "-object",
         "memory-backend-ram,id=m0,size=384M",
         "-object",
-        "memory-backend-ram,id=m2,size=128M",
+        "memory-backend-ram,id=m2,size=256M",
         "-numa",
         "node,nodeid=0,cpus=0-1,memdev=m0",
         "-numa",
@@ -179,7 +179,7 @@ pub fn large() -> Guest {
     let guest = ordinary(LARGE, "6.12", Flavour::Cloud);
     Guest {
         smp: 4,
-        memory_mib: 512,
+        memory_mib: 640,
         devices: vec![
             Device::Ext4,
             Device::Ext4,

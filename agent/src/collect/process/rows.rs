@@ -19,6 +19,8 @@ pub(super) struct Row {
     pub(super) start_ticks: u64,
     pub(super) comm: Comm,
     pub(super) cpu_ns: u64,
+    /// Of it, what threads used that have ended; 0 where `/proc` is read.
+    pub(super) ended_ns: u64,
     /// Since the previous pass; on the first, since the start.
     pub(super) recent_ns: u64,
     pub(super) rss_pages: u64,
@@ -81,6 +83,7 @@ impl Rows {
             start_ticks: stat.start_ticks,
             comm: stat.comm.into(),
             cpu_ns: stat.cpu_ticks.saturating_mul(SECOND / ticks_per_second),
+            ended_ns: 0,
             recent_ns: 0,
             rss_pages: stat.rss_pages,
             threads: stat.threads,
@@ -115,6 +118,7 @@ impl Rows {
                 start_ticks: process.start_ns / ns_per_tick,
                 comm: comm.into(),
                 cpu_ns: thread.runtime_ns.saturating_add(process.ended_ns),
+                ended_ns: process.ended_ns,
                 recent_ns: 0,
                 rss_pages: process.rss_pages,
                 threads: process.threads.into(),
@@ -136,11 +140,7 @@ impl Rows {
         if !self.now.is_sorted_by_key(|row| row.pid) {
             self.now.sort_unstable_by_key(|row| row.pid);
         }
-        for (pid, ns) in self.early.drain(..) {
-            if let Ok(at) = self.now.binary_search_by_key(&pid, |row| row.pid) {
-                self.now[at].cpu_ns += ns;
-            }
-        }
+        self.add_early();
         let mut before = self.before.iter().peekable();
         for row in &mut self.now {
             while before.next_if(|old| old.pid < row.pid).is_some() {}
@@ -151,6 +151,22 @@ impl Rows {
             row.recent_ns = row.cpu_ns - used;
             row.tracked = old.filter(|old| old.comm == row.comm).and_then(|old| old.tracked);
         }
+    }
+
+    /// Adds what threads used that came before their process. One that ended between the two is among the ended ones by
+    /// then: of what these grew by since the previous pass, nothing counts a second time.
+    fn add_early(&mut self) {
+        self.early.sort_unstable();
+        for threads in self.early.chunk_by(|a, b| a.0 == b.0) {
+            let Ok(at) = self.now.binary_search_by_key(&threads[0].0, |row| row.pid) else { continue };
+            let row = &mut self.now[at];
+            let old =
+                self.before.binary_search_by_key(&row.pid, |row| row.pid).ok().map(|at| &self.before[at]);
+            let before = old.filter(|old| old.start_ticks == row.start_ticks).map_or(0, |old| old.ended_ns);
+            let used = threads.iter().fold(0u64, |sum, thread| sum.saturating_add(thread.1));
+            row.cpu_ns += used.saturating_sub(row.ended_ns.saturating_sub(before));
+        }
+        self.early.clear();
     }
 }
 
@@ -198,6 +214,9 @@ mod tests {
         // A thread ended and is missed; a process came; one went.
         check(rows, vec![(2, 2, 3, 0), (4, 4, 15, 1)], &[(2, 3, 3), (4, 111, 0)]);
         check(rows, vec![(4, 4, 15, 101), (7, 70, 1, 0)], &[(4, 116, 5)]);
+        // A thread that came before its process ended before that came: its 50 are among the ended ones.
+        check(rows, vec![(3, 4, 50, 0), (4, 4, 15, 151)], &[(4, 166, 50)]);
+        check(rows, vec![(3, 4, 7, 0), (4, 4, 15, 151)], &[(4, 173, 7)]);
         check(rows, vec![], &[]);
     }
 

@@ -36,10 +36,6 @@ struct Flapping {
     /// The alert that says so.
     draft: Draft,
     changes: u64,
-    /// Id under which the condition was told and not ended.
-    open: Option<String>,
-    /// The end that is owed for it.
-    ended: Option<Draft>,
 }
 
 /// What is to be done with a change.
@@ -49,8 +45,8 @@ pub(super) enum Course {
     Usual(u32),
     /// It is flapping from now on: tell this instead.
     Begins(Box<Draft>),
-    /// It is flapping: nothing is told. A begin goes on under this id, if one was told.
-    Quiet(Option<String>),
+    /// It is flapping: nothing is told.
+    Quiet,
 }
 
 /// All conditions by fingerprint.
@@ -60,8 +56,8 @@ pub(super) struct Flaps {
 }
 
 impl Flaps {
-    /// A condition begins or ends. `told`: the id under which its begin was told, for an end.
-    pub(super) fn change(&mut self, now: Now, draft: &Draft, told: Option<&str>) -> Course {
+    /// A condition begins or ends.
+    pub(super) fn change(&mut self, now: Now, draft: &Draft) -> Course {
         self.make_room(&draft.fingerprint);
         let begins = draft.status == Status::Firing;
         let history = self.all.entry(draft.fingerprint.clone()).or_default();
@@ -76,17 +72,15 @@ impl Flaps {
             history.changes.pop_front();
         }
         if let Some(flapping) = &mut history.flapping {
-            return flapping.change(draft, told);
+            flapping.changes += 1;
+            return Course::Quiet;
         }
         if history.changes.len() < CHANGES {
             return Course::Usual(history.row);
         }
         let first = history.changes.front().copied().unwrap_or(now.mono_ns);
         let alert = alert(now, draft, now.mono_ns.saturating_sub(first));
-        let mut flapping =
-            Flapping { draft: alert.clone(), changes: CHANGES as u64 - 1, open: None, ended: None };
-        flapping.change(draft, told);
-        history.flapping = Some(flapping);
+        history.flapping = Some(Flapping { draft: alert.clone(), changes: CHANGES as u64 });
         Course::Begins(Box::new(alert))
     }
 
@@ -95,7 +89,7 @@ impl Flaps {
         self.all.get(fingerprint).is_some_and(|history| history.flapping.is_some())
     }
 
-    /// Ends of flapping, and of conditions that ended meanwhile.
+    /// Ends of flapping.
     pub(super) fn due(&mut self, now: Now, out: &mut Vec<Draft>) {
         for history in self.all.values_mut() {
             if now.mono_ns.saturating_sub(history.last_ns) >= STABLE_NS
@@ -133,10 +127,6 @@ impl Flaps {
             history.changes.iter_mut().for_each(|at| *at = shift.mono(*at));
             if let Some(flapping) = &mut history.flapping {
                 flapping.draft.started = shift.both(flapping.draft.started);
-                if let Some(ended) = &mut flapping.ended {
-                    ended.started = shift.both(ended.started);
-                    ended.ended = ended.ended.map(|at| shift.both(at));
-                }
             }
         }
         self
@@ -144,19 +134,6 @@ impl Flaps {
 }
 
 impl Flapping {
-    fn change(&mut self, draft: &Draft, told: Option<&str>) -> Course {
-        self.changes += 1;
-        if draft.status == Status::Firing {
-            self.ended = None;
-            return Course::Quiet(self.open.clone());
-        }
-        if let Some(id) = told {
-            self.open = Some(id.to_owned());
-            self.ended = Some(Draft { id: id.to_owned(), ..draft.clone() });
-        }
-        Course::Quiet(None)
-    }
-
     fn end(self, now: Now, out: &mut Vec<Draft>) {
         let (changes, lived) = (self.changes, now.since(self.draft.started) / SECOND);
         let message = format!(
@@ -165,7 +142,6 @@ impl Flapping {
             span(lived)
         );
         out.push(Draft { status: Status::Resolved, ended: Some(now), message, ..self.draft });
-        out.extend(self.ended);
     }
 }
 

@@ -47,8 +47,6 @@ pub struct Standing {
     raised: Option<Severity>,
     /// Since when it is critical, monotonic nanoseconds.
     critical_ns: Option<u64>,
-    /// Id under which it is told, where that is another one.
-    public: Option<String>,
 }
 
 /// All that stands.
@@ -112,13 +110,10 @@ impl Board {
         let mut entry = self.standing.remove(&id).unwrap_or_else(|| Standing::new(&draft));
         let began = draft.status == Status::Firing && entry.told.is_none();
         if began && draft.lasts {
-            match self.flaps.change(now, &draft, None) {
+            match self.flaps.change(now, &draft) {
                 Course::Usual(row) => escalate::by_row(&mut entry, &mut draft, row, scene),
                 Course::Begins(alert) => out.push(*alert),
-                Course::Quiet(public) => {
-                    entry.told = public.as_ref().map(|_| draft.severity);
-                    entry.public = public;
-                }
+                Course::Quiet => {}
             }
         }
         escalate::follow(&mut entry, &mut draft, now);
@@ -128,12 +123,11 @@ impl Board {
         } else {
             self.why(now, &entry.draft, scene)
         };
-        match entry.held.clone() {
-            Some(why) => self.count(&why),
-            None => {
-                self.explain(now, &mut entry.draft, scene);
-                out.push(entry.tell());
-            }
+        if let Some(why) = entry.held.clone() {
+            self.count(&why);
+        } else {
+            self.explain(now, &mut entry.draft, scene);
+            out.push(entry.tell());
         }
         self.standing.insert(id, entry);
     }
@@ -142,15 +136,15 @@ impl Board {
         let Some(entry) = self.standing.remove(&draft.id) else { return };
         self.causes.over(&draft.id);
         self.causes.forget(&draft.id);
-        let public = entry.public.unwrap_or_else(|| draft.id.clone());
-        let told = entry.told.map(|_| public.as_str());
-        let course = if draft.lasts { self.flaps.change(now, &draft, told) } else { Course::Usual(0) };
+        let course = if draft.lasts { self.flaps.change(now, &draft) } else { Course::Usual(0) };
         draft.severity = draft.severity.max(entry.raised.unwrap_or(Severity::Info));
-        match (course, told) {
-            (Course::Begins(alert), _) => out.push(*alert),
-            (Course::Quiet(_), _) => self.count(FLAPPING),
-            (Course::Usual(_), Some(_)) => out.push(Draft { id: public, ..draft }),
-            (Course::Usual(_), None) => self.count("over before it was told"),
+        match (entry.told, course == Course::Quiet) {
+            (Some(_), _) => out.push(draft),
+            (None, true) => self.count(FLAPPING),
+            (None, false) => self.count("over before it was told"),
+        }
+        if let Course::Begins(alert) = course {
+            out.push(*alert);
         }
     }
 
@@ -172,13 +166,13 @@ impl Board {
         if let Some(window) = maintenance::of(windows, now, &identity.zone, draft, &identity.labels) {
             return Some(format!("maintenance {}", window.name));
         }
-        self.causes.of(now, draft, &facts).map(|rule| format!("inhibited by {rule}"))
+        self.causes.of(now, draft, facts).map(|rule| format!("inhibited by {rule}"))
     }
 
     /// From now on it explains what follows from it.
     fn explain(&mut self, now: Now, draft: &mut Draft, scene: &Scene<'_>) {
         let told = self.standing.values().filter(|entry| entry.told.is_some()).map(|entry| &entry.draft);
-        self.causes.note(now, draft, told, &Facts { table: scene.table });
+        self.causes.note(now, draft, told, Facts { table: scene.table });
     }
 
     /// What may be told now, what got worse by waiting, and what is stable again.
@@ -212,9 +206,7 @@ impl Board {
         for mut draft in drafts {
             match self.standing.get(&draft.id) {
                 Some(entry) if entry.held.is_some() => continue,
-                Some(entry) => {
-                    (draft.id, draft.severity) = (entry.public_id().to_owned(), entry.draft.severity);
-                }
+                Some(entry) => draft.severity = entry.draft.severity,
                 None => {}
             }
             out.push(draft);
@@ -269,24 +261,19 @@ const FLAPPING: &str = "flapping";
 
 impl Standing {
     fn new(draft: &Draft) -> Self {
-        Self { draft: draft.clone(), held: None, told: None, raised: None, critical_ns: None, public: None }
+        Self { draft: draft.clone(), held: None, told: None, raised: None, critical_ns: None }
     }
 
     /// One that an earlier run told.
-    pub fn told(draft: Draft) -> Self {
-        Self { told: Some(draft.severity), ..Self::new(&draft) }
-    }
-
-    /// Id under which it is known outside.
-    pub fn public_id(&self) -> &str {
-        self.public.as_deref().unwrap_or(&self.draft.id)
+    pub fn told(draft: &Draft) -> Self {
+        Self { told: Some(draft.severity), ..Self::new(draft) }
     }
 
     /// The draft as it is told: its begin, if that was not told before.
     fn tell(&mut self) -> Draft {
         let status = if self.told.is_none() { Status::Firing } else { Status::Updated };
         self.told = Some(self.draft.severity);
-        Draft { id: self.public_id().to_owned(), status, ..self.draft.clone() }
+        Draft { status, ..self.draft.clone() }
     }
 
     fn tell_late(&mut self, by: &str) -> Draft {

@@ -13,7 +13,7 @@ pub const MAX_KEPT: usize = 512;
 /// What of the board is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
-    /// Alerts that were told and stand.
+    /// Alerts that stand.
     pub standing: Vec<Standing>,
     silences: Silences,
     flaps: Flaps,
@@ -25,31 +25,45 @@ impl Kept {
         self.standing.truncate(self.standing.len() / 2);
         self.flaps = Flaps::default();
     }
-}
 
-impl Board {
-    /// For a snapshot; `is_held` says that a message has not come out yet. What was not told is not kept: it will be
-    /// found anew.
-    pub fn kept(&self, is_held: impl Fn(&str) -> bool) -> Kept {
-        let told =
-            |entry: &&Standing| entry.draft.lasts && entry.told.is_some() && !is_held(entry.public_id());
-        let mut standing: Vec<&Standing> = self.standing.values().filter(told).collect();
-        standing.sort_by_key(|entry| (std::cmp::Reverse(entry.draft.severity), entry.draft.started));
-        let without_context = |entry: &Standing| {
-            let mut entry = entry.clone();
-            entry.draft.context.clear();
-            entry
-        };
-        Kept {
-            standing: standing.into_iter().take(MAX_KEPT).map(without_context).collect(),
-            silences: self.silences.clone(),
-            flaps: self.flaps.kept(MAX_KEPT),
+    /// Of these nobody will remember that they wait to be told.
+    pub fn untell(&mut self, ids: &[&str], why: &str) {
+        for entry in self.standing.iter_mut().filter(|entry| ids.contains(&entry.draft.id.as_str())) {
+            (entry.told, entry.held) = (None, Some(why.to_owned()));
         }
     }
 
-    /// Whether a condition's alert waits to be told.
-    pub fn is_untold(&self, id: &str, is_held: impl Fn(&str) -> bool) -> bool {
-        self.standing.get(id).is_some_and(|entry| entry.told.is_none() || is_held(entry.public_id()))
+    /// Whether it has this one.
+    pub fn has(&self, id: &str) -> bool {
+        self.standing.iter().any(|entry| entry.draft.id == id)
+    }
+}
+
+impl Board {
+    /// For a snapshot; `is_grouped` says that a message waits in a group, which is not kept.
+    pub fn kept(&self, is_grouped: impl Fn(&str) -> bool) -> Kept {
+        let mut standing: Vec<&Standing> = self.standing.values().filter(|entry| entry.draft.lasts).collect();
+        let rank = |entry: &&Standing| {
+            (entry.told.is_none(), std::cmp::Reverse(entry.draft.severity), entry.draft.started)
+        };
+        standing.sort_by_key(rank);
+        let mut kept = Kept {
+            standing: standing.into_iter().take(MAX_KEPT).cloned().collect(),
+            silences: self.silences.clone(),
+            flaps: self.flaps.kept(MAX_KEPT),
+        };
+        for entry in &mut kept.standing {
+            entry.draft.context.clear();
+            if is_grouped(&entry.draft.id) {
+                (entry.told, entry.held) = (None, Some("grouped".to_owned()));
+            }
+        }
+        kept
+    }
+
+    /// Whether it stands.
+    pub fn has(&self, id: &str) -> bool {
+        self.standing.contains_key(id)
     }
 
     /// From a snapshot.
@@ -72,6 +86,6 @@ impl Board {
 
     /// It was told to be over after the snapshot was made.
     pub fn forget(&mut self, id: &str) {
-        self.standing.retain(|key, entry| key != id && entry.public_id() != id);
+        self.standing.retain(|key, _| key != id);
     }
 }

@@ -111,6 +111,7 @@ impl Draft {
     }
 
     /// The end of what nobody reports any more since the agent was started again.
+    #[must_use]
     pub fn ended_without_a_reading(&self, now: Now) -> Self {
         let lived = span(lived_secs(self.started, now));
         let message = format!(

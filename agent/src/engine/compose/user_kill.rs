@@ -81,6 +81,7 @@ pub fn draft(event: &Event, kill: &UserKill, id: String, fingerprint: String, kn
         .put_if("victim_cmdline", kill.victim.cmdline.as_deref())
         .put_if("victim_rss_kb", kill.rss_kb)
         .put_if("victim_cgroup", kill.victim.cgroup.as_deref())
+        .put_if("victims_count", kill.victims_count)
         .put_if("usage_kb", kill.usage_kb)
         .put_if("unit", owner.unit.as_deref())
         .put_if("pod_uid", owner.pod_uid.as_deref())
@@ -124,8 +125,13 @@ fn whom(kill: &UserKill) -> String {
         (Some(comm), Some(pid), _) => format!("{} (pid {pid}{size})", clean(comm, MAX_NAME)),
         (_, _, Some(path)) => {
             let leaf = path.rsplit('/').next().unwrap_or_default();
-            let size = size.strip_prefix(", ").map(|size| format!(" ({size})")).unwrap_or_default();
-            format!("all of {}{size}", clean(leaf, MAX_PATH))
+            let count = kill.victims_count.map(|count| {
+                let noun = if count == 1 { "process" } else { "processes" };
+                format!(", {count} {noun}")
+            });
+            let facts = format!("{}{size}", count.unwrap_or_default());
+            let facts = facts.strip_prefix(", ").map(|facts| format!(" ({facts})")).unwrap_or_default();
+            format!("all of {}{facts}", clean(leaf, MAX_PATH))
         }
         (..) => "an unknown process".into(),
     }

@@ -21,6 +21,8 @@ const UPDATE_NS: u64 = 30 * SECOND;
 #[derive(Debug)]
 struct Cause {
     draft: Draft,
+    /// When it was told of.
+    at_ns: u64,
     /// `None`: as long as it stands.
     until_ns: Option<u64>,
     laws: Vec<&'static Law>,
@@ -44,11 +46,14 @@ pub struct Causes {
 
 impl Causes {
     /// The rule whose incident already tells of `draft`; that joins it.
-    pub fn of(&mut self, now: Now, draft: &Draft, facts: &Facts<'_>) -> Option<String> {
+    pub fn of(&mut self, now: Now, draft: &Draft, facts: Facts<'_>) -> Option<String> {
         let cause = self.all.iter_mut().find(|cause| {
             cause.draft.id != draft.id
                 && cause.until_ns.is_none_or(|until| now.mono_ns < until)
-                && cause.laws.iter().any(|law| law.hides(&cause.draft, draft, facts))
+                && cause.laws.iter().any(|law| {
+                    let holds = cause.until_ns.is_none() || now.mono_ns < cause.at_ns + law.secs * SECOND;
+                    holds && law.hides(&cause.draft, draft, facts)
+                })
         })?;
         cause.join(draft);
         Some(cause.draft.rule.clone())
@@ -60,7 +65,7 @@ impl Causes {
         now: Now,
         draft: &mut Draft,
         standing: impl Iterator<Item = &'a Draft>,
-        facts: &Facts<'_>,
+        facts: Facts<'_>,
     ) {
         if draft.status == Status::Resolved {
             return self.forget(&draft.id);
@@ -78,6 +83,7 @@ impl Causes {
         let until_ns = (!draft.lasts).then(|| now.plus_secs(secs).mono_ns);
         let mut cause = Cause {
             draft: draft.clone(),
+            at_ns: now.mono_ns,
             until_ns,
             open: BTreeSet::new(),
             named: Vec::new(),

@@ -101,7 +101,7 @@ impl Law {
     }
 
     /// Whether `cause` explains `draft`.
-    pub(super) fn hides(&self, cause: &Draft, draft: &Draft, facts: &Facts<'_>) -> bool {
+    pub(super) fn hides(&self, cause: &Draft, draft: &Draft, facts: Facts<'_>) -> bool {
         let named = |pattern: &&str| match pattern.strip_suffix('*') {
             Some(start) => draft.rule.starts_with(start) || draft.metric.starts_with(start),
             None => draft.rule == **pattern || draft.metric == **pattern,
@@ -113,7 +113,7 @@ impl Law {
             && self.is_same(cause, draft, facts)
     }
 
-    fn is_same(&self, cause: &Draft, draft: &Draft, facts: &Facts<'_>) -> bool {
+    fn is_same(&self, cause: &Draft, draft: &Draft, facts: Facts<'_>) -> bool {
         match self.same {
             Same::Host => true,
             Same::Label(name) => {
@@ -129,7 +129,7 @@ impl Law {
 }
 
 /// The device of an alert, or the one below its mount.
-fn device(draft: &Draft, facts: &Facts<'_>) -> Option<String> {
+fn device(draft: &Draft, facts: Facts<'_>) -> Option<String> {
     if let Some(device) = draft.labels.get("device") {
         return Some(device.clone());
     }

@@ -22,6 +22,8 @@ const SLACK: f64 = 0.02;
 #[derive(Default)]
 pub(super) struct Scan {
     tasks: Option<Box<dyn Tasks>>,
+    /// The iterator failed at the last look, and that was said.
+    failing: bool,
     pids: Vec<u32>,
     threaded: Vec<u32>,
     tids: Vec<u32>,
@@ -50,12 +52,17 @@ impl Scan {
                 }
             };
             match tasks.scan(asleep) {
-                Ok(()) => return,
+                Ok(()) => {
+                    self.failing = false;
+                    return;
+                }
+                // A machine may be short of memory once: it is asked again at the next look.
                 Err(error) => {
-                    tracing::warn!(
-                        "the task iterator failed: {error}; tasks are looked for in /proc from now on"
-                    );
-                    self.tasks = None;
+                    if !std::mem::replace(&mut self.failing, true) {
+                        tracing::warn!(
+                            "the task iterator failed: {error}; tasks are looked for in /proc instead"
+                        );
+                    }
                 }
             }
         }
@@ -165,7 +172,8 @@ mod tests {
         assert_eq!(found(&mut Scan::default(), &FixtureHost::default()), [0; 0]);
     }
 
-    struct Told(Vec<(u32, u32)>);
+    /// States of tasks; the first look fails where it is so.
+    struct Told(Vec<(u32, u32)>, bool);
 
     impl Tasks for Told {
         fn scan(
@@ -175,7 +183,7 @@ mod tests {
             for &(pid, state) in &self.0 {
                 each(&ThreadRecord { pid, tgid: 7, state, ..ThreadRecord::default() }, None);
             }
-            if self.0.is_empty() { Err(std::io::ErrorKind::Other.into()) } else { Ok(()) }
+            if std::mem::take(&mut self.1) { Err(std::io::ErrorKind::Other.into()) } else { Ok(()) }
         }
     }
 
@@ -184,10 +192,11 @@ mod tests {
         let host = FixtureHost::default();
         host.set("/proc/5/stat", line(5, 'D', 1));
         let told = vec![(7, 1), (8, 2), (9, 0x402), (10, 0x102)];
-        assert_eq!(found(&mut Scan::new(Some(Box::new(Told(told)))), &host), [8, 10]);
-        let mut broken = Scan::new(Some(Box::new(Told(Vec::new()))));
-        assert_eq!(found(&mut broken, &host), [5]);
-        assert!(broken.tasks.is_none());
+        assert_eq!(found(&mut Scan::new(Some(Box::new(Told(told.clone(), false)))), &host), [8, 10]);
+        let mut broken = Scan::new(Some(Box::new(Told(told, true))));
+        // What it told before it failed, then /proc.
+        assert_eq!(found(&mut broken, &host), [8, 10, 5]);
+        assert_eq!(found(&mut broken, &host), [8, 10], "it is asked again");
     }
 
     #[test]

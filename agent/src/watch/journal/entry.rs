@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{KILLERS, is_place};
+use super::place::is_cursor;
+use super::{KILLED_MESSAGE, killer_of};
 use crate::time::Now;
 
 /// Longest line kept, bytes: a few fields, each of 4 KiB at most.
@@ -42,6 +43,11 @@ pub enum Said {
         name: &'static str,
         /// Its process.
         pid: Option<u32>,
+        /// What it said.
+        text: String,
+    },
+    /// systemd itself, of what systemd-oomd killed.
+    Systemd {
         /// What it said.
         text: String,
     },
@@ -93,8 +99,12 @@ struct Fields<'a> {
     transport: Option<Value<'a>>,
     #[serde(rename = "_SYSTEMD_UNIT")]
     unit: Option<Value<'a>>,
+    #[serde(rename = "_COMM")]
+    comm: Option<Value<'a>>,
     #[serde(rename = "_PID")]
     pid: Option<Value<'a>>,
+    #[serde(rename = "MESSAGE_ID")]
+    id: Option<Value<'a>>,
     #[serde(rename = "SYSLOG_FACILITY")]
     facility: Option<Value<'a>>,
     #[serde(rename = "_SOURCE_MONOTONIC_TIMESTAMP")]
@@ -112,8 +122,7 @@ impl Entry {
     pub fn parse(line: &[u8]) -> Result<Self, EntryError> {
         let fields: Fields<'_> =
             serde_json::from_slice(line).map_err(|error| EntryError::Malformed(error.to_string()))?;
-        let cursor =
-            text(fields.cursor.as_ref()).filter(|cursor| is_place(cursor) && !cursor.starts_with('@'));
+        let cursor = text(fields.cursor.as_ref()).filter(|cursor| is_cursor(cursor));
         let time_us = number(fields.monotonic.as_ref());
         let (cursor, time_us) = cursor.zip(time_us).ok_or(EntryError::Placeless)?;
         Ok(Self { cursor: cursor.into_owned(), time_us, said: fields.said(time_us) })
@@ -136,9 +145,18 @@ impl Fields<'_> {
             let time_us = number(self.source_monotonic.as_ref()).unwrap_or(time_us);
             return Said::Kernel { time_us, text, device };
         }
-        let killer = KILLERS.iter().find(|(unit, _)| is(self.unit.as_ref(), unit));
         let pid = number(self.pid.as_ref()).and_then(|pid| u32::try_from(pid).ok());
-        killer.map_or(Said::Nothing, |(_, name)| Said::Killer { name, pid, text })
+        // Process 1 is its own journald's; that of a container is another one here.
+        if pid == Some(1) && is(self.id.as_ref(), KILLED_MESSAGE) {
+            return Said::Systemd { text };
+        }
+        let unit = self::text(self.unit.as_ref()).unwrap_or_default();
+        let Some(name) = killer_of(&unit) else { return Said::Nothing };
+        // What it starts writes into the same unit. A process that is gone has no name any more.
+        match &self.comm {
+            Some(_) if !is(self.comm.as_ref(), name) => Said::Nothing,
+            _ => Said::Killer { name, pid, text },
+        }
     }
 }
 

@@ -15,6 +15,7 @@ fn check(fields: &str, expect: &str) {
             let device = subsystem.into_iter().chain(device).collect::<Vec<_>>().join(",");
             format!("kernel {time_us}{device}|{text}")
         }
+        Ok(Said::Systemd { text }) => format!("systemd|{text}"),
         Ok(Said::Kmsg { text }) => format!("kmsg|{text}"),
         Ok(Said::Nothing) => "nothing".into(),
         Err(error) => error.to_string(),
@@ -30,6 +31,16 @@ fn who_speaks_is_told_by_trusted_fields_only() {
             "systemd-oomd 7|Killed /a due to b",
         ),
         (r#""_SYSTEMD_UNIT":"earlyoom.service","MESSAGE":"sending""#, "earlyoom 0|sending"),
+        (r#""_SYSTEMD_UNIT":"earlyoom@a.service","_COMM":"earlyoom","MESSAGE":"a""#, "earlyoom 0|a"),
+        // What it starts writes into the same unit.
+        (r#""_SYSTEMD_UNIT":"earlyoom.service","_COMM":"notify.sh","MESSAGE":"a""#, "nothing"),
+        (r#""_SYSTEMD_UNIT":"earlyoom.service","_COMM":["earlyoom","x"],"MESSAGE":"a""#, "nothing"),
+        (r#""_SYSTEMD_UNIT":"earlyoom-x.service","_COMM":"earlyoom","MESSAGE":"a""#, "nothing"),
+        (r#""_SYSTEMD_UNIT":"earlyoom@.slice","_COMM":"earlyoom","MESSAGE":"a""#, "nothing"),
+        (r#""_PID":"1","MESSAGE_ID":"d989611b15e44c9dbf31e3c81256e4ed","MESSAGE":"a""#, "systemd|a"),
+        (r#""_PID":"2","MESSAGE_ID":"d989611b15e44c9dbf31e3c81256e4ed","MESSAGE":"a""#, "nothing"),
+        (r#""PID":"1","MESSAGE_ID":"d989611b15e44c9dbf31e3c81256e4ed","MESSAGE":"a""#, "nothing"),
+        (r#""_PID":"1","MESSAGE_ID":"d989611b15e44c9dbf31e3c81256e4ee","MESSAGE":"a""#, "nothing"),
         (r#""_SYSTEMD_UNIT":"earlyoom.service","_PID":"-1","MESSAGE":"a""#, "earlyoom 0|a"),
         (
             r#""_TRANSPORT":"kernel","SYSLOG_FACILITY":"0","_SOURCE_MONOTONIC_TIMESTAMP":"4","_KERNEL_SUBSYSTEM":"pci","_KERNEL_DEVICE":"+pci:1","MESSAGE":"x""#,

@@ -66,7 +66,8 @@ fn words(events: &[Event]) -> Vec<String> {
             | What::HangFacts(_)
             | What::Released(_)
             | What::KmsgMark(_)
-            | What::JournalMark(_) => return None,
+            | What::JournalMark(_)
+            | What::Witness { .. } => return None,
         })
     });
     words.collect()

@@ -35,6 +35,7 @@ pub(super) fn service(lab: &mut Lab) -> Verdict {
             return Err(format!("{feature} is not on: {:?}", lab.said(feature)));
         }
     }
+    reader(&pid)?;
     run("systemctl", &["reload", UNIT])?;
     same("process after a reload", &property(UNIT, "MainPID")?, &pid)?;
     let begin = Instant::now();
@@ -47,6 +48,26 @@ pub(super) fn service(lab: &mut Lab) -> Verdict {
     run("systemctl", &["start", UNIT])?;
     same("state after the start", &property(UNIT, "ActiveState")?, "active")?;
     Ok(Seen { sources: vec!["yes".into()], latency_ms: None })
+}
+
+/// `journalctl` reads with one capability, and can gain none.
+fn reader(agent: &str) -> Result<(), String> {
+    let field = |status: &str, name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let mut found = None;
+    until("the agent reads the journal", || {
+        let all = fs::read_dir("/proc").map_err(|e| format!("/proc: {e}"))?.flatten();
+        let status = all.filter_map(|process| fs::read_to_string(process.path().join("status")).ok());
+        found = { status }.find(|s| field(s, "Name:") == "journalctl" && field(s, "PPid:") == agent);
+        Ok(found.is_some())
+    })?;
+    let status = found.unwrap_or_default();
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        same(set, &field(&status, set), &format!("{:016x}", 1 << 2))?;
+    }
+    same("NoNewPrivs", &field(&status, "NoNewPrivs:"), "1")
 }
 
 fn same(what: &str, is: &str, expect: &str) -> Result<(), String> {
@@ -97,16 +118,28 @@ pub(super) fn oomd(lab: &mut Lab) -> Verdict {
     Ok(found.seen(begin))
 }
 
-/// earlyoom kills the largest process.
+/// earlyoom only says that it would kill the largest process, and then kills it: one alert, of the second time.
 pub(super) fn earlyoom(lab: &mut Lab) -> Verdict {
-    let begin = now_ns();
-    fs::write("/etc/default/earlyoom", "EARLYOOM_ARGS=\"-r 0 -m 60,5 -s 100 --prefer ^hog$\"\n")
-        .map_err(|e| e.to_string())?;
+    let configure = |more: &str| {
+        let text = format!("EARLYOOM_ARGS=\"-r 0 -m 60,5 -s 100 --prefer ^hog$ {more}\"\n");
+        fs::write("/etc/default/earlyoom", text).map_err(|e| e.to_string())
+    };
+    configure("--dryrun")?;
     run("systemctl", &["start", "earlyoom"])?;
     run("systemd-run", &["--quiet", "--collect", "--unit=early", "/bin/vm-guest", "eat", "hog", "-", "150"])?;
+    until("earlyoom would kill", || {
+        Ok(run("journalctl", &["--unit=earlyoom", "--output=cat"])?
+            .contains("\ndryrun, not actually sending"))
+    })?;
+    let begin = now_ns();
+    configure("")?;
+    run("systemctl", &["restart", "earlyoom"])?;
     let killer = "earlyoom";
     let found = lab.by_journal(killer, |a| a.labels.get("killer").is_some_and(|k| k == killer))?;
     run("systemctl", &["stop", "earlyoom"])?;
+    if found.alert.kernel_ns().is_none_or(|at| at < begin) {
+        return Err(format!("nobody was killed yet: {}", found.alert.message));
+    }
     found.label("process", "hog")?.says("victim_comm", "hog")?.says("signal", "SIGTERM")?;
     let context = &found.alert.context;
     let reason = context.get("reason").and_then(|r| r.as_str()).unwrap_or_default();
