@@ -109,7 +109,7 @@ mod tests {
     fn check(url: &str, headers: &[(&str, &str)], expect: Result<(), &str>) {
         let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).into())).collect();
         let (timeout, format) = (Duration::from_secs(1), WebhookFormat::Alert);
-        let options = Options { url: url.into(), method: "POST", headers, timeout, format };
+        let options = Options { url: url.into(), method: "POST", headers, timeout, format, template: false };
         let made = Webhook::new(&options).map(drop);
         match (made, expect) {
             (Ok(()), Ok(())) => {}
