@@ -19,6 +19,7 @@ const FURTHER: &str = include_str!("config/further.toml");
 const KNOWN: Known<'_> = Known {
     metrics: &["cpu_usage_percent", "disk_used_percent", "memory_used_percent"],
     collectors: &["cpu", "memory", "disk"],
+    alone: false,
     labels: &[],
 };
 

@@ -77,6 +77,8 @@ pub struct Known<'a> {
     pub metrics: &'a [&'a str],
     /// Collectors that can be switched; empty: not checked.
     pub collectors: &'a [&'a str],
+    /// The text is judged for itself: that a file named in it cannot be read here is no problem of it.
+    pub alone: bool,
     /// Labels of these metrics, in the same order; empty: not checked.
     pub labels: &'a [&'a [&'a str]],
 }

@@ -15,6 +15,7 @@ pub mod compose;
 pub mod condition;
 pub mod control;
 pub mod counter;
+mod counts;
 pub mod derive;
 pub mod disk;
 pub mod events;

@@ -64,6 +64,18 @@ pub fn usable_dir(path: &Path) -> io::Result<()> {
     remove(&probe)
 }
 
+/// Mode of a file the user named.
+pub fn mode(path: &Path) -> io::Result<u32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map(|meta| meta.mode())
+}
+
+/// Sets the mode of an own file.
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
 /// Opens a file to append to (the log), mode 0640.
 pub fn append_to(path: &Path) -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path)

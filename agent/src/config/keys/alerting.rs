@@ -1,7 +1,9 @@
 //! When alerts are made, held back, joined and put into words.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use secrecy::SecretString;
 use toml::de::{DeTable, DeValue};
 
 use super::channels::{
@@ -35,6 +37,13 @@ section! {
         emergency_bypass_rate_limit: bool = true;
         /// Seconds after the start in which levels are learned: only events and emergencies speak.
         state_warmup_secs: u64 = 60 => Whole(0, DAY);
+        /// Proxy for channels that speak HTTP: `http://user:password@host:3128`. Empty: as the environment variables
+        /// `HTTPS_PROXY` and `HTTP_PROXY` say. `NO_PROXY` names what is reached without.
+        proxy: SecretString = "" => Url(&["http", "https"]);
+        /// File with certificates (PEM) of authorities to trust besides the system's, for all channels. Empty: none.
+        ca_file: PathBuf = "";
+        /// A sign of life for a service that alerts when it stays away.
+        heartbeat: Heartbeat;
         /// Joining alerts that come together.
         grouping: Grouping;
         /// Messages about the end of an alert.
@@ -134,6 +143,17 @@ impl Value for DedupWindows {
 }
 
 section! {
+    /// A sign of life, so that the silence of a dead host is noticed: a JSON object by POST, with `status` healthy,
+    /// degraded or, when the agent ends in order, stopping.
+    pub struct Heartbeat {
+        /// Where it goes: healthchecks.io, Uptime Kuma, a collector of your own. Empty: nowhere.
+        url: SecretString = "" => Url(&["http", "https"]);
+        /// Seconds between two.
+        interval_secs: u64 = 60 => Whole(5, DAY);
+    }
+}
+
+section! {
     /// Alerts that come together become one message: the first goes at once, what follows is joined.
     pub struct Grouping {
         /// Whether they are joined.
@@ -185,12 +205,12 @@ section! {
         ntfy: Option<String> => ANY;
         /// For PagerDuty: the summary.
         pagerduty: Option<String> => ANY;
-        /// For webhooks.
-        webhook: Option<String> => ANY, later "templates of webhooks";
+        /// For webhooks: the `message` of the alert object.
+        webhook: Option<String> => ANY;
         /// For syslog.
         syslog: Option<String> => ANY;
-        /// For NATS.
-        nats: Option<String> => ANY, later "NATS";
+        /// For NATS: the `message` of the alert object.
+        nats: Option<String> => ANY;
     }
 }
 
