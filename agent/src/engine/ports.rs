@@ -54,6 +54,8 @@ pub enum Output {
     Mark(KmsgMark),
     /// The same of the journal.
     JournalMark(JournalMark),
+    /// So many kills of the kernel's own count (`oom_kill`) are accounted for by the mark that follows.
+    Accounted(u64),
     /// For the agent's own log.
     Notice(String),
     /// A hung task whose end is to be watched for.

@@ -245,12 +245,7 @@ impl Oom {
         fill(&mut self.table_rss_kb, table_rss_kb);
         fill(&mut self.pgtables_kb, pgtables_kb);
         fill(&mut self.oom_score_adj, oom_score_adj);
-        let limit = Limit {
-            constraint,
-            inferred: limit_inferred,
-            memcg: oom_memcg,
-            guessed: memcg_guessed,
-        };
+        let limit = Limit { constraint, inferred: limit_inferred, memcg: oom_memcg, guessed: memcg_guessed };
         let figures =
             Figures { of: figures_of, limit_kb, usage_kb, failcnt, events, age_secs: figures_age_secs };
         self.absorb_limit(limit, figures);

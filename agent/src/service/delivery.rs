@@ -8,10 +8,10 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::position::{Mark, Position};
+use super::position::{KmsgPlace, Mark, Position};
 use crate::alert::Alert;
 use crate::engine::Output;
-use crate::event::{JournalMark, KmsgMark};
+use crate::event::JournalMark;
 use crate::host::clock;
 use crate::notify::Notifier;
 
@@ -21,16 +21,18 @@ const LAST_WRITING: Duration = Duration::from_millis(500);
 /// The task.
 pub struct Delivery {
     notifier: Notifier,
-    kmsg: Place<KmsgMark>,
+    kmsg: Place<KmsgPlace>,
     journal: Place<JournalMark>,
     /// What was told last is on disk. Until it is, the position stays behind it.
     durable: bool,
+    /// Kills accounted for by the next mark.
+    kills: Option<u64>,
 }
 
 impl Delivery {
     /// Alerts go to `notifier`; the positions say how far each log is dealt with.
-    pub fn new(notifier: Notifier, kmsg: Position<KmsgMark>, journal: Position<JournalMark>) -> Self {
-        Self { notifier, kmsg: Place::of(kmsg), journal: Place::of(journal), durable: true }
+    pub fn new(notifier: Notifier, kmsg: Position<KmsgPlace>, journal: Position<JournalMark>) -> Self {
+        Self { notifier, kmsg: Place::of(kmsg), journal: Place::of(journal), durable: true, kills: None }
     }
 
     /// Runs until the engine is gone; returns the notifier, to be drained.
@@ -66,7 +68,8 @@ impl Delivery {
                     }
                     alerts.push(Arc::new(*alert));
                 }
-                Output::Mark(at) => marks.0 = Some(at),
+                Output::Mark(mark) => marks.0 = Some(KmsgPlace { mark, kills: self.kills }),
+                Output::Accounted(kills) => self.kills = Some(kills),
                 Output::JournalMark(at) => marks.1 = Some(at),
                 // The pipeline keeps these.
                 Output::Follow(_) => {}
@@ -90,7 +93,7 @@ impl Delivery {
 
 /// How far each log is dealt with.
 #[derive(Debug, Default, PartialEq)]
-struct Marks(Option<KmsgMark>, Option<JournalMark>);
+struct Marks(Option<KmsgPlace>, Option<JournalMark>);
 
 /// A position, written aside and one writing at a time: an alert about a dying disk must not wait for it.
 #[derive(Debug)]

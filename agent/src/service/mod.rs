@@ -57,7 +57,7 @@ use delivery::Delivery;
 use inventory::InventoryWatch;
 use kernel::{Kernel, Places};
 use pipeline::{INBOX, OUTBOUND, Pipeline};
-use position::Position;
+use position::{KmsgPlace, Position};
 use signals::{Signal, Signals};
 
 /// Longest time between SIGTERM and the end.
@@ -119,11 +119,13 @@ async fn serve(start: Start) -> Result<(), String> {
 
     let data_dir = &config.agent.data_dir;
     let (outbox, found) = open_outbox(data_dir, now).await;
-    let (kmsg_position, kmsg) = Position::open(data_dir, &identity.boot_id);
+    let (kmsg_position, told) = Position::<KmsgPlace>::open(data_dir, &identity.boot_id);
+    let kmsg = told.map(|place| place.mark);
     let (journal_position, journal) = Position::open(data_dir, &identity.boot_id);
     let mut kernel = Kernel::open(config, &host, Places { kmsg, journal })?;
     let mut engine = Engine::new(settings(config, identity.clone(), kernel.witnesses()), now);
     engine.remember(found.recent.iter().map(AsRef::as_ref), now);
+    told.and_then(|place| place.kills).into_iter().for_each(|kills| engine.resume_counting(kills));
 
     let (notifier, worker) = notifier(config, &identity, (outbox, &found))?;
     let stop = CancellationToken::new();

@@ -167,7 +167,8 @@ mod tests {
     fn check(first: [&str; 2], second: [&str; 2], places: [&str; 2], expect: [&str; 2]) {
         let mut all = oom(first, places);
         all.absorb(oom(second, places));
-        let memcg = format!("{}{}", all.oom_memcg.as_deref().unwrap_or(""), if all.memcg_guessed { "?" } else { "" });
+        let memcg =
+            format!("{}{}", all.oom_memcg.as_deref().unwrap_or(""), if all.memcg_guessed { "?" } else { "" });
         let limit = all.limit_kb.map(|kb| kb.to_string()).unwrap_or_default();
         assert_eq!([memcg.as_str(), &limit], expect, "{first:?} {second:?} {places:?}");
         let others = [all.usage_kb, all.failcnt, all.events.oom_kill];

@@ -65,10 +65,7 @@ fn cause(c: &mut Context, oom: &Oom) {
     c.put("trigger_pid", oom.trigger.pid)
         .put_if("trigger_tid", oom.trigger_tid)
         .put("trigger_comm", oom.trigger.comm.as_deref())
-        .put_if(
-            "trigger_cmdline",
-            oom.trigger.cmdline.as_deref().filter(|_| !oom.triggered_itself()),
-        )
+        .put_if("trigger_cmdline", oom.trigger.cmdline.as_deref().filter(|_| !oom.triggered_itself()))
         .put_if("trigger_uid", oom.trigger.uid)
         .put_if("trigger_cgroup", oom.trigger.cgroup.as_deref())
         .put("constraint", oom.constraint.as_ref().map(|c| constraint_text(c).to_owned()))
