@@ -260,3 +260,34 @@ impl Oom {
         self.count = self.count.max(count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_of_the_victim_is_no_foreign_trigger() {
+        // Victim and its thread group, trigger and its thread. The kernel names a thread where the leader has exited.
+        let check = |[victim, tgid, trigger, tid]: [u32; 4], expect: bool| {
+            let known = |id: u32| (id != 0).then_some(id);
+            let task = |id| Task { pid: known(id), ..Task::default() };
+            let (victim_tgid, trigger_tid) = (known(tgid), known(tid));
+            let oom = Oom {
+                victim: task(victim),
+                victim_tgid,
+                trigger: task(trigger),
+                trigger_tid,
+                ..Oom::default()
+            };
+            assert_eq!(oom.triggered_itself(), expect, "{victim} {tgid} {trigger} {tid}");
+        };
+        check([7, 7, 7, 7], true);
+        check([8, 7, 7, 8], true);
+        check([8, 7, 7, 9], true);
+        check([8, 0, 7, 8], true);
+        check([7, 0, 7, 0], true);
+        check([7, 7, 9, 9], false);
+        check([7, 0, 0, 0], false);
+        check([0, 0, 0, 0], false);
+    }
+}

@@ -258,7 +258,7 @@ fn a_verdict_names_no_group_that_is_not() {
     );
     check(&format!(",oom_memcg={forged}"), [None, None]);
     check(&format!(",oom_memcg={forged},task_memcg="), [Some(forged), None]);
-    check(&format!(",oom_memcg=/x,task_memcg=/x/y,task_memcg=/x{end}"), [None, None]);
+    check(",oom_memcg=/x,task_memcg=/x/y,task_memcg=", [None, None]);
     check(&format!(",oom_memcg=/r,task_memcg=/q{end}"), [None, None]);
     check(&format!(",global_oom,task_memcg={forged}{end}"), [None, Some(forged)]);
     check(&format!(",global_oom,task_memcg=/x,oom_memcg=/y{end}"), [None, Some("/x,oom_memcg=/y")]);
