@@ -634,10 +634,12 @@ fn a_guessed_group_is_told_as_a_guess() {
     let told = r.told();
     assert!(told[0].contains("a memory cgroup reached its limit, by the figures /s (4.0 MiB)"), "{told:?}");
     assert_eq!(r.alerts()[0].context["oom_memcg_guessed"], true);
+    let mut r = run(0);
+    r.groups(true, &[("/s", 4096, 0), ("/s/a", 2048, 9)]);
     r.event(Source::Kmsg, kill(2, Some("/q"))).wait_ms(100);
     let told = r.told();
-    assert!(told[1].contains("or one around it, reached its limit; which one is unknown"), "{told:?}");
-    assert_eq!(r.alerts()[1].context["limit_kb"], serde_json::Value::Null);
+    assert!(told[0].contains("or one around it, reached its limit; which one is unknown"), "{told:?}");
+    assert_eq!(r.alerts()[0].context["limit_kb"], serde_json::Value::Null);
 }
 
 #[test]
