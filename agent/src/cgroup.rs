@@ -13,7 +13,8 @@ pub const CUT: &str = "…";
 /// The owner of a control group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
-    /// Innermost systemd unit (`.service`, `.scope`, …) that is not a container itself.
+    /// Innermost systemd unit (`.service`, `.scope`, …) that is not a container itself. Outside a container only
+    /// where its group is directly around that of podman (`--cgroups=split`).
     pub unit: Option<String>,
     /// Innermost systemd slice.
     pub slice: Option<String>,
@@ -76,7 +77,9 @@ impl Owner {
     fn part(&mut self, part: &str, parent: &str) {
         if let Some(container) = container(part, parent) {
             self.container = Some(container);
-            self.unit = None;
+            // Podman puts the processes of a unit into a group below it (Quadlet, `--cgroups=split`).
+            let split = part.starts_with("libpod-payload-");
+            self.unit = self.unit.take().filter(|unit| split && unit == parent);
             if let Some(slice) = part.split(':').next().filter(|name| name.ends_with(".slice")) {
                 self.slice(slice);
             }
@@ -366,6 +369,17 @@ mod tests {
             "- user.slice podman:83c3e2e7b893 -",
         );
         check("/machine.slice/libpod-ID.scope/libpod-payload-ID", "- machine.slice podman:83c3e2e7b893 -");
+        check(
+            "/machine.slice/web.service/libpod-payload-ID",
+            "web.service machine.slice podman:83c3e2e7b893 -",
+        );
+        check(
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/web.service/libpod-payload-ID/container",
+            "web.service app.slice podman:83c3e2e7b893 -",
+        );
+        check("/machine.slice/web.service/runtime", "web.service machine.slice - -");
+        check("/machine.slice/web.service/x/libpod-payload-ID", "- machine.slice podman:83c3e2e7b893 -");
+        check("/system.slice/docker.service/docker/ID", "- system.slice docker:83c3e2e7b893 -");
         check("/machine.slice/libpod-ID.scope/init.scope", "init.scope machine.slice podman:83c3e2e7b893 -");
     }
 

@@ -88,6 +88,35 @@ fn a_group_that_is_gone_when_its_kill_is_told_is_known_from_before() {
 }
 
 #[test]
+#[ignore = "live: kills two processes for lack of memory"]
+fn a_limit_around_victim_and_trigger_is_told_with_its_own_figures() {
+    let Some((scene, agent)) = Scene::running(FAST) else { return };
+    let webhook = &scene.webhook;
+    let name = format!("/sysops-e2e-both-{}", std::process::id());
+    let around = MemoryCgroup::at(&name, 24 << 20).expect("a group");
+    let below = |part: &str| MemoryCgroup::at(&format!("{name}/{part}"), 20 << 20).expect("a group");
+    let (holds, wants) = (below("holds"), below("wants"));
+    // `tail` keeps its last 12 MiB and waits; the other one grows into the limit of both.
+    let held = "sh -c '(head -c 12582912 /dev/zero; exec sleep 30) | \
+                (echo 500 > /proc/self/oom_score_adj; exec tail -c 12582912)'";
+    let mut victim = holds.spawn(held).expect("a process");
+    let usage = ["memory.current", "memory.usage_in_bytes"].map(|file| holds.procs().with_file_name(file));
+    let kept = || usage.iter().find_map(|file| fs::read_to_string(file).ok())?.trim().parse::<u64>().ok();
+    wait_for(SOON, || kept().filter(|&bytes| bytes >= 12 << 20)).expect("it is held");
+    wants.oom_victim().expect("a kill");
+    let of_holder = |a: &Alert| a.rule == "oom_kill" && known(a, "victim_cgroup") == holds.name().as_str();
+    let alert = webhook.exactly_one("the kill", SOON, QUIET, of_holder);
+    assert_eq!(known(&alert, "oom_memcg"), around.name().as_str(), "{alert:#?}");
+    assert_eq!(known(&alert, "limit_kb"), 24 << 10, "{alert:#?}");
+    let told = format!("cgroup {} reached its limit of 24.0 MiB; triggered by tail", around.name());
+    assert!(alert.message.contains(&told), "{}", alert.message);
+    agent.stop();
+    // `sleep` is left.
+    drop(holds);
+    victim.wait().expect("it ends");
+}
+
+#[test]
 #[ignore = "live: kills two processes of one number for lack of memory"]
 fn a_process_number_that_is_killed_twice_is_two_kills() {
     let Some((scene, agent)) = Scene::running("") else { return };

@@ -116,6 +116,34 @@ fn a_kill_that_the_agent_could_not_see_is_read_from_the_kernel_log() {
 }
 
 #[test]
+#[ignore = "live: kills two processes for lack of memory"]
+fn kills_that_the_log_lost_while_no_agent_ran_are_told_by_their_number() {
+    let Some((scene, agent)) = Scene::running("[collector]\nmemory_interval_secs = 1") else { return };
+    let Scene { webhook, home, .. } = &scene;
+    let path = home.data().join("kmsg-position");
+    let stored = || std::fs::read_to_string(&path).ok().filter(|text| text.split_whitespace().count() == 3);
+    // A kill is told and counted; the place in the log is written behind it.
+    let told = kill();
+    webhook.exactly_one("the first kill", SOON, Duration::ZERO, kill_of(told));
+    wait_for(SOON, stored).expect("the count is stored");
+    agent.stop();
+    kill();
+    kill();
+    // As if the log had been overwritten: everything in it lies before the place.
+    let text = stored().expect("it is still there");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    std::fs::write(&path, format!("{} {} {}\n", words[0], u64::MAX, words[2])).expect("written");
+    let agent = home.start(&Confine::No);
+    let by_counter = |a: &sysops_agent::alert::Alert| a.rule == "oom_kill" && a.source == ["counter"];
+    let alert = webhook.exactly_one("the lost kills", SOON, QUIET, by_counter);
+    assert_eq!(known(&alert, "kills"), 2, "{alert:#?}");
+    agent.stop();
+    let agent = home.start(&Confine::No);
+    webhook.exactly_one("the lost kills, once", SOON, QUIET, by_counter);
+    agent.stop();
+}
+
+#[test]
 #[ignore = "live: kills a process for lack of memory"]
 fn a_first_start_does_not_tell_of_the_past() {
     let Some(scene) = Scene::new("") else { return };

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use sysops_agent::engine::Input;
-use sysops_agent::event::{JournalMark, KmsgMark};
+use sysops_agent::event::JournalMark;
 use sysops_agent::notify::Outbox;
 use sysops_agent::notify::backoff::{MAX_RETRY_AFTER, retry_after as parse_retry_after};
 use sysops_agent::notify::record::{Record, decode, encode, scan};
-use sysops_agent::service::position;
+use sysops_agent::service::position::{self, KmsgPlace, Mark};
 
 use super::pipe::{BOOT, NOW, engine};
 
@@ -76,12 +76,12 @@ fn folder() -> PathBuf {
 
 /// The stored places in the kernel log and in the journal.
 pub(crate) fn position(data: &[u8]) {
-    let read = position::parse(data, BOOT).map(|mark: KmsgMark| mark.seq);
+    let read: Option<KmsgPlace> = position::parse(data, BOOT);
     assert!(read.is_none() || data.starts_with(BOOT.as_bytes()));
-    if let Some(seq) = read {
-        assert_eq!(position::parse(format!("{BOOT} {seq}\n").as_bytes(), BOOT), Some(KmsgMark { seq }));
+    if let Some(place) = read {
+        assert_eq!(position::parse(format!("{BOOT} {}\n", place.text()).as_bytes(), BOOT), Some(place));
     }
-    assert_eq!(position::parse::<KmsgMark>(data, ""), None, "a boot without a name is nobody's");
+    assert_eq!(position::parse::<KmsgPlace>(data, ""), None, "a boot without a name is nobody's");
     if let Some(JournalMark { place }) = position::parse(data, BOOT) {
         // It becomes an argument of a program.
         assert!(place.starts_with(['@', 's']) && !place.contains([' ', '-', '/']), "{place}");

@@ -1,5 +1,7 @@
 //! What the files of a memory control group tell, of version 1 and 2.
 
+use super::CUT;
+
 /// Limits from here on are none, kB: v1 shows `LONG_MAX` rounded down to pages.
 const NO_LIMIT_KB: u64 = 1 << 50;
 /// Ancestors of a control group looked at.
@@ -103,9 +105,21 @@ pub fn upwards(path: &str) -> impl Iterator<Item = &str> {
         .take(MAX_DEPTH)
 }
 
-/// The group of the tightest limit from `path` upwards, if that limit was hit and is still nearly used up.
-pub fn hit(path: &str, look: impl Fn(&str) -> Option<Memory>) -> Option<(&str, Memory)> {
-    let groups = upwards(path).filter_map(|path| Some((path, look(path)?)));
+/// Whether the group `of` is `path` or lies below it.
+pub fn contains(path: &str, of: &str) -> bool {
+    of.strip_prefix(path.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The group of the tightest limit from `path` upwards, if that limit was hit and is still nearly used up. A limit is
+/// hit by who lives below it, so the group that the memory was wanted from (`trigger`, where known) is below it too.
+pub fn hit<'a>(
+    path: &'a str,
+    trigger: Option<&str>,
+    look: impl Fn(&str) -> Option<Memory>,
+) -> Option<(&'a str, Memory)> {
+    let trigger = trigger.filter(|trigger| !trigger.starts_with(CUT));
+    let groups = upwards(path).filter(|path| trigger.is_none_or(|trigger| contains(path, trigger)));
+    let groups = groups.filter_map(|path| Some((path, look(path)?)));
     let limited = groups.filter(|(_, memory)| memory.limit_kb.is_some());
     limited.min_by_key(|(_, memory)| memory.limit_kb).filter(|(_, memory)| memory.is_hit())
 }
@@ -117,9 +131,7 @@ pub fn dies_together<'a>(
     top: Option<&str>,
     look: impl Fn(&str) -> Option<Memory>,
 ) -> Option<&'a str> {
-    let within = |path: &&str| {
-        top.is_none_or(|top| path.strip_prefix(top).is_some_and(|r| r.is_empty() || r.starts_with('/')))
-    };
+    let within = |path: &&str| top.is_none_or(|top| contains(top, path));
     upwards(path).take_while(within).filter(|path| look(path).is_some_and(|memory| memory.oom_group)).last()
 }
 
@@ -182,9 +194,28 @@ mod tests {
             "/a/b" => Some(group(200, 99, 0, false)),
             _ => None,
         };
-        assert_eq!(hit("/a/b/gone", full).map(|(path, _)| path), Some("/a"));
-        assert_eq!(hit("/a/b", |_| Some(group(100, 50, 3, false))), None, "it has room");
-        assert_eq!(hit("/a/b", |_| None), None);
+        assert_eq!(hit("/a/b/gone", None, full).map(|(path, _)| path), Some("/a"));
+        assert_eq!(hit("/a/b", None, |_| Some(group(100, 50, 3, false))), None, "it has room");
+        assert_eq!(hit("/a/b", None, |_| None), None);
+    }
+
+    #[test]
+    fn the_group_to_blame_is_around_the_trigger_too() {
+        let full = |path: &str| match path {
+            "/r" => Some(group(64, 64, 120, false)),
+            "/r/a" => Some(group(48, 48, 7, false)),
+            _ => None,
+        };
+        let check = |trigger, expect| {
+            assert_eq!(hit("/r/a", trigger, full).map(|(path, _)| path), expect, "{trigger:?}");
+        };
+        check(None, Some("/r/a"));
+        check(Some("/r/a/x"), Some("/r/a"));
+        check(Some("/r/b"), Some("/r"));
+        check(Some("/r/ab"), Some("/r"));
+        check(Some("/q"), None);
+        check(Some("/"), None);
+        check(Some("…/b"), Some("/r/a"));
     }
 
     #[test]

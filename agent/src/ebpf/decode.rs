@@ -168,7 +168,7 @@ fn constraint(number: u32) -> Constraint {
 }
 
 /// A tick of `/proc/PID/stat` (`USER_HZ`, 100 a second on x86 and ARM), nanoseconds.
-const TICK_NS: u64 = 10 * MILLI;
+pub(super) const TICK_NS: u64 = 10 * MILLI;
 
 /// `include/linux/err.h`.
 const MAX_ERRNO: i32 = 4095;

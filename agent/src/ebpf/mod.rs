@@ -45,7 +45,7 @@ use self::stats::{Counts, Stats, loses};
 use self::transport::{Cpu, Record, Transport, Way};
 use self::waits::{WaitCollector, WaitMap};
 use crate::event::{Event, Lost, Source, What};
-use crate::host::Host;
+use crate::host::{Host, clock};
 use crate::time::Now;
 
 /// The keys of `[ebpf]` that concern loading.
@@ -141,6 +141,16 @@ impl Drop for Ebpf {
     }
 }
 
+/// The start of a process as `/proc` tells it: by the clock of the agent's time namespace
+/// (`timens_add_boottime_ns` in `do_task_stat`, `fs/proc/array.c`).
+fn as_proc_tells(event: &mut Event) {
+    if let What::Oom(oom) = &mut event.what
+        && let Some(start) = &mut oom.victim.start_ticks
+    {
+        *start = start.saturating_add_signed(clock::offsets().boot_ns / decode::TICK_NS.cast_signed());
+    }
+}
+
 /// Stack of a thread that closes a descriptor, bytes.
 const DETACH_STACK: usize = 64 << 10;
 
@@ -158,7 +168,10 @@ impl Ebpf {
         let Self { transport, threshold_ms, lost, undecodable, .. } = self;
         transport.drain(&mut |record| match record {
             Record::Bytes(bytes) => match decode(bytes, now, *threshold_ms, device) {
-                Ok(event) => each(event),
+                Ok(mut event) => {
+                    as_proc_tells(&mut event);
+                    each(event);
+                }
                 Err(_) => *undecodable += 1,
             },
             Record::Lost(count) => *lost += count,

@@ -16,12 +16,31 @@ pub struct OomCounter {
     suspected: u64,
     /// Kills told but not counted, as of the previous reading.
     ahead: u64,
+    /// What was handed out as accounted for.
+    handed_out: Option<u64>,
 }
 
 impl OomCounter {
+    /// Goes on where an earlier run of this boot ended: it had accounted for `kills` of the counter.
+    pub fn resume(&mut self, kills: u64) {
+        *self = Self { base: Some((kills, 0)), ..Self::default() };
+    }
+
+    /// How many of the counter's kills are accounted for when `seen` incidents were; unknown before the first reading.
+    pub fn accounted(&self, seen: u64) -> Option<u64> {
+        let (base_total, base_seen) = self.base?;
+        Some(base_total + seen.saturating_sub(base_seen))
+    }
+
     /// Whether counter and incidents agreed at the newest reading.
     pub fn agrees(&self) -> bool {
         self.base.is_some() && self.suspected == 0 && self.ahead == 0
+    }
+
+    /// `kills`, if that is another number than the last time.
+    pub fn news(&mut self, kills: Option<u64>) -> Option<u64> {
+        let before = std::mem::replace(&mut self.handed_out, kills);
+        kills.filter(|_| kills != before)
     }
 
     /// Takes a reading of the counter beside the incidents seen so far. Returns how many kills nobody
@@ -56,6 +75,11 @@ pub struct Twice {
 }
 
 impl Twice {
+    /// Excuses that nothing has asked for yet.
+    pub fn open(&self) -> u64 {
+        self.excuses
+    }
+
     /// Takes note of how many groups were killed since the start.
     pub fn note(&mut self, now: Now, groups: u64) {
         let fresh = groups.saturating_sub(self.groups);
@@ -113,6 +137,36 @@ mod tests {
         check(false, &[(5, 0), (5, 2), (5, 2), (6, 2), (6, 2)], &[0, 0, 0, 0, 1]);
         check(false, &[(5, 0), (5, 2), (6, 2), (8, 2), (8, 2)], &[0, 0, 0, 0, 2]);
         check(false, &[(0, 0), (500, 480), (500, 500), (500, 500)], &[0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_later_run_goes_on_where_the_earlier_ended() {
+        let check = |readings: &[(u64, u64)], expect: &[u64]| {
+            let mut counter = OomCounter::default();
+            counter.resume(5);
+            let got: Vec<u64> =
+                readings.iter().map(|(t, s)| counter.reading(*t, *s, false).unwrap_or(0)).collect();
+            assert_eq!(got, expect, "{readings:?}");
+        };
+        check(&[(5, 0), (5, 0)], &[0, 0]);
+        check(&[(7, 0), (7, 0), (7, 0)], &[0, 2, 0]);
+        // Read in the log, before the first reading of the counter or after it.
+        check(&[(7, 2), (7, 2)], &[0, 0]);
+        check(&[(7, 0), (7, 2), (7, 2)], &[0, 0, 0]);
+        check(&[(7, 1), (7, 1)], &[0, 1]);
+        check(&[(3, 0), (3, 0)], &[0, 0]);
+    }
+
+    #[test]
+    fn what_is_accounted_for_follows_what_is_told() {
+        let mut counter = OomCounter::default();
+        assert_eq!(counter.accounted(3), None);
+        counter.reading(10, 3, false);
+        assert_eq!((counter.accounted(3), counter.accounted(4)), (Some(10), Some(11)));
+        counter.reading(12, 4, false);
+        assert_eq!(counter.accounted(4), Some(11), "one is suspected");
+        counter.reading(12, 4, false);
+        assert_eq!(counter.accounted(4), Some(12), "and told");
     }
 
     #[test]

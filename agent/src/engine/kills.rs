@@ -2,7 +2,7 @@
 
 use super::compose::{Draft, incident_id, io, oom};
 use super::incident::{Body, Report};
-use super::{Engine, events};
+use super::{Engine, Output, events};
 use crate::event::{Event, What};
 use crate::time::Now;
 
@@ -22,6 +22,19 @@ impl Engine {
         if self.counter.agrees() {
             self.groups.settle();
         }
+    }
+
+    /// Goes on counting where an earlier run of this boot ended.
+    pub fn resume_counting(&mut self, kills: u64) {
+        self.counter.resume(kills);
+    }
+
+    /// Hands out how many kills of the machine's counter are accounted for, if that is another number than before.
+    pub(super) fn pass_accounted(&mut self, out: &mut Vec<Output>) -> bool {
+        let kills = self.counter.accounted(self.incidents.oom_seen());
+        let news = self.counter.news(kills.map(|kills| kills + self.twice.open()));
+        out.extend(news.map(Output::Accounted));
+        news.is_some()
     }
 
     /// New victims, for the machine's counter and that of their group.

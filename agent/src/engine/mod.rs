@@ -331,7 +331,7 @@ impl Engine {
         if holding {
             return;
         }
-        if self.mark != self.marked {
+        if self.pass_accounted(out) || self.mark != self.marked {
             self.marked = self.mark;
             out.extend(self.mark.map(Output::Mark));
         }

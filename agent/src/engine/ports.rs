@@ -64,6 +64,8 @@ pub enum Output {
     Mark(KmsgMark),
     /// The same of the journal.
     JournalMark(JournalMark),
+    /// So many kills of the kernel's own count (`oom_kill`) are accounted for by the mark that follows.
+    Accounted(u64),
     /// What is to be kept over a restart, now that the alerts before it came out.
     Keep(Box<Snapshot>),
     /// For the agent's own log.

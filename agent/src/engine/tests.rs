@@ -620,6 +620,29 @@ fn a_group_that_is_gone_is_known_from_before() {
 }
 
 #[test]
+fn a_guessed_group_is_told_as_a_guess() {
+    let mut r = run(0);
+    r.groups(true, &[("/s", 4096, 0), ("/s/a", 2048, 9)]);
+    let kill = |pid, trigger: Option<&str>| {
+        let What::Oom(mut oom) = oom(pid) else { unreachable!() };
+        (oom.oom_memcg, oom.limit_kb) = (None, None);
+        oom.victim.cgroup = Some("/s/a".into());
+        oom.trigger.cgroup = trigger.map(str::to_owned);
+        What::Oom(oom)
+    };
+    r.event(Source::Kmsg, kill(1, Some("/s/b"))).wait_ms(100);
+    let told = r.told();
+    assert!(told[0].contains("a memory cgroup reached its limit, by the figures /s (4.0 MiB)"), "{told:?}");
+    assert_eq!(r.alerts()[0].context["oom_memcg_guessed"], true);
+    let mut r = run(0);
+    r.groups(true, &[("/s", 4096, 0), ("/s/a", 2048, 9)]);
+    r.event(Source::Kmsg, kill(2, Some("/q"))).wait_ms(100);
+    let told = r.told();
+    assert!(told[0].contains("or one around it, reached its limit; which one is unknown"), "{told:?}");
+    assert_eq!(r.alerts()[0].context.get("limit_kb"), None);
+}
+
+#[test]
 fn the_groups_own_counter_tells_where_an_unseen_kill_was() {
     let mut r = run(0);
     let groups = |a, b| {

@@ -1,7 +1,10 @@
 //! What is known of an OOM kill.
 
+mod limit;
+
 use super::{Task, fill};
-use crate::cgroup::memory::{Events, Memory};
+use crate::cgroup::memory::Events;
+use limit::{Figures, Limit};
 
 /// An OOM kill: one victim, or all of a control group that the kernel kills together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +37,10 @@ pub struct Oom {
     pub oom_memcg: Option<String>,
     /// Constraint and group are what a lock of the kernel's suggests: another witness knows better.
     pub limit_inferred: bool,
+    /// The group is what its figures suggest: whoever names one knows better.
+    pub memcg_guessed: bool,
+    /// The group whose files the figures below were read from; `None` where the kernel told them.
+    pub figures_of: Option<String>,
     /// Limit of that group, kB.
     pub limit_kb: Option<u64>,
     /// Usage of that group at the kill, kB.
@@ -138,14 +145,10 @@ impl Oom {
         1 + self.others.len() as u64 + self.others_more
     }
 
-    /// Takes the figures of the group that ran out where none are known. Whether one was taken.
-    pub fn set_figures(&mut self, memory: &Memory) -> bool {
-        let before = (self.limit_kb, self.usage_kb, self.failcnt, self.events);
-        fill(&mut self.limit_kb, memory.limit_kb);
-        fill(&mut self.usage_kb, memory.usage_kb);
-        fill(&mut self.failcnt, memory.failcnt);
-        self.events.absorb(memory.events);
-        before != (self.limit_kb, self.usage_kb, self.failcnt, self.events)
+    /// Whether the victim's own allocation started it. Each number may be that of a thread.
+    pub fn triggered_itself(&self) -> bool {
+        let victim = [self.victim.pid, self.victim_tgid];
+        [self.trigger.pid, self.trigger_tid].into_iter().flatten().any(|id| victim.contains(&Some(id)))
     }
 
     /// Takes a process that died with this one.
@@ -156,11 +159,19 @@ impl Oom {
         self.trigger.absorb(other.trigger);
         self.absorb_group(other.group);
         fill(&mut self.trigger_tid, other.trigger_tid);
-        fill(&mut self.constraint, other.constraint);
-        fill(&mut self.oom_memcg, other.oom_memcg);
-        fill(&mut self.limit_kb, other.limit_kb);
         fill(&mut self.gfp_mask, other.gfp_mask);
         fill(&mut self.order, other.order);
+        // Usage and counters are of each victim's own moment.
+        let figures = Figures { of: other.figures_of, limit_kb: other.limit_kb, ..Figures::default() };
+        self.absorb_limit(
+            Limit {
+                constraint: other.constraint,
+                inferred: other.limit_inferred,
+                memcg: other.oom_memcg,
+                guessed: other.memcg_guessed,
+            },
+            figures,
+        );
     }
 
     /// Takes one of those that died with it.
@@ -205,6 +216,8 @@ impl Oom {
             constraint,
             oom_memcg,
             limit_inferred,
+            memcg_guessed,
+            figures_of,
             limit_kb,
             usage_kb,
             failcnt,
@@ -232,17 +245,10 @@ impl Oom {
         fill(&mut self.table_rss_kb, table_rss_kb);
         fill(&mut self.pgtables_kb, pgtables_kb);
         fill(&mut self.oom_score_adj, oom_score_adj);
-        if self.constraint.is_none() || self.limit_inferred && constraint.is_some() && !limit_inferred {
-            (self.constraint, self.limit_inferred) = (constraint, limit_inferred);
-            self.oom_memcg = oom_memcg.or_else(|| self.oom_memcg.take());
-        } else {
-            fill(&mut self.oom_memcg, oom_memcg);
-        }
-        fill(&mut self.limit_kb, limit_kb);
-        fill(&mut self.usage_kb, usage_kb);
-        fill(&mut self.failcnt, failcnt);
-        self.events.absorb(events);
-        fill(&mut self.figures_age_secs, figures_age_secs);
+        let limit = Limit { constraint, inferred: limit_inferred, memcg: oom_memcg, guessed: memcg_guessed };
+        let figures =
+            Figures { of: figures_of, limit_kb, usage_kb, failcnt, events, age_secs: figures_age_secs };
+        self.absorb_limit(limit, figures);
         // The kernel log names the flags besides their number.
         if gfp_mask.as_ref().is_some_and(|theirs| theirs.starts_with(self.gfp_mask.as_deref().unwrap_or("")))
         {
@@ -252,5 +258,36 @@ impl Oom {
         fill(&mut self.host, host);
         self.absorb_group(group);
         self.count = self.count.max(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_of_the_victim_is_no_foreign_trigger() {
+        // Victim and its thread group, trigger and its thread. The kernel names a thread where the leader has exited.
+        let check = |[victim, tgid, trigger, tid]: [u32; 4], expect: bool| {
+            let known = |id: u32| (id != 0).then_some(id);
+            let task = |id| Task { pid: known(id), ..Task::default() };
+            let (victim_tgid, trigger_tid) = (known(tgid), known(tid));
+            let oom = Oom {
+                victim: task(victim),
+                victim_tgid,
+                trigger: task(trigger),
+                trigger_tid,
+                ..Oom::default()
+            };
+            assert_eq!(oom.triggered_itself(), expect, "{victim} {tgid} {trigger} {tid}");
+        };
+        check([7, 7, 7, 7], true);
+        check([8, 7, 7, 8], true);
+        check([8, 7, 7, 9], true);
+        check([8, 0, 7, 8], true);
+        check([7, 0, 7, 0], true);
+        check([7, 7, 9, 9], false);
+        check([7, 0, 0, 0], false);
+        check([0, 0, 0, 0], false);
     }
 }

@@ -9,11 +9,11 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::memory::Memory;
-use super::position::{Mark, Position};
+use super::position::{KmsgPlace, Mark, Position};
 use crate::alert::Alert;
 use crate::engine::Output;
 use crate::engine::snapshot::Snapshot;
-use crate::event::{JournalMark, KmsgMark};
+use crate::event::JournalMark;
 use crate::host::clock;
 use crate::notify::Notifier;
 
@@ -23,22 +23,31 @@ const LAST_WRITING: Duration = Duration::from_millis(500);
 /// The task.
 pub struct Delivery {
     notifier: Notifier,
-    kmsg: Place<KmsgMark>,
+    kmsg: Place<KmsgPlace>,
     journal: Place<JournalMark>,
     memory: Memory,
     /// What was told last is on disk. Until it is, the position stays behind it.
     durable: bool,
+    /// Kills accounted for by the next mark.
+    kills: Option<u64>,
 }
 
 impl Delivery {
     /// Alerts go to `notifier`; the positions say how far each log is dealt with.
     pub fn new(
         notifier: Notifier,
-        kmsg: Position<KmsgMark>,
+        kmsg: Position<KmsgPlace>,
         journal: Position<JournalMark>,
         memory: Memory,
     ) -> Self {
-        Self { notifier, kmsg: Place::of(kmsg), journal: Place::of(journal), memory, durable: true }
+        Self {
+            notifier,
+            kmsg: Place::of(kmsg),
+            journal: Place::of(journal),
+            memory,
+            durable: true,
+            kills: None,
+        }
     }
 
     /// Runs until the engine is gone; returns the notifier, to be drained.
@@ -78,7 +87,8 @@ impl Delivery {
                     }
                     alerts.push(Arc::new(*alert));
                 }
-                Output::Mark(at) => marks.0 = Some(at),
+                Output::Mark(mark) => marks.0 = Some(KmsgPlace { mark, kills: self.kills }),
+                Output::Accounted(kills) => self.kills = Some(kills),
                 Output::JournalMark(at) => marks.1 = Some(at),
                 // The pipeline keeps these.
                 Output::Follow(_) => {}
@@ -104,7 +114,7 @@ impl Delivery {
 
 /// How far each log is dealt with, and what the engine keeps.
 #[derive(Debug, Default)]
-struct Marks(Option<KmsgMark>, Option<JournalMark>, Option<Box<Snapshot>>);
+struct Marks(Option<KmsgPlace>, Option<JournalMark>, Option<Box<Snapshot>>);
 
 impl Marks {
     fn is_empty(&self) -> bool {

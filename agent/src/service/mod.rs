@@ -65,7 +65,7 @@ use inventory::InventoryWatch;
 use kernel::{Kernel, Places};
 use memory::Memory;
 use pipeline::{INBOX, OUTBOUND, Pipeline};
-use position::Position;
+use position::{KmsgPlace, Position};
 use reload::Reloader;
 use signals::{Signal, Signals};
 
@@ -128,7 +128,8 @@ async fn serve(start: Start) -> Result<(), String> {
 
     let data_dir = &config.agent.data_dir;
     let (outbox, found) = open_outbox(data_dir, now).await;
-    let (kmsg_position, kmsg) = Position::open(data_dir, &identity.boot_id);
+    let (kmsg_position, told) = Position::<KmsgPlace>::open(data_dir, &identity.boot_id);
+    let kmsg = told.map(|place| place.mark);
     let (journal_position, journal) = Position::open(data_dir, &identity.boot_id);
     let mut kernel = Kernel::open(config, &host, Places { kmsg, journal })?;
     let mut engine = Engine::new(settings(config, identity.clone(), kernel.witnesses()), now);
@@ -137,6 +138,7 @@ async fn serve(start: Start) -> Result<(), String> {
         engine.resume(kept, now);
     }
     engine.remember(found.recent.iter().map(AsRef::as_ref), now);
+    told.and_then(|place| place.kills).into_iter().for_each(|kills| engine.resume_counting(kills));
 
     let (notifier, worker) = notifier(config, &identity, (outbox, &found))?;
     let stop = CancellationToken::new();

@@ -23,15 +23,28 @@ pub trait Mark: Clone + PartialEq + Send + 'static {
     fn parse(text: &str) -> Option<Self>;
 }
 
-impl Mark for KmsgMark {
+/// How far the kernel log is told, and how many kills of the kernel's own count are accounted for by then. In one file:
+/// a count older than its place would tell kills once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KmsgPlace {
+    /// In the log.
+    pub mark: KmsgMark,
+    /// Of `oom_kill` in `/proc/vmstat`, where it was read.
+    pub kills: Option<u64>,
+}
+
+impl Mark for KmsgPlace {
     const FILE: &'static str = "kmsg-position";
 
     fn text(&self) -> String {
-        self.seq.to_string()
+        let seq = self.mark.seq;
+        self.kills.map_or_else(|| seq.to_string(), |kills| format!("{seq} {kills}"))
     }
 
     fn parse(text: &str) -> Option<Self> {
-        Some(Self { seq: text.parse().ok()? })
+        let (seq, kills) = text.split_once(' ').map_or((text, None), |(seq, kills)| (seq, Some(kills)));
+        let kills = kills.map(str::parse).transpose().ok()?;
+        Some(Self { mark: KmsgMark { seq: seq.parse().ok()? }, kills })
     }
 }
 
@@ -55,6 +68,8 @@ pub struct Position<M> {
     written: Option<(M, u64)>,
     latest: Option<M>,
     failing: bool,
+    /// There is one of this boot on disk.
+    stored: bool,
 }
 
 impl<M: Mark> Position<M> {
@@ -63,7 +78,8 @@ impl<M: Mark> Position<M> {
         let path = data_dir.join(M::FILE);
         let stored = state::read(&path).ok().flatten();
         let mark = stored.as_deref().and_then(|bytes| parse(bytes, boot_id));
-        (Self { path, boot_id: boot_id.to_owned(), written: None, latest: None, failing: false }, mark)
+        let (boot_id, stored) = (boot_id.to_owned(), mark.is_some());
+        (Self { path, boot_id, written: None, latest: None, failing: false, stored }, mark)
     }
 
     /// Everything up to `mark` is told and durable. Whether that is worth writing now: at once if something
@@ -85,13 +101,17 @@ impl<M: Mark> Position<M> {
         match result {
             Ok(()) => {
                 self.written = Some((mark.clone(), now.mono_ns));
+                self.stored = true;
                 None
             }
             Err(error) => first.then(|| {
-                format!(
-                    "{} cannot be written: {error}; after a restart some kernel events may be told twice",
-                    path.display()
-                )
+                let then = if self.stored {
+                    "after a restart the log is read on from an older place, and some events may be told twice"
+                } else {
+                    "after a restart the log is read from its end on, and what happened while the agent did not run \
+                     is not told"
+                };
+                format!("{} cannot be written: {error}; {then}", path.display())
             }),
         }
     }
@@ -110,7 +130,8 @@ mod tests {
     use super::*;
 
     fn check(content: &str, expect: Option<u64>) {
-        assert_eq!(parse(content.as_bytes(), "boot").map(|m: KmsgMark| m.seq), expect, "{content:?}");
+        let place = parse(content.as_bytes(), "boot");
+        assert_eq!(place.map(|place: KmsgPlace| place.mark.seq), expect, "{content:?}");
     }
 
     #[test]
@@ -137,6 +158,9 @@ mod tests {
     #[test]
     fn only_a_position_of_this_boot_counts() {
         check("boot 17\n", Some(17));
+        check("boot 17 4\n", Some(17));
+        check("boot 17 x\n", None);
+        check("boot 17 4 4\n", None);
         check("other 17\n", None);
         check("boot", None);
         check("boot x\n", None);
@@ -147,12 +171,12 @@ mod tests {
     #[test]
     fn written_at_once_behind_alerts_and_lazily_otherwise() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let read = || Position::<KmsgMark>::open(dir.path(), "b").1.map(|mark| mark.seq);
-        let (mut position, none) = Position::<KmsgMark>::open(dir.path(), "b");
+        let read = || Position::<KmsgPlace>::open(dir.path(), "b").1.map(|place| place.mark.seq);
+        let (mut position, none) = Position::<KmsgPlace>::open(dir.path(), "b");
         assert_eq!(none, None);
         let at = |secs: u64| Now { mono_ns: secs * SECOND, wall_ns: 0 };
         let mut reached = |seq, told, secs| {
-            if position.reached(KmsgMark { seq }, told, at(secs)) {
+            if position.reached(KmsgPlace { mark: KmsgMark { seq }, kills: None }, told, at(secs)) {
                 assert_eq!(position.write(at(secs)), None);
             }
             read()
@@ -165,5 +189,31 @@ mod tests {
         assert_eq!(reached(6, false, 64), Some(5));
         assert_eq!(position.write(at(65)), None);
         assert_eq!(read(), Some(6));
+    }
+
+    #[test]
+    fn the_count_of_kills_stands_beside_the_place() {
+        for kills in [None, Some(0), Some(u64::MAX)] {
+            let place = KmsgPlace { mark: KmsgMark { seq: 7 }, kills };
+            assert_eq!(KmsgPlace::parse(&place.text()), Some(place));
+        }
+    }
+
+    #[test]
+    fn what_follows_from_a_place_that_cannot_be_written_is_told() {
+        let at = Now { mono_ns: 1, wall_ns: 0 };
+        let place = KmsgPlace { mark: KmsgMark { seq: 7 }, kills: None };
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let told = |stored: Option<&str>| {
+            let home = dir.path().join(if stored.is_some() { "a" } else { "b" });
+            std::fs::create_dir(&home).expect("a directory");
+            stored.inspect(|text| std::fs::write(home.join("kmsg-position"), text).expect("a file"));
+            let (mut position, _) = Position::open(&home, "boot");
+            std::fs::remove_dir_all(&home).expect("it is there");
+            position.reached(place, true, at);
+            position.write(at).expect("a sentence")
+        };
+        assert!(told(Some("boot 5\n")).contains("told twice"));
+        assert!(told(None).contains("while the agent did not run is not told"));
     }
 }

@@ -102,18 +102,18 @@ impl Enricher {
         let host_memory = *oom.host.get_or_insert_with(|| memory::machine(self.host.as_ref()));
         // The victim may stand in the way of memory that others wait for.
         let asks = oom.constraint != Some(Constraint::None) && !host_memory.is_short();
-        let Oom { victim, trigger, .. } = oom;
+        let Oom { victim, .. } = oom;
         // Every witness knows the victim by the number the kernel gave, be it a thread's: it stays.
         let named = victim.pid;
         let tgid = self.victim(victim, at, asks);
         victim.pid = named;
-        if trigger.pid.is_some() && trigger.pid == victim.pid {
-            // It ran into its own limit.
-            trigger.absorb(victim.clone());
-        } else {
-            self.process(trigger, at);
-        }
         oom.victim_tgid = oom.victim_tgid.or(tgid);
+        if oom.triggered_itself() {
+            // It ran into its own limit.
+            oom.trigger.absorb(oom.victim.clone());
+        } else {
+            self.process(&mut oom.trigger, at);
+        }
         memory::fill(self.host.as_ref(), oom);
     }
 

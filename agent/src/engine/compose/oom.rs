@@ -146,8 +146,8 @@ fn place(owner: &Owner) -> Option<String> {
 }
 
 fn reason(oom: &Oom) -> String {
-    let limit = oom.limit_kb.map_or("unknown size".into(), kib);
-    let group = oom.oom_memcg.as_deref().or(oom.victim.cgroup.as_deref()).map(|g| clean(g, MAX_PATH));
+    let limit = oom.limit_kb.filter(|_| oom.figures_belong()).map_or("unknown size".into(), kib);
+    let group = oom.oom_memcg.as_deref().map(|g| clean(g, MAX_PATH));
     match (&oom.constraint, group) {
         (Some(Constraint::None), _) => {
             let size = oom.host.and_then(|host| host.total_kb).map(|kb| format!(" ({} in all)", kib(kb)));
@@ -157,19 +157,27 @@ fn reason(oom: &Oom) -> String {
         (Some(Constraint::MemoryPolicy), _) => {
             "the memory nodes of its memory policy ran out of memory".into()
         }
+        (Some(Constraint::Memcg), Some(group)) if oom.memcg_guessed => {
+            format!("a memory cgroup reached its limit, by the figures {group} ({limit})")
+        }
         (Some(Constraint::Memcg), Some(group)) => format!("cgroup {group} reached its limit of {limit}"),
-        (Some(Constraint::Memcg), None) => format!("its memory cgroup reached its limit of {limit}"),
+        (Some(Constraint::Memcg), None) => {
+            "its memory cgroup, or one around it, reached its limit; which one is unknown".into()
+        }
         (Some(Constraint::Other(word)), _) => {
             format!("the kernel gives {} as the reason", clean(word, MAX_NAME))
         }
         (None, Some(group)) => format!("whether cgroup {group} or the machine ran out is unknown"),
+        (None, None) if oom.victim.cgroup.as_deref().is_some_and(|own| own.len() > 1) => {
+            "whether its cgroup, one around it or the machine ran out is unknown".into()
+        }
         (None, None) => "what ran out of memory is unknown".into(),
     }
 }
 
 fn trigger(oom: &Oom) -> String {
     match (oom.trigger.pid, &oom.trigger.comm) {
-        (Some(pid), _) if Some(pid) == oom.victim.pid => "; its own allocation triggered it".into(),
+        _ if oom.triggered_itself() => "; its own allocation triggered it".into(),
         (Some(pid), Some(_)) => format!("; triggered by {} (pid {pid})", name(&oom.trigger)),
         (Some(pid), None) => format!("; triggered by pid {pid}"),
         (None, Some(_)) => format!("; triggered by {}", name(&oom.trigger)),

@@ -47,8 +47,8 @@ impl Body {
         match self {
             Self::Oom(o) => [
                 o.constraint.is_some(),
-                o.oom_memcg.is_some(),
-                o.limit_kb.is_some(),
+                o.oom_memcg.is_some() && !o.memcg_guessed,
+                o.limit_kb.is_some() && o.figures_belong() && !o.memcg_guessed,
                 o.rss_kb().is_some(),
                 o.victim.cgroup.is_some(),
                 o.victim.comm.is_some(),

@@ -18,29 +18,33 @@ pub(super) fn fill(host: &dyn Host, oom: &mut Oom) {
 
 /// Figures of the control group that ran out.
 fn figures(oom: &mut Oom, own: &str, look: impl Fn(&str) -> Option<Memory>) {
+    let told = oom.limit_kb.is_some() || oom.usage_kb.is_some();
     let found = match (&oom.constraint, &oom.oom_memcg) {
-        (_, Some(path)) => look(path),
+        (_, Some(path)) => look(path).map(|memory| (path.clone(), memory)),
         (None | Some(Constraint::Memcg), None) => {
-            let hit = memory::hit(own, &look);
-            oom.oom_memcg = hit.map(|(path, _)| path.to_owned());
-            // Nothing says which group it was: the figures of the victim's own one, unnamed.
-            hit.map(|(_, memory)| memory).or_else(|| Some(own).filter(|own| own.len() > 1).and_then(&look))
+            let hit = memory::hit(own, oom.trigger.cgroup.as_deref(), &look);
+            // The kernel told figures without a name: the group is one that has this limit.
+            let hit = hit.filter(|(_, memory)| !told || memory.limit_kb == oom.limit_kb);
+            let hit = hit.map(|(path, memory)| (path.to_owned(), memory));
+            if let Some((path, _)) = &hit {
+                oom.guess(path);
+            }
+            // Nothing says which group it was: the figures of the victim's own one, as such.
+            hit.or_else(|| Some((own.to_owned(), look(own).filter(|_| own.len() > 1)?)))
         }
         (Some(_), None) => None,
     };
-    if let Some(memory) = found {
-        set(oom, &memory);
+    if let Some((path, memory)) = found {
+        set(oom, &path, memory, told);
     }
+    oom.drop_impossible();
 }
 
 /// What the kernel log told of the limit is of the very moment, and stays.
-fn set(oom: &mut Oom, memory: &Memory) {
-    let told = oom.limit_kb.is_some() || oom.usage_kb.is_some();
-    let kept = (oom.limit_kb, oom.usage_kb, oom.failcnt);
-    oom.set_figures(memory);
-    if told {
-        (oom.limit_kb, oom.usage_kb, oom.failcnt) = kept;
-    }
+fn set(oom: &mut Oom, path: &str, memory: Memory, told: bool) {
+    let memory =
+        if told { Memory { limit_kb: None, usage_kb: None, failcnt: None, ..memory } } else { memory };
+    oom.set_figures(path, &memory);
 }
 
 /// Whether the victim's whole group dies (`memory.oom.group`).

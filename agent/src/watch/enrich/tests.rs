@@ -325,6 +325,27 @@ fn a_limit_that_was_not_hit_is_shown_but_not_blamed() {
 }
 
 #[test]
+fn the_victims_own_limit_is_not_the_one_that_a_process_elsewhere_hit() {
+    let full = |path: &'static str, limit: &'static str| {
+        [
+            (&*format!("/sys/fs/cgroup/r{path}/memory.max").leak(), limit),
+            (&*format!("/sys/fs/cgroup/r{path}/memory.current").leak(), limit),
+            (&*format!("/sys/fs/cgroup/r{path}/memory.events").leak(), "max 3\noom_kill 1\n"),
+        ]
+    };
+    let at = |path: &str| Task { cgroup: Some(path.into()), ..Task::default() };
+    let check = |files: &[(&'static str, &'static str)], expect: (Option<&str>, Option<u64>)| {
+        let found =
+            oom(&Files::new(files), Oom { victim: at("/r/a"), trigger: at("/r/b"), ..Oom::default() });
+        assert_eq!((found.oom_memcg.as_deref(), found.limit_kb), expect, "{files:?}");
+        assert_eq!(found.memcg_guessed, expect.0.is_some(), "figures are no proof");
+    };
+    let (own, around) = (full("/a", "1048576"), full("", "2097152"));
+    check(&own, (None, None));
+    check(&[own, around].concat(), (Some("/r"), Some(2048)));
+}
+
+#[test]
 fn v1_groups() {
     let files = [
         ("/sys/fs/cgroup/memory/a/b/c/memory.limit_in_bytes", "33554432\n"),

@@ -2,6 +2,7 @@
 //! they may hold brackets, commas and words of the kernel, so each line is read from the side where
 //! the kernel's own words are certain.
 
+use crate::cgroup::memory::contains;
 use crate::event::{Constraint, Oom, Task};
 
 /// A line about an OOM kill.
@@ -111,8 +112,7 @@ fn verdict(text: &str) -> Option<Verdict> {
     let earliest = rest.len().saturating_sub(MAX_COMM + ",task=".len());
     let at = rest.match_indices(",task=").map(|(at, _)| at).find(|&at| at >= earliest);
     let rest = &rest[..at.unwrap_or(rest.len())];
-    let (rest, task_memcg) = path(rest, ",task_memcg=");
-    let (_, oom_memcg) = path(rest, ",oom_memcg=");
+    let (oom_memcg, task_memcg) = groups(rest);
     let constraint = text.strip_prefix("oom-kill:constraint=").and_then(|r| r.split(',').next());
     Some(Verdict { constraint: constraint.map(constraint_of), oom_memcg, task_memcg, pid, uid })
 }
@@ -127,10 +127,28 @@ fn constraint_of(word: &str) -> Constraint {
     }
 }
 
-fn path<'a>(text: &'a str, key: &str) -> (&'a str, Option<String>) {
-    match text.split_once(key) {
-        Some((before, path)) if path.starts_with('/') => (before, Some(path.to_owned())),
-        _ => (text, None),
+/// Paths of `…,oom_memcg=PATH,task_memcg=PATH`; the kernel ends a record that is too long behind a key or a path. The
+/// first path may hold the second key: a line that can be read in several ways, or in none, names no group.
+fn groups(text: &str) -> (Option<String>, Option<String>) {
+    const TASK: &str = ",task_memcg=";
+    let known = |path: &str| path.starts_with('/').then(|| path.to_owned());
+    // No cpuset has a slash in its name, so the first key with a path, or with nothing behind it, is the kernel's.
+    let value_of = |key: &str| {
+        let begins = |at: &usize| matches!(text[at + key.len()..].bytes().next(), None | Some(b'/'));
+        text.match_indices(key).map(|(at, _)| at).find(begins).map(|at| (at, &text[at + key.len()..]))
+    };
+    let oom = value_of(",oom_memcg=").filter(|(at, _)| value_of(TASK).is_none_or(|(task, _)| at < &task));
+    let Some((_, rest)) = oom else {
+        return (None, value_of(TASK).and_then(|(_, path)| known(path)));
+    };
+    let split = |(at, key): (usize, &str)| (&rest[..at], &rest[at + key.len()..]);
+    // The victim lives below the limit.
+    let fits = |(oom, task): &(&str, &str)| task.is_empty() || contains(oom, task);
+    let mut ways = rest.match_indices(TASK).map(split).filter(fits);
+    match (ways.next(), ways.next()) {
+        (Some((oom, task)), None) => (known(oom), known(task)),
+        (None, None) if !rest.contains(TASK) => (known(rest), None),
+        _ => (None, None),
     }
 }
 

@@ -235,6 +235,36 @@ fn a_verdict_in_two_records() {
 }
 
 #[test]
+fn a_verdict_names_no_group_that_is_not() {
+    let check = |verdict: &str, expect: [Option<&str>; 2]| {
+        let log = format!(
+            "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0{verdict}\n\
+             Memory cgroup out of memory: Killed process 7 (java) total-vm:1kB"
+        );
+        let oom = one(&log);
+        assert_eq!([oom.oom_memcg.as_deref(), oom.victim.cgroup.as_deref()], expect, "{verdict}");
+    };
+    let end = ",task=java,pid=7,uid=33";
+    // Broken behind a key, and behind the first path.
+    check(",oom_memcg=/r,task_memcg=", [Some("/r"), None]);
+    check(",oom_memcg=/r", [Some("/r"), None]);
+    check(",oom_memcg=", [None, None]);
+    check(&format!(",oom_memcg=/r\n,task_memcg=/r/a{end}"), [Some("/r"), Some("/r/a")]);
+    // A group named `x,task_memcg=` with `system.slice/sshd.service` below it.
+    let forged = "/x,task_memcg=/system.slice/sshd.service";
+    check(
+        &format!(",oom_memcg={forged},task_memcg={forged}/a{end}"),
+        [Some(forged), Some(&format!("{forged}/a"))],
+    );
+    check(&format!(",oom_memcg={forged}"), [None, None]);
+    check(&format!(",oom_memcg={forged},task_memcg="), [Some(forged), None]);
+    check(",oom_memcg=/x,task_memcg=/x/y,task_memcg=", [None, None]);
+    check(&format!(",oom_memcg=/r,task_memcg=/q{end}"), [None, None]);
+    check(&format!(",global_oom,task_memcg={forged}{end}"), [None, Some(forged)]);
+    check(&format!(",global_oom,task_memcg=/x,oom_memcg=/y{end}"), [None, Some("/x,oom_memcg=/y")]);
+}
+
+#[test]
 fn lines_of_others_between() {
     let noise = "CPU: 1 PID: 5 Comm: javac Not tainted\nCPU: 1 PID: 6 Comm: other Not tainted\nusb 1-1: reset\n, odd\nTask in hand\n";
     let oom = one(&[INVOKED, noise, CPU, noise, MEMORY, VERDICT, noise, KILLED].join("\n"));

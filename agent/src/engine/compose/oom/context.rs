@@ -65,10 +65,7 @@ fn cause(c: &mut Context, oom: &Oom) {
     c.put("trigger_pid", oom.trigger.pid)
         .put_if("trigger_tid", oom.trigger_tid)
         .put("trigger_comm", oom.trigger.comm.as_deref())
-        .put_if(
-            "trigger_cmdline",
-            oom.trigger.cmdline.as_deref().filter(|_| oom.trigger.pid != oom.victim.pid),
-        )
+        .put_if("trigger_cmdline", oom.trigger.cmdline.as_deref().filter(|_| !oom.triggered_itself()))
         .put_if("trigger_uid", oom.trigger.uid)
         .put_if("trigger_cgroup", oom.trigger.cgroup.as_deref())
         .put("constraint", oom.constraint.as_ref().map(|c| constraint_text(c).to_owned()))
@@ -78,6 +75,8 @@ fn cause(c: &mut Context, oom: &Oom) {
 
 fn group(c: &mut Context, oom: &Oom) {
     c.put("oom_memcg", oom.oom_memcg.as_deref())
+        .put_if("oom_memcg_guessed", oom.memcg_guessed.then_some(true))
+        .put_if("figures_of", oom.figures_of.as_deref().filter(|_| !oom.figures_belong()))
         .put("limit_kb", oom.limit_kb)
         .put("usage_kb", oom.usage_kb)
         .put_if("failcnt", oom.failcnt)

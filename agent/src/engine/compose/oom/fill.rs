@@ -44,10 +44,12 @@ pub fn find_group(oom: &mut Oom, groups: &Groups) {
 
 /// Fills figures of the group that ran out from those kept before the kill, and tells their age.
 pub fn fill_from_groups(oom: &mut Oom, groups: &Groups, now: Now) {
-    let Some((path, memory)) = blamed(oom, groups) else { return };
-    if oom.set_figures(&memory) {
+    if let Some((path, memory)) = blamed(oom, groups)
+        && oom.set_figures(&path, &memory)
+    {
         oom.figures_age_secs = groups.age_secs(&path, now);
     }
+    oom.drop_impossible();
 }
 
 /// The group whose figures belong to the kill.
@@ -57,8 +59,8 @@ fn blamed(oom: &mut Oom, groups: &Groups) -> Option<(String, Memory)> {
         (_, Some(path)) => Some((path.clone(), look(path)?)),
         (None | Some(Constraint::Memcg), None) => {
             let own = oom.victim.cgroup.clone()?;
-            if let Some((path, memory)) = memory::hit(&own, look) {
-                oom.oom_memcg = Some(path.to_owned());
+            if let Some((path, memory)) = memory::hit(&own, oom.trigger.cgroup.as_deref(), look) {
+                oom.guess(path);
                 return Some((path.to_owned(), memory));
             }
             let memory = look(&own)?;
