@@ -25,6 +25,7 @@ pub mod kallsyms;
 pub mod keeping;
 pub mod live;
 pub mod memcg;
+pub mod namespace;
 pub mod parse;
 mod passthrough;
 mod peer;
