@@ -369,7 +369,7 @@ const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<OomRecord>() == 168 + CMDLINE_LEN + PATH_LEN);
     assert!(size_of::<HangRecord>() == 48 + 8 * MAX_FRAMES);
-    assert!(size_of::<IoRecord>() == 80);
+    assert!(size_of::<IoRecord>() == 88);
     assert!(size_of::<IoErrorRecord>() == 40);
     assert!(size_of::<IoIssuer>() == 56);
 };

@@ -74,7 +74,7 @@ fn name(mode: Mode, issuer: &mut IoIssuer) {
     let id = unsafe { bpf_get_current_cgroup_id() };
     (issuer.hierarchy, issuer.cgroup_id) = (DEFAULT_HIERARCHY, id);
     // Where the default hierarchy is not used all are in its root; units are groups of version 1 then.
-    if mode.is_btf() && id as u32 == ROOT {
+    if mode == Mode::Btf && id as u32 == ROOT {
         // SAFETY: no arguments.
         let task = unsafe { bpf_get_current_task() };
         let id = group::id_of(group::memory(task));

@@ -178,7 +178,7 @@ fn io_issue(ctx: *mut c_void) -> u32 {
     if let Some(key) = of_record(ctx, &places) {
         let bytes = field(ctx, &ISSUE_BYTES, 0);
         if let Some(now) = was_queued(&key, bytes) {
-            begin(&key, Start { issued_ns: now, ..Start::new(now, key.dev(), bytes) });
+            begin(&key, Start { issued_ns: now, ..Start::new(Mode::Classic, now, key.dev(), bytes) });
         }
     }
     0
@@ -194,7 +194,7 @@ fn io_issue_btf(ctx: *mut c_void) -> u32 {
     }
     let key = request.key();
     if let Some(now) = was_queued(&key, bytes) {
-        begin(&key, Start { issued_ns: now, ..Start::new(now, request.dev(), bytes) });
+        begin(&key, Start { issued_ns: now, ..Start::new(Mode::Btf, now, request.dev(), bytes) });
     }
     0
 }

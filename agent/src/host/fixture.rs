@@ -20,6 +20,7 @@
 //! //- hang /dev/nvme1n1#log2
 //! //- redis:6379#INFO
 //! uptime_in_seconds:5
+//! //- inode /sys/fs/cgroup 1
 //! //- denied /sys/class/dmi/id/product_serial
 //! //- error /proc/pressure/cpu 95
 //! ```
@@ -54,6 +55,7 @@ struct Tree {
     nodes: BTreeMap<String, Node>,
     filesystems: BTreeMap<String, Statvfs>,
     nics: BTreeMap<String, NicDriver>,
+    inodes: BTreeMap<String, u64>,
     /// Commands and disks that do not answer.
     hanging: BTreeSet<String>,
     uname: Uname,
@@ -168,6 +170,7 @@ impl Tree {
                 let (socket, times) = tcp(state, address, rest)?;
                 self.tcp.extend(std::iter::repeat_n(socket, times));
             }
+            ["inode", path, inode] => drop(self.inodes.insert(path.into(), inode.parse().ok()?)),
             ["hang", path] => drop(self.hanging.insert(path.into())),
             ["command", ref line @ .., "hang"] => drop(self.hanging.insert(line.join(" "))),
             ["command", ref line @ ..] if !line.is_empty() => {
@@ -303,6 +306,10 @@ impl Host for FixtureHost {
             Some(Node::Error(errno)) => Err(io::Error::from_raw_os_error(*errno)),
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    fn inode(&self, path: &str) -> io::Result<u64> {
+        self.tree().inodes.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Hangs, where the text says so, until the text is changed.

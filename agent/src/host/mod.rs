@@ -12,6 +12,7 @@ use crate::text::arguments;
 mod apart;
 pub mod aside;
 pub mod block;
+pub mod cgroup_ids;
 pub mod clock;
 pub mod command;
 mod diag;

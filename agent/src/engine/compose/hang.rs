@@ -98,13 +98,8 @@ fn message(report: &Report) -> String {
                 "Hang no longer followed after {after}: whether {who} {verb} cannot be seen{waited}"
             );
         }
-        // Nobody looked while the agent did not run.
-        let after = if incident.was_over || incident.id.is_some() {
-            format!("within {after}")
-        } else {
-            format!("after {after}")
-        };
-        return format!("Hang cleared {after}: {who} {verb}{waited}");
+        let how = if incident.was_over { "within" } else { "after" };
+        return format!("Hang cleared {how} {after}: {who} {verb}{waited}");
     }
     let is_over = incident.was_over && *status == Status::Firing;
     let have = match (is_over, many) {

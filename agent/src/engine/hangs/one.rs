@@ -210,7 +210,8 @@ impl Incident {
 
     pub(super) fn tell(&mut self, now: Now, status: Status) -> Report {
         let fresh = self.total - self.told.map_or(0, |told| told.total);
-        self.was_over |= fresh == self.total && self.members.iter().all(|m| m.released_ns.is_some());
+        let are_free = self.members.iter().all(|m| m.released_ns.is_some());
+        self.was_over |= are_free && (self.told.is_none() || !self.is_seen);
         self.told = Some(Told {
             at_ns: now.mono_ns,
             total: self.total,

@@ -191,7 +191,7 @@ fn what_the_log_tells_of_an_earlier_time_is_told_as_over_where_it_is() {
     r.check(&[]);
     r.event(Source::Watch, What::HangFacts(Box::new(hang(3, "f")))).wait(100);
     r.check(&["firing 3 of 1 kmsg"]);
-    r.wait(5000);
+    r.wait(15_000);
     r.check(&["firing 3 of 1 kmsg", "updated 3 of 3 kmsg"]);
 }
 
