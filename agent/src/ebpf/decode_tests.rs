@@ -305,7 +305,7 @@ fn strange_headers_are_errors() {
         assert_eq!(with(3, size), Err(DecodeError::WrongSize { kind: 3, size }));
     }
     let size = size_of::<OomRecord>() as u32;
-    assert_eq!(with(1, size), Err(DecodeError::Short(80)));
+    assert_eq!(with(1, size), Err(DecodeError::Short(88)));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use aya::maps::{HashMap as BpfHashMap, Map, MapData, MapError};
 
 use super::decode::{group_of, name};
 use crate::cgroup;
+use crate::collect::stat_line::StatLine;
 use crate::event::{GroupNumber, Task};
 use crate::host::cgroup_ids::GroupIds;
 use crate::host::{Host, read_text};
@@ -44,20 +45,28 @@ impl Issuers {
         scene.issuers_secs = now_ns.saturating_sub(begun) / SECOND;
         self.groups.learn(host, found.iter().map(|found| found.group));
         rank(found, &self.groups, scene);
-        for issuer in scene.issuers.iter_mut().filter(|issuer| issuer.task.cgroup.is_none()) {
-            look(host, &mut issuer.task);
+        for issuer in &mut scene.issuers {
+            look(host, &mut issuer.task, begun);
         }
     }
 }
 
-/// The control group of a process of which the kernel told none, if it is the one that issued.
-fn look(host: &dyn Host, task: &mut Task) {
+/// The name of the process, where the kernel counted under that of one of its threads, and its control group if the
+/// kernel told none; only where the number has been this process's for as long as is looked back.
+fn look(host: &dyn Host, task: &mut Task, begun_ns: u64) {
     let Some(pid) = task.pid else { return };
     let file = |name: &str| read_text(host, &format!("/proc/{pid}/{name}")).ok();
     let path = file("cgroup").and_then(|text| cgroup::path_of(&text));
-    // Read after the path: a number is used again, and the kernel counted under the name of one of its threads.
     let comm = file("comm").map(|text| text.trim_end_matches('\n').to_owned());
-    task.cgroup = path.filter(|_| comm.is_some() && comm == task.comm);
+    // Read last: what was read before is of a process that stood then already.
+    let Some(line) = file("stat") else { return };
+    let Some(stat) = StatLine::parse(line.as_bytes()) else { return };
+    // Since boot, the time in suspend included: later than on the monotonic clock, if anything.
+    let start_ns = stat.start_ticks.saturating_mul(SECOND / host.ticks_per_second());
+    if start_ns <= begun_ns {
+        task.comm = comm.or(task.comm.take());
+        task.cgroup = task.cgroup.take().or(path);
+    }
 }
 
 /// What a process issued in the current window and the one before.
@@ -150,7 +159,9 @@ mod tests {
         let host = FixtureHost::parse(
             "//- inode /sys/fs/cgroup/memory/io.service 7\n//- /sys/fs/cgroup/memory/io.service/tasks\n\
              //- /proc/99/comm\nother\n//- /proc/99/cgroup\n5:memory:/wrong\n\
-             //- /proc/98/comm\ndd\n//- /proc/98/cgroup\n5:memory:/right\n",
+             //- /proc/99/stat\n99 (other) S 1 1 1 0 -1 0 9 0 0 0 1 0 0 0 20 0 1 0 900 4096 1 18 1\n\
+             //- /proc/98/comm\npostgres\n//- /proc/98/cgroup\n5:memory:/right\n\
+             //- /proc/98/stat\n98 (postgres) S 1 1 1 0 -1 0 9 0 0 0 1 0 0 0 20 0 1 0 100 4096 1 18 1\n",
         )
         .expect("valid");
         let of =
@@ -167,9 +178,9 @@ mod tests {
         assert_eq!(scene.issuers[1].task.cgroup.as_deref(), Some("/io.service"));
         let task = |pid| Task { pid: Some(pid), comm: Some("dd".into()), ..Task::default() };
         let (mut reused, mut same) = (task(99), task(98));
-        look(&host, &mut reused);
-        look(&host, &mut same);
+        look(&host, &mut reused, 5 * SECOND);
+        look(&host, &mut same, 5 * SECOND);
         assert_eq!((reused.comm.as_deref(), reused.cgroup), (Some("dd"), None), "another process by now");
-        assert_eq!(same.cgroup.as_deref(), Some("/right"));
+        assert_eq!((same.comm.as_deref(), same.cgroup.as_deref()), (Some("postgres"), Some("/right")));
     }
 }

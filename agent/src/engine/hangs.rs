@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use super::compose::recall::ToldHang;
 use super::incident::WITNESS_WAIT_NS;
 use crate::alert::Status;
-use crate::event::{Event, Hang, MAX_FOLLOWED, Source, Task, TaskId, What};
+use crate::event::{Event, Hang, MAX_FOLLOWED, Source, Task, What};
 use crate::time::{Now, SECOND};
 use one::{Incident, joined};
 pub use snapshot::{LISTED, Listed, MAX_GROUPS, Snapshot};

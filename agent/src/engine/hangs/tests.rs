@@ -1,7 +1,7 @@
 //! Scripts of reports, and what is told.
 
 use super::*;
-use crate::event::{Lock, LockKind, LockOwner, Place};
+use crate::event::{Lock, LockKind, LockOwner, Place, TaskId};
 use crate::time::MILLI;
 
 struct Run {
@@ -212,7 +212,7 @@ fn a_hang_that_an_earlier_run_told_takes_nothing_in_before_it_is_seen_to_stand()
     assert_eq!(r.hangs.take_follow().len(), 1);
     r.hang(Source::Ebpf, hang(5, "f")).hang(Source::Ebpf, hang(6, "")).wait(100);
     r.check(&["firing 5 of 2 ebpf"]);
-    r.free([1]).check(&["firing 5 of 2 ebpf", "resolved 1 of 1 "]);
+    r.free([1]).check(&["firing 5 of 2 ebpf", "resolved 1 of 1  over"]);
     let mut r = run();
     let (now, standing) = (r.now, told(&r, 1));
     r.hangs.remember(now, standing);
