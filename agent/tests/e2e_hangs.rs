@@ -79,7 +79,7 @@ fn a_hang_is_told_and_over_when_the_kernel_log_is_silent() {
 fn a_hang_that_came_and_went_while_no_agent_ran_is_told_as_over() {
     let Some(scene) = Scene::new("[ebpf]\ndstate_watch_secs = 0") else { return };
     let Scene { webhook, home, .. } = &scene;
-    if !scene.has(&["kmsg"]) {
+    if !scene.has(&["kernel_log"]) {
         return;
     }
     let Some(_detector) = detect_hangs(10) else { return };
