@@ -42,6 +42,21 @@ pub enum Command {
     },
     /// Send one marked test alert through every enabled channel
     TestAlert,
+    /// Ask the running agent: health of each part, channels and their queues, last errors
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the running agent: what stands, what is pending, what is held back and by what
+    Alerts {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold alerts of a metric or rule back for a while
+    #[command(arg_required_else_help = true)]
+    Silence(Silence),
     /// Write what is read of this host into a fixture, without names, addresses and serial numbers
     #[command(hide = true)]
     Capture {
@@ -60,6 +75,63 @@ pub enum Command {
         /// Which
         document: Document,
     },
+}
+
+/// A silence: made, listed, revoked.
+#[derive(Debug, clap::Args)]
+pub struct Silence {
+    /// Name of a metric or a rule; `*`: everything
+    #[arg(value_name = "METRIC|RULE", required_unless_present_any = ["list", "revoke"])]
+    pub matcher: Option<String>,
+    /// Label an alert must have; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label, requires = "matcher")]
+    pub label: Vec<(String, String)>,
+    /// For how long: `30m`, `2h`, `1d12h`
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds, required_unless_present_any = ["list", "revoke"])]
+    pub secs: Option<u64>,
+    /// Why, for those who look
+    #[arg(long, value_name = "TEXT", required_unless_present_any = ["list", "revoke"])]
+    pub reason: Option<String>,
+    /// Show the silences that stand
+    #[arg(long, conflicts_with_all = ["matcher", "revoke"])]
+    pub list: bool,
+    /// End this one
+    #[arg(long, value_name = "ID", conflicts_with = "matcher")]
+    pub revoke: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a label is written KEY=VALUE, like mount=/data".to_owned()),
+    }
+}
+
+/// `90s`, `30m`, `2h`, `1d12h`, `1w`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || "write a time like 30m, 2h or 1d12h".to_owned();
+    let (mut total, mut number) = (0_u64, String::new());
+    for letter in text.chars() {
+        let unit = match letter {
+            '0'..='9' => {
+                number.push(letter);
+                continue;
+            }
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 604_800,
+            _ => return Err(wrong()),
+        };
+        let count: u64 = number.parse().map_err(|_| wrong())?;
+        total = count.checked_mul(unit).and_then(|secs| total.checked_add(secs)).ok_or_else(wrong)?;
+        number.clear();
+    }
+    if total == 0 || !number.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
 /// Documents generated from the tables in the code.
@@ -84,4 +156,44 @@ pub enum LogLevel {
     Warn,
     /// What stops.
     Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        let check = |text, expect: Option<u64>| assert_eq!(seconds(text).ok(), expect, "{text}");
+        check("90s", Some(90));
+        check("2h", Some(7200));
+        check("1d12h", Some(129_600));
+        for bad in
+            ["", "2", "h", "-2h", "2 h", "2x", "0h", "1h30", "99999999999999999999s", "99999999999999999w"]
+        {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn a_silence_needs_a_time_and_a_reason_or_another_wish() {
+        let check = |args: &str, fine: bool| {
+            let parsed =
+                Cli::try_parse_from(["sysops-agent", "silence"].into_iter().chain(args.split_whitespace()));
+            assert_eq!(parsed.is_ok(), fine, "{args}: {parsed:?}");
+        };
+        check("cpu_usage_percent --for 2h --reason x", true);
+        check("disk --label mount=/data --label a= --for 2h --reason x", true);
+        check("--list", true);
+        check("--revoke 3", true);
+        for bad in
+            ["", "cpu", "cpu --for 2h", "cpu --reason x", "--for 2h --reason x", "cpu --for 2x --reason x"]
+        {
+            check(bad, false);
+        }
+        check("cpu --for 2h --reason x --label nothing", false);
+        check("cpu --list", false);
+        check("--revoke x", false);
+        check("--list --revoke 3", false);
+    }
 }

@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use crate::cli::{Cli, Command, DEFAULT_CONFIG, Document, LogLevel};
 use crate::config::{self, Config, Switch, Warning};
 use crate::host::{clock, state};
-use crate::service::{self, Start, doctor, features};
+use crate::service::{self, Start, control, doctor, features};
 use crate::{capture, collect, edge, inventory, notify};
 
 /// Failed at run time.
@@ -22,6 +22,15 @@ pub fn run(cli: &Cli) -> ExitCode {
     if let Some(Command::Docs { document }) = cli.command {
         return print(&docs(document));
     }
+    if let Some(asked) = cli.command.as_ref().and_then(|command| ask_agent(cli, command)) {
+        return match asked {
+            Ok(text) => print(&text),
+            Err(problem) => fail(&problem),
+        };
+    }
+    if cli.validate {
+        return validate(cli.config.as_deref());
+    }
     let (config, file, warnings) = match configuration(cli.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(problem) => {
@@ -29,13 +38,6 @@ pub fn run(cli: &Cli) -> ExitCode {
             return ExitCode::from(BAD_CONFIG);
         }
     };
-    if cli.validate {
-        for warning in &warnings {
-            complain(&format!("warning: {warning}"));
-        }
-        let name = file.map_or("the built-in configuration".to_owned(), |f| f.display().to_string());
-        return print(&format!("{name} is valid\n"));
-    }
     if let Err(problem) = logging(&config, cli.log_level) {
         complain(&problem);
         return ExitCode::from(FAILED);
@@ -50,7 +52,9 @@ pub fn run(cli: &Cli) -> ExitCode {
         }
         Some(Command::TestAlert) => test_alert(&config),
         Some(Command::Capture { ref file, wait, processes }) => write_capture(&config, file, wait, processes),
-        Some(Command::Docs { .. }) => ExitCode::SUCCESS,
+        Some(
+            Command::Docs { .. } | Command::Status { .. } | Command::Alerts { .. } | Command::Silence(_),
+        ) => ExitCode::SUCCESS,
         None if cli.inventory_dump => dump_inventory(&config),
         None => match service::run(Start { config, file }) {
             Ok(()) => ExitCode::SUCCESS,
@@ -60,6 +64,36 @@ pub fn run(cli: &Cli) -> ExitCode {
             }
         },
     }
+}
+
+fn validate(named: Option<&Path>) -> ExitCode {
+    let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
+    if named.is_none() && !state::is_there(path) {
+        return print("the built-in configuration is valid\n");
+    }
+    match edge::validate(path) {
+        Ok(warnings) => {
+            for warning in &warnings {
+                complain(&format!("warning: {warning}"));
+            }
+            print(&format!("{} is valid\n", path.display()))
+        }
+        Err(problem) => {
+            complain(problem.trim_end());
+            ExitCode::from(BAD_CONFIG)
+        }
+    }
+}
+
+/// Commands to the running agent. All they need of the configuration is where the socket is: one that may not be read,
+/// or has a problem, does not stop them.
+fn ask_agent(cli: &Cli, command: &Command) -> Option<Result<String, String>> {
+    if !matches!(command, Command::Status { .. } | Command::Alerts { .. } | Command::Silence(_)) {
+        return None;
+    }
+    let file = cli.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+    let data_dir = edge::data_dir(file).unwrap_or_else(|| Config::default().agent.data_dir);
+    control::commands::run(command, &data_dir)
 }
 
 type Loaded = (Config, Option<PathBuf>, Vec<Warning>);
@@ -116,29 +150,23 @@ fn test_alert(config: &Config) -> ExitCode {
     };
     let name = service::hostname(config, service::host(config).as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let results = match runtime {
+    let trials = match runtime {
         Ok(runtime) => runtime.block_on(notify::test_alert(&routes, &templates, &name, clock::now)),
         Err(error) => return fail(&format!("the runtime cannot be started: {error}")),
     };
-    let failed =
-        !problems.is_empty() || results.is_empty() || results.iter().any(|(_, result)| result.is_err());
-    let mut out = String::new();
-    for (channel, result) in &results {
-        // Writing to a string cannot fail.
-        let _ = match result {
-            Ok(took) => writeln!(out, "{channel:<12} delivered in {} ms", took.as_millis()),
-            Err(why) => writeln!(out, "{channel:<12} FAILED: {why}"),
-        };
-    }
+    let taken = |trial: &notify::trial::Trial| trial.result == notify::trial::Verdict::Delivered;
+    let failed = !problems.is_empty() || trials.is_empty() || !trials.iter().all(taken);
+    let mut out = if trials.is_empty() { String::new() } else { notify::trial::table(&trials) };
     for channel in routes.iter().map(|route| &route.channel) {
         if let Some(doubt) = channel.doubt() {
-            let _ = writeln!(out, "{:<12} BUT: {doubt}", channel.name());
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "{}: but {doubt}", channel.name());
         }
     }
     for problem in &problems {
-        let _ = writeln!(out, "{:<12} FAILED: {problem}", "");
+        let _ = writeln!(out, "not usable: {problem}");
     }
-    if results.is_empty() {
+    if trials.is_empty() {
         out +=
             "no channel is enabled: nobody would hear of an alert. See docs/CONFIGURATION.md, [alerting.…]\n";
     }

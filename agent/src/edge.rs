@@ -1,6 +1,8 @@
 //! The one edge where the configuration meets the file system and the environment.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Known, Warning, load as judge};
 use crate::engine::events;
@@ -11,8 +13,17 @@ use crate::notify::{self, Route};
 use crate::service::journal_health;
 use crate::{collect, formulas};
 
-/// Reads and judges a configuration file. The error is ready to print.
+/// Reads and judges a configuration file, and the files that its secrets are in. The error is ready to print.
 pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
+    judged(path, false)
+}
+
+/// Judges the file alone: a secret's file that cannot be read here is a warning.
+pub fn validate(path: &Path) -> Result<Vec<Warning>, String> {
+    judged(path, true).map(|(_, warnings)| warnings)
+}
+
+fn judged(path: &Path, alone: bool) -> Result<(Config, Vec<Warning>), String> {
     let text = state::read_user_file(path).map_err(|error| {
         format!(
             "The configuration {} cannot be read: {error}.\n\
@@ -20,20 +31,97 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
             path.display()
         )
     })?;
-    let metrics: Vec<&str> = metrics().iter().map(|m| m.name).collect();
+    let all = metrics();
+    let metrics: Vec<&str> = all.iter().map(|m| m.name).collect();
+    let labels: Vec<&[&str]> = all.iter().map(|m| m.labels).collect();
     let collectors: Vec<&str> = collect::COLLECTORS
         .iter()
         .map(|c| c.name)
         .chain(["ebpf", "ebpf_tcp", "ebpf_waits", "journal"])
         .collect();
-    let known = Known { metrics: &metrics, collectors: &collectors };
-    judge(&text, &path.display().to_string(), &environment, known).map_err(|problems| problems.to_string())
+    let known = Known { metrics: &metrics, collectors: &collectors, labels: &labels, alone };
+    let secrets = Secrets::default();
+    let loaded = judge(&text, &path.display().to_string(), &|name| secrets.look_up(name), known);
+    let notes = secrets.notes.into_inner();
+    match loaded {
+        Ok((config, mut warnings)) => {
+            let note = |(file, text)| Warning { file, line: 0, text };
+            warnings.extend(notes.into_iter().map(note));
+            Ok((config, warnings))
+        }
+        Err(problems) => {
+            let notes: Vec<_> = notes.iter().map(|(file, text)| format!("{file}: {text}\n")).collect();
+            Err(format!("{problems}{}", notes.concat()))
+        }
+    }
+}
+
+/// What stands for `${…}`: the environment, and files with one secret each.
+#[derive(Default)]
+struct Secrets {
+    /// File, and what is to be said of it.
+    notes: RefCell<BTreeSet<(String, String)>>,
+}
+
+/// Largest file of a secret, bytes.
+const MAX_SECRET: usize = 64 << 10;
+
+impl Secrets {
+    fn look_up(&self, name: &str) -> Option<String> {
+        if let Some(path) = name.strip_prefix("file:") {
+            return self.read(Path::new(path));
+        }
+        let Some(credential) = name.strip_prefix("credential:") else { return environment(name) };
+        let Some(dir) = environment("CREDENTIALS_DIRECTORY") else {
+            return self.note(
+                Path::new(credential),
+                "the agent was started without credentials; see LoadCredential= in systemd.exec(5)",
+            );
+        };
+        self.read(&Path::new(&dir).join(credential))
+    }
+
+    fn read(&self, path: &Path) -> Option<String> {
+        let text = match state::read_user_file(path) {
+            Ok(text) if text.len() > MAX_SECRET => {
+                return self.note(path, "is larger than 64 KiB: not a secret");
+            }
+            Ok(text) => text,
+            Err(error) => return self.note(path, &format!("cannot be read: {error}")),
+        };
+        let secret = text.trim_end_matches(['\r', '\n']);
+        if secret.is_empty() {
+            return self.note(path, "is empty: the secret is missing");
+        }
+        if state::mode(path).is_ok_and(|mode| mode & 0o007 != 0) {
+            self.note(path, "a secret that everybody on this host can read or change; chmod 600 it");
+        }
+        Some(secret.to_owned())
+    }
+
+    fn note(&self, path: &Path, text: &str) -> Option<String> {
+        self.notes.borrow_mut().insert((path.display().to_string(), text.to_owned()));
+        None
+    }
 }
 
 /// The enabled channels on this process's terminal, and the problems of the others.
 pub fn routes(config: &Config) -> (Vec<Route>, Vec<String>) {
     let tty = std::io::IsTerminal::is_terminal(&std::io::stdout());
     notify::routes(config, Screen::new(tty, &environment))
+}
+
+/// `agent.data_dir` of a file that may have problems elsewhere.
+pub fn data_dir(path: &Path) -> Option<PathBuf> {
+    let table: toml::Table = state::read_user_file(path).ok()?.parse().ok()?;
+    table.get("agent")?.get("data_dir")?.as_str().map(PathBuf::from)
+}
+
+/// Where systemd made a directory for the control socket.
+pub fn runtime_dir() -> Option<PathBuf> {
+    // Several are separated by colons.
+    let dirs = environment("RUNTIME_DIRECTORY")?;
+    dirs.split(':').next().filter(|dir| dir.starts_with('/')).map(PathBuf::from)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

@@ -20,6 +20,7 @@ pub mod edge;
 pub mod engine;
 pub mod event;
 pub mod formulas;
+pub mod history;
 pub mod host;
 pub mod inventory;
 pub mod metric;

@@ -1,5 +1,7 @@
 //! Text for people, and text from outside made harmless.
 
+use crate::metric::Unit;
+
 /// Replaces control characters (line breaks, ANSI escapes, bidirectional overrides) by `?` and cuts
 /// after `max` characters, so that a hostile process name cannot forge lines or colours.
 pub fn clean(text: &str, max: usize) -> String {
@@ -55,6 +57,25 @@ pub fn span(secs: u64) -> String {
         (0, h, m, _) => format!("{h} h {m} min"),
         (d, 0, _, _) => format!("{d} d"),
         (d, h, _, _) => format!("{d} d {h} h"),
+    }
+}
+
+/// A value of a metric as a person reads it: `97 %`, `3.2 GiB`, `41 s`.
+pub fn with_unit(unit: Unit, value: f64) -> String {
+    let kb = |bytes: f64| kib((bytes / 1024.0).max(0.0) as u64);
+    match unit {
+        Unit::Percent => format!("{} %", number(value)),
+        Unit::Bytes => kb(value),
+        Unit::BytesPerSecond => format!("{}/s", kb(value)),
+        Unit::PerSecond => format!("{}/s", number(value)),
+        Unit::Seconds if value >= 60.0 => span(value as u64),
+        Unit::Seconds => format!("{} s", number(value)),
+        Unit::Milliseconds => format!("{} ms", number(value)),
+        Unit::Celsius => format!("{} °C", number(value)),
+        Unit::Watts => format!("{} W", number(value)),
+        Unit::Megahertz => format!("{} MHz", number(value)),
+        Unit::Gibibytes => format!("{} GiB", number(value)),
+        Unit::Count | Unit::Ratio => number(value),
     }
 }
 

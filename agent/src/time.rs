@@ -1,7 +1,9 @@
 //! Time as an argument. Only [`crate::host::clock`] reads clocks.
 
+use serde::{Deserialize, Serialize};
+
 /// A moment on both clocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Now {
     /// `CLOCK_MONOTONIC`, nanoseconds: for durations; the clock of eBPF timestamps.
     pub mono_ns: u64,

@@ -9,11 +9,12 @@ use std::cell::Cell;
 use sysops_agent::collect::process::{Options, Process};
 use sysops_agent::collect::{COLLECTORS, Collector};
 use sysops_agent::config::Config;
+use sysops_agent::history::Store;
 use sysops_agent::host::fixture::FixtureHost;
 use sysops_agent::host::live::LiveHost;
 use sysops_agent::host::tasks::{ProcessRecord, Tasks, ThreadRecord};
-use sysops_agent::sample::Samples;
-use sysops_agent::time::Now;
+use sysops_agent::sample::{Samples, SeriesId};
+use sysops_agent::time::{Now, SECOND};
 
 struct Counting;
 
@@ -134,4 +135,21 @@ fn a_look_at_thousands_of_processes_allocates_nothing() {
         assert!(made == 0 || pass < 2, "pass {pass}: {made} allocations");
         spare = Some(batch);
     }
+}
+
+#[test]
+fn a_store_that_is_full_allocates_nothing() {
+    let mut store = Store::with_ceiling(1000, 64);
+    let mut append = |moments: std::ops::Range<u64>| {
+        let before = ALLOCATIONS.get();
+        for nth in moments {
+            let noise = (nth.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) as f64 / 7.0;
+            (0..20).for_each(|id| store.append(SeriesId(id), nth * SECOND, noise * f64::from(id)));
+        }
+        (ALLOCATIONS.get() - before, store.evicted())
+    };
+    let (grown, _) = append(0..5000);
+    let (made, evicted) = append(5000..15_000);
+    assert!(grown > 0 && evicted > 0, "{grown} allocations, {evicted} blocks given up");
+    assert_eq!(made, 0);
 }

@@ -19,6 +19,8 @@ const FURTHER: &str = include_str!("config/further.toml");
 const KNOWN: Known<'_> = Known {
     metrics: &["cpu_usage_percent", "disk_used_percent", "memory_used_percent"],
     collectors: &["cpu", "memory", "disk"],
+    alone: false,
+    labels: &[],
 };
 
 fn env(name: &str) -> Option<String> {
@@ -211,10 +213,11 @@ fn warnings_are_one_for_each_feature() {
         ("[ebpf]\ntransport = 'ring'", ""),
         ("[ebpf]\nenabled = 'off'", ""),
         (
-            "[[alerting.maintenance]]\nname='a'\nschedule='daily 01:00-02:00'\n\
-             [[alerting.maintenance]]\nname='b'\nschedule='daily 01:00-02:00'\n",
-            "config.toml:2: `alerting.maintenance` has no effect: \
-             this version does not have maintenance windows yet.\n",
+            "[http]\nbind = '127.0.0.1:1'\n[push]\ninterval_secs = 5\n[alerting.recovery]\nnotify_once = true",
+            "config.toml:2: `http.bind` has no effect: this version does not have the HTTP endpoint yet.\n\
+             config.toml:4: `push.interval_secs` has no effect: this version does not have HTTP push yet.\n\
+             config.toml:6: `alerting.recovery.notify_once` has no effect: \
+             this version does not have repeated recovery messages yet.\n",
         ),
     ] {
         assert_eq!(outcome(text), expect, "{text}");

@@ -120,7 +120,7 @@ fn test_alert_says_of_each_channel_how_it_went() {
     let home = Home::new(&webhook.url(), "");
     let refused = text(&check(&home, &["test-alert"], 1).stdout);
     assert!(
-        refused.starts_with("webhook") && refused.contains("FAILED: cannot connect to 127.0.0.1"),
+        refused.contains("\nwebhook  FAILED ") && refused.contains("ms  cannot connect to 127.0.0.1"),
         "{refused}"
     );
 
@@ -133,9 +133,9 @@ fn test_alert_says_of_each_channel_how_it_went() {
     );
     let fine = text(&check(&home, &["test-alert"], 0).stdout);
     let lines: Vec<&str> = fine.lines().collect();
-    assert_eq!(lines.len(), 2, "{fine}");
+    assert_eq!(lines.len(), 3, "{fine}");
     for channel in ["webhook", "syslog"] {
-        assert!(lines.iter().any(|l| l.starts_with(channel) && l.contains("delivered in")), "{fine}");
+        assert!(lines.iter().any(|l| l.starts_with(channel) && l.contains(" delivered ")), "{fine}");
     }
     let arrived = webhook.arrived();
     assert_eq!(arrived.len(), 1);
@@ -147,7 +147,10 @@ fn test_alert_says_of_each_channel_how_it_went() {
 
     webhook.set(Mood::Answer(404));
     let mixed = text(&check(&home, &["test-alert"], 1).stdout);
-    assert!(mixed.contains("answered 404") && mixed.contains("delivered in"), "{mixed}");
+    assert!(
+        mixed.contains("answered 404") && mixed.contains("REFUSED") && mixed.contains(" delivered "),
+        "{mixed}"
+    );
 
     home.configure(&webhook.url(), "[alerting.webhook]\nenabled = false");
     assert!(text(&check(&home, &["test-alert"], 1).stdout).contains("no channel is enabled"));

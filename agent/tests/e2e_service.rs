@@ -68,7 +68,7 @@ fn a_manager_that_does_not_read_does_not_stop_the_agent() {
     agent.await_ready();
     std::thread::sleep(Duration::from_secs(2));
     agent.signal(Signal::HUP);
-    logged(&home, "is valid; restart the agent to apply it");
+    logged(&home, "is as it was");
     agent.signal(Signal::TERM);
     assert_eq!(agent.await_end(SOON).and_then(|status| status.code()), Some(0));
 }
@@ -82,7 +82,7 @@ fn a_hangup_before_it_is_ready_does_not_end_it() {
         agent.signal(Signal::HUP);
     }
     agent.await_ready();
-    logged(&home, "is valid; restart the agent to apply it");
+    logged(&home, "is as it was");
     agent.stop();
 }
 

@@ -20,7 +20,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("config", &[]),
     ("analyze", &["config"]),
-    ("engine", &["analyze", "config"]),
+    ("history", &[]),
+    ("engine", &["analyze", "config", "history"]),
     ("host", &["config"]),
     ("collect", &["config", "host"]),
     ("inventory", &["config", "host"]),
@@ -42,7 +43,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 /// Modules, and words that are not theirs to use.
 const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
     (
-        &["analyze", "engine", "alert", "cgroup", "event", "metric", "sample", "text", "time"],
+        &["analyze", "engine", "history", "alert", "cgroup", "event", "metric", "sample", "text", "time"],
         &[
             "std::fs",
             "std::net",

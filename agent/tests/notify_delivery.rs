@@ -16,6 +16,7 @@ use std::time::Duration;
 use sysops_agent::alert::{Severity, Status};
 use sysops_agent::host::clock;
 use sysops_agent::notify::syslog::{Options, Syslog, Target};
+use sysops_agent::notify::trial::Verdict;
 use sysops_agent::notify::{Channel, Limits, Route, Templates, test_alert};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
@@ -313,12 +314,16 @@ async fn test_alert_tells_how_each_channel_fared() {
     ];
     let templates = Templates::new("{{message}}", &BTreeMap::new()).unwrap();
     let results = test_alert(&routes, &templates, "web-1", clock::now).await;
-    assert_eq!(results.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["webhook", "webhook", "syslog"]);
-    assert!(results[0].1.as_ref().unwrap() < &Duration::from_secs(1));
+    assert_eq!(
+        results.iter().map(|trial| trial.channel).collect::<Vec<_>>(),
+        ["webhook", "webhook", "syslog"]
+    );
+    assert!(results[0].result == Verdict::Delivered && results[0].took < Duration::from_secs(10));
     let host = &bad.address;
-    assert_eq!(results[1].1, Err(format!("{host} answered 401 (not allowed; check the credentials): ***?")));
-    let why = results[2].1.clone().unwrap_err();
-    assert_eq!(why, format!("cannot write to {}: No such file or directory (os error 2)", socket.display()));
+    let why = format!("{host} answered 401 (not allowed; check the credentials): ***?");
+    assert_eq!(results[1].result, Verdict::Refused(why));
+    let why = format!("cannot write to {}: No such file or directory (os error 2)", socket.display());
+    assert_eq!(results[2].result, Verdict::Failed(why));
     let sent = good.taken().remove(0);
     assert!(sent.message.contains("Test alert") && sent.metric == "test_alert");
 }

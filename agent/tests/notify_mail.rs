@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the other end is the test's own")]
 
+#[path = "notify_support/certificates.rs"]
+mod certificates;
 #[expect(dead_code, reason = "shared with tests that use the rest")]
 mod notify_support;
 
+use certificates::Certificates;
 use notify_support::{alert, firing};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use sysops_agent::alert::{Severity, Status};
 use sysops_agent::config::SmtpTls;
@@ -56,35 +59,6 @@ impl Server {
         let mut line = String::new();
         self.told.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap()
-    }
-}
-
-/// An authority and a server's certificate, made anew.
-struct Certificates(tempfile::TempDir);
-
-impl Certificates {
-    fn make() -> Option<Self> {
-        let made = Self(tempfile::tempdir().unwrap());
-        let openssl = |arguments: &str| {
-            let done = Command::new("openssl").args(arguments.split(' ')).current_dir(made.0.path()).output();
-            done.is_ok_and(|done| done.status.success())
-        };
-        let good = openssl(
-            "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-authority",
-        ) && openssl(
-            "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost \
-             -addext subjectAltName=DNS:localhost",
-        ) && openssl(
-            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -out server.pem -days 2 -copy_extensions copyall",
-        );
-        if !good {
-            eprintln!("SKIPPED: openssl is missing: apt-get install openssl");
-        }
-        good.then_some(made)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
     }
 }
 
@@ -217,7 +191,7 @@ fn options_at(port: u16, tls: SmtpTls) -> Options {
         host: "localhost".into(),
         port,
         tls,
-        ca_file: PathBuf::new(),
+        ca_file: std::path::PathBuf::new(),
         username: String::new(),
         password: "".into(),
         letter: Letter {

@@ -226,6 +226,7 @@ async fn a_webhook_can_speak_like_alertmanager() {
         headers: BTreeMap::new(),
         timeout: Duration::from_secs(5),
         format: WebhookFormat::Alertmanager,
+        template: false,
     });
     channel.unwrap().send(&firing("a"), "").await.unwrap();
     let body = &bodies(&server)[0];

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use jiff::tz::TimeZone;
 use sysops_agent::alert::{Alert, Severity};
 use sysops_agent::config::Config;
+use sysops_agent::engine::board::Escalation;
 use sysops_agent::engine::compose::Identity;
 use sysops_agent::engine::incident::Witnesses;
 use sysops_agent::engine::speak::Manners;
@@ -43,6 +44,9 @@ pub(crate) fn engine() -> Engine {
     let settings = Settings {
         identity,
         rules: builtin::rules(&Config::default().thresholds),
+        absences: Vec::new(),
+        maintenance: Vec::new(),
+        escalation: Escalation::default(),
         manners,
         witnesses: Witnesses::default(),
         warmup_secs: 0,

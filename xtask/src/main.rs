@@ -76,11 +76,14 @@ enum Chore {
         #[arg(long = "for", default_value = "60s", value_parser = fuzz::duration)]
         each: std::time::Duration,
     },
-    /// Measures what a pass of the collectors costs beside programs that only read (as root), and writes it into
-    /// docs/COST.md.
+    /// Measures what a pass of the collectors costs beside programs that only read (as root), or what a day of history
+    /// costs, and writes it into docs/COST.md.
     Bench {
         /// What is measured.
         what: bench::What,
+        /// Without link-time optimisation: sooner built, a little slower
+        #[arg(long)]
+        quick: bool,
     },
     /// Writes what the collectors read of this machine into a fixture, without names, addresses and serial numbers.
     Capture {
@@ -122,7 +125,7 @@ fn main() -> ExitCode {
         Chore::Dist => dist::run(),
         Chore::Vm(options) => vm::run(&options),
         Chore::Fuzz { target, each } => fuzz::run(target.as_deref(), each),
-        Chore::Bench { what } => bench::run(what),
+        Chore::Bench { what, quick } => bench::run(what, quick),
         Chore::Capture { to, wait, processes } => capture::run(&to, wait, processes),
         Chore::Compare => compare::run(),
         Chore::ProbeCost => probe_cost::run(),

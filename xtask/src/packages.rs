@@ -16,6 +16,7 @@ pub const FOR_TESTS: &[(&str, &str)] = &[
     ("redis-server", "redis-server"),
     ("aiosmtpd", "python3-aiosmtpd"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
+    ("nats-server", "nats-server"),
     ("openssl", "openssl"),
     ("free", "procps"),
     ("ss", "iproute2"),

@@ -8,10 +8,12 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::floor::Floor;
 use crate::{Line, is_file};
 
-/// How often everything is measured, warm and swept.
+/// How often everything is measured with swept caches.
 const ROUNDS: usize = 15;
-/// Processor time that one mean is taken over.
-const SPAN_NS: u64 = 3_000_000;
+/// Means that the least is taken of.
+const MEANS: usize = 100;
+/// Processor time that one mean is taken over: short enough that on a busy machine some are not interrupted.
+const SPAN_NS: u64 = 300_000;
 /// More than the caches that belong to one processor.
 const SWEPT: usize = 16 << 20;
 
@@ -39,7 +41,7 @@ pub(crate) fn all(lines: &mut [Line], mut whole: Floor) -> Vec<Row> {
 fn warm(line: &mut Line) -> Row {
     let name = line.name;
     let (mut pass, mut floor) = (Least::default(), Least::default());
-    for _ in 0..ROUNDS {
+    for _ in 0..MEANS {
         pass.take(|| line.pass());
         floor.take(|| line.floor.pass());
     }
@@ -48,7 +50,7 @@ fn warm(line: &mut Line) -> Row {
 
 fn warm_files(lines: &mut [Line], whole: &mut Floor) -> Row {
     let (mut pass, mut floor) = (Least::default(), Least::default());
-    for _ in 0..ROUNDS {
+    for _ in 0..MEANS {
         pass.take(|| lines.iter_mut().filter(|line| is_file(line.name)).for_each(Line::pass));
         floor.take(|| whole.pass());
     }

@@ -7,6 +7,27 @@ pub enum Op {
     Above,
     /// Bad when less.
     Below,
+    /// Bad when greater or equal.
+    AtLeast,
+    /// Bad when less or equal.
+    AtMost,
+    /// Bad when equal.
+    Equal,
+    /// Bad when not equal.
+    NotEqual,
+}
+
+impl Op {
+    /// Whether both find the same side of a limit bad.
+    pub fn is_like(self, other: Self) -> bool {
+        let side = |op| match op {
+            Self::Above | Self::AtLeast => 0,
+            Self::Below | Self::AtMost => 1,
+            Self::Equal => 2,
+            Self::NotEqual => 3,
+        };
+        side(self) == side(other)
+    }
 }
 
 /// Two limits with their clearing values.
@@ -43,6 +64,10 @@ impl Limits {
         let (beyond, cleared) = match self.op {
             Op::Above => (value > limit, value <= clear),
             Op::Below => (value < limit, value >= clear),
+            Op::AtLeast => (value >= limit, value <= clear),
+            Op::AtMost => (value <= limit, value >= clear),
+            Op::Equal => (is_same(value, limit), true),
+            Op::NotEqual => (!is_same(value, limit), true),
         };
         match (beyond, cleared) {
             (true, _) => Verdict::Beyond,
@@ -56,12 +81,18 @@ impl Limits {
     pub fn clear_of(&self, limit: f64) -> f64 {
         let margin = limit.abs() * CLEAR_SHARE;
         match (self.op, self.clear) {
-            (Op::Above, Some(clear)) => clear.min(limit),
-            (Op::Below, Some(clear)) => clear.max(limit),
-            (Op::Above, None) => limit - margin,
-            (Op::Below, None) => limit + margin,
+            (Op::Above | Op::AtLeast, Some(clear)) => clear.min(limit),
+            (Op::Below | Op::AtMost, Some(clear)) => clear.max(limit),
+            (Op::Above | Op::AtLeast, None) => limit - margin,
+            (Op::Below | Op::AtMost, None) => limit + margin,
+            (Op::Equal | Op::NotEqual, _) => limit,
         }
     }
+}
+
+/// Equal but for what arithmetic leaves in the last digits.
+fn is_same(a: f64, b: f64) -> bool {
+    a.is_finite() && (a - b).abs() <= a.abs().max(b.abs()) * 1e-9
 }
 
 #[cfg(test)]
@@ -85,5 +116,16 @@ mod tests {
         check(Op::Below, None, 79.9, Verdict::Beyond);
         check(Op::Below, None, 84.0, Verdict::Clear);
         check(Op::Above, None, f64::INFINITY, Verdict::Beyond);
+        check(Op::AtLeast, None, 80.0, Verdict::Beyond);
+        check(Op::AtLeast, Some(80.0), 80.0, Verdict::Beyond);
+        check(Op::AtLeast, None, 79.9, Verdict::Between);
+        check(Op::AtLeast, None, 76.0, Verdict::Clear);
+        check(Op::AtMost, None, 80.0, Verdict::Beyond);
+        check(Op::AtMost, None, 83.0, Verdict::Between);
+        check(Op::AtMost, None, 84.0, Verdict::Clear);
+        check(Op::Equal, None, 80.0, Verdict::Beyond);
+        check(Op::Equal, Some(1.0), 80.1, Verdict::Clear);
+        check(Op::NotEqual, None, 80.0, Verdict::Clear);
+        check(Op::NotEqual, None, f64::INFINITY, Verdict::Beyond);
     }
 }

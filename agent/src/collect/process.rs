@@ -260,7 +260,7 @@ impl Collector for Process {
     }
 }
 
-const NEEDS: &str = "/proc mounted without hidepid, or the group of its gid= option";
+const NEEDS: &str = "CAP_SYS_PTRACE, or the group of the gid= option of /proc, or /proc without hidepid";
 
 fn put_states(rows: &[Row], out: &mut Samples) {
     let mut counts = [0u32; STATE_NAMES.len()];

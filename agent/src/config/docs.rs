@@ -18,9 +18,16 @@ its default: alerts go to the terminal and to syslog, and nothing leaves the hos
 judges the file alone, prints all problems at once and exits with 0 when there are none, else with 64. An unknown
 section or key is a problem. What depends on the host is for `sysops-agent doctor`.
 
-**Variables.** A string may contain `${NAME}`: the value of that environment variable. A name that is not set is a
-problem. `$${` stands for `${` itself. Keep passwords and tokens out of the file this way; the agent never prints the
-value of a key marked *secret*.
+**Variables and secrets.** A string may contain `${NAME}`: the value of that environment variable; `${file:/path}`: the
+content of that file, without the line break at its end; `${credential:NAME}`: the same of a credential of systemd
+(`LoadCredential=` in the unit). What is not there is a problem; `--validate`, which judges the file alone, only warns of
+files. They are read at the start and at each reload. A secret's file that everybody on the host can read is a warning.
+`$${` stands for `${` itself. Keep passwords and tokens out of the file this way; the agent never prints the value of a
+key marked *secret*.
+
+**Reload.** `systemctl reload sysops-agent` (SIGHUP) puts `[thresholds]` and `[alerting]` into effect, but for
+`alerting.state_warmup_secs`; all other keys need a restart, and the log names those that changed. A file with a problem
+changes nothing.
 
 **Not built yet.** A key with this mark is accepted, with one warning for each feature, and has no effect in this
 version. So is a key of a cargo feature that this build lacks.

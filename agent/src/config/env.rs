@@ -1,4 +1,4 @@
-//! `${NAME}` in string values.
+//! `${NAME}`, `${file:/path}` and `${credential:NAME}` in string values.
 
 use std::borrow::Cow;
 
@@ -29,7 +29,44 @@ pub(super) fn expand<'t>(text: &'t str, env: Lookup<'_>) -> Result<Cow<'t, str>,
     Ok(Cow::Owned(out))
 }
 
+/// Whether a text names a file that cannot be read: that is the host's fault, not the text's.
+pub(super) fn lacks_a_file(text: &str, env: Lookup<'_>) -> bool {
+    text.match_indices("${").filter(|(at, _)| !text[..*at].ends_with('$')).any(|(at, _)| {
+        let name = text[at + 2..].split_once('}').map(|(name, _)| name);
+        name.is_some_and(|name| of_file(name).is_some_and(|good| good) && env(name).is_none())
+    })
+}
+
+/// Whether a name that stands for a file is well formed; none for any other name.
+fn of_file(name: &str) -> Option<bool> {
+    if let Some(path) = name.strip_prefix("file:") {
+        return Some(path.starts_with('/') && !path.chars().any(char::is_control));
+    }
+    let name = name.strip_prefix("credential:")?;
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    Some(!name.is_empty() && name.chars().all(good) && !name.starts_with('.'))
+}
+
+fn file(name: &str, good: bool, env: Lookup<'_>) -> Result<String, Flaw> {
+    if !good {
+        return Err(Flaw {
+            what: "has a `${…}` that does not name a file.".to_owned(),
+            fix: "Write `${file:/whole/path}`, or `${credential:NAME}` with a name of the unit's LoadCredential=."
+                .to_owned(),
+        });
+    }
+    env(name).ok_or_else(|| Flaw {
+        what: format!("needs `{}`, which cannot be read.", crate::text::clean(name, 200)),
+        fix: "Make the file, with the secret alone in it, readable for the agent's user; a credential comes with \
+              LoadCredential= of the unit."
+            .to_owned(),
+    })
+}
+
 fn value(name: &str, env: Lookup<'_>) -> Result<String, Flaw> {
+    if let Some(good) = of_file(name) {
+        return file(name, good, env);
+    }
     let letter = |c: char| c == '_' || c.is_ascii_alphanumeric();
     if name.is_empty() || !name.chars().all(letter) || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(Flaw {
@@ -66,6 +103,7 @@ mod tests {
                 "A" => Some("alpha".to_owned()),
                 "_B2" => Some("${A}".to_owned()),
                 "EMPTY" => Some(String::new()),
+                "file:/run/key" | "credential:key-1.txt" => Some("${A}".to_owned()),
                 _ => None,
             };
             let got = expand(text, &env);
@@ -84,6 +122,14 @@ mod tests {
         check("${1A}", Err("has a `${…}` that does not hold the name of a variable."));
         check("${A B}", Err("has a `${…}` that does not hold the name of a variable."));
         check("${${A}}", Err("has a `${…}` that does not hold the name of a variable."));
+        check("<${file:/run/key}> ${credential:key-1.txt}", Ok("<${A}> ${A}"));
+        check("${file:/gone}", Err("needs `file:/gone`, which cannot be read."));
+        check("${credential:gone}", Err("needs `credential:gone`, which cannot be read."));
+        for bad in
+            ["file:", "file:key", "credential:", "credential:../key", "credential:a/b", "credential:.x"]
+        {
+            check(&format!("${{{bad}}}"), Err("has a `${…}` that does not name a file."));
+        }
         check("é${GONE}", Err("needs the environment variable GONE, which is not set."));
     }
 }

@@ -3,6 +3,7 @@
 //! Each section is one declaration in `keys`; [`load`] walks a file along them and reports all problems
 //! at once, [`docs()`] prints them as a manual page. Reading files and the environment is the caller's.
 
+mod changes;
 mod docs;
 mod env;
 mod keys;
@@ -20,6 +21,7 @@ use std::fmt;
 
 use toml::de::{DeTable, DeValue};
 
+pub use changes::{Change, changes};
 pub use docs::docs;
 pub use keys::*;
 pub use must::{Known, PATTERN_SIZE_LIMIT};
@@ -75,7 +77,7 @@ section::section! {
 pub struct Warning {
     /// Name of the file.
     pub file: String,
-    /// Line, from 1.
+    /// Line, from 1; 0: about the whole file.
     pub line: usize,
     /// What it is.
     pub text: String,
@@ -83,11 +85,15 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.text)
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.text),
+            line => write!(f, "{}:{line}: {}", self.file, self.text),
+        }
     }
 }
 
-/// Reads a configuration. `file` is only a name for messages, `env` looks up what `${NAME}` stands for, and
+/// Reads a configuration. `file` is only a name for messages, `env` looks up what `${NAME}`,
+/// `${file:/path}` and `${credential:NAME}` stand for, and
 /// names of metrics and collectors are checked against `known`.
 ///
 /// # Errors

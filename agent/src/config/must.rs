@@ -77,6 +77,10 @@ pub struct Known<'a> {
     pub metrics: &'a [&'a str],
     /// Collectors that can be switched; empty: not checked.
     pub collectors: &'a [&'a str],
+    /// The text is judged for itself: that a file named in it cannot be read here is no problem of it.
+    pub alone: bool,
+    /// Labels of these metrics, in the same order; empty: not checked.
+    pub labels: &'a [&'a [&'a str]],
 }
 
 impl Must {
@@ -253,7 +257,7 @@ mod tests {
     #[test]
     fn conditions_hold_or_say_why_not() {
         fn check(must: Must, text: &str, expect: &str) {
-            let known = Known { metrics: &["cpu_usage_percent"], collectors: &[] };
+            let known = Known { metrics: &["cpu_usage_percent"], ..Known::default() };
             let got = must.judge(text, known).map_or_else(|flaw| flaw.what, |()| String::new());
             assert_eq!(got, expect, "{text:?}");
         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::env::{Lookup, expand};
+use super::env::{Lookup, expand, lacks_a_file};
 use super::must::{Flaw, Known, Must};
 use super::problem::MOST_KEPT;
 use super::section::{Key, Spec};
@@ -181,6 +181,12 @@ impl<'a> Reader<'a> {
         self.here.key.map_or(Must::Anything, |key| key.must)
     }
 
+    /// Labels of a metric, if they are known.
+    pub(super) fn labels_of(&self, metric: &str) -> Option<&'a [&'a str]> {
+        let at = self.known.metrics.iter().position(|known| *known == metric)?;
+        self.known.labels.get(at).copied()
+    }
+
     /// Whether further problems are only counted.
     fn is_full(&self) -> bool {
         self.findings.len() >= MOST_KEPT
@@ -224,6 +230,9 @@ impl<'a> Reader<'a> {
             DeValue::Integer(number) if matches!(self.must(), Must::Id) => return Some(number.to_string()),
             _ => return self.wrong_type(node),
         };
+        if self.known.alone && lacks_a_file(text, self.env) {
+            return None;
+        }
         match expand(text, self.env) {
             Ok(text) => Some(text.into_owned()),
             Err(flaw) => {

@@ -25,6 +25,19 @@ impl Schedule {
         };
         Ok(Self { days: parse_days(days)?, from_min: minute(from)?, to_min: minute(to)? })
     }
+
+    /// Minutes until it ends, on a day of the week (Monday is 0) at a minute of it; `None` while it is not open.
+    pub fn left_min(&self, day: usize, minute: u16) -> Option<u16> {
+        const DAY: u16 = 24 * 60;
+        let (today, yesterday) = (self.days[day % 7], self.days[(day + 6) % 7]);
+        let over_night = self.to_min <= self.from_min;
+        match (minute >= self.from_min, minute < self.to_min) {
+            (true, true) if today => Some(self.to_min - minute),
+            (true, false) if over_night && today => Some(DAY - minute + self.to_min),
+            (_, true) if over_night && yesterday => Some(self.to_min - minute),
+            _ => None,
+        }
+    }
 }
 
 fn parse_days(text: &str) -> Result<[bool; 7], String> {
@@ -59,6 +72,28 @@ fn minute(text: &str) -> Result<u16, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_is_open_or_not() {
+        fn check(text: &str, day: usize, time: &str, expect: Option<u16>) {
+            let schedule = Schedule::parse(text).expect("a schedule");
+            let at = minute(time).expect("a time");
+            assert_eq!(schedule.left_min(day, at), expect, "{text:?} {day} {time}");
+        }
+        check("Sun 02:00-04:00", 6, "02:00", Some(120));
+        check("Sun 02:00-04:00", 6, "03:59", Some(1));
+        check("Sun 02:00-04:00", 6, "04:00", None);
+        check("Sun 02:00-04:00", 0, "03:00", None);
+        check("Mon-Fri 22:00-06:00", 4, "23:00", Some(420));
+        check("Mon-Fri 22:00-06:00", 5, "05:59", Some(1));
+        check("Mon-Fri 22:00-06:00", 5, "22:00", None);
+        check("Mon-Fri 22:00-06:00", 0, "05:00", None);
+        check("Sun 22:00-06:00", 0, "00:00", Some(360));
+        check("daily 00:00-24:00", 3, "23:59", Some(1));
+        check("Mon 10:00-10:00", 0, "10:00", Some(1440));
+        check("Mon 10:00-10:00", 1, "09:59", Some(1));
+        check("Mon 10:00-10:00", 0, "09:59", None);
+    }
 
     #[test]
     fn schedules_are_read_or_refused() {

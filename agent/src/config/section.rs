@@ -137,6 +137,13 @@ macro_rules! section {
                 String::new()
             }
 
+            fn entries(&self, path: &str, out: &mut Vec<$crate::config::changes::Entry>) {
+                let dot = if path.is_empty() { "" } else { "." };
+                $( $crate::config::value::Value::entries(
+                    &self.$key, &format!("{path}{dot}{}", stringify!($key)), out
+                ); )*
+            }
+
             fn read(
                 node: &$crate::config::value::Node<'_>,
                 cx: &mut $crate::config::reader::Reader<'_>,

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
+use super::changes::Entry;
 use super::must::Must;
 use super::reader::Reader;
 use super::section::Spec;
@@ -34,6 +35,10 @@ pub(super) trait Value: Sized {
     fn show(&self) -> String;
     /// Reads it, or reports what is wrong.
     fn read(node: &Node<'_>, cx: &mut Reader<'_>) -> Option<Self>;
+    /// Adds it, or all it is made of, to a list of keys and values.
+    fn entries(&self, path: &str, out: &mut Vec<Entry>) {
+        out.push(Entry::new(path, self.show()));
+    }
     /// Reads it over the default it has so far.
     fn update(&mut self, node: &Node<'_>, cx: &mut Reader<'_>) {
         if let Some(value) = Self::read(node, cx) {
@@ -230,6 +235,10 @@ impl Value for SecretString {
         quote("")
     }
 
+    fn entries(&self, path: &str, out: &mut Vec<Entry>) {
+        out.push(Entry::secret(path, self));
+    }
+
     fn read(node: &Node<'_>, cx: &mut Reader<'_>) -> Option<Self> {
         cx.judged_text(node).map(Self::from)
     }
@@ -249,6 +258,12 @@ impl<T: Value> Value for Option<T> {
 
     fn show(&self) -> String {
         self.as_ref().map_or_else(String::new, T::show)
+    }
+
+    fn entries(&self, path: &str, out: &mut Vec<Entry>) {
+        if let Some(value) = self {
+            value.entries(path, out);
+        }
     }
 
     fn read(node: &Node<'_>, cx: &mut Reader<'_>) -> Option<Self> {
@@ -278,6 +293,15 @@ where
         format!("[{}]", entries.join(", "))
     }
 
+    fn entries(&self, path: &str, out: &mut Vec<Entry>) {
+        if T::SPEC.is_none() && !T::SECRET {
+            return out.push(Entry::new(path, self.show()));
+        }
+        for (i, value) in self.iter().enumerate() {
+            value.entries(&format!("{path}[{}]", i + 1), out);
+        }
+    }
+
     fn read(node: &Node<'_>, cx: &mut Reader<'_>) -> Option<Self> {
         let Some(entries) = node.get_ref().as_array() else { return cx.wrong_type(node) };
         cx.few_enough(node, entries.len())?;
@@ -302,6 +326,12 @@ impl<T: Value> Value for BTreeMap<String, T> {
     fn show(&self) -> String {
         let entries: Vec<_> = self.iter().map(|(name, value)| format!("{name} = {}", value.show())).collect();
         if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
+    }
+
+    fn entries(&self, path: &str, out: &mut Vec<Entry>) {
+        for (name, value) in self {
+            value.entries(&format!("{path}.{name}"), out);
+        }
     }
 
     fn read(node: &Node<'_>, cx: &mut Reader<'_>) -> Option<Self> {

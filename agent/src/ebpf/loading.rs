@@ -93,7 +93,7 @@ impl<'a> Loading<'a> {
 
     /// What all probes share; a failure here is the failure of all.
     fn load(&mut self) -> Result<Option<Ebpf>, Failure> {
-        let cpus = aya::util::online_cpus().map_err(|(_, error)| Failure::at(Step::Buffer)(error))?;
+        let cpus = aya::util::online_cpus().map_err(|(_, error)| Failure::at(Step::Cpus)(error))?;
         let pages = self.options.perf_buffer_pages;
         let sizes = Sizes {
             ring_bytes: transport::ring_bytes(cpus.len() as u32, pages, self.host.page_size()),

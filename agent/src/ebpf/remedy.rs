@@ -25,6 +25,8 @@ pub enum Step {
     Attach,
     /// Tying a program to its iterator, and running it.
     Iterate,
+    /// Reading which processors are online.
+    Cpus,
     /// Reading the object; our own fault.
     Object,
 }
@@ -152,6 +154,7 @@ fn why(failure: &Failure, around: &Circumstances) -> String {
         Step::OpenTracepoint => "the tracepoint could not be opened as a perf event",
         Step::Attach => "the BPF program could not be attached to the tracepoint",
         Step::Iterate => "the BPF iterator could not be run",
+        Step::Cpus => "/sys/devices/system/cpu/online could not be read",
         Step::Object => "the built-in BPF object could not be read",
     };
     // Names of our own are for those who mend the agent: where the verifier speaks, or it is our fault.
@@ -200,7 +203,8 @@ fn remedy(failure: &Failure, around: &Circumstances) -> String {
             "the kernel does not give this tracepoint to perf (CONFIG_PERF_EVENTS)".to_owned()
         }),
         (_, Some(Errno::MFILE | Errno::NFILE)) => "raise LimitNOFILE in the unit".to_owned(),
-        _ => "see `sysops-agent doctor`".to_owned(),
+        (Step::Cpus, _) => "mount sysfs at /sys (in a container, the host's)".to_owned(),
+        _ => "nothing that is known of: please report it with `uname -r` and these words".to_owned(),
     }
 }
 
@@ -276,7 +280,9 @@ mod tests {
         check(Step::OpenTracepoint, Errno::INVAL, &ROOT, "tracepoint", "CONFIG_PERF_EVENTS");
         check(Step::Attach, Errno::ACCESS, &ROOT, "attached", "seccomp");
         check(Step::Buffer, Errno::MFILE, &ROOT, "perf buffer", "LimitNOFILE");
-        check(Step::Attach, Errno::EXIST, &ROOT, "attached", "doctor");
+        check(Step::Attach, Errno::EXIST, &ROOT, "attached", "report it with `uname -r`");
+        check(Step::Cpus, Errno::NOENT, &ROOT, "cpu/online", "sysfs");
+        check(Step::Cpus, Errno::MFILE, &ROOT, "cpu/online", "LimitNOFILE");
         check(Step::Object, Errno::INVAL, &ROOT, "object", "report");
     }
 

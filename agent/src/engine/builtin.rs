@@ -3,7 +3,7 @@
 mod smart;
 mod states;
 
-use super::compose::condition::Culprits::{self, Cpu, Memory, Nobody};
+use super::compose::condition::Culprits::{self, Cpu, Files, Memory, Nobody, Waiting};
 use super::condition::Policy;
 use super::disk::DiskPolicy;
 use super::limits::{Rule, Style};
@@ -19,6 +19,7 @@ struct Line {
     unit: &'static str,
     noun: &'static str,
     culprits: Culprits,
+    hint: &'static str,
 }
 
 const LINE: Line = Line {
@@ -30,16 +31,25 @@ const LINE: Line = Line {
     unit: " %",
     noun: "alerts",
     culprits: Nobody,
+    hint: "",
 };
 
 /// One line for each key of `[thresholds]` whose metric is collected.
 const LINES: &[Line] = &[
-    Line { metric: "cpu_usage_percent", subject: "CPU usage", noun: "CPU alerts", culprits: Cpu, ..LINE },
+    Line {
+        metric: "cpu_usage_percent",
+        subject: "CPU usage",
+        hint: "The alert names the processes that use most; stop, move or limit them, or give the host more processors",
+        noun: "CPU alerts",
+        culprits: Cpu,
+        ..LINE
+    },
     Line {
         metric: "cpu_socket_usage_percent",
         limits: |t| &t.cpu_per_socket_percent,
         subject: "CPU usage of socket",
         shown: &["socket"],
+        hint: "Look at what is bound to that socket (`numactl --show`, cpusets)",
         noun: "socket alerts",
         culprits: Cpu,
         ..LINE
@@ -49,7 +59,9 @@ const LINES: &[Line] = &[
         labels: &[("mode", "iowait")],
         limits: |t| &t.iowait_percent,
         subject: "CPU time waiting for disks",
+        hint: "`iostat -x 1` shows the disk that is waited for",
         noun: "iowait alerts",
+        culprits: Waiting,
         ..LINE
     },
     Line {
@@ -57,6 +69,7 @@ const LINES: &[Line] = &[
         labels: &[("mode", "steal")],
         limits: |t| &t.steal_percent,
         subject: "CPU time taken by the hypervisor",
+        hint: "The machine below is overbooked: ask who runs it, or move",
         noun: "steal alerts",
         ..LINE
     },
@@ -65,6 +78,7 @@ const LINES: &[Line] = &[
         limits: |t| &t.load_avg_multiplier,
         subject: "Load average per CPU thread",
         unit: "",
+        hint: "More wants to run, or waits for a disk, than there are processors; look at tasks in the states R and D",
         noun: "load alerts",
         culprits: Cpu,
         ..LINE
@@ -73,6 +87,7 @@ const LINES: &[Line] = &[
         metric: "memory_used_percent",
         limits: |t| &t.memory_percent,
         subject: "Memory use",
+        hint: "See to the processes named before the kernel kills one; look for one that grows",
         noun: "memory alerts",
         culprits: Memory,
         ..LINE
@@ -81,6 +96,7 @@ const LINES: &[Line] = &[
         metric: "swap_used_percent",
         limits: |t| &t.swap_percent,
         subject: "Swap use",
+        hint: "Memory is short; `vmstat 1` shows whether it is being swapped now",
         noun: "swap alerts",
         culprits: Memory,
         ..LINE
@@ -90,6 +106,7 @@ const LINES: &[Line] = &[
         limits: |t| &t.disk_percent,
         subject: "Disk usage of",
         shown: &["mount"],
+        hint: "Find what fills it with `du -x`, and files that are deleted but open with `lsof +L1`",
         noun: "disk alerts",
         ..LINE
     },
@@ -98,6 +115,7 @@ const LINES: &[Line] = &[
         limits: |t| &t.disk_inode_percent,
         subject: "Inode usage of",
         shown: &["mount"],
+        hint: "Many small files: `du --inodes -x` shows where",
         noun: "inode alerts",
         ..LINE
     },
@@ -106,7 +124,9 @@ const LINES: &[Line] = &[
         limits: |t| &t.disk_busy_percent,
         subject: "Busy time of disk",
         shown: &["device"],
+        hint: "`iostat -x 1` and `iotop` show what keeps it busy",
         noun: "busy-disk alerts",
+        culprits: Waiting,
         ..LINE
     },
     Line {
@@ -115,14 +135,18 @@ const LINES: &[Line] = &[
         subject: "Average request time of disk",
         shown: &["device"],
         unit: " ms",
+        hint: "Look at its health (`smartctl -a`), at its queue and at who writes",
         noun: "slow-disk alerts",
+        culprits: Waiting,
         ..LINE
     },
     Line {
         metric: "fd_used_percent",
         limits: |t| &t.fd_percent,
         subject: "Use of file descriptors",
+        hint: "The alert names the processes that hold most; raise fs.file-max, or mend the one that leaks",
         noun: "descriptor alerts",
+        culprits: Files,
         ..LINE
     },
     Line {
@@ -131,6 +155,7 @@ const LINES: &[Line] = &[
         subject: "Share of faulty packets on",
         shown: &["interface"],
         unit: "",
+        hint: "Look at cable, transceiver and switch port; `ethtool -S` shows the kind of error",
         noun: "network alerts",
         ..LINE
     },
@@ -147,6 +172,7 @@ const LINES: &[Line] = &[
         limits: |t| &t.gpu_memory_percent,
         subject: "Memory use of GPU",
         shown: &["gpu"],
+        hint: "`nvidia-smi` shows which process holds it",
         noun: "GPU memory alerts",
         ..LINE
     },
@@ -156,6 +182,7 @@ const LINES: &[Line] = &[
         subject: "Temperature of GPU",
         shown: &["gpu"],
         unit: " °C",
+        hint: "Look at fans, dust and the air that comes in; the board slows down to save itself",
         noun: "GPU temperature alerts",
         ..LINE
     },
@@ -164,6 +191,7 @@ const LINES: &[Line] = &[
         limits: |t| &t.gpu_power_percent,
         subject: "Power, as a share of its limit, of GPU",
         shown: &["gpu"],
+        hint: "The board is held back by its power limit (`nvidia-smi -q -d POWER`)",
         noun: "GPU power alerts",
         ..LINE
     },
@@ -210,12 +238,13 @@ impl Line {
             metric: self.metric.to_owned(),
             labels: self.labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             policy: policy(limits),
-            subject: self.subject,
+            subject: self.subject.into(),
             shown: self.shown,
             style: Style::Number(self.unit),
-            noun: self.noun,
-            hint: "",
+            noun: self.noun.into(),
+            hint: self.hint,
             culprits: self.culprits,
+            own: None,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The life of one condition: pending, firing, updated, resolved. Pure; one per rule and series.
 
+use serde::{Deserialize, Serialize};
+
+use super::shift::Shift;
 use crate::alert::Severity;
 use crate::analyze::threshold::{Limits, Verdict};
-use crate::time::SECOND;
+use crate::time::{Now, SECOND};
 
 /// What a condition is held to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +29,7 @@ pub enum Change {
 }
 
 /// Level of a firing condition and when it began.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Firing {
     /// Current level.
     pub level: Severity,
@@ -34,10 +37,21 @@ pub struct Firing {
     pub worst: Severity,
     /// When the value went over the limit, monotonic nanoseconds.
     pub since_ns: u64,
+    /// How long before this boot that was, nanoseconds; then `since_ns` is 0.
+    #[serde(default)]
+    pub before_boot_ns: u64,
+}
+
+impl Firing {
+    /// When it began.
+    pub fn started(&self, now: Now) -> Now {
+        let since = now.at_mono(self.since_ns);
+        Now { wall_ns: since.wall_ns.saturating_sub_unsigned(self.before_boot_ns), ..since }
+    }
 }
 
 /// State of one condition.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     warn_since: Option<u64>,
     critical_since: Option<u64>,
@@ -53,7 +67,7 @@ impl Condition {
         let begun = at_ns.saturating_sub(step);
         hold(&mut self.warn_since, policy, policy.limits.warn, value, begun);
         hold(&mut self.critical_since, policy, policy.limits.critical, value, begun);
-        if learn {
+        if learn && self.firing.is_none() {
             return None;
         }
         let held = |since: Option<u64>| since.is_some_and(|s| at_ns - s >= policy.for_secs * SECOND);
@@ -69,7 +83,7 @@ impl Condition {
         match (self.firing, level) {
             (None, Some(level)) => {
                 let since_ns = self.earliest().unwrap_or(at_ns);
-                self.firing = Some(Firing { level, worst: level, since_ns });
+                self.firing = Some(Firing { level, worst: level, since_ns, before_boot_ns: 0 });
                 Some(Change::Fired(level))
             }
             (Some(_), None) if self.earliest().is_none() => {
@@ -107,6 +121,30 @@ impl Condition {
     /// Over a limit, but not yet for long enough.
     pub fn pending(&self) -> bool {
         self.firing.is_none() && self.earliest().is_some()
+    }
+
+    /// The level it is on its way to, and since when, monotonic nanoseconds.
+    pub fn on_its_way(&self) -> Option<(Severity, u64)> {
+        let level = if self.critical_since.is_some() { Severity::Critical } else { Severity::Warn };
+        self.earliest().filter(|_| self.pending()).map(|since| (level, since))
+    }
+
+    /// The condition as an earlier run of the agent left it, with its moments on today's clock. What nobody was told
+    /// of is only on its way.
+    #[must_use]
+    pub fn resumed(mut self, told: bool, shift: &Shift) -> Self {
+        self.last_ns = 0;
+        self.warn_since = self.warn_since.map(|ns| shift.mono(ns));
+        self.critical_since = self.critical_since.map(|ns| shift.mono(ns));
+        self.firing = self.firing.filter(|_| told).map(|firing| shift.firing(firing));
+        self
+    }
+
+    /// One that fires since `firing` says so.
+    pub fn firing_since(firing: Firing) -> Self {
+        let since = Some(firing.since_ns);
+        let critical_since = since.filter(|_| firing.level >= Severity::Critical);
+        Self { warn_since: since, critical_since, firing: Some(firing), last_ns: 0 }
     }
 
     /// When the last reading was taken, monotonic nanoseconds.

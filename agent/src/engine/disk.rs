@@ -7,8 +7,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::compose::{Draft, incident_id, io};
-use super::condition::{Condition, Policy};
+use super::condition::{Condition, Firing, Policy};
 use crate::alert::{Severity, Status};
 use crate::analyze::baseline::Baseline;
 use crate::analyze::threshold::{Limits, Op};
@@ -99,6 +101,22 @@ struct Told {
     window: DiskWindow,
 }
 
+/// An incident under way, to be kept over a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeptDisk {
+    device: String,
+    op: String,
+    /// Id of the incident.
+    pub id: String,
+    level: Severity,
+    worst: Severity,
+    /// When it began.
+    pub started: Now,
+}
+
+/// Kinds of requests.
+const OPS: [&str; 5] = ["read", "write", "flush", "discard", "other"];
+
 /// All devices.
 #[derive(Debug)]
 pub struct Disks {
@@ -141,6 +159,51 @@ impl Disks {
         if any {
             self.forget_silent(now, at_ns, drafts);
         }
+    }
+
+    /// Goes on with an incident of an earlier run.
+    pub fn resume(&mut self, now: Now, kept: KeptDisk) {
+        let Some(op) = OPS.iter().find(|op| **op == kept.op) else { return };
+        let since_ns = kept.started.mono_ns;
+        let firing = Firing { level: kept.level, worst: kept.worst, since_ns, before_boot_ns: 0 };
+        let held = Held { condition: Condition::firing_since(firing), judged_ns: now.mono_ns };
+        let (limit, rise) =
+            if kept.level == Severity::Info { (Held::default(), held) } else { (held, Held::default()) };
+        let window = DiskWindow {
+            device: kept.device.as_str().into(),
+            op,
+            errors: 0,
+            latency: None,
+            queue: None,
+            scene: None,
+        };
+        let key = (Arc::clone(&window.device), *op);
+        let KeptDisk { id, level, worst, started, .. } = kept;
+        let told = Some(Told { id, level, worst, started, window });
+        let state = State { baseline: Baseline::default(), limit, rise, told, seen_ns: now.mono_ns };
+        self.states.insert(key, state);
+    }
+
+    /// Incidents under way.
+    pub fn kept(&self) -> Vec<KeptDisk> {
+        let told =
+            self.states.iter().filter_map(|((device, op), state)| Some((device, op, state.told.as_ref()?)));
+        told.map(|(device, op, told)| KeptDisk {
+            device: device.to_string(),
+            op: (*op).to_owned(),
+            id: told.id.clone(),
+            level: told.level,
+            worst: told.worst,
+            started: told.started,
+        })
+        .collect()
+    }
+
+    /// Ids of incidents of an earlier run whose device has not been measured since `start`.
+    pub fn take_unclaimed(&mut self, start: Now) -> Vec<String> {
+        let unclaimed = |state: &mut State| state.told.is_some() && state.seen_ns <= start.mono_ns;
+        let gone = self.states.extract_if(|_, state| unclaimed(state));
+        gone.filter_map(|(_, state)| state.told.map(|told| told.id)).collect()
     }
 
     /// Ends what has not been reported for long: the device is gone.

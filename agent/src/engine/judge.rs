@@ -2,24 +2,28 @@
 
 use std::collections::HashMap;
 
-use super::compose::condition::{Finding, draft};
-use super::compose::{Draft, incident_id};
-use super::condition::{Change, Condition};
-use super::limits::Rule;
+use super::compose::condition::{Finding, draft, labels, print};
+use super::compose::{Draft, Identity, incident_id};
+use super::condition::{Change, Condition, Firing};
+use super::control::PendingView;
+use super::limits::{Rule, judging};
 use super::series::{Series, SeriesTable};
 use super::store::Store;
 use crate::alert::Status;
+use crate::analyze::trend::{Trend, sparkline};
 use crate::sample::{ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
 
 /// History shown beside a condition.
 const RECENT_NS: u64 = 300 * SECOND;
+/// History its trend is made from, and its sparkline.
+const TREND_NS: u64 = 1800 * SECOND;
 /// A condition whose series was not read for this long, or for five of its own intervals, is over.
 const STALE_NS: u64 = 300 * SECOND;
 /// How often stale conditions are looked for.
 const STALE_CHECK_NS: u64 = 10 * SECOND;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Judged {
     rule: usize,
     condition: Condition,
@@ -31,6 +35,8 @@ struct Judged {
 #[derive(Debug)]
 pub struct Judge {
     by_series: HashMap<SeriesId, Vec<Judged>>,
+    /// Conditions of an earlier run whose series has not come yet, by fingerprint.
+    resumed: HashMap<String, (Condition, String)>,
     run_ns: i64,
     next: u64,
     checked_ns: u64,
@@ -42,6 +48,12 @@ pub struct Scene<'a> {
     pub store: &'a Store,
     /// Newest process table.
     pub processes: Option<&'a ProcTable>,
+    /// All series.
+    pub table: &'a SeriesTable,
+    /// The rules.
+    pub rules: &'a [Rule],
+    /// Who speaks.
+    pub identity: &'a Identity,
     /// Levels are learned, nothing fires.
     pub learning: bool,
 }
@@ -49,7 +61,7 @@ pub struct Scene<'a> {
 impl Judge {
     /// No conditions; `run_ns` makes ids unique.
     pub fn new(run_ns: i64) -> Self {
-        Self { by_series: HashMap::new(), run_ns, next: 0, checked_ns: 0 }
+        Self { by_series: HashMap::new(), resumed: HashMap::new(), run_ns, next: 0, checked_ns: 0 }
     }
 
     /// A unique incident id.
@@ -58,35 +70,60 @@ impl Judge {
         incident_id(self.run_ns, self.next)
     }
 
+    /// A condition that an earlier run left; it goes on when its series comes.
+    pub fn resume(&mut self, fingerprint: String, condition: Condition, id: String) {
+        self.resumed.insert(fingerprint, (condition, id));
+    }
+
+    /// It was told to be over.
+    pub fn forget(&mut self, fingerprint: &str) {
+        self.resumed.remove(fingerprint);
+    }
+
+    /// Ids of incidents whose series has not come again.
+    pub fn take_unclaimed(&mut self) -> Vec<String> {
+        self.resumed.drain().filter(|(_, (c, _))| c.firing().is_some()).map(|(_, (_, id))| id).collect()
+    }
+
     /// Learns of a series: puts it into `table` and gives it a condition for each rule that judges it.
     pub fn define(&mut self, def: &SeriesDef, rules: &[Rule], table: &mut SeriesTable) {
         table.define(def.clone());
-        self.by_series.remove(&def.id);
+        let before = self.by_series.remove(&def.id).unwrap_or_default();
         let Some(series) = table.get(def.id) else { return };
-        let judged: Vec<Judged> = rules
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.judges(series))
-            .map(|(rule, _)| Judged { rule, condition: Condition::default(), id: String::new() })
+        let mut judged: Vec<Judged> = judging(rules, series)
+            .into_iter()
+            .map(|rule| Judged { rule, ..self.claim(&rules[rule], series) })
             .collect();
+        // The same series begun anew goes on with its condition.
+        for old in before.into_iter().filter(|old| old.condition.firing().is_some()) {
+            if let Some(judged) = judged.iter_mut().find(|j| j.rule == old.rule) {
+                *judged = old;
+            }
+        }
         if !judged.is_empty() {
             self.by_series.insert(def.id, judged);
         }
+    }
+
+    fn claim(&mut self, rule: &Rule, series: &Series) -> Judged {
+        if self.resumed.is_empty() {
+            return Judged::default();
+        }
+        let found = self.resumed.remove(&print(&rule.name, &labels(series)));
+        found.map(|(condition, id)| Judged { rule: 0, condition, id }).unwrap_or_default()
     }
 
     /// Takes a reading that `series` already holds.
     pub fn observe(
         &mut self,
         now: Now,
-        id: SeriesId,
-        series: &Series,
-        rules: &[Rule],
+        (id, series): (SeriesId, &Series),
         scene: &Scene<'_>,
         drafts: &mut Vec<Draft>,
     ) {
         let Some(list) = self.by_series.get_mut(&id) else { return };
         for judged in list {
-            let rule = &rules[judged.rule];
+            let rule = &scene.rules[judged.rule];
             let before = judged.condition.firing();
             let change = judged.condition.observe(&rule.policy, series.at_ns, series.value, scene.learning);
             let (status, firing) = match change {
@@ -100,45 +137,57 @@ impl Judge {
                 Some(Change::Resolved) => (Status::Resolved, before),
             };
             let Some(firing) = firing else { continue };
-            let recent = scene.store.summary(id, series.at_ns.saturating_sub(RECENT_NS));
-            let processes = scene.processes;
-            let finding = Finding { rule, series, firing, status, recent, processes, gone: false };
+            let finding = scene.finding(rule, (id, series), firing, status);
             drafts.push(draft(&finding, judged.id.clone(), now));
         }
     }
 
     /// Ends the conditions of a series that is gone.
-    pub fn retire(
-        &mut self,
-        now: Now,
-        id: SeriesId,
-        rules: &[Rule],
-        table: &SeriesTable,
-        drafts: &mut Vec<Draft>,
-    ) {
-        if let (Some(list), Some(series)) = (self.by_series.remove(&id), table.get(id)) {
+    pub fn retire(&mut self, now: Now, id: SeriesId, scene: &Scene<'_>, drafts: &mut Vec<Draft>) {
+        if let (Some(list), Some(series)) = (self.by_series.remove(&id), scene.table.get(id)) {
             for mut judged in list {
-                drafts.extend(judged.end(now, rules, series));
+                drafts.extend(judged.end(now, GONE, scene, series));
             }
         }
     }
 
     /// Ends the conditions whose series fell silent.
-    pub fn stale(&mut self, now: Now, rules: &[Rule], table: &SeriesTable, drafts: &mut Vec<Draft>) {
+    pub fn stale(&mut self, now: Now, scene: &Scene<'_>, drafts: &mut Vec<Draft>) {
         if now.mono_ns.saturating_sub(self.checked_ns) < STALE_CHECK_NS {
             return;
         }
         self.checked_ns = now.mono_ns;
         for (id, list) in &mut self.by_series {
-            let Some(series) = table.get(*id) else { continue };
+            let Some(series) = scene.table.get(*id).filter(|series| series.at_ns > 0) else { continue };
             let patience = STALE_NS.max(series.step_ns.saturating_mul(5));
             if now.mono_ns.saturating_sub(series.at_ns) < patience {
                 continue;
             }
             for judged in list {
-                drafts.extend(judged.end(now, rules, series));
+                drafts.extend(judged.end(now, GONE, scene, series));
             }
         }
+    }
+
+    /// Judges by `new` rules from now on; `scene` has the old ones. Returns how many alerts ended with their rule.
+    pub fn reload(&mut self, now: Now, new: &[Rule], scene: &Scene<'_>, drafts: &mut Vec<Draft>) -> usize {
+        let begun = drafts.len();
+        for (id, series) in scene.table.iter() {
+            let mut before = self.by_series.remove(&id).unwrap_or_default();
+            let mut take = |rule: usize| {
+                let same = |old: &Judged| scene.rules[old.rule].name == new[rule].name;
+                let found = before.iter().position(same).map(|at| before.swap_remove(at));
+                Judged { rule, ..found.unwrap_or_default() }
+            };
+            let judged: Vec<Judged> = judging(new, series).into_iter().map(&mut take).collect();
+            for mut gone in before {
+                drafts.extend(gone.end(now, UNJUDGED, scene, series));
+            }
+            if !judged.is_empty() {
+                self.by_series.insert(id, judged);
+            }
+        }
+        drafts.len() - begun
     }
 
     /// Conditions that fire and that are pending.
@@ -149,15 +198,89 @@ impl Judge {
             all().filter(|j| j.condition.pending()).count(),
         )
     }
+
+    /// Conditions that are not at rest, with fingerprint and id, those of an earlier run that were not claimed included.
+    pub fn kept(&self, rules: &[Rule], table: &SeriesTable) -> Vec<(String, Condition, String)> {
+        let here = self.by_series.iter().flat_map(|(id, list)| list.iter().map(move |judged| (id, judged)));
+        let moving = here.filter(|(_, j)| j.condition.firing().is_some() || j.condition.pending());
+        let of = |(id, judged): (&SeriesId, &Judged)| {
+            let series = table.get(*id)?;
+            let print = print(&rules[judged.rule].name, &labels(series));
+            Some((print, judged.condition.clone(), judged.id.clone()))
+        };
+        let resumed = self.resumed.iter().map(|(print, (c, id))| (print.clone(), c.clone(), id.clone()));
+        moving.filter_map(of).chain(resumed).collect()
+    }
+
+    /// What is on its way, for people.
+    pub fn pending(&self, now: Now, rules: &[Rule], table: &SeriesTable) -> Vec<PendingView> {
+        let all = self.by_series.iter().flat_map(|(id, list)| list.iter().map(move |judged| (id, judged)));
+        all.filter_map(|(id, judged)| {
+            let (severity, since_ns) = judged.condition.on_its_way()?;
+            let (rule, series) = (&rules[judged.rule], table.get(*id)?);
+            let held_secs = now.mono_ns.saturating_sub(since_ns) / SECOND;
+            Some(PendingView {
+                rule: rule.name.clone(),
+                metric: rule.metric.clone(),
+                labels: labels(series),
+                value: series.value,
+                limit: rule.limit(severity),
+                severity,
+                held_secs,
+                to_go_secs: rule.policy.for_secs.saturating_sub(held_secs),
+            })
+        })
+        .collect()
+    }
+}
+
+/// Why a condition ended without a value below its limit.
+const GONE: &str = "is no longer reported";
+const UNJUDGED: &str = "is no longer judged: the configuration has changed";
+
+impl Scene<'_> {
+    fn finding<'a>(
+        &'a self,
+        rule: &'a Rule,
+        (id, series): (SeriesId, &'a Series),
+        firing: Firing,
+        status: Status,
+    ) -> Finding<'a> {
+        let from_ns = series.at_ns.saturating_sub(TREND_NS);
+        let values: Vec<f64> = self.store.since(id, from_ns).collect();
+        Finding {
+            rule,
+            series,
+            firing,
+            status,
+            recent: self.store.summary(id, series.at_ns.saturating_sub(RECENT_NS)),
+            processes: self.processes,
+            gone: None,
+            identity: self.identity,
+            trend: Trend::of(self.store.points(id, from_ns)),
+            sparkline: sparkline(&values),
+            table: Some(self.table),
+        }
+    }
 }
 
 impl Judged {
-    fn end(&mut self, now: Now, rules: &[Rule], series: &Series) -> Option<Draft> {
+    fn end(&mut self, now: Now, why: &'static str, scene: &Scene<'_>, series: &Series) -> Option<Draft> {
         let firing = self.condition.firing();
         self.condition.abandon()?;
-        let (rule, status) = (&rules[self.rule], Status::Resolved);
-        let finding =
-            Finding { rule, series, firing: firing?, status, recent: None, processes: None, gone: true };
+        let finding = Finding {
+            rule: &scene.rules[self.rule],
+            series,
+            firing: firing?,
+            status: Status::Resolved,
+            recent: None,
+            processes: None,
+            gone: Some(why),
+            identity: scene.identity,
+            trend: None,
+            sparkline: None,
+            table: None,
+        };
         Some(draft(&finding, self.id.clone(), now))
     }
 }

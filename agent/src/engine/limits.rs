@@ -1,7 +1,8 @@
 //! Rules of the threshold analyzer: which metric, which limits, and how a person reads it.
 
 use crate::alert::Severity;
-use crate::analyze::threshold::{Limits, Op};
+use crate::analyze::threshold::Limits;
+use crate::engine::compose::Name;
 use crate::engine::compose::condition::Culprits;
 use crate::engine::condition::Policy;
 use crate::engine::series::Series;
@@ -18,17 +19,39 @@ pub struct Rule {
     /// Limits and hold time.
     pub policy: Policy,
     /// What it is, for the sentence: `Memory use`.
-    pub subject: &'static str,
-    /// Labels named in the sentence.
+    pub subject: Name,
+    /// Labels named in the sentence; [`ALL_LABELS`]: every one.
     pub shown: &'static [&'static str],
     /// How its value is told.
     pub style: Style,
     /// Several of them: `disk alerts`.
-    pub noun: &'static str,
+    pub noun: Name,
     /// What to do, a sentence; empty where the alert itself says it.
     pub hint: &'static str,
     /// Processes worth naming.
     pub culprits: Culprits,
+    /// What the configuration says of a rule of its own; `None`: it is built in.
+    pub own: Option<Own>,
+}
+
+/// What a rule of the configuration says beyond its limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Template of the message; empty: the usual sentence.
+    pub message: String,
+    /// Page to read when it fires.
+    pub runbook_url: Option<String>,
+}
+
+/// Every label of the series is named.
+pub const ALL_LABELS: &[&str] = &["*"];
+
+/// The rules that judge `series`. A rule of the configuration replaces the built-in one that finds the same side of
+/// a limit bad, and one that names more labels replaces one that names less.
+pub fn judging(rules: &[Rule], series: &Series) -> Vec<usize> {
+    let all: Vec<usize> = (0..rules.len()).filter(|&rule| rules[rule].judges(series)).collect();
+    let is_replaced = |rule: usize| all.iter().any(|&by| rules[by].replaces(&rules[rule]));
+    all.iter().copied().filter(|&rule| !is_replaced(rule)).collect()
 }
 
 impl Rule {
@@ -38,9 +61,14 @@ impl Rule {
             && self.labels.iter().all(|(name, value)| series.label(name) == Some(value.as_str()))
     }
 
+    fn replaces(&self, other: &Self) -> bool {
+        let rank = |rule: &Self| rule.own.as_ref().map(|_| rule.labels.len());
+        self.policy.limits.op.is_like(other.policy.limits.op) && rank(self) > rank(other)
+    }
+
     /// Limit of a level; of the other level where this one has none.
     pub fn limit(&self, level: Severity) -> Option<f64> {
-        let Limits { op: Op::Above | Op::Below, warn, critical, clear: _ } = self.policy.limits;
+        let Limits { warn, critical, .. } = self.policy.limits;
         if level >= Severity::Critical { critical.or(warn) } else { warn.or(critical) }
     }
 }
@@ -50,6 +78,8 @@ impl Rule {
 pub enum Style {
     /// As a number with this unit behind it, its space included: ` %`.
     Number(&'static str),
+    /// As a number in the metric's own unit.
+    Unit,
     /// As a state: words for bad and for good again.
     State(&'static str, &'static str),
 }

@@ -7,11 +7,15 @@
 //! event  -> incidents (one out of several witnesses) ┘
 //! ```
 
+pub mod absent;
 pub mod aftermath;
+pub mod board;
 pub mod builtin;
 pub mod compose;
 pub mod condition;
+pub mod control;
 pub mod counter;
+mod counts;
 pub mod derive;
 pub mod disk;
 pub mod events;
@@ -19,11 +23,18 @@ pub mod faults;
 pub mod groups;
 pub mod hangs;
 pub mod incident;
+mod incoming;
 pub mod judge;
 mod kills;
 pub mod limits;
+mod orders;
+pub mod own;
 mod ports;
+pub mod quiet;
+mod remember;
 pub mod series;
+pub mod shift;
+pub mod snapshot;
 pub mod speak;
 pub mod store;
 pub mod tally;
@@ -31,13 +42,14 @@ pub mod user_kills;
 
 use std::collections::BTreeMap;
 
-use crate::alert::Alert;
-use crate::event::{Event, JournalMark, KmsgMark, Lost, UserKill, What};
+use crate::event::{JournalMark, KmsgMark, What};
 use crate::metric::Kind;
 use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
 use crate::time::{Now, SECOND};
+use absent::Absences;
 use aftermath::Aftermath;
-use compose::{Draft, hang, incident_id, inventory, io, kernel, oom, user_kill};
+use board::Board;
+use compose::{Draft, oom};
 use counter::{OomCounter, Twice};
 use derive::{Derived, raw_id};
 use disk::Disks;
@@ -48,6 +60,7 @@ use incident::Incidents;
 use judge::Judge;
 pub use ports::{Input, Output, Settings};
 use series::SeriesTable;
+use snapshot::Pace;
 use speak::Speaker;
 use store::Store;
 pub use tally::Tally;
@@ -65,6 +78,7 @@ pub struct Engine {
     derived: Derived,
     store: Store,
     judge: Judge,
+    absences: Absences,
     disks: Disks,
     incidents: Incidents,
     aftermath: Aftermath,
@@ -76,6 +90,14 @@ pub struct Engine {
     user_kills: UserKills,
     processes: Option<ProcTable>,
     groups: Groups,
+    board: Board,
+    pace: Pace,
+    /// Something of an earlier run waits for its series.
+    resumed: bool,
+    /// When the snapshot of an earlier run was made, wall clock.
+    resumed_wall_ns: Option<i64>,
+    /// Alerts of an earlier run whose rule is gone.
+    orphans: Vec<String>,
     tally: Tally,
     mark: Option<KmsgMark>,
     marked: Option<KmsgMark>,
@@ -91,8 +113,9 @@ impl Engine {
             start: now,
             table: SeriesTable::default(),
             derived: Derived::new(settings.formulas),
-            store: Store::new(settings.history_capacity, now.mono_ns),
+            store: Store::new(settings.history_capacity),
             judge: Judge::new(now.wall_ns),
+            absences: Absences::default(),
             disks: Disks::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
             aftermath: Aftermath::default(),
@@ -104,6 +127,11 @@ impl Engine {
             user_kills: UserKills::default(),
             processes: None,
             groups: Groups::default(),
+            board: Board::default(),
+            pace: Pace::default(),
+            resumed: false,
+            resumed_wall_ns: None,
+            orphans: Vec::new(),
             tally: Tally::default(),
             mark: None,
             marked: None,
@@ -111,29 +139,6 @@ impl Engine {
             lost_noticed_ns: BTreeMap::new(),
             computed: Vec::new(),
             settings,
-        }
-    }
-
-    /// Remembers what an earlier run of the agent told, so that it is not told again.
-    pub fn remember<'a>(&mut self, told: impl IntoIterator<Item = &'a Alert>, now: Now) {
-        for alert in told {
-            for (at, body) in compose::recall::incidents(alert, &self.settings.identity.boot_id, now) {
-                self.incidents.remember(now, at, body);
-            }
-            for told in compose::recall::hangs(alert, &self.settings.identity.boot_id, now) {
-                if told.over {
-                    self.hangs.forget(&told.id);
-                } else {
-                    self.hangs.remember(now, told);
-                }
-            }
-            for (at, fingerprint) in compose::recall::user_kills(alert, &self.settings.identity.boot_id, now)
-            {
-                self.user_kills.is_new(&fingerprint, at);
-            }
-            if let Some(told_ns) = compose::recall::told_ns(alert, now) {
-                self.speaker.remember(alert.fingerprint.clone(), alert.severity, told_ns);
-            }
         }
     }
 
@@ -160,13 +165,33 @@ impl Engine {
         }
         self.count_disagreements();
         out.extend(self.hangs.take_follow().into_iter().map(|task| Output::Follow(Box::new(task))));
-        self.judge.stale(now, &self.settings.rules, &self.table, &mut drafts);
-        let mut told = Vec::new();
+        self.look_around(now, &mut drafts);
+        self.speak(now, drafts, out);
+    }
+
+    /// From what was found to what is told.
+    fn speak(&mut self, now: Now, drafts: Vec<Draft>, out: &mut Vec<Output>) {
+        let mut passed = Vec::new();
+        self.pace.changed |= !drafts.is_empty();
+        let scene = board::Scene { settings: &self.settings, table: &self.table };
         for draft in drafts {
+            self.board.take(now, draft, &scene, &mut passed);
+        }
+        self.board.due(now, &scene, &mut passed);
+        self.end_unclaimed(now, &mut passed);
+        self.tell_on(now, passed, out);
+    }
+
+    fn tell_on(&mut self, now: Now, passed: Vec<Draft>, out: &mut Vec<Output>) {
+        let mut told = Vec::new();
+        for draft in passed {
             self.speaker.say(now, draft, &mut told);
         }
         self.speaker.due(now, &mut told);
         self.emit(now, told, out);
+        if self.pace.is_due(now) {
+            out.push(Output::Keep(Box::new(self.snapshot(now))));
+        }
     }
 
     /// The last step: whatever is held back comes out, because the agent is ending.
@@ -179,15 +204,21 @@ impl Engine {
         for report in self.hangs.finish(now) {
             self.tell_hang(&report, &mut drafts);
         }
-        let mut told = Vec::new();
+        let (mut told, mut passed) = (Vec::new(), Vec::new());
+        let scene = board::Scene { settings: &self.settings, table: &self.table };
         for draft in drafts {
+            self.board.take(now, draft, &scene, &mut passed);
+        }
+        for draft in passed {
             self.speaker.say(now, draft, &mut told);
         }
         self.speaker.finish(now, &mut told);
         self.emit(now, told, out);
+        out.push(Output::Keep(Box::new(self.snapshot(now))));
     }
 
     fn emit(&mut self, now: Now, told: Vec<Draft>, out: &mut Vec<Output>) {
+        self.pace.told |= told.iter().any(|draft| draft.lasts);
         out.extend(told.into_iter().map(|d| Output::Alert(Box::new(d.alert(&self.settings.identity, now)))));
         self.pass_mark(out);
     }
@@ -241,6 +272,27 @@ impl Engine {
         now.since(self.start) < self.settings.warmup_secs * SECOND
     }
 
+    /// The judge, and what it needs to see.
+    fn judging(&mut self, now: Now) -> (&mut Judge, judge::Scene<'_>) {
+        let learning = self.learning(now);
+        let Self { judge, store, processes, table, settings, .. } = self;
+        let (rules, identity) = (&*settings.rules, &settings.identity);
+        (judge, judge::Scene { store, processes: processes.as_ref(), table, rules, identity, learning })
+    }
+
+    /// What nobody reports any more, and what never came.
+    fn look_around(&mut self, now: Now, drafts: &mut Vec<Draft>) {
+        let (judge, scene) = self.judging(now);
+        judge.stale(now, &scene, drafts);
+        if self.learning(now) {
+            return;
+        }
+        let Self { absences, judge, table, settings, start, .. } = self;
+        let (rules, identity) = (&*settings.absences, &settings.identity);
+        let scene = absent::Scene { rules, table, identity, start_ns: start.mono_ns };
+        absences.check(now, &scene, || judge.next_id(), drafts);
+    }
+
     fn define(&mut self, def: &SeriesDef) {
         self.store.forget(def.id);
         self.derived.define(def.id, def.metric, &def.labels);
@@ -249,7 +301,8 @@ impl Engine {
 
     fn retire(&mut self, id: SeriesId, now: Now, drafts: &mut Vec<Draft>) {
         for gone in self.derived.retire(id).into_iter().chain([id]) {
-            self.judge.retire(now, gone, &self.settings.rules, &self.table, drafts);
+            let (judge, scene) = self.judging(now);
+            judge.retire(now, gone, &scene, drafts);
             self.store.forget(gone);
             self.table.retire(gone);
         }
@@ -264,97 +317,9 @@ impl Engine {
             self.count_ooms(now, value as u64, drafts);
             return;
         }
-        let (store, processes) = (&self.store, self.processes.as_ref());
-        let scene = judge::Scene { store, processes, learning: self.learning(now) };
-        self.judge.observe(now, id, series, &self.settings.rules, &scene, drafts);
-    }
-
-    fn event(&mut self, now: Now, event: &Event, drafts: &mut Vec<Draft>, out: &mut Vec<Output>) {
-        match &event.what {
-            What::KmsgMark(mark) => self.mark = Some(*mark),
-            What::JournalMark(mark) => self.journal = Some(mark.clone()),
-            What::Witness { is_up } => {
-                self.settings.witnesses.stands(event.source, *is_up);
-                self.incidents.heed(&self.settings.witnesses);
-            }
-            What::Lost(lost) => self.lost(now, lost, out),
-            _ if event.historic => self.tally.historic += 1,
-            What::Hang(_) | What::HangFacts(_) | What::Released(_) => {
-                for report in self.hangs.take(now, event) {
-                    self.tell_hang(&report, drafts);
-                }
-            }
-            What::Oom(oom) => {
-                self.aftermath.note(event.at, oom);
-                let before = self.incidents.oom_seen();
-                for report in self.incidents.take(now, event) {
-                    self.tell(now, &report, drafts);
-                }
-                self.count_victims(now, event, self.incidents.oom_seen() - before);
-            }
-            What::IoError(_) => self.io_error(now, event, drafts),
-            What::UserKill(kill) => self.user_kill(event, kill, drafts),
-            What::SlowIo(io) => {
-                self.tally.count(events::SLOW_IO.name, &io.device, 1);
-                let id = self.judge.next_id();
-                drafts.push(io::slow_request(event, io, id));
-            }
-            What::Log(found) => {
-                self.tally.count(events::LOG_EVENTS.name, &found.rule, 1);
-                if incident::is_io_error(found) {
-                    self.io_error(now, event, drafts);
-                } else if self.aftermath.explains(event.at, found) {
-                    self.tally.count(events::EXPLAINED.name, &found.rule, 1);
-                } else if !self.faults.take(now, event, drafts) {
-                    let id = self.judge.next_id();
-                    drafts.push(kernel::log(event, found, id));
-                }
-            }
-            What::HostChange(change) => {
-                self.tally.count(events::INVENTORY.name, "", (change.changes.len() + change.left_out) as u64);
-                let id = self.judge.next_id();
-                drafts.push(inventory::draft(event, change, id));
-            }
-            What::Hardware(report) => {
-                self.tally.count(events::HARDWARE.name, report.rule, 1);
-                self.faults.take(now, event, drafts);
-            }
-        }
-    }
-
-    fn user_kill(&mut self, event: &Event, kill: &UserKill, drafts: &mut Vec<Draft>) {
-        let fingerprint = user_kill::fingerprint_of(event, kill);
-        if !self.user_kills.is_new(&fingerprint, event.at) {
-            return;
-        }
-        self.tally.count(events::USER_KILLS.name, kill.killer, 1);
-        let known = user_kill::Known {
-            processes: self.processes.as_ref(),
-            groups: &self.groups,
-            boot_id: &self.settings.identity.boot_id,
-        };
-        drafts.push(user_kill::draft(event, kill, self.judge.next_id(), fingerprint, &known));
-    }
-
-    fn tell_hang(&mut self, report: &hangs::Report, drafts: &mut Vec<Draft>) {
-        let incident = &report.incident;
-        let new_id = || format!("{}-h", incident_id(self.start.wall_ns, incident.number));
-        let id = incident.id.clone().unwrap_or_else(new_id);
-        self.tally.count(events::HUNG_TASKS.name, "", report.fresh);
-        drafts.push(hang::draft(report, id, &self.settings.identity));
-    }
-
-    fn lost(&mut self, now: Now, lost: &Lost, out: &mut Vec<Output>) {
-        let key = (lost.part, lost.reason);
-        let total = self.tally.lost.entry(key).or_default();
-        *total = total.saturating_add(lost.count);
-        let noticed = self.lost_noticed_ns.entry(key).or_insert(0);
-        if *noticed == 0 || now.mono_ns.saturating_sub(*noticed) >= LOST_NOTICE_NS {
-            *noticed = now.mono_ns;
-            out.push(Output::Notice(format!(
-                "{} lost {} events ({}), {total} since the start",
-                lost.part, lost.count, lost.reason
-            )));
+        let (judge, scene) = self.judging(now);
+        if let Some(series) = scene.table.get(id) {
+            judge.observe(now, (id, series), &scene, drafts);
         }
     }
 

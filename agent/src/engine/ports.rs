@@ -1,11 +1,15 @@
 //! What shapes an engine, what goes in and what comes out.
 
+use super::absent::Absence;
+use super::board::Escalation;
 use super::compose::Identity;
 use super::derive::Formula;
 use super::disk::DiskPolicy;
 use super::hangs::Follow;
 use super::incident::Witnesses;
 use super::limits::Rule;
+use super::quiet::maintenance::Window;
+use super::snapshot::Snapshot;
 use super::speak::Manners;
 use crate::alert::Alert;
 use crate::event::{Event, JournalMark, KmsgMark};
@@ -18,6 +22,12 @@ pub struct Settings {
     pub identity: Identity,
     /// Threshold rules.
     pub rules: Vec<Rule>,
+    /// What is expected to be there.
+    pub absences: Vec<Absence>,
+    /// Maintenance windows.
+    pub maintenance: Vec<Window>,
+    /// When a severity is raised.
+    pub escalation: Escalation,
     /// De-duplication and grouping.
     pub manners: Manners,
     /// Sources that are up.
@@ -54,6 +64,8 @@ pub enum Output {
     Mark(KmsgMark),
     /// The same of the journal.
     JournalMark(JournalMark),
+    /// What is to be kept over a restart, now that the alerts before it came out.
+    Keep(Box<Snapshot>),
     /// For the agent's own log.
     Notice(String),
     /// A hung task whose end is to be watched for.

@@ -5,6 +5,7 @@
 //! and still stands is told when its window ends.
 
 mod group;
+mod kept;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,6 +15,7 @@ use crate::text::span;
 use crate::time::{Now, SECOND};
 use group::{Group, Key};
 pub use group::{MAX_HELD, MAX_PLACES, MAX_WHOLE};
+pub use kept::KeptRepeat;
 
 /// How to speak.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +65,8 @@ pub struct Speaker {
     groups: BTreeMap<Key, Group>,
     /// Ids of conditions whose begin was held back.
     silent: BTreeSet<String>,
+    /// When the first repetition is due, or earlier; `u64::MAX`: none waits.
+    repeats_due_ns: u64,
     counts: Counts,
     run_ns: i64,
     next: u64,
@@ -72,12 +76,24 @@ impl Speaker {
     /// Nothing told yet; `run_ns` makes the ids of summaries unique.
     pub fn new(manners: Manners, run_ns: i64) -> Self {
         let (repeats, groups, silent) = (HashMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { manners, repeats, groups, silent, counts: Counts::default(), run_ns, next: 0 }
+        Self {
+            manners,
+            repeats,
+            groups,
+            silent,
+            repeats_due_ns: u64::MAX,
+            counts: Counts::default(),
+            run_ns,
+            next: 0,
+        }
     }
 
     /// Remembers that an earlier run told this fingerprint.
     pub fn remember(&mut self, fingerprint: String, severity: Severity, told_ns: u64) {
-        self.repeats.insert(fingerprint, Repeat { told_ns, severity, held: 0, waiting: None });
+        let repeat = Repeat { told_ns, severity, held: 0, waiting: None };
+        if self.repeats.get(&fingerprint).is_none_or(|known| known.told_ns < told_ns) {
+            self.repeats.insert(fingerprint, repeat);
+        }
     }
 
     /// Takes a draft; what is to be told now goes to `out`.
@@ -116,6 +132,7 @@ impl Speaker {
                 if draft.lasts {
                     self.silent.insert(draft.id.clone());
                 }
+                self.repeats_due_ns = self.repeats_due_ns.min(repeat.told_ns + window);
                 repeat.waiting = Some(draft);
                 return None;
             }
@@ -162,6 +179,8 @@ impl Speaker {
                 self.emit(Draft { status: Status::Firing, ..draft }, out);
             } else if let Some(repeat) = self.repeats.get_mut(&draft.fingerprint) {
                 repeat.waiting = Some(Draft { status: Status::Firing, ..draft });
+                // Its severity may have another window.
+                self.repeats_due_ns = 0;
             }
             return;
         }
@@ -278,6 +297,9 @@ impl Speaker {
     }
 
     fn end_repeats(&mut self, now: Now, out: &mut Vec<Draft>) {
+        if now.mono_ns < self.repeats_due_ns {
+            return;
+        }
         let ended: Vec<String> = self
             .repeats
             .iter()
@@ -293,6 +315,8 @@ impl Speaker {
             self.tell_repeat(now, &draft, out);
             self.group(now, draft, out);
         }
+        let waiting = self.repeats.values().filter_map(|r| Some(self.window_end(r, r.waiting.as_ref()?)));
+        self.repeats_due_ns = waiting.min().unwrap_or(u64::MAX);
     }
 
     fn window_end(&self, repeat: &Repeat, waiting: &Draft) -> u64 {
@@ -311,7 +335,7 @@ impl Speaker {
             .values_mut()
             .filter_map(|repeat| {
                 // A condition within its window would be told for the second time; it still stands at the next start.
-                let mut draft = repeat.waiting.take().filter(|d| !d.lasts)?;
+                let mut draft = repeat.waiting.take_if(|d| !d.lasts)?;
                 mention(&mut draft, repeat.held, repeat.told_ns, now);
                 Some(draft)
             })
@@ -324,8 +348,7 @@ impl Speaker {
     /// When something held back is due, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
         let groups = self.groups.values().map(|g| g.ends_ns);
-        let repeats = self.repeats.values().filter_map(|r| Some(self.window_end(r, r.waiting.as_ref()?)));
-        groups.chain(repeats).min()
+        groups.chain([self.repeats_due_ns].into_iter().filter(|due| *due < u64::MAX)).min()
     }
 
     /// Whether an incident is held back that no message has mentioned yet.

@@ -24,15 +24,24 @@ pub fn is_there(path: &Path) -> bool {
     !matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Replaces an own file: temporary file, sync, rename. Mode `mode`.
+/// Replaces an own file: temporary file, sync, rename. Mode `mode`. What cannot be written whole leaves nothing behind.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(mode);
     let mut file = options.open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_data()?;
-    std::fs::rename(&temporary, path)
+    let written = file.write_all(content).and_then(|()| file.sync_data());
+    let replaced = written.and_then(|()| std::fs::rename(&temporary, path));
+    if replaced.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    replaced
+}
+
+/// Puts an own file that cannot be used aside, beside its place; returns its new name.
+pub fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
+    let aside = path.with_extension("bad");
+    std::fs::rename(path, &aside).map(|()| aside)
 }
 
 /// Removes an own file if it is there.
@@ -50,8 +59,21 @@ pub fn usable_dir(path: &Path) -> io::Result<()> {
         std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path)?;
     }
     let probe = path.join(".writable");
-    replace(&probe, b"", 0o600)?;
+    // Of a full filesystem an empty file says nothing.
+    replace(&probe, &[0; 4096], 0o600)?;
     remove(&probe)
+}
+
+/// Mode of a file the user named.
+pub fn mode(path: &Path) -> io::Result<u32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map(|meta| meta.mode())
+}
+
+/// Sets the mode of an own file.
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
 /// Opens a file to append to (the log), mode 0640.

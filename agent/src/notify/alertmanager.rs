@@ -9,6 +9,7 @@ use super::channel::{Channel, Made, SendError, Sending};
 use super::http::{self, Http};
 use super::prometheus::{ended, labels, posted};
 use super::terminal::Screen;
+use super::way::Way;
 use super::{TIMEOUT, json_body};
 use crate::alert::{Alert, Status};
 use crate::config::Config;
@@ -93,6 +94,13 @@ impl Alertmanager {
 impl Channel for Alertmanager {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn travel(&mut self, way: &Way) {
+        // The task that shares it begins with the first message.
+        if let Some(http) = Arc::get_mut(&mut self.http) {
+            http.travel(way);
+        }
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, _: &'a str) -> Sending<'a> {

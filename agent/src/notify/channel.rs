@@ -3,6 +3,7 @@
 
 use super::backoff::Backoff;
 use super::terminal::Screen;
+use super::way::Way;
 use super::{
     alertmanager, discord, email, exec, ntfy, pagerduty, slack, syslog, telegram, terminal, webhook,
 };
@@ -22,6 +23,8 @@ pub trait Channel: Send + Sync {
     fn name(&self) -> &'static str;
     /// Sends one message; `text` is the channel's template filled in. One is under way at a time.
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a>;
+    /// Which way its requests go; nothing for channels that do not speak HTTP.
+    fn travel(&mut self, _: &Way) {}
     /// What of its configuration will not do what it seems to, in a sentence for `doctor`.
     fn doubt(&self) -> Option<String> {
         None
@@ -158,14 +161,26 @@ pub const CHANNELS: &[Kind] = &[
     Kind { name: ntfy::NAME, least: Severity::Warn, make: ntfy::make },
     Kind { name: alertmanager::NAME, least: Severity::Info, make: alertmanager::make },
     Kind { name: exec::NAME, least: Severity::Info, make: exec::make },
+    #[cfg(feature = "nats")]
+    Kind { name: super::nats::NAME, least: Severity::Info, make: super::nats::make },
 ];
 
 /// All enabled channels, and all problems of the configuration.
 pub fn routes(config: &Config, screen: Screen) -> (Vec<Route>, Vec<String>) {
     let (mut routes, mut problems) = (Vec::new(), Vec::new());
+    let way = Way::of(config).unwrap_or_else(|problem| {
+        problems.push(problem);
+        Way::default()
+    });
     for kind in CHANNELS {
         match (kind.make)(config, screen) {
-            Ok(Some(made)) => routes.push(made.route(kind.least)),
+            Ok(Some(mut made)) => {
+                // Nobody else has it yet.
+                if let Some(channel) = Arc::get_mut(&mut made.channel) {
+                    channel.travel(&way);
+                }
+                routes.push(made.route(kind.least));
+            }
             Ok(None) => {}
             Err(problem) => problems.push(problem),
         }

@@ -48,7 +48,11 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
             host: section.smtp_host.clone(),
             port: section.smtp_port,
             tls: section.smtp_tls,
-            ca_file: section.tls_ca_file.clone(),
+            ca_file: if section.tls_ca_file.as_os_str().is_empty() {
+                config.alerting.ca_file.clone()
+            } else {
+                section.tls_ca_file.clone()
+            },
             username: section.username.clone(),
             password: section.password.clone(),
             letter,

@@ -3,6 +3,7 @@
 
 use super::backoff::{MAX_RETRY_AFTER, retry_after};
 use super::channel::SendError;
+use super::way::Way;
 use crate::host::clock;
 use crate::text;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -48,6 +49,7 @@ pub struct Http {
     headers: HeaderMap,
     timeout: Duration,
     client: OnceLock<Client>,
+    way: Way,
     /// What must not appear in a sentence.
     secrets: Vec<SecretString>,
 }
@@ -72,7 +74,8 @@ impl Http {
         secrets
             .extend([url.query(), url.password(), Some(url.path())].into_iter().flatten().map(str::to_owned));
         let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(AGENT))]);
-        let mut http = Self { url, method, headers, timeout, client: OnceLock::new(), secrets: Vec::new() };
+        let (client, way) = (OnceLock::new(), Way::default());
+        let mut http = Self { url, method, headers, timeout, client, way, secrets: Vec::new() };
         for secret in secrets {
             http.hide_text(secret);
         }
@@ -117,6 +120,15 @@ impl Http {
     /// Keeps one more text out of every sentence.
     pub fn hide(&mut self, secret: &SecretString) {
         self.hide_text(secret.expose_secret().to_owned());
+    }
+
+    /// Which way requests go from now on.
+    pub fn travel(&mut self, way: &Way) {
+        self.way = way.clone();
+        self.client = OnceLock::new();
+        if let Some(secret) = way.secret() {
+            self.hide_text(secret);
+        }
     }
 
     /// Sends a body; only a 2xx answer is success.
@@ -170,14 +182,15 @@ impl Http {
             .connect_timeout(CONNECT.min(self.timeout))
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(1);
-        let client = tls(builder, self.url.scheme() == "https").build();
+        let builder = self.way.lead(builder)?;
+        let client = tls(builder, self.url.scheme() == "https" || self.way.needs_tls()).build();
         let client = client.map_err(|error| format!("cannot set up HTTP: {}", root(&error)))?;
         Ok(self.client.get_or_init(|| client))
     }
 
     fn explain(&self, error: reqwest::Error) -> String {
         let error = error.without_url();
-        let host = self.host();
+        let host = self.way.describe(&self.host());
         if error.is_timeout() {
             return format!("{host} did not answer within {} s", self.timeout.as_secs());
         }

@@ -116,6 +116,20 @@ impl Lane {
         }
     }
 
+    /// Other limits; what was counted under them begins anew only where they differ.
+    pub fn set_limits(&mut self, limits: Limits) {
+        if limits != self.limits {
+            (self.limits, self.limiter) = (limits, Limiter::new(&limits));
+        }
+    }
+
+    /// The channel was set up anew: what failed may work now.
+    pub fn renew(&mut self, route: &Route) {
+        (self.severities, self.backoff) = (route.severities, route.backoff);
+        (self.failures, self.ready_ns) = (0, 0);
+        self.tries.clear();
+    }
+
     /// Whether a message is under way.
     pub fn is_busy(&self) -> bool {
         self.flight.is_some()
@@ -370,9 +384,11 @@ impl Lane {
     }
 
     /// What the status page shows.
-    pub fn stats(&self, ledger: &Ledger) -> ChannelStats {
+    pub fn stats(&self, now: Now, ledger: &Ledger) -> ChannelStats {
         let queued = ledger.iter().filter(|(_, e)| e.due.has(self.slot)).count() as u64;
-        ChannelStats { queued, failing: self.failures, ..self.stats.clone() }
+        let wait = self.ready_ns.saturating_sub(now.mono_ns) / 1_000_000_000;
+        let retry_in_secs = (self.failures > 0).then_some(wait);
+        ChannelStats { queued, failing: self.failures, retry_in_secs, ..self.stats.clone() }
     }
 }
 

@@ -141,7 +141,7 @@ fn what_is_held_back_is_told_with_the_next_message() {
     assert_eq!(scene.next(), Next::Tell(Seq(7), 5), "told again, since it did not arrive");
     scene.end(Ok(()));
     assert_eq!(scene.next(), Next::Idle);
-    let stats = scene.lane.stats(&scene.ledger);
+    let stats = scene.lane.stats(Now::default(), &scene.ledger);
     assert_eq!((stats.delivered, stats.limited, stats.retries, stats.queued), (3, 5, 1, 0));
 }
 
@@ -209,7 +209,7 @@ fn failures_wait_longer_and_longer_and_do_not_use_up_the_limit() {
         scene.wait(wait);
     }
     assert_eq!(scene.run(), [0]);
-    assert_eq!(scene.lane.stats(&scene.ledger).failing, 0);
+    assert_eq!(scene.lane.stats(Now::default(), &scene.ledger).failing, 0);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_message_that_always_fails_does_not_stop_the_others() {
         }
     }
     assert_eq!(told, (1..20).collect::<Vec<_>>());
-    assert!(scene.lane.stats(&scene.ledger).retries < 10);
+    assert!(scene.lane.stats(Now::default(), &scene.ledger).retries < 10);
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn what_cannot_be_read_back_is_lost_and_counted() {
     let fate = scene.lane.unreadable(&mut scene.ledger, &mut scene.total);
     assert_eq!(fate, Some((Seq(0), Outcome::Unreadable)));
     assert_eq!(scene.next(), Next::Idle);
-    assert_eq!(scene.lane.stats(&scene.ledger).lost, 1);
+    assert_eq!(scene.lane.stats(Now::default(), &scene.ledger).lost, 1);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn errors_are_kept_harmless() {
     scene.add("x", Warn, Firing);
     scene.next();
     scene.end(Err(SendError::retry(format!("\x1b[31m{}", "x".repeat(1000)))));
-    let error = scene.lane.stats(&scene.ledger).last_error.unwrap();
+    let error = scene.lane.stats(Now::default(), &scene.ledger).last_error.unwrap();
     assert!(error.starts_with("?[31mx") && error.chars().count() == MAX_ERROR + 1);
 }
 

@@ -278,10 +278,29 @@ impl Ledger {
         }
     }
 
-    /// Takes everybody but `known` out of all due lists; returns how many alerts that concerns.
-    pub fn retain_channels(&mut self, known: Set) -> usize {
-        let lost = self.entries.values_mut().filter(|e| !e.due.minus(known).is_empty());
-        lost.map(|e| e.due = e.due.minus(e.due.minus(known))).count()
+    /// Takes everybody but `known` out of all due lists. Begins of which nobody is or will be told get the
+    /// `takers` of their severity instead. Returns what was given up, and how many alerts got others.
+    pub fn retain_channels(
+        &mut self,
+        known: Set,
+        takers: impl Fn(Severity) -> Set,
+    ) -> (Vec<(Seq, Slot)>, usize) {
+        let (mut left, mut moved) = (Vec::new(), 0);
+        for (seq, entry) in &mut self.entries {
+            let gone = entry.due.minus(known);
+            entry.due = entry.due.minus(gone);
+            let untold = !gone.is_empty() && entry.due.union(entry.told).is_empty();
+            if untold && (entry.only || entry.status != Status::Resolved) {
+                entry.due = takers(entry.severity);
+            }
+            // Without a mark the file keeps it as waiting, until others have told it.
+            if untold && !entry.due.is_empty() {
+                moved += 1;
+            } else {
+                left.extend(gone.slots().map(|slot| (*seq, slot)));
+            }
+        }
+        (left, moved)
     }
 
     /// Forgets told alerts beyond the newest [`MAX_RECENT`], and those older than [`RECENT_SECS`] whose incident

@@ -184,9 +184,27 @@ fn channels_that_are_gone_owe_nothing() {
         [("x", Info, Firing, "a b", "", 0), ("y", Info, Firing, "a", "", 0), ("z", Info, Firing, "", "b", 0)];
     let mut ledger = ledger(&lines, at(0));
     let a = ledger.set(["a"].into_iter());
-    assert_eq!(ledger.retain_channels(a), 1);
+    let b = ledger.slot("b").unwrap();
+    assert_eq!(ledger.retain_channels(a, |_| a), (vec![(Seq(0), b)], 0));
     assert!(ledger.iter().all(|(_, e)| e.due.minus(a).is_empty()));
     assert_eq!(ledger.get(Seq(0)).unwrap().due, a);
+}
+
+#[test]
+fn what_nobody_was_told_goes_to_the_channels_that_are_left() {
+    let lines = [
+        ("x", Info, Firing, "b", "", 0),
+        ("y", Critical, Firing, "b", "", 0),
+        ("z", Critical, Resolved, "b", "", 0),
+        ("u", Critical, Firing, "b", "c", 0),
+    ];
+    let mut ledger = ledger(&lines, at(0));
+    let a = ledger.set(["a"].into_iter());
+    let b = ledger.slot("b").unwrap();
+    let takers = |severity| if severity >= Critical { a } else { Set::default() };
+    let (left, moved) = ledger.retain_channels(a, takers);
+    assert_eq!((left, moved), (vec![(Seq(0), b), (Seq(2), b), (Seq(3), b)], 1));
+    assert_eq!(ledger.get(Seq(1)).unwrap().due, a);
 }
 
 #[test]

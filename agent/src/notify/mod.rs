@@ -18,8 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
 
 pub mod alertmanager;
 pub mod backoff;
@@ -30,13 +29,17 @@ pub mod email;
 pub mod exec;
 pub mod facts;
 pub mod fit;
+pub mod heartbeat;
 pub mod http;
 pub mod journal;
 pub mod lane;
 pub mod ledger;
 pub mod limit;
 pub mod mail;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod ntfy;
+mod own;
 pub mod pagerduty;
 pub mod prometheus;
 pub mod record;
@@ -45,10 +48,13 @@ mod samples;
 pub mod slack;
 pub mod slots;
 pub mod stats;
+mod swap;
 pub mod syslog;
 pub mod telegram;
 pub mod template;
 pub mod terminal;
+pub mod trial;
+pub mod way;
 pub mod webhook;
 mod worker;
 
@@ -57,6 +63,7 @@ pub use journal::{Outbox, Recovered};
 pub use limit::Limits;
 pub use stats::Stats;
 pub use template::Templates;
+pub use trial::test_alert;
 
 /// Reads both clocks: [`crate::host::clock::now`], or a test's own.
 pub type Clock = fn() -> Now;
@@ -65,10 +72,6 @@ pub type Clock = fn() -> Now;
 const MAX_COMMANDS: usize = 64;
 /// Longest time for a request to one of the services.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Rule of the alert that `test-alert` sends.
-const TEST: &str = "test_alert";
-/// Longest that `test-alert` waits for a channel.
-const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the worker needs besides outbox and channels.
 #[derive(Clone)]
@@ -107,6 +110,7 @@ pub struct Notifier {
     commands: mpsc::Sender<Command>,
 }
 
+use swap::Swap;
 use worker::{Command, Worker};
 
 impl Notifier {
@@ -138,53 +142,21 @@ impl Notifier {
         stats.await.unwrap_or_default()
     }
 
+    /// Goes on with other channels, limits and words; `same` are those that are as they were. Nothing that waits
+    /// is lost: see [`swap`].
+    pub async fn swap(&self, options: Options, routes: Vec<Route>, same: Vec<&'static str>) {
+        let (done, swapped) = oneshot::channel();
+        let _ = self.commands.send(Command::Swap(Box::new(Swap { options, routes, same }), done)).await;
+        // A worker that has ended has nothing to swap.
+        let _ = swapped.await;
+    }
+
     /// Sends what can be sent within `patience`, writes the outbox and ends the worker. Returns how many alerts
     /// are left in the outbox for the next start.
     pub async fn drain(&self, patience: Duration) -> usize {
         let (done, left) = oneshot::channel();
         let _ = self.commands.send(Command::Drain(patience, done)).await;
         left.await.unwrap_or(0)
-    }
-}
-
-/// Sends one marked alert through every channel at once, past all limits. Each result is the time it took, or
-/// the reason.
-pub async fn test_alert(
-    routes: &[Route],
-    templates: &Templates,
-    hostname: &str,
-    clock: Clock,
-) -> Vec<(&'static str, Result<Duration, String>)> {
-    let message = format!("Test alert from sysops-agent on {hostname}: nothing is wrong, this channel works");
-    let alert = Arc::new(own_alert(hostname, TEST, Severity::Info, message, clock()));
-    let mut tries = JoinSet::new();
-    for (index, route) in routes.iter().enumerate() {
-        let (channel, alert) = (Arc::clone(&route.channel), Arc::clone(&alert));
-        let (text, _) = templates.text(channel.name(), &alert);
-        tries.spawn(async move { (index, try_once(channel.as_ref(), &alert, &text, clock).await) });
-    }
-    let mut results: BTreeMap<usize, _> = BTreeMap::new();
-    while let Some(done) = tries.join_next().await {
-        results.extend(done.ok());
-    }
-    let failed = || Err("the channel failed in an unforeseen way".to_owned());
-    let of = |(index, route): (usize, &Route)| {
-        (route.channel.name(), results.remove(&index).unwrap_or_else(failed))
-    };
-    routes.iter().enumerate().map(of).collect()
-}
-
-async fn try_once(
-    channel: &dyn Channel,
-    alert: &Alert,
-    text: &str,
-    clock: Clock,
-) -> Result<Duration, String> {
-    let begin = clock();
-    match timeout(TEST_TIMEOUT, channel.send(alert, text)).await {
-        Ok(Ok(())) => Ok(Duration::from_nanos(clock().since(begin))),
-        Ok(Err(error)) => Err(crate::text::clean(error.why(), 300)),
-        Err(_) => Err(format!("no answer within {} s", TEST_TIMEOUT.as_secs())),
     }
 }
 

@@ -5,6 +5,7 @@ use super::channel::{Channel, Made, Sending};
 use super::fit::{BYTES, take_while_they_fit};
 use super::http::{self, Http, Reading};
 use super::terminal::Screen;
+use super::way::Way;
 use super::{TIMEOUT, facts, json_body};
 use crate::alert::{Alert, Severity, Status};
 use crate::config::Config;
@@ -89,6 +90,10 @@ impl Ntfy {
 impl Channel for Ntfy {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn travel(&mut self, way: &Way) {
+        self.http.travel(way);
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {

@@ -6,7 +6,9 @@ use super::channel::{Channel, Made, SendError, Sending};
 use super::fit::PLAIN;
 use super::http::{self, Http, Reading};
 use super::terminal::Screen;
-use super::{TEST, TIMEOUT, facts, json_body};
+use super::trial::RULE as TEST;
+use super::way::Way;
+use super::{TIMEOUT, facts, json_body};
 use crate::alert::{Alert, Severity, Status};
 use crate::config::Config;
 use crate::text;
@@ -93,6 +95,10 @@ fn actions(alert: &Alert) -> &'static [&'static str] {
 impl Channel for PagerDuty {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn travel(&mut self, way: &Way) {
+        self.http.travel(way);
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {

@@ -6,6 +6,7 @@ use super::channel::{Channel, Made, Sending};
 use super::fit::{Markup, PLAIN, take_while_they_fit, utf16};
 use super::http::{self, Http, Reading};
 use super::terminal::Screen;
+use super::way::Way;
 use super::{TIMEOUT, facts, json_body};
 use crate::alert::Alert;
 use crate::config::Config;
@@ -134,6 +135,10 @@ impl Slack {
 impl Channel for Slack {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn travel(&mut self, way: &Way) {
+        self.http.travel(way);
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {

@@ -34,6 +34,9 @@ pub struct ChannelStats {
     pub queued: u64,
     /// Failures in a row; 0: all is well.
     pub failing: u32,
+    /// Seconds until the next try after a failure.
+    #[serde(default)]
+    pub retry_in_secs: Option<u64>,
     /// The last failure, without secrets; stays after a success.
     pub last_error: Option<String>,
 }

@@ -68,6 +68,7 @@ impl Templates {
             (super::terminal::NAME, &given.terminal),
             (super::syslog::NAME, &given.syslog),
             (super::webhook::NAME, &given.webhook),
+            ("nats", &given.nats),
             (discord::NAME, &given.discord),
             (slack::NAME, &given.slack),
             (telegram::NAME, &given.telegram),

@@ -5,6 +5,7 @@ use super::channel::{Channel, Made, SendError, Sending};
 use super::http::{self, Http};
 use super::prometheus;
 use super::terminal::Screen;
+use super::way::Way;
 use crate::alert::Alert;
 use crate::config::{Config, WebhookFormat};
 use secrecy::SecretString;
@@ -27,6 +28,7 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
         headers: section.headers.clone(),
         timeout: Duration::from_secs(section.timeout_secs),
         format: section.format,
+        template: config.alerting.templates.webhook.is_some(),
     });
     Ok(Some(Made {
         channel: Arc::new(channel.map_err(|why| format!("alerting.webhook: {why}"))?),
@@ -49,6 +51,8 @@ pub struct Options {
     pub timeout: Duration,
     /// What the body is.
     pub format: WebhookFormat,
+    /// The template's text is the message of the alert.
+    pub template: bool,
 }
 
 /// The channel.
@@ -56,6 +60,7 @@ pub struct Options {
 pub struct Webhook {
     http: Http,
     format: WebhookFormat,
+    template: bool,
 }
 
 impl Webhook {
@@ -64,13 +69,13 @@ impl Webhook {
     /// # Errors
     /// A sentence without secrets.
     pub fn new(options: &Options) -> Result<Self, String> {
-        let Options { url, method, headers, timeout, format } = options;
+        let Options { url, method, headers, timeout, format, template } = options;
         let mut http = Http::new(url, method, *timeout)?;
         http.header("content-type", &http::JSON.into())?;
         for (name, value) in headers {
             http.header(name, value)?;
         }
-        Ok(Self { http, format: *format })
+        Ok(Self { http, format: *format, template: *template })
     }
 }
 
@@ -79,8 +84,14 @@ impl Channel for Webhook {
         NAME
     }
 
-    fn send<'a>(&'a self, alert: &'a Alert, _: &'a str) -> Sending<'a> {
+    fn travel(&mut self, way: &Way) {
+        self.http.travel(way);
+    }
+
+    fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {
         Box::pin(async move {
+            let worded = self.template.then(|| Alert { message: text.to_owned(), ..alert.clone() });
+            let alert = worded.as_ref().unwrap_or(alert);
             let body = match self.format {
                 WebhookFormat::Alert => serde_json::to_vec(alert),
                 WebhookFormat::Alertmanager => serde_json::to_vec(&prometheus::webhook(alert)),
@@ -98,7 +109,7 @@ mod tests {
     fn check(url: &str, headers: &[(&str, &str)], expect: Result<(), &str>) {
         let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).into())).collect();
         let (timeout, format) = (Duration::from_secs(1), WebhookFormat::Alert);
-        let options = Options { url: url.into(), method: "POST", headers, timeout, format };
+        let options = Options { url: url.into(), method: "POST", headers, timeout, format, template: false };
         let made = Webhook::new(&options).map(drop);
         match (made, expect) {
             (Ok(()), Ok(())) => {}

@@ -6,12 +6,13 @@ use super::channel::{Channel, Route, SendError};
 use super::disk::Disk;
 use super::journal::{self, Outbox, Recovered};
 use super::lane::{Lane, Next, Settled};
-use super::ledger::{Entry, Ledger, Seq, Set};
+use super::ledger::{Entry, Ledger, Seq, Set, Slot};
 use super::limit::Window;
 use super::record::{Outcome, Place, fit};
 use super::stats::Stats;
+use super::swap::Swap;
 use super::template::Templates;
-use super::{Clock, Options};
+use super::{Clock, Options, own};
 use crate::alert::{Alert, Severity, Status};
 use crate::text;
 use crate::time::Now;
@@ -36,6 +37,8 @@ pub(super) enum Command {
     Accept(Vec<Arc<Alert>>, oneshot::Sender<bool>),
     /// Tell how things stand.
     Stats(oneshot::Sender<Stats>),
+    /// Go on with these channels and limits; answer when that is so.
+    Swap(Box<Swap>, oneshot::Sender<()>),
     /// Send what can be sent at once, write everything, stop; answer with the number left for the next start.
     Drain(Duration, oneshot::Sender<usize>),
 }
@@ -48,17 +51,19 @@ enum Sent {
 
 /// The task's state.
 pub(super) struct Worker {
-    options: Options,
+    pub(super) options: Options,
     clock: Clock,
     dice: Dice,
-    ledger: Ledger,
-    disk: Disk,
-    lanes: Vec<Lane>,
-    channels: Vec<Arc<dyn Channel>>,
-    total: Window,
+    pub(super) ledger: Ledger,
+    pub(super) disk: Disk,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) channels: Vec<Arc<dyn Channel>>,
+    pub(super) total: Window,
     sends: JoinSet<Sent>,
-    /// Which lane a sending task belongs to.
-    tasks: HashMap<Id, usize>,
+    /// Which channel a sending task belongs to.
+    tasks: HashMap<Id, Slot>,
+    /// What was told of the way out itself.
+    watched: own::Watched,
     /// Until when, nanoseconds of the monotonic clock, and who wants to know.
     draining: Option<(u64, oneshot::Sender<usize>)>,
 }
@@ -72,41 +77,23 @@ impl Worker {
         routes: Vec<Route>,
         clock: Clock,
     ) -> Self {
-        let Outbox { mut ledger, journal } = outbox;
-        let (mut lanes, mut channels, mut known) = (Vec::new(), Vec::new(), Set::default());
-        for route in routes {
-            let Some(slot) = ledger.slot(route.channel.name()) else {
-                let name = route.channel.name();
-                tracing::error!(
-                    channel = name,
-                    "too many channel names in the outbox; this one gets no alerts"
-                );
-                continue;
-            };
-            known.add(slot);
-            lanes.push(Lane::new(slot, &route, options.limits));
-            channels.push(route.channel);
-        }
-        let gone = ledger.retain_channels(known);
-        if gone > 0 {
-            tracing::warn!(
-                alerts = gone,
-                "alerts waited for channels that are no longer configured; left out"
-            );
-        }
-        Self {
+        let Outbox { ledger, journal } = outbox;
+        let mut worker = Self {
             dice: Dice(options.seed),
             disk: Disk::new(journal, found.torn, found.warning.clone(), clock()),
             total: Window::new(options.limits.total_per_hour),
             options,
             clock,
             ledger,
-            lanes,
-            channels,
+            lanes: Vec::new(),
+            channels: Vec::new(),
             sends: JoinSet::new(),
             tasks: HashMap::new(),
+            watched: own::Watched::default(),
             draining: None,
-        }
+        };
+        worker.route(routes, &[]);
+        worker
     }
 
     /// Runs until drained or until every handle is gone.
@@ -160,6 +147,10 @@ impl Worker {
             Command::Stats(done) => {
                 let _ = done.send(self.stats());
             }
+            Command::Swap(swap, done) => {
+                self.swap(*swap);
+                let _ = done.send(());
+            }
             Command::Drain(patience, done) => self.begin_drain(patience, done),
         }
     }
@@ -170,8 +161,9 @@ impl Worker {
     }
 
     fn stats(&self) -> Stats {
+        let now = (self.clock)();
         Stats {
-            channels: self.lanes.iter().map(|lane| lane.stats(&self.ledger)).collect(),
+            channels: self.lanes.iter().map(|lane| lane.stats(now, &self.ledger)).collect(),
             outbox: self.disk.stats(&self.ledger),
         }
     }
@@ -182,6 +174,22 @@ impl Worker {
         self.disk.write(seqs.into_iter(), done);
         let lost = self.ledger.enforce();
         self.drop_lost(&lost);
+    }
+
+    /// Tells through the others that a channel fails, and that it works again; so of an outbox that fills up.
+    fn watch_channels(&mut self, now: Now) {
+        let mut news: Vec<Alert> = Vec::new();
+        for index in 0..self.lanes.len() {
+            let host = &self.options.hostname;
+            let used = self.ledger.len() * 100 / super::ledger::MAX_ALERTS;
+            let waits = self.lanes[index].stats(now, &self.ledger);
+            let new = own::judge(&mut self.watched, host, &waits, now).into_iter();
+            news.extend(new.chain(own::outbox(&mut self.watched, host, used as u64, now)));
+        }
+        if !news.is_empty() {
+            // Nobody waits for the disk.
+            self.accept(news.into_iter().map(Arc::new).collect(), oneshot::channel().0);
+        }
     }
 
     fn take_in(&mut self, alert: Arc<Alert>, now: Now) -> Seq {
@@ -195,8 +203,13 @@ impl Worker {
 
     /// Who has to be told. A recovery is for those who were, or will be, told of the incident.
     fn due(&self, alert: &Alert) -> Set {
+        let own = own::about(alert);
         let mut due = Set::default();
         for lane in self.lanes.iter().filter(|l| l.severities.has(alert.severity)) {
+            if own == Some(self.ledger.name(lane.slot)) {
+                // Of its own failing a channel cannot tell.
+                continue;
+            }
             due.add(lane.slot);
         }
         if alert.status != Status::Resolved || alert.is_only_message() {
@@ -261,7 +274,7 @@ impl Worker {
         let channel = Arc::clone(&self.channels[index]);
         let templates = Arc::clone(&self.options.templates);
         let task = self.sends.spawn(deliver(channel, templates, source, addition));
-        self.tasks.insert(task.id(), index);
+        self.tasks.insert(task.id(), self.lanes[index].slot);
     }
 
     fn sent(&mut self, sent: Result<(Id, Sent), JoinError>) {
@@ -272,7 +285,9 @@ impl Worker {
                 (error.id(), Sent::Done { result, template_error: None })
             }
         };
-        let Some(lane) = self.tasks.remove(&id).and_then(|index| self.lanes.get_mut(index)) else { return };
+        // A channel that was taken out meanwhile has no lane any more.
+        let slot = self.tasks.remove(&id);
+        let Some(lane) = self.lanes.iter_mut().find(|lane| Some(lane.slot) == slot) else { return };
         let (now, random) = ((self.clock)(), self.dice.roll());
         let (ledger, total) = (&mut self.ledger, &mut self.total);
         let (fate, template_error) = match sent {
@@ -289,6 +304,7 @@ impl Worker {
             }
             self.disk.mark(seq, lane.slot, outcome, ledger);
         }
+        self.watch_channels(now);
         if let Some(why) = template_error.filter(|_| self.disk.template_error()) {
             tracing::warn!(%why, "a template could not be filled in; the built-in text was sent");
         }

@@ -8,9 +8,11 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
+use super::memory::Memory;
 use super::position::{Mark, Position};
 use crate::alert::Alert;
 use crate::engine::Output;
+use crate::engine::snapshot::Snapshot;
 use crate::event::{JournalMark, KmsgMark};
 use crate::host::clock;
 use crate::notify::Notifier;
@@ -23,14 +25,20 @@ pub struct Delivery {
     notifier: Notifier,
     kmsg: Place<KmsgMark>,
     journal: Place<JournalMark>,
+    memory: Memory,
     /// What was told last is on disk. Until it is, the position stays behind it.
     durable: bool,
 }
 
 impl Delivery {
     /// Alerts go to `notifier`; the positions say how far each log is dealt with.
-    pub fn new(notifier: Notifier, kmsg: Position<KmsgMark>, journal: Position<JournalMark>) -> Self {
-        Self { notifier, kmsg: Place::of(kmsg), journal: Place::of(journal), durable: true }
+    pub fn new(
+        notifier: Notifier,
+        kmsg: Position<KmsgMark>,
+        journal: Position<JournalMark>,
+        memory: Memory,
+    ) -> Self {
+        Self { notifier, kmsg: Place::of(kmsg), journal: Place::of(journal), memory, durable: true }
     }
 
     /// Runs until the engine is gone; returns the notifier, to be drained.
@@ -47,10 +55,14 @@ impl Delivery {
                 }
                 done = self.kmsg.written() => self.kmsg.finish(done),
                 done = self.journal.written() => self.journal.finish(done),
+                done = self.memory.written() => self.memory.finish(done),
             }
         }
         // A disk that hangs keeps it: the log is read again from the older position.
-        let _ = timeout(LAST_WRITING, async { tokio::join!(self.kmsg.last(), self.journal.last()) }).await;
+        let _ = timeout(LAST_WRITING, async {
+            tokio::join!(self.kmsg.last(), self.journal.last(), self.memory.last())
+        })
+        .await;
         self.notifier
     }
 
@@ -61,7 +73,7 @@ impl Delivery {
             match output {
                 Output::Alert(alert) => {
                     // A mark covers what came before it, not this alert.
-                    if marks != Marks::default() {
+                    if !marks.is_empty() {
                         self.flush(&mut alerts, std::mem::take(&mut marks)).await;
                     }
                     alerts.push(Arc::new(*alert));
@@ -70,6 +82,7 @@ impl Delivery {
                 Output::JournalMark(at) => marks.1 = Some(at),
                 // The pipeline keeps these.
                 Output::Follow(_) => {}
+                Output::Keep(snapshot) => marks.2 = Some(snapshot),
                 Output::Notice(text) => tracing::warn!("{text}"),
             }
         }
@@ -84,13 +97,20 @@ impl Delivery {
         if self.durable {
             marks.0.into_iter().for_each(|mark| self.kmsg.reached(mark));
             marks.1.into_iter().for_each(|mark| self.journal.reached(mark));
+            marks.2.into_iter().for_each(|snapshot| self.memory.keep(snapshot));
         }
     }
 }
 
-/// How far each log is dealt with.
-#[derive(Debug, Default, PartialEq)]
-struct Marks(Option<KmsgMark>, Option<JournalMark>);
+/// How far each log is dealt with, and what the engine keeps.
+#[derive(Debug, Default)]
+struct Marks(Option<KmsgMark>, Option<JournalMark>, Option<Box<Snapshot>>);
+
+impl Marks {
+    fn is_empty(&self) -> bool {
+        self.0.is_none() && self.1.is_none() && self.2.is_none()
+    }
+}
 
 /// A position, written aside and one writing at a time: an alert about a dying disk must not wait for it.
 #[derive(Debug)]

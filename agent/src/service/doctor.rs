@@ -1,5 +1,6 @@
 //! `sysops-agent doctor`: tries every feature on this host and says how it stands.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,10 +42,14 @@ pub(super) fn privileges(host: &dyn Host) -> Feature {
             .unwrap_or("")
     };
     let (uid, caps) = (field("Uid:"), u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0));
-    let has: Vec<&str> =
-        CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 1).map(|(_, name)| *name).collect();
+    let has: Vec<&str> = CAPABILITIES
+        .iter()
+        .chain([&SYS_ADMIN])
+        .filter(|(bit, _)| caps >> bit & 1 == 1)
+        .map(|(_, name)| *name)
+        .collect();
     let lacks: Vec<&str> =
-        CAPABILITIES.iter().filter(|(bit, _)| caps >> bit & 1 == 0).map(|(_, name)| *name).collect();
+        CAPABILITIES.iter().filter(|(bit, _)| !covers(caps, *bit)).map(|(_, name)| *name).collect();
     let has = if has.is_empty() { "none".into() } else { has.join(" ") };
     let reason = format!("uid {uid}; capabilities: {has}");
     if in_user_namespace(host) {
@@ -64,6 +69,24 @@ pub(super) fn in_user_namespace(host: &dyn Host) -> bool {
     let map = read_text(host, "/proc/self/uid_map").unwrap_or_default();
     !map.is_empty() && !crate::host::parse::maps_all_users(&map)
 }
+
+/// Whether a capability is held, or the one that the kernel takes for it: `bpf_capable`, `perfmon_capable`
+/// (`include/linux/capability.h`), `check_syslog_permissions` (`kernel/printk/printk.c`).
+fn covers(caps: u64, bit: u32) -> bool {
+    let instead = matches!(bit, 34 | 38 | 39) && caps >> SYS_ADMIN.0 & 1 == 1;
+    caps >> bit & 1 == 1 || instead
+}
+
+/// Whether the agent holds `CAP_SYSLOG` of the host.
+pub(super) fn has_syslog(host: &dyn Host) -> bool {
+    let status = read_text(host, "/proc/self/status").unwrap_or_default();
+    let caps = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let caps = caps.and_then(|caps| u64::from_str_radix(caps.trim(), 16).ok());
+    caps.is_some_and(|caps| covers(caps, 34)) && !in_user_namespace(host)
+}
+
+/// Opens much; not asked for.
+const SYS_ADMIN: (u32, &str) = (21, "CAP_SYS_ADMIN");
 
 /// Capabilities that open features (`include/uapi/linux/capability.h`).
 const CAPABILITIES: &[(u32, &str)] = &[
@@ -114,6 +137,13 @@ fn collectors(config: &Config, host: &Arc<dyn Host>, extra: Vec<Item>) -> Vec<Fe
             }
             Err(error @ CollectError::Denied { needs, .. }) => {
                 Feature::degraded(name, error.to_string(), format!("give the agent {needs}"))
+            }
+            // EMFILE, ENFILE.
+            Err(CollectError::Read { path, error })
+                if error.contains("(os error 24)") || error.contains("(os error 23)") =>
+            {
+                let reason = format!("{path} cannot be read: {error}");
+                Feature::degraded(name, reason, "raise LimitNOFILE in the unit (`ulimit -n`)")
             }
             Err(error @ (CollectError::Read { .. } | CollectError::Parse { .. })) => Feature::degraded(
                 name,
@@ -237,7 +267,12 @@ fn data_dir(path: &Path) -> Feature {
         Err(error) => Feature::degraded(
             "outbox",
             format!("{path} cannot be written: {error}; alerts wait in memory only"),
-            "create it for the agent's user, or set agent.data_dir",
+            match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    "make room on its filesystem, or set agent.data_dir"
+                }
+                _ => "create it for the agent's user, or set agent.data_dir",
+            },
         ),
     }
 }
@@ -255,6 +290,35 @@ mod tests {
         assert_eq!(feature.state.name(), state, "{feature:?}");
         assert!(feature.reason.contains(reason), "{feature:?}");
         assert!(feature.remedy.as_deref().unwrap_or("").contains(remedy), "{feature:?}");
+    }
+
+    #[test]
+    fn privileges_are_those_that_count() {
+        let check = |caps: &str, map: &str, syslog: bool, state: &str, parts: &[&str]| {
+            let text = format!(
+                "//- /proc/self/status\nUid:\t7\t7\nCapEff:\t{caps}\n//- /proc/self/uid_map\n{map}\n"
+            );
+            let host = FixtureHost::parse(&text).expect("valid");
+            let feature = privileges(&host);
+            let told = format!("{} -> {}", feature.reason, feature.remedy.as_deref().unwrap_or(""));
+            assert_eq!((feature.state.name(), has_syslog(&host)), (state, syslog), "{told}");
+            for part in parts {
+                assert!(told.contains(part), "{part}: {told}");
+            }
+        };
+        let whole = "0 0 4294967295";
+        check("0", whole, false, "degraded", &["none", "give: CAP_DAC_READ_SEARCH", "CAP_BPF"]);
+        let admin = "0000000000200000";
+        check(
+            admin,
+            whole,
+            true,
+            "degraded",
+            &["capabilities: CAP_SYS_ADMIN", "give: CAP_DAC_READ_SEARCH CAP_SYS_PTRACE"],
+        );
+        check("000000c400080004", whole, true, "on", &["CAP_BPF"]);
+        check("000000c400080004", "0 1000 1", false, "degraded", &["user namespace"]);
+        check("nonsense", whole, false, "degraded", &["none"]);
     }
 
     #[test]

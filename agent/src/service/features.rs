@@ -1,11 +1,11 @@
 //! What works on this host, what does not, why, and what would make it work.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::text::clean;
 
 /// How a feature stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// All of it works.
@@ -28,7 +28,7 @@ impl State {
 }
 
 /// One feature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feature {
     /// Name, e.g. `ebpf.oom` or `collector.cpu`.
     pub name: String,

@@ -54,13 +54,23 @@ mod tests {
         bench.pass().unwrap();
         assert!(!bench.has("journal_up"));
         state.stands(Standing::Up);
-        state.doubted.store(2, Relaxed);
+        for (at, count) in
+            [&state.starts, &state.entries, &state.unreadable, &state.doubted].into_iter().enumerate()
+        {
+            count.store(at as u64 + 2, Relaxed);
+        }
         bench.pass().unwrap();
-        assert_eq!((bench.value("journal_up"), bench.value("journal_doubted_total")), (1.0, 2.0));
+        bench.expect(&[
+            ("journal_up", 1.0),
+            ("journal_starts_total", 2.0),
+            ("journal_entries_total", 3.0),
+            ("journal_unreadable_total", 4.0),
+            ("journal_doubted_total", 5.0),
+        ]);
         for down in [Standing::Starting, Standing::Down] {
             state.stands(down);
             bench.pass().unwrap();
-            assert_eq!(bench.value("journal_up"), 0.0, "{down:?}");
+            bench.expect(&[("journal_up", 0.0)]);
         }
     }
 }

@@ -167,8 +167,9 @@ impl Kernel {
                 ));
             }
             Err(error) => {
-                tracing::warn!("kernel log: {error}; {}", error.remedy());
-                self.features.push(Feature::broken(NAME, error.to_string(), error.remedy()));
+                let remedy = error.remedy(super::doctor::has_syslog(host.as_ref()));
+                tracing::warn!("kernel log: {error}; {remedy}");
+                self.features.push(Feature::broken(NAME, error.to_string(), remedy));
             }
         }
     }

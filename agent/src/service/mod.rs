@@ -12,14 +12,17 @@
 //! Stopping goes the same way: sources end, the engine tells what it holds back, delivery writes it to
 //! the outbox, and the channels get what is left of [`STOP_WITHIN`].
 
+pub mod control;
 pub mod delivery;
 pub mod doctor;
 pub mod features;
 mod hangs;
+mod heartbeat;
 mod inventory;
 mod journal;
 pub mod journal_health;
 mod kernel;
+pub mod memory;
 mod namespaces;
 #[cfg(feature = "ebpf")]
 mod naming;
@@ -28,6 +31,7 @@ pub mod pipeline;
 pub mod position;
 #[cfg(feature = "ebpf")]
 mod refusals;
+mod reload;
 mod signals;
 mod sources;
 mod summary;
@@ -44,20 +48,25 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::engine::board::Escalation;
 use crate::engine::compose::Identity;
+use crate::engine::quiet::maintenance;
 use crate::engine::speak::Manners;
-use crate::engine::{Engine, Settings, builtin};
+use crate::engine::{Engine, Settings, builtin, own};
 use crate::host::live::LiveHost;
 use crate::host::{Host, clock, read_text, state};
 use crate::notify::{self, Notifier, Outbox, Recovered};
 use crate::text::clean;
 use crate::time::Now;
 use crate::{edge, formulas};
+use control::{About, Desk};
 use delivery::Delivery;
 use inventory::InventoryWatch;
 use kernel::{Kernel, Places};
+use memory::Memory;
 use pipeline::{INBOX, OUTBOUND, Pipeline};
 use position::Position;
+use reload::Reloader;
 use signals::{Signal, Signals};
 
 /// Longest time between SIGTERM and the end.
@@ -123,6 +132,10 @@ async fn serve(start: Start) -> Result<(), String> {
     let (journal_position, journal) = Position::open(data_dir, &identity.boot_id);
     let mut kernel = Kernel::open(config, &host, Places { kmsg, journal })?;
     let mut engine = Engine::new(settings(config, identity.clone(), kernel.witnesses()), now);
+    let (memory, kept) = Memory::open(data_dir);
+    if let Some(kept) = kept {
+        engine.resume(kept, now);
+    }
     engine.remember(found.recent.iter().map(AsRef::as_ref), now);
 
     let (notifier, worker) = notifier(config, &identity, (outbox, &found))?;
@@ -132,7 +145,26 @@ async fn serve(start: Start) -> Result<(), String> {
     let (extra, tasks) = (kernel.collectors(config), kernel.tasks());
     let mut features = vec![doctor::privileges(host.as_ref())];
     features.extend_from_slice(kernel.features());
+    let witnesses = kernel.witnesses();
     let sources = kernel.start(&host, &inbox, &stop);
+    let file = start.file.as_ref().map_or("built-in defaults".to_owned(), |f| f.display().to_string());
+    let about =
+        About { hostname: identity.hostname.clone(), config: file, features: features.clone(), start: now };
+    let desk = Desk { about, inbox: inbox.clone(), notifier: notifier.clone() };
+    let control = control_socket(data_dir, desk, &stop);
+    let hearts = notify::heartbeat::Heart::all(config).unwrap_or_else(|problem| {
+        tracing::error!("{problem}");
+        Vec::new()
+    });
+    let hearts = heartbeat::start(hearts, &identity.hostname, &host, &notifier, &stop);
+    let mut reloader = Reloader {
+        file: start.file.clone(),
+        config: config.clone(),
+        identity,
+        witnesses,
+        inbox: inbox.clone(),
+        notifier: notifier.clone(),
+    };
     let hangs =
         hangs::HangWatch::start(config.ebpf.dstate_watch_secs, Arc::clone(&host), tasks, inbox.clone())
             .map_err(|e| format!("the thread that watches hung tasks cannot be started: {e}"))?;
@@ -145,19 +177,23 @@ async fn serve(start: Start) -> Result<(), String> {
     let spares = collectors.spares.clone();
     let (inbox, first_round, stopped) = (messages, Some(first_round), stop.clone());
     let follow = hangs.asks.clone();
-    let pipeline = Pipeline { engine, inbox, stop: stopped, outbound, spares, follow, first_round };
+    let health = BTreeMap::new();
+    let pipeline = Pipeline { engine, inbox, stop: stopped, outbound, spares, follow, health, first_round };
     let pipeline = tokio::spawn(pipeline.run());
-    let delivery = tokio::spawn(Delivery::new(notifier, kmsg_position, journal_position).run(outputs));
+    let delivery =
+        tokio::spawn(Delivery::new(notifier, kmsg_position, journal_position, memory).run(outputs));
 
     while signals.next().await == Signal::Reload {
-        reload(start.file.as_deref());
+        reloader.reload().await;
     }
+    // The engine ends when nobody can send it anything any more.
+    drop(reloader);
     systemd::stopping();
     tracing::info!("stopping");
     stop.cancel();
     let threads = [Some(collectors.stop()), Some(hangs.stop()), inventory.map(InventoryWatch::stop)];
     let ended = timeout(STOP_WITHIN, async {
-        let _ = tokio::join!(sources, pipeline);
+        let _ = tokio::join!(sources, pipeline, control, hearts.join_all());
         if let Ok(notifier) = delivery.await {
             let left = notifier.drain(LAST_SENDING).await;
             if left > 0 {
@@ -197,15 +233,17 @@ fn raise_open_files() {
     }
 }
 
-/// A reload checks the file; new values take effect with a restart.
-fn reload(file: Option<&Path>) {
-    let Some(file) = file else {
-        tracing::info!("SIGHUP: there is no configuration file to read again");
-        return;
-    };
-    match edge::load(file) {
-        Ok(_) => tracing::info!("SIGHUP: {} is valid; restart the agent to apply it", file.display()),
-        Err(problem) => tracing::error!("SIGHUP: nothing changed. {problem}"),
+/// Begins to answer on the control socket. Without one the agent runs all the same.
+fn control_socket(data_dir: &Path, desk: Desk, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
+    // Where systemd made a directory for it, else beside the agent's files.
+    let dir = edge::runtime_dir().unwrap_or_else(|| data_dir.to_owned());
+    let stop = stop.clone();
+    match control::listen(&dir) {
+        Ok(listener) => tokio::spawn(control::serve(desk, listener, stop)),
+        Err(problem) => {
+            tracing::warn!("{problem}");
+            tokio::spawn(async {})
+        }
     }
 }
 
@@ -217,9 +255,17 @@ fn identity(config: &Config, host: &dyn Host) -> Identity {
 
 fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incident::Witnesses) -> Settings {
     let alerting = &config.alerting;
+    let (mut rules, absences) = own::rules(&alerting.rules);
+    rules.extend(builtin::rules(&config.thresholds));
     Settings {
         identity,
-        rules: builtin::rules(&config.thresholds),
+        rules,
+        absences,
+        maintenance: maintenance::windows(&alerting.maintenance),
+        escalation: Escalation {
+            critical_after: alerting.escalation.warn_to_critical_after,
+            emergency_after_mins: alerting.escalation.critical_to_emergency_after_mins,
+        },
         manners: Manners {
             min_interval_secs: alerting.min_interval_secs,
             dedup_secs: crate::alert::Severity::ALL.map(|s| alerting.dedup_window_secs.of(s)),

@@ -34,6 +34,12 @@ const KINDS: [Kind; 2] = [
 /// How the agent sees the host.
 pub(super) fn feature(host: &dyn Host) -> Feature {
     let own: Vec<&Kind> = KINDS.iter().filter(|kind| is_own(host, kind)).collect();
+    // Every host has a process 1.
+    if own.is_empty() && read_text(host, "/proc/1/stat").is_err() {
+        let reason = "processes of other users are not seen: /proc is mounted with hidepid";
+        let remedy = "give the agent CAP_SYS_PTRACE, or the group of the gid= option of /proc";
+        return Feature::degraded(NAME, reason, remedy);
+    }
     if own.is_empty() {
         return Feature::on(NAME, "processes and control groups of the whole host are seen");
     }
@@ -63,6 +69,7 @@ mod tests {
         let links = links.iter().map(|(file, link)| format!("//- /proc/self/ns/{file} -> {link}\n"));
         let status = format!("//- /proc/self/status\nName:\tx\nNSpid:\t{numbers}\n");
         let host = FixtureHost::parse(&links.chain([status]).collect::<String>()).expect("valid");
+        host.set("/proc/1/stat", "1 (init) S");
         let Feature { state: got, reason, remedy, .. } = feature(&host);
         let told = format!("{reason} -> {}", remedy.unwrap_or_default());
         assert_eq!(got, state, "{told}");
@@ -84,5 +91,7 @@ mod tests {
         check(&[own_pid, cgroup], "4711\t7", State::On, &[]);
         check(&[own_pid, own_cgroup], "4711\t7", State::Degraded, &["in a cgroup"]);
         check(&[("pid", "nonsense")], "", State::Degraded, &[]);
+        let hidden = feature(&FixtureHost::default());
+        assert!(hidden.reason.contains("hidepid") && hidden.state == State::Degraded, "{hidden:?}");
     }
 }

@@ -1,14 +1,19 @@
 //! The one task that owns the engine: inputs in, outputs to the delivery task.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::control::protocol::Counts;
 use super::hangs::Ask;
 use super::systemd;
+use crate::collect::runner::Health;
+use crate::engine::control::{Answer, Order, View};
 use crate::engine::{Engine, Input, Output};
 use crate::event::Event;
 use crate::host::clock;
@@ -22,6 +27,23 @@ pub enum Message {
     Batch(Batch),
     /// Something happened.
     Event(Event),
+    /// A collector fares otherwise than before.
+    Health(Health),
+    /// Somebody gives an order, and hears what came of it.
+    Order(Order, oneshot::Sender<Result<Answer, String>>),
+    /// Somebody wants to know how things stand.
+    Look(oneshot::Sender<Look>),
+}
+
+/// How things stand in the engine.
+#[derive(Debug)]
+pub struct Look {
+    /// Alerts and silences.
+    pub view: View,
+    /// What was counted since the start.
+    pub counts: Counts,
+    /// Why collectors do not read everything, by name.
+    pub health: BTreeMap<&'static str, String>,
 }
 
 /// Messages that may wait for the engine; a source that finds the queue full waits, and what it
@@ -48,6 +70,8 @@ pub struct Pipeline {
     pub spares: std::sync::mpsc::SyncSender<Batch>,
     /// Hung tasks to be followed.
     pub(super) follow: std::sync::mpsc::SyncSender<Ask>,
+    /// Why collectors do not read everything: one sentence each.
+    pub health: BTreeMap<&'static str, String>,
     /// Called once, after every collector's first pass went through.
     pub first_round: Option<FirstRound>,
 }
@@ -118,6 +142,18 @@ impl Pipeline {
         match message {
             None => self.engine.step(now, Input::Tick, &mut out),
             Some(Message::Event(event)) => self.engine.step(now, Input::Event(event), &mut out),
+            // Who asked may have gone.
+            Some(Message::Order(order, done)) => {
+                let _ = done.send(self.engine.order(now, order, &mut out));
+            }
+            Some(Message::Look(done)) => {
+                let (view, counts) = (self.engine.view(now), Counts::of(&self.engine, now));
+                let _ = done.send(Look { view, counts, health: self.health.clone() });
+            }
+            Some(Message::Health(Health { collector, result })) => match result {
+                Ok(()) => drop(self.health.remove(collector)),
+                Err(error) => drop(self.health.insert(collector, error.to_string())),
+            },
             Some(Message::Batch(mut batch)) => {
                 self.engine.step(now, Input::Batch(&mut batch), &mut out);
                 // A full return queue drops the buffers: they are only a saving.
@@ -161,7 +197,7 @@ mod tests {
             hostname: "h".into(),
             zone: jiff::tz::TimeZone::UTC,
             boot_id: "b".into(),
-            labels: std::collections::BTreeMap::new(),
+            labels: BTreeMap::new(),
         };
         let oom = vec![Source::Ebpf, Source::Kmsg];
         let witnesses = crate::engine::incident::Witnesses { oom, ..Default::default() };
@@ -182,6 +218,7 @@ mod tests {
             outbound,
             spares,
             follow,
+            health: BTreeMap::new(),
             first_round: None,
         };
         for pid in [7, 8] {

@@ -89,13 +89,15 @@ impl Sink for ToEngine {
     fn health(&mut self, health: Health) {
         use crate::collect::CollectError::{Absent, Denied, Parse, Read};
         let name = health.collector;
-        match health.result {
+        match &health.result {
             Ok(()) => tracing::debug!("collector {name} reads everything"),
             Err(error @ Absent { .. }) => tracing::debug!("collector {name}: {error}"),
             Err(error @ (Denied { .. } | Read { .. } | Parse { .. })) => {
                 tracing::warn!("collector {name}: {error}. See: sysops-agent doctor");
             }
         }
+        // An engine that has ended does not care.
+        let _ = self.inbox.blocking_send(Message::Health(health));
     }
 }
 

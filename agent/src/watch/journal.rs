@@ -109,7 +109,7 @@ pub fn running(host: &dyn Host) -> Vec<String> {
             let _ = host.list(&slice, &mut |name| {
                 if killer_of(name).is_some() && slice != root {
                     units.push(name.to_owned());
-                } else if name.ends_with(".slice") && !OTHERS.contains(&name) {
+                } else if name.strip_suffix(".slice").is_some() && !OTHERS.contains(&name) {
                     slices.push(format!("{slice}/{name}"));
                 }
             });
@@ -204,9 +204,8 @@ mod tests {
         check(&["user.slice/user-1.slice/user@1.service/app.slice/earlyoom.service"], &[]);
         check(&["earlyoom.service", "system.slice/not-earlyoom.service"], &[]);
         check(&["system.slice/docker-1.scope/earlyoom.service", "machine.slice/earlyoom.service"], &[]);
-        let many: Vec<String> = (0..99).map(|n| format!("system.slice/earlyoom@{n}.service")).collect();
-        let host: String =
-            many.iter().map(|group| format!("//- /sys/fs/cgroup/{group}/cgroup.procs\n1\n")).collect();
+        let group = |n| format!("//- /sys/fs/cgroup/system.slice/earlyoom@{n}.service/cgroup.procs\n1\n");
+        let host = (0..99).map(group).collect::<Vec<_>>().concat();
         assert_eq!(running(&FixtureHost::parse(&host).expect("valid")).len(), MAX_UNITS);
     }
 

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Sender;
@@ -42,6 +42,12 @@ pub enum KmsgError {
         /// Which file.
         path: String,
     },
+    /// Something else lies there.
+    #[error("{path} is not the kernel log but something else by that name")]
+    Other {
+        /// Which file.
+        path: String,
+    },
     /// Anything else.
     #[error("{path} cannot be followed: {error}")]
     Broken {
@@ -53,9 +59,13 @@ pub enum KmsgError {
 }
 
 impl KmsgError {
-    /// What to do about it.
-    pub const fn remedy(&self) -> &'static str {
+    /// What to do about it, for an agent whose `CAP_SYSLOG` counts, or does not.
+    pub const fn remedy(&self, has_syslog: bool) -> &'static str {
         match self {
+            Self::Denied { .. } if has_syslog => {
+                "the capability is there, so a device filter or the file's mode refuses it: DeviceAllow=char-mem r in a unit \
+                 with DeviceAllow=, docker run --device /dev/kmsg for a container"
+            }
             Self::Denied { .. } => {
                 "give the agent CAP_SYSLOG (in its unit: AmbientCapabilities=CAP_SYSLOG, without \
                  ProtectKernelLogs=; one of a user namespace does not count), or set: sysctl kernel.dmesg_restrict=0"
@@ -64,10 +74,17 @@ impl KmsgError {
                 "a unit with PrivateDevices=yes hides it; a container needs it passed in \
                  (docker run --device /dev/kmsg)"
             }
+            Self::Other { .. } => {
+                "let the host's lie there: docker run --device /dev/kmsg for a container; look for a mount with \
+                 `findmnt --target /dev/kmsg`"
+            }
             Self::Broken { .. } => "restart the agent; if it stays so, report it as a bug",
         }
     }
 }
+
+/// Its numbers (`drivers/char/mem.c`, `Documentation/admin-guide/devices.txt`): major, minor.
+const DEVICE: (u32, u32) = (1, 11);
 
 /// The kernel log, opened.
 pub struct KmsgWatch {
@@ -83,6 +100,12 @@ impl KmsgWatch {
     pub fn open(path: &str, scanner: Scanner, clock: fn() -> Now) -> Result<Self, KmsgError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| refused(path, error))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|error| refused(path, error))?;
+        if !FileType::from_raw_mode(stat.st_mode).is_char_device()
+            || stat.st_rdev != makedev(DEVICE.0, DEVICE.1)
+        {
+            return Err(KmsgError::Other { path: path.to_owned() });
+        }
         Ok(Self::from_fd(path, fd, scanner, clock))
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sysops_agent::alert::Alert;
 use sysops_agent::collect::runner::{Health, Runner, Sink};
 use sysops_agent::config::Config;
+use sysops_agent::engine::board::Escalation;
 use sysops_agent::engine::compose::Identity;
 use sysops_agent::engine::incident::Witnesses;
 use sysops_agent::engine::series::Series;
@@ -55,6 +56,9 @@ fn settings(config: &Config) -> Settings {
             labels: BTreeMap::new(),
         },
         rules: builtin::rules(&config.thresholds),
+        absences: Vec::new(),
+        maintenance: Vec::new(),
+        escalation: Escalation::default(),
         manners: Manners {
             min_interval_secs: 300,
             dedup_secs: [600, 600, 600, 0],

@@ -209,6 +209,7 @@ pub(crate) fn webhook(url: &str) -> Arc<dyn Channel> {
         headers: BTreeMap::from([("X-Key".to_owned(), SecretString::from("s3cret-header"))]),
         timeout: Duration::from_millis(300),
         format: WebhookFormat::Alert,
+        template: false,
     };
     Arc::new(Webhook::new(&options).unwrap())
 }

@@ -165,7 +165,7 @@ fn guests(options: &Options, pool: &Pool) -> Result<Vec<Guest>, String> {
         let newest = STABLE.last().copied().unwrap_or_default();
         names.extend(kernel::newer(pool, newest)?.into_iter().take(NEWER));
         names.extend(STABLE.iter().rev().map(|s| (*s).to_owned()));
-        // `SYSTEMD` only by its name: some of its checks fail now and then.
+        // `SYSTEMD` only by its name: it takes minutes.
         names.extend([LARGE, DISKS, FAULTY, LOCKED, USER_MODE].map(str::to_owned));
     }
     let mut guests: Vec<Guest> = names

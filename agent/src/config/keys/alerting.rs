@@ -1,7 +1,9 @@
 //! When alerts are made, held back, joined and put into words.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use secrecy::SecretString;
 use toml::de::{DeTable, DeValue};
 
 use super::channels::{
@@ -11,10 +13,12 @@ use super::thresholds::{Order, in_order};
 use super::{DAY, WEEK};
 use crate::alert::Severity;
 use crate::config::must::Must::{self, Labels, Metric, Schedule, Template, Url, Whole, Word};
+use crate::config::near;
 use crate::config::reader::Reader;
 use crate::config::section::{choice, section};
 use crate::config::template::{RULE_VARIABLES, TEMPLATE_VARIABLES};
 use crate::config::value::{Node, Value};
+use crate::text::clean;
 
 section! {
     /// Alerts: how often, how many, and where to. Emergencies pass every limit.
@@ -33,6 +37,13 @@ section! {
         emergency_bypass_rate_limit: bool = true;
         /// Seconds after the start in which levels are learned: only events and emergencies speak.
         state_warmup_secs: u64 = 60 => Whole(0, DAY);
+        /// Proxy for channels that speak HTTP: `http://user:password@host:3128`. Empty: as the environment variables
+        /// `HTTPS_PROXY` and `HTTP_PROXY` say. `NO_PROXY` names what is reached without.
+        proxy: SecretString = "" => Url(&["http", "https"]);
+        /// File with certificates (PEM) of authorities to trust besides the system's, for all channels. Empty: none.
+        ca_file: PathBuf = "";
+        /// A sign of life for a service that alerts when it stays away.
+        heartbeat: Heartbeat;
         /// Joining alerts that come together.
         grouping: Grouping;
         /// Messages about the end of an alert.
@@ -132,6 +143,17 @@ impl Value for DedupWindows {
 }
 
 section! {
+    /// A sign of life, so that the silence of a dead host is noticed: a JSON object by POST, with `status` healthy,
+    /// degraded or, when the agent ends in order, stopping.
+    pub struct Heartbeat {
+        /// Where it goes: healthchecks.io, Uptime Kuma, a collector of your own. Empty: nowhere.
+        url: SecretString = "" => Url(&["http", "https"]);
+        /// Seconds between two.
+        interval_secs: u64 = 60 => Whole(5, DAY);
+    }
+}
+
+section! {
     /// Alerts that come together become one message: the first goes at once, what follows is joined.
     pub struct Grouping {
         /// Whether they are joined.
@@ -153,7 +175,7 @@ section! {
 
 section! {
     /// Raising the severity of what nobody mends.
-    pub struct Escalation, later "escalation" {
+    pub struct Escalation {
         /// Repeats in a row after which a warning is critical. 0: never; 5 is usual.
         warn_to_critical_after: u32 = 0 => Whole(0, 10_000);
         /// Minutes after which a critical alert is an emergency. 0: never; 30 is usual.
@@ -183,12 +205,12 @@ section! {
         ntfy: Option<String> => ANY;
         /// For PagerDuty: the summary.
         pagerduty: Option<String> => ANY;
-        /// For webhooks.
-        webhook: Option<String> => ANY, later "templates of webhooks";
+        /// For webhooks: the `message` of the alert object.
+        webhook: Option<String> => ANY;
         /// For syslog.
         syslog: Option<String> => ANY;
-        /// For NATS.
-        nats: Option<String> => ANY, later "NATS";
+        /// For NATS: the `message` of the alert object.
+        nats: Option<String> => ANY;
     }
 }
 
@@ -215,8 +237,9 @@ choice! {
 }
 
 section! {
-    /// An alert of your own, on any metric. docs/METRICS.md lists them.
-    pub struct Rule, later "alert rules", needs ["name", "metric"], check limits {
+    /// An alert of your own, on any metric; docs/METRICS.md lists them. It replaces the built-in alert for the series
+    /// it matches, and a rule with more labels replaces one with less. docs/ALERTING.md has examples.
+    pub struct Rule, needs ["name", "metric"], check limits {
         /// Name of the rule in alerts.
         name: String = "" => Word;
         /// The metric it watches.
@@ -225,9 +248,9 @@ section! {
         labels: BTreeMap<String, String> => Labels;
         /// How the value is compared with the limits.
         op: Op = Op::Above;
-        /// Limit of a warning.
+        /// Limit of a warning. With `absent` only its being there counts.
         warn: Option<f64>;
-        /// Limit of a critical alert.
+        /// Limit of a critical alert. With `absent`, any value makes the alert a critical one.
         critical: Option<f64>;
         /// Seconds for which it must hold.
         for_secs: u64 = 30 => Whole(0, WEEK);
@@ -241,6 +264,7 @@ section! {
 }
 
 fn limits(rule: &Rule, node: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>) {
+    labels(rule, table, cx);
     let given = table.contains_key("warn") || table.contains_key("critical");
     if !given && rule.op != Op::Absent {
         let what = format!("`{}` has no limit.", cx.place());
@@ -254,9 +278,33 @@ fn limits(rule: &Rule, node: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>
     in_order(order, (rule.warn, rule.critical, rule.clear), table, cx);
 }
 
+/// Labels that the metric does not have.
+fn labels(rule: &Rule, table: &DeTable<'_>, cx: &mut Reader<'_>) {
+    let Some(known) = cx.labels_of(&rule.metric) else { return };
+    let given = table.get("labels").and_then(|node| node.get_ref().as_table());
+    for name in given.into_iter().flat_map(|table| table.keys()) {
+        if known.contains(&&**name.get_ref()) {
+            continue;
+        }
+        let what = format!(
+            "`{}.labels` names `{}`, which is no label of {}.",
+            cx.place(),
+            clean(name.get_ref(), 40),
+            rule.metric
+        );
+        let near = near::nearest(name.get_ref(), known.iter().copied());
+        let fix = match (near, known) {
+            (Some(near), _) => format!("Did you mean `{near}`?"),
+            (None, []) => "It has none: leave `labels` out.".to_owned(),
+            (None, known) => format!("It has {}.", known.join(", ")),
+        };
+        cx.finding(name.span(), what, fix);
+    }
+}
+
 section! {
     /// Times in which alerts are held back, in the host's local time.
-    pub struct Maintenance, later "maintenance windows", needs ["name", "schedule"] {
+    pub struct Maintenance, needs ["name", "schedule"] {
         /// Name of the window.
         name: String = "" => Word;
         /// Days and hours: `Sun 02:00-04:00`, `Mon-Fri 22:00-06:00`, `daily 03:00-03:30`.

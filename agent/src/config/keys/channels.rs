@@ -136,7 +136,7 @@ section! {
         smtp_port: u16 = 587 => Whole(1, 65_535);
         /// How the connection is protected; true: "starttls", false: "none".
         smtp_tls: SmtpTls = SmtpTls::Starttls;
-        /// File with certificates (PEM) of authorities to trust besides the system's. Empty: none.
+        /// File with certificates (PEM) of authorities to trust besides the system's. Empty: `alerting.ca_file`.
         tls_ca_file: PathBuf = "";
         /// User. Empty: without login.
         username: String = "";

@@ -16,8 +16,8 @@ const NATS: &[&str] = &["nats", "tls", "ws", "wss"];
 const WEB: &[&str] = &["http", "https"];
 
 section! {
-    /// Metrics, alerts, inventory and heartbeats to NATS.
-    pub struct Nats, later "NATS", feature "nats", check has_server {
+    /// Alerts and heartbeats to NATS; metrics and inventory are not built yet.
+    pub struct Nats, feature "nats", check has_server {
         /// Whether it is used.
         enabled: bool = false;
         /// The server.
@@ -32,14 +32,14 @@ section! {
         user: String = "";
         /// Password of `user`.
         password: SecretString = "";
-        /// Certificate of the authority that signed the server's. Empty: the system's authorities.
+        /// File with certificates (PEM) of authorities to trust besides the system's. Empty: `alerting.ca_file`.
         tls_ca_file: PathBuf = "";
         /// First part of every subject.
         subject_prefix: String = "sysops" => Word;
         /// Seconds between two metric messages.
-        metrics_interval_secs: u64 = 30 => Whole(1, DAY);
+        metrics_interval_secs: u64 = 30 => Whole(1, DAY), later "metrics and inventory over NATS";
         /// Seconds between two inventory messages.
-        inventory_interval_secs: u64 = 300 => Whole(1, DAY);
+        inventory_interval_secs: u64 = 300 => Whole(1, DAY), later "metrics and inventory over NATS";
         /// Seconds between two heartbeats.
         heartbeat_interval_secs: u64 = 60 => Whole(1, DAY);
         /// Whether alerts are published.
@@ -49,17 +49,17 @@ section! {
         /// Severities that are published. Empty: all from the least.
         severity_filter: Vec<Severity> = &[];
         /// Most metrics in one message.
-        batch_size: usize = 100 => Whole(1, 10_000);
+        batch_size: usize = 100 => Whole(1, 10_000), later "metrics and inventory over NATS";
         /// Whether metrics and inventory are compressed with zstd.
-        compression: bool = true;
+        compression: bool = true, later "metrics and inventory over NATS";
         /// Attempts to connect again. -1: for ever.
         max_reconnect_attempts: i64 = -1 => Whole(-1, 1_000_000);
         /// Seconds between two attempts.
         reconnect_delay_secs: u64 = 5 => Whole(1, DAY);
         /// Whether the server must acknowledge each message (`JetStream`).
-        jetstream: bool = false;
+        jetstream: bool = false, later "JetStream";
         /// Most disk space for messages that wait for the server, in MiB.
-        spool_max_mb: u64 = 64 => Whole(0, 100_000);
+        spool_max_mb: u64 = 64 => Whole(0, 100_000), later "JetStream";
     }
 }
 

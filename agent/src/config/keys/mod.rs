@@ -10,7 +10,7 @@ mod thresholds;
 
 pub use agent::{Agent, Ebpf, Inventory, LogLevel, Switch, Transport};
 pub use alerting::{
-    Alerting, DedupWindows, Escalation, Grouping, Maintenance, Op, Recovery, Rule, Templates,
+    Alerting, DedupWindows, Escalation, Grouping, Heartbeat, Maintenance, Op, Recovery, Rule, Templates,
 };
 pub use analysis::{Analyzer, Cpu, CustomPattern, LogAnalyzer, LogSource, Storage};
 pub use channels::{

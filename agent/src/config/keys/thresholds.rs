@@ -3,6 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::WEEK;
+use crate::config::changes::Entry;
 use crate::config::must::Must::{self, Limit, Whole};
 use crate::config::reader::Reader;
 use crate::config::section::section;
@@ -124,6 +125,12 @@ impl Value for Threshold {
         let limits: Vec<_> =
             limits.iter().filter_map(|(name, limit)| Some(format!("{name} = {:?}", (*limit)?))).collect();
         if limits.is_empty() { "\"off\"".to_owned() } else { format!("{{ {} }}", limits.join(", ")) }
+    }
+
+    fn entries(&self, path: &str, out: &mut Vec<Entry>) {
+        let Self { for_secs, clear, .. } = self;
+        let clear = clear.map_or(String::new(), |clear| format!(", clear = {clear:?}"));
+        out.push(Entry::new(path, format!("{}, for_secs = {for_secs}{clear}", self.show())));
     }
 
     fn read(node: &Node<'_>, cx: &mut Reader<'_>) -> Option<Self> {

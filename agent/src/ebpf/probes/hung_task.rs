@@ -1,5 +1,7 @@
 //! `sched:sched_process_hang`.
 
+use std::io::ErrorKind;
+
 use agent_common::names;
 
 use super::{Hook, Lack, Mode, Probe, Shape, argument, member, needs, takes};
@@ -50,12 +52,18 @@ fn khungtaskd(host: &dyn Host) -> Option<Lack> {
             format!("run `sysctl {TIMEOUT}=120`"),
         ),
         Ok(_) => return None,
-        Err(_) => (
-            format!(
-                "{TIMEOUT} cannot be read: the kernel seems not to look for hung tasks; the agent's own watch does"
-            ),
-            "a kernel with CONFIG_DETECT_HUNG_TASK".to_owned(),
-        ),
+        Err(error) => {
+            let why =
+                format!("{TIMEOUT} cannot be read ({error}); the agent's own watch looks for hung tasks");
+            let remedy = match error.kind() {
+                ErrorKind::NotFound if read_text(host, "/proc/sys/kernel/pid_max").is_ok() => {
+                    "a kernel with CONFIG_DETECT_HUNG_TASK"
+                }
+                ErrorKind::NotFound => "mount /proc with /proc/sys in it: without subset=pid",
+                _ => "let the agent read /proc/sys/kernel/hung_task_timeout_secs",
+            };
+            (why, remedy.to_owned())
+        }
     };
     Some(Lack { why, remedy })
 }

@@ -250,12 +250,13 @@ impl State {
             metric: self.metric.to_owned(),
             labels: Vec::new(),
             policy: Policy { limits, for_secs: 0 },
-            subject: self.subject,
+            subject: self.subject.into(),
             shown: self.shown,
             style: Style::State(self.bad, self.good),
-            noun: self.noun,
+            noun: self.noun.into(),
             hint: self.hint,
             culprits: Nobody,
+            own: None,
         }
     }
 }
@@ -269,12 +270,13 @@ impl Own {
             metric: self.metric.to_owned(),
             labels: Vec::new(),
             policy: Policy { limits, for_secs: FOR_SECS },
-            subject: self.subject,
+            subject: self.subject.into(),
             shown: self.shown,
             style: Style::Number(self.unit),
-            noun: self.noun,
+            noun: self.noun.into(),
             hint: self.hint,
             culprits: Nobody,
+            own: None,
         }
     }
 }

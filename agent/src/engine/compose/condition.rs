@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Draft, fingerprint};
+pub use super::culprits::Culprits;
+use super::words::Words;
+use super::{Context, Draft, Identity, fingerprint, lived_secs};
 use crate::alert::{Severity, Status};
 use crate::analyze::threshold::Op;
+use crate::analyze::trend::Trend;
+use crate::cgroup::owner;
 use crate::engine::condition::Firing;
-use crate::engine::limits::{Rule, Style};
-use crate::engine::series::Series;
+use crate::engine::limits::{ALL_LABELS, Rule, Style};
+use crate::engine::series::{Series, SeriesTable};
 use crate::engine::store::Summary;
 use crate::sample::ProcTable;
-use crate::text::{clean, number, span};
-use crate::time::{Now, SECOND};
+use crate::text::{clean, number, span, with_unit};
+use crate::time::Now;
 use serde_json::{Value, json};
 
 const MAX_LABEL: usize = 200;
-const TOP: usize = 3;
 /// A label that says since when; it makes nothing another condition.
 const SINCE: &str = "started";
 
@@ -33,64 +36,110 @@ pub struct Finding<'a> {
     pub recent: Option<Summary>,
     /// Newest process table.
     pub processes: Option<&'a ProcTable>,
-    /// Why it ended without a value below the limit.
-    pub gone: bool,
+    /// Why it ended without a value below the limit: `is no longer reported`.
+    pub gone: Option<&'static str>,
+    /// Who speaks.
+    pub identity: &'a Identity,
+    /// Where the value is going.
+    pub trend: Option<Trend>,
+    /// The last minutes, drawn.
+    pub sparkline: Option<String>,
+    /// All series, for those of processes.
+    pub table: Option<&'a SeriesTable>,
 }
 
 /// The alert.
 pub fn draft(finding: &Finding<'_>, id: String, now: Now) -> Draft {
     let Finding { rule, series, firing, status, .. } = finding;
-    let labels: BTreeMap<String, String> = series
-        .metric
-        .labels
-        .iter()
-        .zip(&series.labels)
-        .map(|(name, value)| ((*name).to_owned(), clean(value, MAX_LABEL)))
-        .collect();
+    let labels = labels(series);
     let limit = rule.limit(firing.level);
-    let started = now.at_mono(firing.since_ns);
-    let held = now.since(started) / SECOND;
-    let lasting = labels.iter().filter(|(name, _)| *name != SINCE).map(|(_, value)| value.as_str());
-    let parts = [rule.name.as_str()].into_iter().chain(lasting);
-    let print = fingerprint(parts);
+    let started = firing.started(now);
+    let held = lived_secs(started, now);
     let subject = subject(rule, &labels);
-    let value = told(rule, series.value);
+    let value = told(rule, series, series.value);
+    let fingerprint = print(&rule.name, &labels);
+    let message = own_message(finding, &labels, limit, now)
+        .unwrap_or_else(|| sentence(finding, &subject, &value, limit, held));
     Draft {
         rule: rule.name.clone(),
         place: String::new(),
-        noun: rule.noun,
+        noun: rule.noun.clone(),
         phrase: format!("{subject} ({value})"),
         lasts: true,
         severity: if *status == Status::Resolved { firing.worst } else { firing.level },
-        metric: series.metric.name,
+        metric: series.metric.name.into(),
         value: series.value,
         threshold: limit,
-        message: sentence(finding, &subject, &value, limit, held),
+        message,
         labels,
         status: *status,
         id,
-        fingerprint: print,
+        fingerprint,
         started,
         ended: (*status == Status::Resolved).then_some(now),
         sources: Vec::new(),
+        runbook_url: rule.own.as_ref().and_then(|own| own.runbook_url.clone()),
         context: context(finding, held),
     }
 }
 
+/// The labels of a series, harmless.
+pub fn labels(series: &Series) -> BTreeMap<String, String> {
+    let all = series.metric.labels.iter().zip(&series.labels);
+    all.map(|(name, value)| ((*name).to_owned(), clean(value, MAX_LABEL))).collect()
+}
+
+/// The fingerprint of a condition.
+pub fn print(rule: &str, labels: &BTreeMap<String, String>) -> String {
+    let lasting = labels.iter().filter(|(name, _)| *name != SINCE).map(|(_, value)| value.as_str());
+    fingerprint([rule].into_iter().chain(lasting))
+}
+
+/// The message in the words of the configuration. `None` for an end, without a template, or where it cannot be
+/// filled in.
+fn own_message(
+    finding: &Finding<'_>,
+    labels: &BTreeMap<String, String>,
+    limit: Option<f64>,
+    now: Now,
+) -> Option<String> {
+    let own = finding.rule.own.as_ref().filter(|own| !own.message.is_empty())?;
+    if finding.status == Status::Resolved {
+        return None;
+    }
+    let words = Words {
+        severity: finding.firing.level,
+        metric: finding.series.metric.name,
+        value: finding.series.value,
+        threshold: limit,
+        labels,
+        trend: finding.trend.map(|trend| trend.words()),
+    };
+    words.fill(&own.message, finding.identity, now)
+}
+
 fn subject(rule: &Rule, labels: &BTreeMap<String, String>) -> String {
-    let values: Vec<&str> = rule
-        .shown
+    let shown = |name: &str| rule.shown == ALL_LABELS || rule.shown.contains(&name);
+    let in_order = |name: &&String| rule.shown.iter().position(|s| s == name);
+    let mut names: Vec<&String> = labels.keys().filter(|name| shown(name)).collect();
+    names.sort_by_key(in_order);
+    let values: Vec<&str> = names
         .iter()
         .filter_map(|name| labels.get(*name))
         .map(String::as_str)
         .filter(|v| !v.is_empty())
         .collect();
-    if values.is_empty() { rule.subject.to_owned() } else { format!("{} {}", rule.subject, values.join(" ")) }
+    if values.is_empty() {
+        rule.subject.to_string()
+    } else {
+        format!("{} {}", rule.subject, values.join(" "))
+    }
 }
 
 /// A value in the words of its rule.
-fn told(rule: &Rule, value: f64) -> String {
+fn told(rule: &Rule, series: &Series, value: f64) -> String {
     match rule.style {
+        Style::Unit => with_unit(series.metric.unit, value),
         Style::Number(unit) => format!("{}{unit}", number(value)),
         Style::State(bad, _) => bad.to_owned(),
     }
@@ -111,21 +160,23 @@ fn what(finding: &Finding<'_>, subject: &str, value: &str, limit: Option<f64>, h
     let span = span(held);
     if let Style::State(bad, good) = rule.style {
         return match (finding.status, finding.gone) {
-            (Status::Resolved, true) => {
-                format!("{subject} is no longer reported; the alert stood for {span}")
-            }
-            (Status::Resolved, false) => format!("{subject} {good} after {span}"),
+            (Status::Resolved, Some(why)) => format!("{subject} {why}; the alert stood for {span}"),
+            (Status::Resolved, None) => format!("{subject} {good} after {span}"),
             (Status::Firing | Status::Updated, _) => format!("{subject} {bad}"),
         };
     }
-    let limit = limit.map(|l| told(rule, l)).unwrap_or_default();
+    let limit = limit.map(|l| told(rule, finding.series, l)).unwrap_or_default();
     let side = match rule.policy.limits.op {
         Op::Above => "over",
         Op::Below => "under",
+        Op::AtLeast => "at or over",
+        Op::AtMost => "at or under",
+        Op::Equal => "which is",
+        Op::NotEqual => "not",
     };
     match (finding.status, finding.gone) {
-        (Status::Resolved, true) => format!("{subject} is no longer reported; the alert stood for {span}"),
-        (Status::Resolved, false) => format!("{subject} is back to {value} after {span}"),
+        (Status::Resolved, Some(why)) => format!("{subject} {why}; the alert stood for {span}"),
+        (Status::Resolved, None) => format!("{subject} is back to {value} after {span}"),
         (Status::Firing, _) => format!("{subject} is {value}, {side} {limit} for {span}"),
         (Status::Updated, _) => {
             format!("{subject} is {value}, now {side} {limit}; the alert stands for {span}")
@@ -143,44 +194,15 @@ fn context(finding: &Finding<'_>, held: u64) -> serde_json::Map<String, Value> {
     c.put_if("last_minutes", finding.recent.map(|r| {
         json!({ "min": r.min, "mean": r.mean, "max": r.max, "change": finding.series.value - r.first, "samples": r.samples })
     }));
-    let by = finding.rule.culprits;
-    c.put_if(
-        "top_processes",
-        finding.processes.and_then(|t| by.top(t)).filter(|_| finding.status != Status::Resolved),
-    );
-    c.done()
-}
-
-/// Which processes are worth naming beside a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Culprits {
-    /// None.
-    Nobody,
-    /// Those that use most CPU.
-    Cpu,
-    /// Those that hold most memory.
-    Memory,
-}
-
-impl Culprits {
-    fn top(self, table: &ProcTable) -> Option<Value> {
-        let list: Vec<Value> = match self {
-            Self::Nobody => return None,
-            Self::Memory => table
-                .rows
-                .iter()
-                .take(TOP)
-                .map(|r| json!({ "pid": r.pid, "comm": &*r.comm, "rss_kb": r.rss_bytes / 1024 }))
-                .collect(),
-            Self::Cpu => {
-                let mut rows: Vec<_> = table.rows.iter().collect();
-                rows.sort_by(|a, b| b.cpu_percent.total_cmp(&a.cpu_percent));
-                let shown = rows.into_iter().take(TOP);
-                shown
-                    .map(|r| json!({ "pid": r.pid, "comm": &*r.comm, "cpu_percent": r.cpu_percent }))
-                    .collect()
-            }
-        };
-        Some(Value::Array(list))
+    c.put_if("trend", finding.trend.map(|trend| trend.words()));
+    c.put_if("trend_per_hour", finding.trend.map(|trend| trend.per_hour));
+    c.put_if("sparkline", finding.sparkline.clone());
+    if finding.status != Status::Resolved {
+        c.put_if("top_processes", finding.rule.culprits.top(finding.processes, finding.table));
+        c.put_if("what_to_do", Some(finding.rule.hint).filter(|hint| !hint.is_empty()));
     }
+    let group = finding.series.label("cgroup").map(owner);
+    c.put_if("unit", group.as_ref().and_then(|o| o.unit.as_deref()).map(|unit| clean(unit, MAX_LABEL)));
+    c.put_if("container", group.and_then(|o| o.container).map(|container| container.short_id()));
+    c.done()
 }

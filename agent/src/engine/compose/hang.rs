@@ -36,11 +36,11 @@ pub fn draft(report: &Report, id: String, identity: &Identity) -> Draft {
     Draft {
         rule: RULE.into(),
         place: hang.place.mount.as_ref().or(hang.place.device.as_ref()).cloned().unwrap_or_default(),
-        noun: "hangs",
+        noun: "hangs".into(),
         phrase: phrase(incident),
         lasts: false,
         severity: crate::alert::Severity::Warn,
-        metric: events::HUNG_TASKS.name,
+        metric: events::HUNG_TASKS.name.into(),
         value: incident.total as f64,
         threshold: None,
         message: message(report),
@@ -50,6 +50,7 @@ pub fn draft(report: &Report, id: String, identity: &Identity) -> Draft {
         started: incident.since,
         ended: incident.ended,
         sources: incident.sources.clone(),
+        runbook_url: None,
         context: context(incident, &id, identity),
         id,
     }

@@ -39,14 +39,15 @@ pub fn draft(
         .put("kernel_time_ns", Some(event.at.mono_ns));
     Draft {
         rule: lead.rule.to_owned(),
-        noun: "hardware alerts",
+        noun: "hardware alerts".into(),
         phrase: clean(&lead.text, 80),
         severity,
-        metric: events::HARDWARE.name,
+        metric: events::HARDWARE.name.into(),
         message: format!("{}: {}", lead.meaning, clean(&lead.text, MAX_TEXT)),
         labels,
         fingerprint: print,
         sources: sources.to_vec(),
+        runbook_url: None,
         context: c.done(),
         ..Draft::of(event, id)
     }

@@ -27,10 +27,10 @@ pub fn draft(event: &Event, change: &HostChange, id: String) -> Draft {
     c.put_if("changes_left_out", (change.left_out > 0).then_some(change.left_out));
     Draft {
         rule: "inventory_changed".to_owned(),
-        noun: "changes of the inventory",
+        noun: "changes of the inventory".into(),
         phrase: texts.first().cloned().unwrap_or_default(),
         severity: Severity::Info,
-        metric: events::INVENTORY.name,
+        metric: events::INVENTORY.name.into(),
         value: (change.changes.len() + change.left_out) as f64,
         message: format!("The host has changed: {spoken}{more}"),
         labels: BTreeMap::new(),

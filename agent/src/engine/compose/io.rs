@@ -47,10 +47,10 @@ pub fn slow_request(event: &Event, io: &SlowIo, id: String) -> Draft {
     Draft {
         rule: SLOW_RULE.into(),
         place: device.clone(),
-        noun: "slow block requests",
+        noun: "slow block requests".into(),
         phrase: format!("{device} {} {latency} ms", io.op),
         severity: Severity::Warn,
-        metric: events::IO_LATENCY.name,
+        metric: events::IO_LATENCY.name.into(),
         value: io.latency_ms,
         threshold: Some(io.threshold_ms),
         message: format!(
@@ -76,11 +76,11 @@ pub fn slow_disk(finding: &Finding<'_>, id: String, now: Now) -> Draft {
     Draft {
         rule: P99.into(),
         place: String::new(),
-        noun: "slow-disk alerts",
+        noun: "slow-disk alerts".into(),
         phrase: format!("{} of {device} ({shown})", plural(window.op)),
         lasts: true,
         severity,
-        metric: P99,
+        metric: P99.into(),
         value: p99.unwrap_or_default(),
         threshold: limit_ms,
         message: slow_disk_sentence(finding, now),
@@ -91,6 +91,7 @@ pub fn slow_disk(finding: &Finding<'_>, id: String, now: Now) -> Draft {
         started,
         ended: (status == Status::Resolved).then_some(now),
         sources: vec![crate::event::Source::Ebpf],
+        runbook_url: None,
         context: slow_disk_context(window, scene, usual_ms, now.since(started) / SECOND),
     }
 }
@@ -229,11 +230,11 @@ pub fn error(report: &Report, io: &IoError, id: String, identity: &Identity) -> 
     Draft {
         rule: rule.into(),
         place: device.clone(),
-        noun: "disk errors",
+        noun: "disk errors".into(),
         phrase: format!("{device} sector {}", io.sector),
         lasts: false,
         severity,
-        metric: events::IO_ERRORS.name,
+        metric: events::IO_ERRORS.name.into(),
         value: 1.0,
         threshold: None,
         message: format!(
@@ -248,6 +249,7 @@ pub fn error(report: &Report, io: &IoError, id: String, identity: &Identity) -> 
         started: incident.at,
         ended: None,
         sources: incident.sources.clone(),
+        runbook_url: None,
         context: c.done(),
     }
 }

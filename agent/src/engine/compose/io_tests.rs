@@ -51,7 +51,10 @@ fn a_slow_disk_names_what_a_person_asks_first() {
         draft.labels,
         BTreeMap::from([("device".into(), "nvme0n1".into()), ("op".into(), "write".into())])
     );
-    assert_eq!((draft.metric, draft.value, draft.threshold), ("block_io_latency_p99_ms", 640.0, Some(500.0)));
+    assert_eq!(
+        (&*draft.metric, draft.value, draft.threshold),
+        ("block_io_latency_p99_ms", 640.0, Some(500.0))
+    );
     let issuers = draft.context["issuers"].as_array().expect("a list");
     assert_eq!(issuers[0]["unit"], "postgresql.service");
     assert_eq!(draft.context["issuer_groups"][1]["unit"], "postgresql.service");

@@ -24,10 +24,10 @@ pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
     c.put("line", Some(line.clone())).put("kernel_time_ns", Some(event.at.mono_ns));
     Draft {
         rule: found.rule.clone(),
-        noun: "kernel-log alerts",
+        noun: "kernel-log alerts".into(),
         phrase: clean(&whole, 80),
         severity: found.severity,
-        metric: events::LOG_EVENTS.name,
+        metric: events::LOG_EVENTS.name.into(),
         message: format!("{}: {line}", found.meaning),
         labels,
         fingerprint: print,

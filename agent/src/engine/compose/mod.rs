@@ -1,6 +1,8 @@
 //! From a finding to the alert object: one sentence for a person, few labels, everything else typed.
 
+pub mod absent;
 pub mod condition;
+mod culprits;
 pub mod hang;
 pub mod hardware;
 pub mod inventory;
@@ -9,14 +11,18 @@ pub mod kernel;
 pub mod oom;
 pub mod recall;
 pub mod user_kill;
+mod words;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::alert::{Alert, Severity, Status};
 use crate::event::{Event, Source};
+use crate::text::span;
 use crate::time::{Now, SECOND};
 
 /// What the engine knows of the host it speaks for.
@@ -32,15 +38,18 @@ pub struct Identity {
     pub labels: BTreeMap<String, String>,
 }
 
+/// A name out of the program, or out of the configuration.
+pub type Name = Cow<'static, str>;
+
 /// An alert before it is decided whether, when and with whom it is told.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Draft {
     /// Rule that judged; alerts of one rule and place are grouped.
     pub rule: String,
     /// Where it was (control group, mount, device); empty: alerts of the rule are grouped wherever they were.
     pub place: String,
     /// What several of them are called: `OOM kills`.
-    pub noun: &'static str,
+    pub noun: Name,
     /// This one in a list of several: `java (pid 4711)`.
     pub phrase: String,
     /// Ends by itself (an event) or lasts until resolved (a condition).
@@ -48,7 +57,7 @@ pub struct Draft {
     /// How bad.
     pub severity: Severity,
     /// Metric or an event's counter.
-    pub metric: &'static str,
+    pub metric: Name,
     /// Value.
     pub value: f64,
     /// Limit.
@@ -69,6 +78,8 @@ pub struct Draft {
     pub ended: Option<Now>,
     /// Who saw it.
     pub sources: Vec<Source>,
+    /// What to read at night.
+    pub runbook_url: Option<String>,
     /// Everything known.
     pub context: Map<String, Value>,
 }
@@ -79,11 +90,11 @@ impl Draft {
         Self {
             rule: String::new(),
             place: String::new(),
-            noun: "",
+            noun: "".into(),
             phrase: String::new(),
             lasts: false,
             severity: Severity::Warn,
-            metric: "",
+            metric: "".into(),
             value: 1.0,
             threshold: None,
             message: String::new(),
@@ -94,8 +105,20 @@ impl Draft {
             started: event.at,
             ended: None,
             sources: vec![event.source],
+            runbook_url: None,
             context: Map::new(),
         }
+    }
+
+    /// The end of what nobody reports any more since the agent was started again.
+    #[must_use]
+    pub fn ended_without_a_reading(&self, now: Now) -> Self {
+        let lived = span(lived_secs(self.started, now));
+        let message = format!(
+            "{} has not been reported since the agent was started again; the alert stood for {lived}",
+            self.phrase
+        );
+        Self { status: Status::Resolved, ended: Some(now), message, ..self.clone() }
     }
 
     /// The alert object, made at `now`.
@@ -107,7 +130,7 @@ impl Draft {
             hostname: identity.hostname.clone(),
             timestamp: rfc3339(now, &identity.zone),
             severity: self.severity,
-            metric: self.metric.to_owned(),
+            metric: self.metric.into_owned(),
             value: self.value,
             threshold: self.threshold,
             message: self.message,
@@ -117,12 +140,21 @@ impl Draft {
             fingerprint: self.fingerprint,
             started_at: rfc3339(self.started, &identity.zone),
             ended_at: self.ended.map(|e| rfc3339(e, &identity.zone)),
-            duration_secs: end.since(self.started) / SECOND,
+            duration_secs: lived_secs(self.started, end),
             rule: self.rule,
             source: self.sources.iter().map(|s| s.name().to_owned()).collect(),
-            runbook_url: None,
+            runbook_url: self.runbook_url,
             context: self.context,
         }
+    }
+}
+
+/// Seconds from `started` to `end`. What began before this boot did so at 0 on its monotonic clock: there the wall
+/// clock counts.
+pub fn lived_secs(started: Now, end: Now) -> u64 {
+    match started.mono_ns {
+        0 => u64::try_from(end.wall_ns.saturating_sub(started.wall_ns)).unwrap_or(0) / SECOND,
+        _ => end.since(started) / SECOND,
     }
 }
 

@@ -39,7 +39,7 @@ pub fn draft(
     Draft {
         rule: RULE.into(),
         place: grouped_by(oom),
-        noun: "OOM kills",
+        noun: "OOM kills".into(),
         phrase: format!(
             "{comm}{}{}",
             more(oom),
@@ -47,7 +47,7 @@ pub fn draft(
         ),
         lasts: false,
         severity: Severity::Critical,
-        metric: OOM_KILLS.name,
+        metric: OOM_KILLS.name.into(),
         value: 1.0,
         threshold: None,
         message: sentence(oom, &owner),
@@ -58,6 +58,7 @@ pub fn draft(
         started: incident.at,
         ended: None,
         sources: incident.sources.clone(),
+        runbook_url: None,
         context: context::context(oom, &owner, table, incident.at, identity),
     }
 }

@@ -1,7 +1,10 @@
 //! The way back: what a stored alert says about incidents that must not be told again.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
+use super::Draft;
 use crate::alert::{Alert, Status};
 use crate::engine::hangs::{LISTED, Listed};
 use crate::engine::incident::Body;
@@ -129,6 +132,40 @@ fn task_id(value: &Value) -> Option<TaskId> {
 
 fn text(value: &Value, name: &str) -> Option<String> {
     value.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+/// The condition that `alert` tells of; `None` for anything else.
+pub fn condition(alert: &Alert, own: &BTreeMap<String, String>, now: Now) -> Option<Draft> {
+    let level = alert.context.get("level")?.as_str()?;
+    if !["warn", "critical"].contains(&level) {
+        return None;
+    }
+    let wall_ns = |text: &str| i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok();
+    let started_ns = wall_ns(&alert.started_at)?;
+    let ago = u64::try_from(now.wall_ns.saturating_sub(started_ns)).unwrap_or(0);
+    let mut labels = alert.labels.clone();
+    labels.retain(|name, value| own.get(name) != Some(value));
+    Some(Draft {
+        rule: alert.rule.clone(),
+        place: String::new(),
+        noun: "alerts".into(),
+        phrase: alert.rule.clone(),
+        lasts: true,
+        severity: alert.severity,
+        metric: alert.metric.clone().into(),
+        value: alert.value,
+        threshold: alert.threshold,
+        message: alert.message.clone(),
+        labels,
+        status: alert.status,
+        id: alert.id.clone(),
+        fingerprint: alert.fingerprint.clone(),
+        started: Now { mono_ns: now.mono_ns.saturating_sub(ago), wall_ns: started_ns },
+        ended: None,
+        sources: Vec::new(),
+        runbook_url: alert.runbook_url.clone(),
+        context: serde_json::Map::new(),
+    })
 }
 
 /// When `alert` was made, on today's monotonic clock; `None` for anything but the begin of an incident.

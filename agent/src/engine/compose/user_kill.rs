@@ -99,10 +99,10 @@ pub fn draft(event: &Event, kill: &UserKill, id: String, fingerprint: String, kn
     Draft {
         rule: RULE.into(),
         place: kill.victim.cgroup.clone().unwrap_or_default(),
-        noun: "kills by user-space killers",
+        noun: "kills by user-space killers".into(),
         phrase: format!("{whom} by {}", kill.killer),
         severity: Severity::Critical,
-        metric: USER_KILLS.name,
+        metric: USER_KILLS.name.into(),
         message: format!("Low memory: {} {said} {whom}{why}", kill.killer),
         labels,
         fingerprint,

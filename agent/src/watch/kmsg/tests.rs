@@ -105,13 +105,19 @@ async fn the_end_of_the_device_is_an_error() {
 #[test]
 fn refusals_say_what_to_do() {
     let text = |error| refused("/dev/kmsg", error).to_string();
-    let remedy = |error| refused("/dev/kmsg", error).remedy();
+    let remedy = |error| refused("/dev/kmsg", error).remedy(false);
     assert_eq!(text(Errno::PERM), "/dev/kmsg may not be read (Operation not permitted (os error 1))");
     assert!(remedy(Errno::PERM).contains("AmbientCapabilities=CAP_SYSLOG"));
     assert!(remedy(Errno::PERM).contains("sysctl kernel.dmesg_restrict=0"));
     assert!(matches!(refused("x", Errno::ACCESS), KmsgError::Denied { .. }));
     assert!(remedy(Errno::NOENT).contains("docker run --device /dev/kmsg"));
     assert_eq!(text(Errno::IO), "/dev/kmsg cannot be followed: Input/output error (os error 5)");
+    for other in ["/dev/null", "/dev/zero", "/proc/version"] {
+        let error = KmsgWatch::open(other, scanner(), clock).err().expect(other);
+        assert!(error.to_string().contains("is not the kernel log"), "{error}");
+    }
+    let allowed = refused("/dev/kmsg", Errno::PERM).remedy(true);
+    assert!(allowed.contains("DeviceAllow=char-mem r"), "{allowed}");
     let missing = KmsgWatch::open("/nonexistent/kmsg", scanner(), clock).err();
     assert_eq!(missing, Some(KmsgError::Absent { path: "/nonexistent/kmsg".to_owned() }));
 }

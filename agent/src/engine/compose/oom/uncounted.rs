@@ -44,11 +44,11 @@ pub fn draft_uncounted(
     Draft {
         rule: RULE.into(),
         place: String::new(),
-        noun: "OOM kills",
+        noun: "OOM kills".into(),
         phrase: format!("{what} unknown"),
         lasts: false,
         severity: Severity::Critical,
-        metric: OOM_KILLS.name,
+        metric: OOM_KILLS.name.into(),
         value: count as f64,
         threshold: None,
         message: format!(
@@ -63,6 +63,7 @@ pub fn draft_uncounted(
         started: now,
         ended: None,
         sources: vec![crate::event::Source::Counter],
+        runbook_url: None,
         context: context.done(),
     }
 }

@@ -1,0 +1,169 @@
+//! What keeps coming and going: one alert says so, then it is quiet until the condition is stable. And what fires
+//! again and again.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::super::compose::{Draft, fingerprint};
+use super::super::shift::Shift;
+use crate::alert::{Severity, Status};
+use crate::text::span;
+use crate::time::{Now, SECOND};
+
+/// Begins and ends within [`WINDOW_NS`] that make a condition a flapping one: three times to and fro.
+pub(super) const CHANGES: usize = 6;
+/// The window they are counted in: 30 min.
+pub(super) const WINDOW_NS: u64 = 1800 * SECOND;
+/// A flapping condition that did not change for so long is stable again: 15 min.
+pub(super) const STABLE_NS: u64 = 900 * SECOND;
+/// Begins that follow each other within this time are in a row: 1 h.
+pub(super) const ROW_NS: u64 = 3600 * SECOND;
+/// Conditions followed; beyond it the one that changed longest ago is forgotten, flapping ones last.
+pub(super) const MAX_FOLLOWED: usize = 4096;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct History {
+    changes: VecDeque<u64>,
+    /// Begins in a row.
+    row: u32,
+    last_ns: u64,
+    flapping: Option<Flapping>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Flapping {
+    /// The alert that says so.
+    draft: Draft,
+    changes: u64,
+}
+
+/// What is to be done with a change.
+#[derive(Debug, PartialEq)]
+pub(super) enum Course {
+    /// As usual; begins in a row.
+    Usual(u32),
+    /// It is flapping from now on: tell this instead.
+    Begins(Box<Draft>),
+    /// It is flapping: nothing is told.
+    Quiet,
+}
+
+/// All conditions by fingerprint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Flaps {
+    all: HashMap<String, History>,
+}
+
+impl Flaps {
+    /// A condition begins or ends.
+    pub(super) fn change(&mut self, now: Now, draft: &Draft) -> Course {
+        self.make_room(&draft.fingerprint);
+        let begins = draft.status == Status::Firing;
+        let history = self.all.entry(draft.fingerprint.clone()).or_default();
+        if begins {
+            let in_row = history.last_ns > 0 && now.mono_ns.saturating_sub(history.last_ns) < ROW_NS;
+            history.row = if in_row { history.row.saturating_add(1) } else { 1 };
+        }
+        history.last_ns = now.mono_ns;
+        history.changes.retain(|at| now.mono_ns.saturating_sub(*at) < WINDOW_NS);
+        history.changes.push_back(now.mono_ns);
+        if history.changes.len() > CHANGES {
+            history.changes.pop_front();
+        }
+        if let Some(flapping) = &mut history.flapping {
+            flapping.changes += 1;
+            return Course::Quiet;
+        }
+        if history.changes.len() < CHANGES {
+            return Course::Usual(history.row);
+        }
+        let first = history.changes.front().copied().unwrap_or(now.mono_ns);
+        let alert = alert(now, draft, now.mono_ns.saturating_sub(first));
+        history.flapping = Some(Flapping { draft: alert.clone(), changes: CHANGES as u64 });
+        Course::Begins(Box::new(alert))
+    }
+
+    /// Whether nothing is told of it because it is flapping.
+    pub(super) fn is_flapping(&self, fingerprint: &str) -> bool {
+        self.all.get(fingerprint).is_some_and(|history| history.flapping.is_some())
+    }
+
+    /// Ends of flapping.
+    pub(super) fn due(&mut self, now: Now, out: &mut Vec<Draft>) {
+        for history in self.all.values_mut() {
+            if now.mono_ns.saturating_sub(history.last_ns) >= STABLE_NS
+                && let Some(flapping) = history.flapping.take()
+            {
+                history.changes.clear();
+                flapping.end(now, out);
+            }
+        }
+        let old = |history: &History| now.mono_ns.saturating_sub(history.last_ns) >= WINDOW_NS.max(ROW_NS);
+        self.all.retain(|_, history| history.flapping.is_some() || !old(history));
+    }
+
+    fn make_room(&mut self, fingerprint: &str) {
+        if self.all.len() < MAX_FOLLOWED || self.all.contains_key(fingerprint) {
+            return;
+        }
+        let age = |(_, h): &(&String, &History)| (h.flapping.is_some(), h.last_ns);
+        if let Some(key) = self.all.iter().min_by_key(age).map(|(key, _)| key.clone()) {
+            self.all.remove(&key);
+        }
+    }
+
+    /// For a snapshot: the `most` that matter.
+    pub(super) fn kept(&self, most: usize) -> Self {
+        let mut all: Vec<_> = self.all.iter().collect();
+        all.sort_by_key(|(_, h)| std::cmp::Reverse((h.flapping.is_some(), h.last_ns)));
+        Self { all: all.into_iter().take(most).map(|(k, h)| (k.clone(), h.clone())).collect() }
+    }
+
+    /// Those of an earlier run.
+    pub(super) fn resumed(mut self, shift: &Shift) -> Self {
+        for history in self.all.values_mut() {
+            history.last_ns = shift.mono(history.last_ns);
+            history.changes.iter_mut().for_each(|at| *at = shift.mono(*at));
+            if let Some(flapping) = &mut history.flapping {
+                flapping.draft.started = shift.both(flapping.draft.started);
+            }
+        }
+        self
+    }
+}
+
+impl Flapping {
+    fn end(self, now: Now, out: &mut Vec<Draft>) {
+        let (changes, lived) = (self.changes, now.since(self.draft.started) / SECOND);
+        let message = format!(
+            "{} is stable again: it came and went {changes} times in {}",
+            self.draft.phrase,
+            span(lived)
+        );
+        out.push(Draft { status: Status::Resolved, ended: Some(now), message, ..self.draft });
+    }
+}
+
+/// The alert that says so.
+fn alert(now: Now, draft: &Draft, window_ns: u64) -> Draft {
+    let stable = span(STABLE_NS / SECOND);
+    let mut context = serde_json::Map::new();
+    context.insert("level".into(), "flapping".into());
+    Draft {
+        id: format!("{}-f", draft.id),
+        fingerprint: fingerprint([draft.fingerprint.as_str(), "flapping"]),
+        status: Status::Firing,
+        severity: draft.severity.min(Severity::Critical),
+        message: format!(
+            "{} keeps coming and going: {CHANGES} changes in {}; nothing more is told of it until it has not changed \
+             for {stable}",
+            draft.phrase,
+            span(window_ns / SECOND)
+        ),
+        started: now.at_mono(now.mono_ns - window_ns),
+        ended: None,
+        context,
+        ..draft.clone()
+    }
+}

@@ -1,0 +1,91 @@
+//! What stands over a restart.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::quiet::silence::Silences;
+use super::super::shift::Shift;
+use super::flap::Flaps;
+use super::{Board, Standing};
+
+/// Alerts kept, the worst and oldest first; histories of flapping as many.
+pub const MAX_KEPT: usize = 512;
+
+/// What of the board is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Alerts that stand.
+    pub standing: Vec<Standing>,
+    silences: Silences,
+    flaps: Flaps,
+}
+
+impl Kept {
+    /// Half as much: the file would be too large.
+    pub fn halve(&mut self) {
+        self.standing.truncate(self.standing.len() / 2);
+        self.flaps = Flaps::default();
+    }
+
+    /// Of these nobody will remember that they wait to be told.
+    pub fn untell(&mut self, ids: &[&str], why: &str) {
+        for entry in self.standing.iter_mut().filter(|entry| ids.contains(&entry.draft.id.as_str())) {
+            (entry.told, entry.held) = (None, Some(why.to_owned()));
+        }
+    }
+
+    /// Whether it has this one.
+    pub fn has(&self, id: &str) -> bool {
+        self.standing.iter().any(|entry| entry.draft.id == id)
+    }
+}
+
+impl Board {
+    /// For a snapshot; `is_grouped` says that a message waits in a group, which is not kept.
+    pub fn kept(&self, is_grouped: impl Fn(&str) -> bool) -> Kept {
+        let mut standing: Vec<&Standing> = self.standing.values().filter(|entry| entry.draft.lasts).collect();
+        let rank = |entry: &&Standing| {
+            (entry.told.is_none(), std::cmp::Reverse(entry.draft.severity), entry.draft.started)
+        };
+        standing.sort_by_key(rank);
+        let mut kept = Kept {
+            standing: standing.into_iter().take(MAX_KEPT).cloned().collect(),
+            silences: self.silences.clone(),
+            flaps: self.flaps.kept(MAX_KEPT),
+        };
+        for entry in &mut kept.standing {
+            entry.draft.context.clear();
+            if is_grouped(&entry.draft.id) {
+                (entry.told, entry.held) = (None, Some("grouped".to_owned()));
+            }
+        }
+        kept
+    }
+
+    /// Whether it stands.
+    pub fn has(&self, id: &str) -> bool {
+        self.standing.contains_key(id)
+    }
+
+    /// From a snapshot.
+    pub fn resume(&mut self, kept: Kept, shift: &Shift) {
+        let Kept { standing, mut silences, flaps } = kept;
+        for mut entry in standing {
+            entry.draft.started = shift.both(entry.draft.started);
+            entry.critical_ns = entry.critical_ns.map(|ns| shift.mono(ns));
+            self.standing.insert(entry.draft.id.clone(), entry);
+        }
+        silences.iter_mut().for_each(|silence| silence.until_ns = shift.mono(silence.until_ns));
+        self.silences = silences;
+        self.flaps = flaps.resumed(shift);
+    }
+
+    /// An alert of an earlier run that was told after the snapshot was made.
+    pub fn resume_one(&mut self, entry: Standing) {
+        self.standing.insert(entry.draft.id.clone(), entry);
+    }
+
+    /// It was told to be over after the snapshot was made.
+    pub fn forget(&mut self, id: &str) {
+        self.standing.retain(|key, _| key != id);
+    }
+}

@@ -1,0 +1,100 @@
+//! Orders carried out, and the view of how things stand.
+
+use super::board::{self, Standing};
+use super::compose::{lived_secs, rfc3339};
+use super::control::{ActiveView, Answer, Order, View};
+use super::ports::Settings;
+use super::quiet::maintenance;
+use super::{Engine, Output};
+use crate::time::{Now, SECOND};
+
+impl Engine {
+    /// Carries out an order. What it leads to is appended to `out`.
+    ///
+    /// # Errors
+    /// A sentence for who gave it.
+    pub fn order(&mut self, now: Now, order: Order, out: &mut Vec<Output>) -> Result<Answer, String> {
+        let answer = match order {
+            Order::Silence(new) => Answer::Silenced(self.board.silences.add(now, new)?),
+            Order::Revoke(id) => {
+                let silence = self.board.silences.revoke(id)?;
+                Answer::Revoked(silence.view(now, &self.settings.identity.zone))
+            }
+            Order::Reload(settings) => self.reload(now, *settings, out),
+        };
+        // What was held back until now may be told; and nobody wants to give the order twice.
+        self.pace.told = true;
+        let mut passed = Vec::new();
+        let scene = board::Scene { settings: &self.settings, table: &self.table };
+        self.board.look(now, &scene, &mut passed);
+        self.tell_on(now, passed, out);
+        Ok(answer)
+    }
+
+    fn reload(&mut self, now: Now, new: Settings, out: &mut Vec<Output>) -> Answer {
+        let mut drafts = Vec::new();
+        let (judge, scene) = self.judging(now);
+        judge.reload(now, &new.rules, &scene, &mut drafts);
+        let absences = (&*self.settings.absences, &*new.absences);
+        self.absences.reload(now, absences, &self.settings.identity, &mut drafts);
+        let ended = drafts.len();
+        let Settings {
+            identity, rules, absences, maintenance, escalation, manners, warmup_secs, disks, ..
+        } = new;
+        self.speaker.reload(manners.clone());
+        let old = &mut self.settings;
+        (old.identity, old.rules, old.absences, old.maintenance) = (identity, rules, absences, maintenance);
+        (old.escalation, old.manners, old.warmup_secs, old.disks) = (escalation, manners, warmup_secs, disks);
+        let rules = old.rules.len() + old.absences.len();
+        self.speak(now, drafts, out);
+        Answer::Reloaded { rules, ended }
+    }
+
+    /// How things stand.
+    pub fn view(&self, now: Now) -> View {
+        let learned = now.since(self.start) / SECOND;
+        let mut active: Vec<ActiveView> = self.board.iter().map(|entry| self.active(now, entry)).collect();
+        active.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| b.secs.cmp(&a.secs)));
+        let mut suppressed = self.board.counts().clone();
+        let spoken = self.speaker.counts();
+        let by_speaker = [
+            ("repeated", spoken.repeated),
+            ("grouped", spoken.grouped),
+            ("over before it was told", spoken.unneeded),
+        ];
+        for (why, count) in by_speaker.into_iter().filter(|(_, count)| *count > 0) {
+            *suppressed.entry(why.to_owned()).or_default() += count;
+        }
+        let zone = &self.settings.identity.zone;
+        View {
+            active,
+            pending: self.judge.pending(now, &self.settings.rules, &self.table),
+            silences: self.board.silences.view(now, zone),
+            maintenance: maintenance::view(&self.settings.maintenance, now, zone),
+            suppressed,
+            told: spoken.told,
+            learning_secs: self.settings.warmup_secs.saturating_sub(learned),
+        }
+    }
+
+    fn active(&self, now: Now, entry: &Standing) -> ActiveView {
+        let draft = &entry.draft;
+        let mut labels = self.settings.identity.labels.clone();
+        labels.extend(draft.labels.clone());
+        let id = &draft.id;
+        ActiveView {
+            id: id.clone(),
+            fingerprint: draft.fingerprint.clone(),
+            rule: draft.rule.clone(),
+            metric: draft.metric.to_string(),
+            labels,
+            severity: draft.severity,
+            value: draft.value,
+            limit: draft.threshold,
+            message: draft.message.clone(),
+            since: rfc3339(draft.started, &self.settings.identity.zone),
+            secs: lived_secs(draft.started, now),
+            suppressed_by: entry.held.clone().or_else(|| self.speaker.holds(id).map(str::to_owned)),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What the engine knows beyond a restart: plain data, with a version, bounded.
+//!
+//! What stands goes on under its id, told or held back; what was only on its way goes on.
+
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use super::absent::Absences;
+use super::board;
+use super::condition::{Condition, Firing};
+use super::disk::KeptDisk;
+use super::shift::Shift;
+use super::speak::KeptRepeat;
+use crate::time::{Now, SECOND};
+
+/// Form of a snapshot; another one is not read.
+pub const VERSION: u32 = 1;
+/// Largest snapshot, bytes of JSON.
+pub const MAX_BYTES: usize = 1 << 20;
+/// Least time between two snapshots when nothing was told.
+const PACE_NS: u64 = 5 * SECOND;
+/// How long an alert of an earlier run waits for its series to come again: 15 min.
+const UNCLAIMED_NS: u64 = 900 * SECOND;
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    version: u32,
+    boot_id: String,
+    saved: Now,
+    conditions: Vec<KeptCondition>,
+    absences: Vec<(String, String, Firing)>,
+    disks: Vec<KeptDisk>,
+    board: board::Kept,
+    repeats: Vec<KeptRepeat>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct KeptCondition {
+    fingerprint: String,
+    condition: Condition,
+    id: String,
+    told: bool,
+}
+
+impl Snapshot {
+    /// As it is written; what is too large is written without its least part.
+    pub fn encode(mut self) -> Vec<u8> {
+        loop {
+            match serde_json::to_vec(&self) {
+                Ok(json) if json.len() <= MAX_BYTES => return json,
+                Ok(_) if self.repeats.len() + self.conditions.len() + self.board.standing.len() > 0 => {
+                    let waiting: Vec<&str> = self.repeats.iter().filter_map(KeptRepeat::waiting).collect();
+                    self.board.untell(&waiting, "repeated");
+                    self.repeats.clear();
+                    self.conditions.truncate(self.conditions.len() / 2);
+                    self.board.halve();
+                }
+                _ => return Vec::new(),
+            }
+        }
+    }
+
+    /// The way back.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence.
+    pub fn decode(json: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        let torn = |error: serde_json::Error| format!("cannot be read ({error})");
+        let Head { version } = serde_json::from_slice(json).map_err(torn)?;
+        if version != VERSION {
+            return Err(format!("has the form {version}, and this program knows {VERSION}"));
+        }
+        serde_json::from_slice(json).map_err(torn)
+    }
+}
+
+/// When a snapshot is due.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Something changed that is worth keeping.
+    pub changed: bool,
+    /// Something was told or ended.
+    pub told: bool,
+    made_ns: u64,
+}
+
+impl Pace {
+    pub(super) fn is_due(&mut self, now: Now) -> bool {
+        let waited = now.mono_ns.saturating_sub(self.made_ns) >= PACE_NS;
+        let due = self.told || self.changed && waited;
+        if due {
+            *self = Self { changed: false, told: false, made_ns: now.mono_ns };
+        }
+        due
+    }
+}
+
+impl Engine {
+    /// What is to be kept, as of `now`.
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        let board = self.board.kept(|id| self.speaker.holds(id) == Some("grouped"));
+        let goes_on = |id: &str| !self.board.has(id) || board.has(id);
+        let kept = |(fingerprint, condition, id): (String, Condition, String)| {
+            let told = goes_on(&id);
+            KeptCondition { fingerprint, condition, id, told }
+        };
+        let conditions = self.judge.kept(&self.settings.rules, &self.table);
+        let mut disks = self.disks.kept();
+        disks.retain(|disk| goes_on(&disk.id));
+        let mut absences = self.absences.kept();
+        absences.retain(|(_, id, _)| goes_on(id));
+        Snapshot {
+            version: VERSION,
+            boot_id: self.settings.identity.boot_id.clone(),
+            saved: now,
+            conditions: conditions.into_iter().map(kept).collect(),
+            absences,
+            disks,
+            repeats: self.speaker.kept(),
+            board,
+        }
+    }
+
+    /// Goes on where an earlier run was.
+    pub fn resume(&mut self, snapshot: Snapshot, now: Now) {
+        let same_boot = !snapshot.boot_id.is_empty() && snapshot.boot_id == self.settings.identity.boot_id;
+        let shift = Shift::new(snapshot.saved, same_boot, now);
+        for KeptCondition { fingerprint, condition, id, told } in snapshot.conditions {
+            self.judge.resume(fingerprint, condition.resumed(told, &shift), id);
+        }
+        for (fingerprint, id, firing) in snapshot.absences {
+            if Absences::is_known(&self.settings.absences, &fingerprint) {
+                self.absences.resume(fingerprint, id, shift.firing(firing));
+            } else {
+                self.orphans.push(id);
+            }
+        }
+        for mut disk in snapshot.disks {
+            disk.started = shift.both(disk.started);
+            self.disks.resume(now, disk);
+        }
+        self.board.resume(snapshot.board, &shift);
+        self.speaker.resume(snapshot.repeats, &shift);
+        self.resumed = true;
+        self.resumed_wall_ns = Some(snapshot.saved.wall_ns);
+    }
+
+    /// Ends what an earlier run told and nobody has reported since.
+    pub(super) fn end_unclaimed(&mut self, now: Now, told: &mut Vec<super::Draft>) {
+        for id in std::mem::take(&mut self.orphans) {
+            self.board.abandon(now, &id, told);
+        }
+        if !self.resumed || now.since(self.start) < UNCLAIMED_NS {
+            return;
+        }
+        self.resumed = false;
+        let disks = self.disks.take_unclaimed(self.start);
+        for id in self.judge.take_unclaimed().into_iter().chain(disks) {
+            self.board.abandon(now, &id, told);
+        }
+    }
+}

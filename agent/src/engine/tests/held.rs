@@ -1,0 +1,196 @@
+//! What is held back, by what, and when it is told after all.
+
+use super::rules::with;
+use super::*;
+use crate::config::Schedule;
+use crate::engine::control::{Answer, NewSilence, Order};
+use crate::engine::quiet::maintenance::Window;
+
+fn silence(r: &mut Run, matcher: &str, mount: &str, secs: u64) -> Answer {
+    let labels = BTreeMap::from([("mount".to_owned(), mount.to_owned())]);
+    let new = NewSilence { matcher: matcher.into(), labels, secs, reason: "move".into(), by: "root".into() };
+    let answer = r.engine.order(r.now, Order::Silence(new), &mut r.out).expect("a silence");
+    r.drop_kept();
+    answer
+}
+
+fn full(r: &mut Run, times: usize) {
+    for _ in 0..times {
+        r.disks(&[("/a", 85.0), ("/b", 85.0)]);
+    }
+}
+
+#[test]
+fn a_silence_holds_back_is_seen_and_at_its_end_what_stands_is_told() {
+    let mut r = run(0);
+    assert_eq!(silence(&mut r, "disk_used_percent", "/a", 100), Answer::Silenced(1));
+    full(&mut r, 5);
+    r.check(&["firing warn Disk usage of /b is 85 %, over 80 % for 30 s"]);
+    let view = r.engine.view(r.now);
+    let held: Vec<_> =
+        view.active.iter().map(|a| (&*a.labels["mount"], a.suppressed_by.as_deref())).collect();
+    assert!(held.contains(&("/a", Some("silence 1"))) && held.contains(&("/b", None)), "{view:#?}");
+    assert_eq!((view.suppressed["silence"], view.silences[0].held, view.silences.len()), (1, 1, 1));
+    full(&mut r, 7);
+    let told = r.told();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert_eq!(
+        told[1],
+        "firing warn Disk usage of /a is 85 %, over 80 % for 30 s (held back until now: silence 1)"
+    );
+    assert!(r.engine.view(r.now).silences.is_empty());
+}
+
+#[test]
+fn what_ends_while_it_is_silenced_is_never_told_and_a_recovery_always_is() {
+    let mut r = run(0);
+    full(&mut r, 5);
+    assert_eq!(r.told().len(), 2);
+    silence(&mut r, "*", "/a", 1000);
+    silence(&mut r, "*", "/c", 1000);
+    for _ in 0..5 {
+        r.disks(&[("/a", 10.0), ("/c", 99.0)]);
+    }
+    r.disks(&[("/c", 1.0)]);
+    let told = r.told();
+    assert_eq!(told[2..], ["resolved warn Disk usage of /a is back to 10 % after 50 s"]);
+    assert_eq!(r.engine.view(r.now).suppressed["over before it was told"], 1);
+}
+
+#[test]
+fn a_revoked_silence_lets_go_at_once() {
+    let mut r = run(0);
+    silence(&mut r, "disk_used_percent", "/a", 1000);
+    full(&mut r, 5);
+    let answer = r.engine.order(r.now, Order::Revoke(1), &mut r.out);
+    assert!(matches!(answer, Ok(Answer::Revoked(view)) if view.held == 1));
+    assert_eq!(r.told().len(), 2, "{:#?}", r.told());
+    assert!(r.engine.order(r.now, Order::Revoke(1), &mut r.out).is_err());
+}
+
+#[test]
+fn a_maintenance_window_holds_back_and_lets_go() {
+    let mut r = with(|settings| {
+        // It is Sunday, 16:30.
+        let schedule = Schedule::parse("Sun 16:00-16:32").expect("a schedule");
+        let labels = vec![("env".to_owned(), "prod".to_owned())];
+        settings.maintenance = vec![Window { name: "patch".into(), schedule, labels }];
+    });
+    full(&mut r, 6);
+    r.check(&[]);
+    let view = r.engine.view(r.now);
+    assert_eq!((view.maintenance[0].left_secs, view.suppressed["maintenance patch"]), (60, 2));
+    full(&mut r, 7);
+    assert_eq!(r.told().len(), 2, "{:#?}", r.told());
+    assert!(r.engine.view(r.now).maintenance.is_empty());
+}
+
+#[test]
+fn what_nobody_mends_becomes_an_emergency_once() {
+    let mut r = with(|settings| settings.escalation.emergency_after_mins = 5);
+    for _ in 0..60 {
+        r.disks(&[("/", 95.0)]);
+    }
+    r.disks(&[("/", 10.0)]);
+    let told = r.told();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(told[1].starts_with("updated emergency Disk usage of / is 95 %"), "{told:#?}");
+    assert!(told[1].ends_with("(critical for 5 min, so it counts as an emergency)"), "{told:#?}");
+    assert!(told[2].starts_with("resolved emergency Disk usage of / is back"), "{told:#?}");
+}
+
+#[test]
+fn a_warning_that_comes_again_and_again_is_critical() {
+    let mut r = with(|settings| {
+        settings.escalation.critical_after = 1;
+        settings.manners.dedup_secs = [0; 4];
+        settings.manners.min_interval_secs = 0;
+    });
+    for _ in 0..2 {
+        for value in [85.0; 60] {
+            r.disks(&[("/", value)]);
+        }
+        r.disks(&[("/", 10.0)]);
+    }
+    let told = r.told();
+    assert_eq!(told.len(), 4, "{told:#?}");
+    assert!(told[0].starts_with("firing warn") && told[2].starts_with("firing critical"), "{told:#?}");
+    assert!(told[2].ends_with("(for the 2th time in a row, so it counts as critical)"), "{told:#?}");
+    assert!(told[3].starts_with("resolved critical"), "{told:#?}");
+}
+
+const LOST: Metric = Metric { name: "gpu_lost", labels: &["gpu"], unit: Unit::Count, ..USED };
+const HOT: Metric = Metric { name: "gpu_temperature_celsius", labels: &["gpu"], unit: Unit::Celsius, ..USED };
+
+#[test]
+fn a_lost_gpu_hides_its_own_readings_and_says_so() {
+    let mut r = with(|settings| {
+        let rule = |metric: &str| Rule {
+            name: metric.into(),
+            metric: metric.into(),
+            subject: metric.to_owned().into(),
+            shown: &["gpu"],
+            ..settings.rules[0].clone()
+        };
+        settings.rules = vec![rule("gpu_lost"), rule("gpu_temperature_celsius")];
+    });
+    let read = |r: &mut Run, lost: f64, hot: f64, times: usize| {
+        for _ in 0..times {
+            r.samples.begin("gpu", r.now, None);
+            r.samples.put(&LOST, &["0"], lost);
+            for gpu in ["0", "1"] {
+                r.samples.put(&HOT, &[gpu], hot);
+            }
+            let mut batch = r.samples.finish();
+            r.engine.step(r.now, Input::Batch(&mut batch), &mut r.out);
+            r.drop_kept();
+            r.wait_ms(10_000);
+        }
+    };
+    read(&mut r, 95.0, 1.0, 5);
+    read(&mut r, 95.0, 85.0, 10);
+    let told = r.told();
+    assert!(told[0].starts_with("firing critical gpu_lost 0"), "{told:#?}");
+    assert!(told[1].starts_with("firing warn gpu_temperature_celsius 1"), "{told:#?}");
+    assert!(told[2].starts_with("updated critical gpu_lost 0"), "{told:#?}");
+    assert!(told[2].ends_with("; with it: gpu_temperature_celsius 0 (85 %)"), "{told:#?}");
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert_eq!(r.engine.view(r.now).suppressed["inhibited by gpu_lost"], 1);
+    // It is back, and still hot.
+    read(&mut r, 1.0, 85.0, 3);
+    let told = r.told();
+    assert!(told[3].starts_with("resolved critical gpu_lost 0"), "{told:#?}");
+    assert!(told[4].ends_with("(held back until now: inhibited by gpu_lost)"), "{told:#?}");
+}
+
+#[test]
+fn an_oom_of_the_group_above_hides_those_below() {
+    let mut r = run(0);
+    let kill = |pid: u32, group: &str| {
+        let What::Oom(mut oom) = oom(pid) else { unreachable!() };
+        oom.oom_memcg = Some(group.into());
+        oom.victim.cgroup = Some(group.into());
+        What::Oom(oom)
+    };
+    for (pid, group) in [(1, "/a"), (2, "/a/b"), (3, "/ab"), (4, "/a")] {
+        r.event(Source::Ebpf, kill(pid, group)).event(Source::Kmsg, kill(pid, group)).wait_ms(200);
+    }
+    let told: Vec<_> = r.told().into_iter().filter(|t| t.starts_with("firing")).collect();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(told.iter().all(|t| !t.contains("pid 2")), "{told:#?}");
+    assert_eq!(r.engine.view(r.now).suppressed["inhibited by oom_kill"], 1);
+    r.wait_ms(40_000).event(Source::Ebpf, kill(5, "/a/b")).event(Source::Kmsg, kill(5, "/a/b")).wait_ms(200);
+    assert!(r.told().iter().any(|t| t.contains("pid 5")), "{:#?}", r.told());
+}
+
+#[test]
+fn what_is_on_its_way_is_seen_with_how_long_to_go() {
+    let mut r = run(0);
+    r.disks(&[("/", 1.0)]).disks(&[("/", 95.0)]);
+    let pending = r.engine.view(r.now).pending;
+    assert_eq!(pending.len(), 1, "{pending:#?}");
+    assert_eq!(
+        (pending[0].severity, pending[0].held_secs, pending[0].to_go_secs),
+        (Severity::Critical, 20, 10)
+    );
+}

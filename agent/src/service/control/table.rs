@@ -1,0 +1,235 @@
+//! Answers as a person reads them. All names come from outside and are made harmless.
+
+use std::fmt::Write as _;
+
+use super::protocol::{Alerts, Status};
+use crate::engine::control::SilenceView;
+use crate::notify::stats::ChannelStats;
+use crate::service::features::State;
+use crate::text::{clean, number, span};
+
+/// Longest cell, characters.
+const CELL: usize = 200;
+
+/// `sysops-agent status`.
+pub fn status(status: &Status) -> String {
+    let mut out = format!(
+        "sysops-agent {} on {}, pid {}, up {}, with {}\n",
+        clean(&status.version, 40),
+        clean(&status.hostname, CELL),
+        status.pid,
+        span(status.uptime_secs),
+        clean(&status.config, CELL)
+    );
+    collectors(status, &mut out);
+    sources(status, &mut out);
+    channels(&status.channels, &mut out);
+    let outbox = &status.outbox;
+    let _ = writeln!(
+        out,
+        "\noutbox    {} alerts, {} bytes, {} dropped",
+        outbox.alerts, outbox.bytes, outbox.dropped
+    );
+    if let Some(trouble) = &outbox.trouble {
+        let _ = writeln!(out, "  IN MEMORY ONLY: {}", clean(trouble, CELL));
+    }
+    let met: Vec<_> = status.limits.iter().filter(|(_, count)| **count > 0).collect();
+    let _ = writeln!(out, "\nlimits    {} of {} were met", met.len(), status.limits.len());
+    for (name, count) in met {
+        let _ = writeln!(out, "  {} {count}", clean(name, CELL));
+    }
+    out
+}
+
+fn collectors(status: &Status, out: &mut String) {
+    let all = &status.collectors;
+    let well = all.iter().filter(|c| c.up).count();
+    let _ = writeln!(out, "\ncollectors  {well} of {} read everything", all.len());
+    let width = all.iter().map(|c| c.name.len()).max().unwrap_or(0);
+    for c in all {
+        let error = c.error.as_ref().map_or(String::new(), |error| format!("  {}", clean(error, CELL)));
+        let (name, word) = (clean(&c.name, 60), if c.up { "ok" } else { "not all" });
+        let _ = writeln!(
+            out,
+            "  {name:width$}  {:>9.2} ms  {:>6} ago  {word}{error}",
+            c.took_ms,
+            span(c.age_secs)
+        );
+    }
+}
+
+fn sources(status: &Status, out: &mut String) {
+    let all = &status.features;
+    let on = all.iter().filter(|f| f.state == State::On).count();
+    let _ = writeln!(out, "\nsources   {on} of {} on (as at the start)", all.len());
+    for f in all {
+        let _ =
+            writeln!(out, "  {:24}  {:8}  {}", clean(&f.name, 60), f.state.name(), clean(&f.reason, CELL));
+    }
+}
+
+fn channels(all: &[ChannelStats], out: &mut String) {
+    if all.is_empty() {
+        *out += "\nchannels  NONE: nobody hears of an alert\n";
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\n{:12}  {:>6}  {:>9}  {:>7}  {:>7}  {:>9}  {:>7}",
+        "channel", "queued", "delivered", "retries", "refused", "held back", "expired"
+    );
+    for c in all {
+        let ChannelStats { queued, delivered, retries, refused, limited, expired, .. } = c;
+        let name = clean(&c.name, 40);
+        let _ = writeln!(
+            out,
+            "{name:12}  {queued:>6}  {delivered:>9}  {retries:>7}  {refused:>7}  {limited:>9}  {expired:>7}"
+        );
+        if c.failing > 0 {
+            let next = c.retry_in_secs.map_or(String::new(), |secs| format!(", next try in {}", span(secs)));
+            let _ = writeln!(out, "  FAILING: {} times in a row{next}", c.failing);
+        }
+        if let Some(error) = &c.last_error {
+            let _ = writeln!(out, "  last error: {}", clean(error, CELL));
+        }
+    }
+}
+
+/// `sysops-agent alerts`.
+pub fn alerts(alerts: &Alerts) -> String {
+    let view = &alerts.view;
+    let mut out = format!(
+        "{} active, {} pending, {} told since the start\n",
+        view.active.len(),
+        view.pending.len(),
+        view.told
+    );
+    if view.learning_secs > 0 {
+        let _ =
+            writeln!(out, "levels are learned for another {}: only events speak", span(view.learning_secs));
+    }
+    for a in &view.active {
+        let _ = writeln!(
+            out,
+            "\n{:9}  {}  (for {})",
+            a.severity.name().to_uppercase(),
+            clean(&a.message, 400),
+            span(a.secs)
+        );
+        let _ = writeln!(out, "           {}{}", clean(&a.rule, CELL), labels(&a.labels));
+        if let Some(by) = &a.suppressed_by {
+            let _ = writeln!(out, "           held back: {}", clean(by, CELL));
+        }
+    }
+    if !view.pending.is_empty() {
+        out += "\npending\n";
+    }
+    for p in &view.pending {
+        let limit = p.limit.map_or(String::new(), |limit| format!(", limit {}", number(limit)));
+        let _ = writeln!(
+            out,
+            "  {}{}  {}{limit}: {} in {}",
+            clean(&p.rule, CELL),
+            labels(&p.labels),
+            number(p.value),
+            p.severity.name(),
+            span(p.to_go_secs)
+        );
+    }
+    if !view.silences.is_empty() {
+        out += "\nsilences\n";
+        out += &silences(&view.silences);
+    }
+    for m in &view.maintenance {
+        let _ = writeln!(
+            out,
+            "\nmaintenance {}{}, {} left",
+            clean(&m.name, CELL),
+            labels(&m.labels),
+            span(m.left_secs)
+        );
+    }
+    if !view.suppressed.is_empty() {
+        out += "\nnot told since the start\n";
+    }
+    for (by, count) in &view.suppressed {
+        let _ = writeln!(out, "  {:24} {count}", clean(by, CELL));
+    }
+    channels(&alerts.channels, &mut out);
+    out
+}
+
+/// `sysops-agent silence --list`.
+pub fn silences(all: &[SilenceView]) -> String {
+    if all.is_empty() {
+        return "no silence stands\n".to_owned();
+    }
+    let mut out = String::new();
+    for s in all {
+        let _ = writeln!(
+            out,
+            "  {:>4}  {}{}  {} left (until {}), held back {}: {} ({})",
+            s.id,
+            clean(&s.matcher, CELL),
+            labels(&s.labels),
+            span(s.left_secs),
+            clean(&s.until, 40),
+            s.held,
+            clean(&s.reason, CELL),
+            clean(&s.by, 60)
+        );
+    }
+    out
+}
+
+fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
+    let shown: Vec<_> = labels.iter().map(|(k, v)| format!("{}={}", clean(k, 60), clean(v, CELL))).collect();
+    if shown.is_empty() { String::new() } else { format!(" {{{}}}", shown.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::Severity;
+    use crate::engine::control::{ActiveView, View};
+
+    #[test]
+    fn hostile_names_do_not_reach_the_terminal() {
+        let evil = "x\x1b[2J\u{202e}\ny";
+        let active = ActiveView {
+            id: evil.into(),
+            fingerprint: evil.into(),
+            rule: evil.into(),
+            metric: evil.into(),
+            labels: [(evil.to_owned(), evil.to_owned())].into(),
+            severity: Severity::Warn,
+            value: 1.0,
+            limit: None,
+            message: evil.into(),
+            since: evil.into(),
+            secs: 125,
+            suppressed_by: Some(evil.into()),
+        };
+        let view =
+            View { active: vec![active], suppressed: [(evil.to_owned(), 2)].into(), ..View::default() };
+        let channel = ChannelStats {
+            name: evil.into(),
+            last_error: Some(evil.into()),
+            failing: 3,
+            ..ChannelStats::default()
+        };
+        let shown = alerts(&Alerts { view, channels: vec![channel.clone()] });
+        assert!(shown.contains("WARN       x?[2J??y  (for 2 min 5 s)"), "{shown}");
+        let status = status(&Status { hostname: evil.into(), channels: vec![channel], ..Status::default() });
+        for text in [shown, status] {
+            assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
+            assert!(text.contains("FAILING: 3 times in a row"), "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_to_hear_is_said() {
+        assert!(status(&Status::default()).contains("channels  NONE: nobody hears of an alert"));
+        assert_eq!(silences(&[]), "no silence stands\n");
+    }
+}

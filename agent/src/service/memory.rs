@@ -1,0 +1,98 @@
+//! What the engine keeps over a restart, as a file in the data directory.
+//!
+//! It is written only when the alerts that it takes for told are in the outbox, one writing at a time and aside: an
+//! alert about a dying disk must not wait for it.
+
+use std::future::pending;
+use std::path::{Path, PathBuf};
+
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+
+use crate::engine::snapshot::Snapshot;
+use crate::host::state;
+
+/// The file.
+pub const FILE: &str = "engine-state.json";
+
+/// The file, and what is to be written to it.
+#[derive(Debug)]
+pub struct Memory {
+    path: PathBuf,
+    latest: Option<Box<Snapshot>>,
+    writing: Option<JoinHandle<std::io::Result<()>>>,
+    failing: bool,
+}
+
+impl Memory {
+    /// The file in `data_dir`, and what an earlier run left in it. One that cannot be used is put aside.
+    pub fn open(data_dir: &Path) -> (Self, Option<Snapshot>) {
+        let path = data_dir.join(FILE);
+        let found = match state::read(&path) {
+            Ok(json) => {
+                json.and_then(|json| Snapshot::decode(&json).map_err(|why| put_aside(&path, &why)).ok())
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "{} cannot be read: {error}; what stands may be told once more. Give the agent's user the right to \
+                     read it",
+                    path.display()
+                );
+                None
+            }
+        };
+        (Self { path, latest: None, writing: None, failing: false }, found)
+    }
+
+    /// The newest state, whose alerts are in the outbox.
+    pub fn keep(&mut self, snapshot: Box<Snapshot>) {
+        self.latest = Some(snapshot);
+        self.pass_on();
+    }
+
+    fn pass_on(&mut self) {
+        if self.writing.is_some() {
+            return;
+        }
+        let Some(snapshot) = self.latest.take() else { return };
+        let path = self.path.clone();
+        self.writing = Some(spawn_blocking(move || state::replace(&path, &snapshot.encode(), 0o600)));
+    }
+
+    /// The end of the writing; waits for ever when there is none. May be dropped and called again.
+    pub async fn written(&mut self) -> Result<std::io::Result<()>, JoinError> {
+        match &mut self.writing {
+            Some(writing) => writing.await,
+            None => pending().await,
+        }
+    }
+
+    /// Takes in how the writing went, and writes what has come since.
+    pub fn finish(&mut self, done: Result<std::io::Result<()>, JoinError>) {
+        self.writing = None;
+        let failed = done.map_err(std::io::Error::other).and_then(|result| result).err();
+        if let Some(error) = failed.as_ref().filter(|_| !self.failing) {
+            tracing::warn!(
+                "{} cannot be written: {error}; after a restart what stands may be told once more",
+                self.path.display()
+            );
+        }
+        self.failing = failed.is_some();
+        self.pass_on();
+    }
+
+    /// Writes what is not written yet.
+    pub async fn last(&mut self) {
+        while self.writing.is_some() {
+            let done = self.written().await;
+            self.finish(done);
+        }
+    }
+}
+
+fn put_aside(path: &Path, why: &str) {
+    let to = match state::set_aside(path) {
+        Ok(aside) => format!("it was put aside as {}", aside.display()),
+        Err(error) => format!("it could not be put aside: {error}"),
+    };
+    tracing::warn!("{} {why}; {to}, and what stands may be told once more", path.display());
+}

@@ -1,0 +1,90 @@
+//! A condition that fires, an agent that is killed, a recovery that nobody saw: one begin, one end, one id.
+#![expect(clippy::disallowed_methods, reason = "runs the agent and a process of its own")]
+
+mod e2e;
+mod lab;
+
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use e2e::agent::Home;
+use e2e::confine::Confine;
+use e2e::webhook::Webhook;
+use lab::wait_for;
+use sysops_agent::alert::{Alert, Status};
+
+const SOON: Duration = Duration::from_secs(30);
+
+const CONFIG: &str = r#"
+    [collector]
+    process_interval_secs = 1
+    track_patterns = ["^sysops-e2e-st$"]
+    [ebpf]
+    enabled = "off"
+    [log_analyzer]
+    enabled = false
+    [inventory]
+    enabled = false
+    [alerting]
+    state_warmup_secs = 0
+    [[alerting.rules]]
+    name = "e2e-runs"
+    metric = "tracked_processes_count"
+    labels = { pattern = "^sysops-e2e-st$" }
+    op = ">="
+    warn = 1
+    for_secs = 0
+    clear = 0.5
+"#;
+
+struct Sleeper(Child);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn sleeper(home: &Home) -> Sleeper {
+    let program = home.file("sysops-e2e-st");
+    std::fs::copy("/bin/sleep", &program).expect("a copy of sleep");
+    Sleeper(Command::new(program).arg("600").spawn().expect("it runs"))
+}
+
+fn ours(alert: &Alert) -> bool {
+    alert.rule == "e2e-runs"
+}
+
+fn await_count(webhook: &Webhook, count: usize) -> Vec<Alert> {
+    let arrived = || Some(webhook.taken(ours)).filter(|alerts| alerts.len() >= count);
+    wait_for(SOON, arrived).unwrap_or_else(|| panic!("{count} alerts: {:#?}", webhook.messages()))
+}
+
+#[test]
+fn a_condition_goes_on_over_a_kill_and_its_end_is_told_once() {
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), CONFIG);
+    let runs = sleeper(&home);
+    let agent = home.start(&Confine::No);
+    let first = await_count(&webhook, 1).remove(0);
+    let kept = || std::fs::read_to_string(home.data().join("engine-state.json")).ok();
+    wait_for(SOON, || kept().filter(|json| json.contains(&first.id))).expect("it is kept");
+    agent.kill();
+    // It still stands: not a word.
+    let agent = home.start(&Confine::No);
+    webhook.exactly_one("the begin", SOON, Duration::from_secs(3), ours);
+    agent.kill();
+    drop(runs);
+    let agent = home.start(&Confine::No);
+    let told = await_count(&webhook, 2);
+    assert_eq!((told[1].status, &told[1].id), (Status::Resolved, &first.id), "{told:#?}");
+    assert_eq!(told[1].started_at, first.started_at);
+    agent.stop();
+    // A torn file is put aside, and the agent starts.
+    std::fs::write(home.data().join("engine-state.json"), "{\"version\":1,").expect("written");
+    let agent = home.start(&Confine::No);
+    assert!(home.data().join("engine-state.bad").exists(), "{}", home.log());
+    agent.stop();
+    assert_eq!(webhook.taken(ours).len(), 2, "{:#?}", webhook.messages());
+}
