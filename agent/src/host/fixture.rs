@@ -35,12 +35,15 @@
 
 #![expect(clippy::disallowed_types, reason = "a test changes the host while a collector holds it")]
 
+mod hex;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::hex::hex;
 use super::command::MAX_OUTPUT;
 use super::{ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, TcpState, Uname};
 
@@ -200,19 +203,6 @@ impl Tree {
             Some(Node::Link(_)) | None => Err(io::ErrorKind::NotFound.into()),
         }
     }
-}
-
-/// Bytes of a line: `00 3a01 00*506`.
-fn hex(line: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for word in line.split_whitespace() {
-        let (digits, times) = word.split_once('*').unwrap_or((word, "1"));
-        let digits = digits.as_bytes().chunks(2);
-        let word: Option<Vec<u8>> =
-            digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect();
-        bytes.extend(word?.repeat(times.parse::<usize>().ok().filter(|times| *times <= MAX_FILE)?));
-    }
-    Some(bytes)
 }
 
 fn clock(words: &[&str]) -> Option<Result<ClockSync, i32>> {

@@ -2,7 +2,7 @@
 //! numbers of processes are then not those of its `/proc`.
 
 use super::features::Feature;
-use crate::host::{Host, namespace};
+use crate::host::{Host, namespace, read_text};
 
 const NAME: &str = "namespaces";
 
