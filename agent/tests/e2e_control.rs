@@ -142,7 +142,7 @@ fn the_socket_takes_no_nonsense() {
         let answer = say(&home, bad);
         assert!(answer.starts_with("{\"error\":\"the question is not understood"), "{bad:?}: {answer}");
     }
-    let long = [b"{\"command\":\"".as_slice(), &[b'x'; 20 << 10]].concat();
+    let long = [b"{\"command\":\"".as_slice(), &vec![b'x'; 20 << 10]].concat();
     assert!(say(&home, &long).contains("more than 16384 bytes"));
     // Those who connect and say nothing shut out others only until there are too many, and only for a while.
     let idle: Vec<_> = (0..20).filter_map(|_| UnixStream::connect(socket(&home)).ok()).collect();

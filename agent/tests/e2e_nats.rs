@@ -83,7 +83,7 @@ async fn next(all: &mut Subscriber) -> (String, Value) {
     (message.subject.to_string(), serde_json::from_slice(&message.payload).expect("JSON"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn alerts_and_heartbeats_arrive_and_refusals_are_told() {
     let Some(server) = Server::start() else { return };
     let (_client, mut all) = server.reader().await;

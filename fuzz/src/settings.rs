@@ -18,7 +18,12 @@ const MAX_PROBLEMS: usize = 256 << 10;
 pub(crate) fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let env = |name: &str| (name != "NONE").then(|| format!("<{name}>"));
-    let known = Known { metrics: &["cpu_usage_percent"], collectors: &["cpu"], labels: &[&[]] };
+    let known = Known {
+        metrics: &["cpu_usage_percent"],
+        collectors: &["cpu"],
+        labels: &[&[]],
+        alone: data.len().is_multiple_of(2),
+    };
     match load(&text, "fuzz.toml", &env, known) {
         Ok((_, warnings)) => warnings.iter().for_each(|w| harmless("a warning", &w.to_string(), 4096)),
         Err(problems) => {

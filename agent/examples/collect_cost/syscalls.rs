@@ -27,7 +27,7 @@ pub(crate) fn mark_passes(lines: &mut [Line], passes: usize) {
 }
 
 /// How long `strace` may take; it was seen to wait for ever once.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Lets `strace` count.
 pub(crate) fn count() -> Counts {

@@ -2,8 +2,14 @@
 
 use crate::config::Config;
 use crate::host::state;
-use reqwest::{Certificate, ClientBuilder, NoProxy, Proxy, Url};
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+use reqwest::Certificate;
+use reqwest::{ClientBuilder, NoProxy, Proxy, Url};
 use secrecy::{ExposeSecret, SecretString};
+
+/// Without TLS nobody shows a certificate.
+#[cfg(not(any(feature = "tls-rustls", feature = "tls-native")))]
+type Certificate = std::convert::Infallible;
 
 /// Where requests go first, and whose certificates are trusted.
 #[derive(Clone, Debug, Default)]

@@ -44,7 +44,7 @@ impl Reloader {
         match self.apply().await {
             Err(problem) => tracing::error!("SIGHUP: nothing changed. {problem}"),
             Ok(changed) if changed.is_empty() => {
-                tracing::info!("SIGHUP: {file} is as it was; secrets and files were read again")
+                tracing::info!("SIGHUP: {file} is as it was; secrets and files were read again");
             }
             Ok(changed) => {
                 tracing::info!("SIGHUP: {file} is in effect, {} keys changed", changed.len());

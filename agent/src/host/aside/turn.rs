@@ -153,7 +153,7 @@ mod tests {
         for _ in 0..3 {
             let questions = keys.iter().zip(0..).map(|(key, nth)| (key.as_str(), work(nth))).collect();
             aside.ask_all(at(0), &mut patience, questions, &mut |nth, answer| {
-                answers.push((nth as u32, answer))
+                answers.push((nth as u32, answer));
             });
         }
         let Answer::Done((_, thread)) = answers[0].1 else { panic!("no answer") };
@@ -189,12 +189,12 @@ mod tests {
         assert!(patience.all < Duration::from_secs(10));
         drop((open, open2));
         let answer = |aside: &mut Aside<u32>, key: &str| {
-            (0..1000).find_map(|_| match aside.ask(key, at(5), Duration::ZERO, || 9) {
-                Answer::Done(answer) => Some(answer),
-                _ => {
-                    thread::sleep(Duration::from_millis(5));
-                    None
+            (0..1000).find_map(|_| {
+                if let Answer::Done(answer) = aside.ask(key, at(5), Duration::ZERO, || 9) {
+                    return Some(answer);
                 }
+                thread::sleep(Duration::from_millis(5));
+                None
             })
         };
         assert_eq!((answer(&mut aside, "b"), answer(&mut aside, "d")), (Some(7), Some(7)));
