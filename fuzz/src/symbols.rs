@@ -23,8 +23,8 @@ pub(crate) fn kallsyms(data: &[u8]) {
     if check(&host).is_ok() {
         assert!(learnt.is_ok(), "an address is shown: {learnt:?}");
     }
-    let names = asked.iter().filter_map(|&address| Some((address, symbols.name(address)?)));
-    for (address, name) in names {
+    let found = asked.iter().filter_map(|&address| Some((address, symbols.name(address)?)));
+    for (address, name) in found {
         let (place, module) = name.split_once(' ').unwrap_or((name, ""));
         let (function, size) = place
             .rsplit_once("+0x")

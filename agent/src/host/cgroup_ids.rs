@@ -60,11 +60,11 @@ impl GroupIds {
                     self.known.insert(GroupNumber { of_memory, ..found }, Some(shown.into()));
                 }
             }
-            let room = MAX_WALK - waiting.len().min(MAX_WALK);
+            let left = MAX_WALK - waiting.len().min(MAX_WALK);
             let mut names = Vec::new();
             // It may be gone by now.
             let _ = host.list_dirs(&directory, &mut |name| names.push(format!("{path}/{name}")));
-            waiting.extend(names.into_iter().take(room));
+            waiting.extend(names.into_iter().take(left));
         }
     }
 }
