@@ -184,8 +184,10 @@ pub struct IoRecord {
     pub error: i32,
     /// Process that issued it (often a kernel worker), or 0.
     pub issuer_pid: u32,
-    /// Keeps the layout free of padding; zero.
-    pub reserved: u32,
+    /// As [`IoIssuer::hierarchy`].
+    pub issuer_hierarchy: u32,
+    /// Control group of the issuer then, as [`IoIssuer::cgroup_id`]; 0: not known.
+    pub issuer_cgroup: u64,
     /// Issuer's name, NUL-terminated.
     pub issuer_comm: [u8; COMM_LEN],
 }
@@ -208,6 +210,11 @@ pub struct IoErrorRecord {
     pub error: i32,
 }
 
+/// In [`IoIssuer::hierarchy`]: the default hierarchy, that of version 2.
+pub const DEFAULT_HIERARCHY: u32 = 0;
+/// In [`IoIssuer::hierarchy`]: that of the memory controller, of version 1.
+pub const MEMORY_HIERARCHY: u32 = 1;
+
 /// Value of the map of issuers; its key is the device and the process id.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -222,9 +229,9 @@ pub struct IoIssuer {
     pub bytes_before: u64,
     /// Requests of the window before.
     pub requests_before: u32,
-    /// Keeps the layout free of padding; zero.
-    pub reserved: u32,
-    /// Control group of the unified hierarchy.
+    /// Whose number `cgroup_id` is: [`DEFAULT_HIERARCHY`] or [`MEMORY_HIERARCHY`].
+    pub hierarchy: u32,
+    /// Control group of the process when it issued, the inode of its directory (`kernfs_node.id`).
     pub cgroup_id: u64,
     /// The process's name, NUL-terminated.
     pub comm: [u8; COMM_LEN],
@@ -362,7 +369,7 @@ const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<OomRecord>() == 168 + CMDLINE_LEN + PATH_LEN);
     assert!(size_of::<HangRecord>() == 48 + 8 * MAX_FRAMES);
-    assert!(size_of::<IoRecord>() == 80);
+    assert!(size_of::<IoRecord>() == 88);
     assert!(size_of::<IoErrorRecord>() == 40);
     assert!(size_of::<IoIssuer>() == 56);
 };

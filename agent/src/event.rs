@@ -18,7 +18,7 @@ use crate::time::Now;
 pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
 pub use hardware::Hardware;
 pub use inventory::{Change, HostChange, MAX_CHANGES};
-pub use io::{IoError, SlowIo};
+pub use io::{GroupNumber, IoError, SlowIo};
 pub use oom::{Constraint, HostMemory, KillGroup, MAX_VICTIMS, Oom, Victim};
 pub use user_kill::UserKill;
 

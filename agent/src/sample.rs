@@ -99,6 +99,8 @@ pub struct DiskScene {
     pub in_flight: Option<(u64, u64)>,
     /// Who issued most lately, most first; at most [`MAX_ISSUERS`].
     pub issuers: Vec<Issuer>,
+    /// Their control groups at that moment, most first; at most [`MAX_ISSUERS`], of those whose path is known.
+    pub groups: Vec<IssuerGroup>,
     /// Requests of all issuers in that time.
     pub requests: u64,
     /// How far back `issuers` looks, seconds.
@@ -116,7 +118,18 @@ pub struct Issuer {
     pub bytes: u64,
 }
 
-/// Issuers named with a device.
+/// A control group whose processes issued requests.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IssuerGroup {
+    /// Its path; hostile text.
+    pub path: String,
+    /// Requests.
+    pub requests: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Issuers, and control groups of issuers, named with a device.
 pub const MAX_ISSUERS: usize = 5;
 
 struct Entry {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use e2e::confine::Confine;
 use e2e::scene::Scene;
 use e2e::webhook::{hang_of, known};
-use lab::{FreezableFs, Sysctl, detect_hangs};
+use lab::{FreezableFs, Sysctl, detect_hangs, wait_for};
 use sysops_agent::alert::{Alert, Status};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -71,6 +71,48 @@ fn a_hang_is_told_and_over_when_the_kernel_log_is_silent() {
     assert_eq!(known(&over, "device"), frozen.device().expect("its device"));
     assert!(known(&over, "kernel_stack").is_array(), "{over:#?}");
     agent.stop();
+}
+
+/// Only the kernel's log knows of the first, whose process is gone: nobody is told that it stands, and it hides nothing.
+#[test]
+#[ignore = "live: lets tasks hang in the kernel"]
+fn a_hang_that_came_and_went_while_no_agent_ran_is_told_as_over() {
+    let Some(scene) = Scene::new("[ebpf]\ndstate_watch_secs = 0") else { return };
+    let Scene { webhook, home, .. } = &scene;
+    if !scene.has(&["kernel_log"]) {
+        return;
+    }
+    let Some(_detector) = detect_hangs(10) else { return };
+    home.start(&Confine::No).kill();
+    let mut frozen = FreezableFs::new().expect("a filesystem");
+    let mut writers = Writers::start(&mut frozen, 1);
+    let pid = writers.0[0].id();
+    let in_log = || log_of_kernel().contains(&format!("task dd:{pid} ")).then_some(());
+    wait_for(2 * SOON, in_log).expect("the kernel reports it");
+    frozen.thaw().expect("thawed");
+    writers.end();
+    let agent = home.start(&Confine::No);
+    let over = webhook.exactly_one("its end", SOON, Duration::ZERO, with(Status::Resolved, hang_of(pid)));
+    let told = webhook.taken(hang_of(pid));
+    assert!(
+        told.iter()
+            .all(|a| a.id == over.id && (a.status == Status::Resolved || a.message.contains("over by now"))),
+        "{told:#?}"
+    );
+    let mut frozen = FreezableFs::new().expect("another filesystem");
+    let mut writers = Writers::start(&mut frozen, 1);
+    let pid = writers.0[0].id();
+    let next = webhook.exactly_one("the next", 2 * SOON, Duration::ZERO, with(Status::Firing, hang_of(pid)));
+    assert_ne!(next.id, over.id);
+    frozen.thaw().expect("thawed");
+    writers.end();
+    webhook.exactly_one("its end", SOON, Duration::ZERO, with(Status::Resolved, hang_of(pid)));
+    agent.stop();
+}
+
+fn log_of_kernel() -> String {
+    let said = Command::new("dmesg").output().expect("dmesg");
+    String::from_utf8_lossy(&said.stdout).into_owned()
 }
 
 /// A thread that waits for its vfork child for so long.

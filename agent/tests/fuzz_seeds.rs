@@ -100,6 +100,7 @@ replayed!(
     glob,
     gpu_smi,
     journal,
+    kallsyms,
     kmsg_log,
     kmsg_record,
     mounts,

@@ -22,7 +22,7 @@ pub(crate) fn dstate(data: &[u8]) {
     let host = machine::host(data);
     let mut watch = DState::new(AFTER, None);
     for task in FOLLOWED {
-        watch.follow(task, NOW);
+        let _ = watch.follow(&host, task, NOW);
     }
     let mut events = Vec::new();
     for secs in 0..=4 * AFTER {

@@ -13,6 +13,7 @@ mod machine;
 mod pipe;
 mod settings;
 mod stored;
+mod symbols;
 
 /// A parser under test: takes any bytes and panics if what must hold does not.
 pub type Target = fn(&[u8]);
@@ -28,6 +29,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("glob", settings::glob),
     ("gpu_smi", gpu::smi),
     ("journal", journal::entries),
+    ("kallsyms", symbols::kallsyms),
     ("kmsg_log", kernel_log::log),
     ("kmsg_record", kernel_log::record),
     ("mounts", machine::mounts),

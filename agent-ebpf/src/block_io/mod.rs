@@ -154,7 +154,7 @@ fn io_insert(ctx: *mut c_void) -> u32 {
     let places =
         Places { dev: &INSERT_DEV, sector: &INSERT_SECTOR, nr_sector: &INSERT_NR_SECTOR, rwbs: &INSERT_RWBS };
     if let Some(key) = of_record(ctx, &places) {
-        inserted(key, key.dev(), field(ctx, &INSERT_BYTES, 0));
+        inserted(Mode::Classic, key, key.dev(), field(ctx, &INSERT_BYTES, 0));
     }
     0
 }
@@ -165,7 +165,7 @@ fn io_insert_btf(ctx: *mut c_void) -> u32 {
     let request = Request::new(ctx, &INSERT_REQUEST_ARG);
     let bytes = request.bytes();
     if request.counts(bytes) {
-        inserted(request.key(), request.dev(), bytes);
+        inserted(Mode::Btf, request.key(), request.dev(), bytes);
     }
     0
 }
@@ -178,7 +178,7 @@ fn io_issue(ctx: *mut c_void) -> u32 {
     if let Some(key) = of_record(ctx, &places) {
         let bytes = field(ctx, &ISSUE_BYTES, 0);
         if let Some(now) = was_queued(&key, bytes) {
-            begin(&key, Start { issued_ns: now, ..Start::new(now, key.dev(), bytes) });
+            begin(&key, Start { issued_ns: now, ..Start::new(Mode::Classic, now, key.dev(), bytes) });
         }
     }
     0
@@ -194,7 +194,7 @@ fn io_issue_btf(ctx: *mut c_void) -> u32 {
     }
     let key = request.key();
     if let Some(now) = was_queued(&key, bytes) {
-        begin(&key, Start { issued_ns: now, ..Start::new(now, request.dev(), bytes) });
+        begin(&key, Start { issued_ns: now, ..Start::new(Mode::Btf, now, request.dev(), bytes) });
     }
     0
 }
@@ -323,13 +323,13 @@ fn io_error_btf(ctx: *mut c_void) -> u32 {
 impl Start {
     /// Of a request that the current process wants.
     #[inline(always)]
-    fn new(now: u64, dev: u32, bytes: u32) -> Self {
+    fn new(mode: Mode, now: u64, dev: u32, bytes: u32) -> Self {
         Self {
             inserted_ns: 0,
             issued_ns: 0,
             dev,
             bytes,
-            pid: account(now, dev, bytes),
+            pid: account(mode, now, dev, bytes),
             requeued: 0,
             error: 0,
         }
@@ -337,13 +337,13 @@ impl Start {
 }
 
 #[inline(always)]
-fn inserted(key: Key, dev: u32, bytes: u32) {
+fn inserted(mode: Mode, key: Key, dev: u32, bytes: u32) {
     // A worker of the kernel puts it back into the queue.
     if STARTS.get_ptr_mut(key).is_some_and(|start| entry(start).requeued != 0) {
         return;
     }
     let now = out::now();
-    begin(&key, Start { inserted_ns: now, ..Start::new(now, dev, bytes) });
+    begin(&key, Start { inserted_ns: now, ..Start::new(mode, now, dev, bytes) });
 }
 
 /// Notes the issue of a request that waits in a queue. For others, the time: they begin here.
@@ -481,7 +481,7 @@ impl Done {
         record.op = self.op as u32;
         record.error = self.error;
         record.issuer_pid = self.start.pid;
-        name_of(self.start.dev, self.start.pid, &mut record.issuer_comm);
+        name_of(self.start.dev, self.start.pid, &mut record);
         out::send(mode, ctx, &record);
     }
 }

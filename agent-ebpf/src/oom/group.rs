@@ -116,6 +116,12 @@ pub fn node_of(css: u64) -> u64 {
     member(cgroup, &OOM_CGROUP_NODE, 0)
 }
 
+/// Number of a group's directory, 0 if it is not known.
+#[inline(always)]
+pub fn id_of(css: u64) -> u64 {
+    member(node_of(css), &OOM_NODE_ID, 0)
+}
+
 /// Fills in the names of a group's directory and of those around it, and how far above it `limit` is.
 #[inline(always)]
 pub fn path(css: u64, limit: u64, scratch: &mut Scratch) {

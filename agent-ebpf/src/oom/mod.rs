@@ -1,7 +1,7 @@
 //! `oom:mark_victim`: the kernel chose a process to kill.
 
 mod call;
-mod group;
+pub mod group;
 
 use core::ffi::c_void;
 

@@ -4,12 +4,14 @@ mod way;
 
 use agent_common::{
     ABSENT_ORDER, ABSENT_SCORE, ABSENT_U32, ABSENT_U64, HangRecord, Header, IoErrorRecord, IoOp, IoRecord,
-    LIMIT_INFERRED, OomRecord, RecordKind,
+    LIMIT_INFERRED, MEMORY_HIERARCHY, OomRecord, RecordKind,
 };
 use bytemuck::AnyBitPattern;
 
 use self::way::Way;
-use crate::event::{Constraint, Event, Hang, IoError, KillGroup, Oom, SlowIo, Source, Task, What};
+use crate::event::{
+    Constraint, Event, GroupNumber, Hang, IoError, KillGroup, Oom, SlowIo, Source, Task, What,
+};
 use crate::text::arguments;
 use crate::time::{MILLI, Now};
 
@@ -119,8 +121,14 @@ fn slow_io(record: &IoRecord, threshold_ms: f64, device: &mut DeviceName<'_>) ->
         bytes: u64::from(record.bytes),
         error: errno(record.error),
         issuer: task(record.issuer_pid, &record.issuer_comm, None),
+        issuer_group: group_of(record.issuer_hierarchy, record.issuer_cgroup),
         ..SlowIo::default()
     }
+}
+
+/// A group as a program tells it.
+pub(super) fn group_of(hierarchy: u32, id: u64) -> GroupNumber {
+    GroupNumber { of_memory: hierarchy == MEMORY_HIERARCHY, id }
 }
 
 fn io_error(record: &IoErrorRecord, device: &mut DeviceName<'_>) -> IoError {

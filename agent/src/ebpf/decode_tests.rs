@@ -130,7 +130,8 @@ fn io_record() -> IoRecord {
         op: 1,
         error: -5,
         issuer_pid: 0,
-        reserved: 0,
+        issuer_hierarchy: 1,
+        issuer_cgroup: 77,
         issuer_comm: comm(b"kworker/u4:1"),
     }
 }
@@ -199,6 +200,7 @@ fn a_slow_request_names_its_device() {
     assert!((io.latency_ms - 696.5).abs() < 1e-9 && (io.threshold_ms - 500.0).abs() < 1e-9);
     assert_eq!((io.issuer.pid, io.issuer.comm.as_deref()), (None, Some("kworker/u4:1")));
     assert_eq!(io.queue_ms, None, "it was never queued");
+    assert_eq!(io.issuer_group, GroupNumber { of_memory: true, id: 77 });
     let known = IoRecord { dev: 8 << 20, op: 99, queue_ns: 2_500_000, ..io_record() };
     let What::SlowIo(io) = decoded(bytes_of(&known)).expect("valid").what else { panic!("kind") };
     assert_eq!((io.device.as_str(), io.op, io.queue_ms), ("sda", "other", Some(2.5)));
@@ -299,11 +301,11 @@ fn strange_headers_are_errors() {
     for kind in [0, 5, 15, 255, u32::MAX] {
         assert_eq!(with(kind, 80), Err(DecodeError::UnknownKind(kind)));
     }
-    for size in [0, 16, 79, 81, u32::MAX] {
+    for size in [0, 16, 87, 89, u32::MAX] {
         assert_eq!(with(3, size), Err(DecodeError::WrongSize { kind: 3, size }));
     }
     let size = size_of::<OomRecord>() as u32;
-    assert_eq!(with(1, size), Err(DecodeError::Short(80)));
+    assert_eq!(with(1, size), Err(DecodeError::Short(88)));
 }
 
 #[test]

@@ -207,7 +207,7 @@ impl EbpfCollector {
             let mut window = requests.put(&name, op, out);
             if window.latency.is_some_and(|l| l.p99_ms >= self.look.scene_from_ms) {
                 let mut scene = scene(host, &name);
-                if let Some(issuers) = &self.issuers {
+                if let Some(issuers) = &mut self.issuers {
                     issuers.fill(host, dev, out.at().mono_ns, &mut scene);
                 }
                 window.scene = Some(Box::new(scene));

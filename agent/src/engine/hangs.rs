@@ -2,8 +2,10 @@
 //! often. It is told, told again when it grows or when its cause becomes known, and ends when all its tasks go on.
 //!
 //! A task waits [`WITNESS_WAIT_NS`] before it joins an incident or begins one: what else is known of it then
-//! decides which.
+//! decides which. A report of long ago (the kernel's log is read from where an earlier run was) waits until somebody has
+//! looked whether the task still hangs.
 
+mod one;
 mod same;
 mod snapshot;
 
@@ -12,9 +14,10 @@ use std::collections::VecDeque;
 use super::compose::recall::ToldHang;
 use super::incident::WITNESS_WAIT_NS;
 use crate::alert::Status;
-use crate::event::{Event, Hang, MAX_FOLLOWED, Source, Task, TaskId, What};
+use crate::event::{Event, Hang, MAX_FOLLOWED, Source, Task, What};
 use crate::time::{Now, SECOND};
-pub use snapshot::{LISTED, Snapshot};
+use one::{Incident, joined};
+pub use snapshot::{LISTED, Listed, MAX_GROUPS, Snapshot};
 
 /// Incidents at a time; beyond it the one that was heard of longest ago is forgotten.
 pub const MAX_OPEN: usize = 256;
@@ -25,6 +28,10 @@ const GROWTH_NS: [u64; 2] = [10 * SECOND, 300 * SECOND];
 const UNSEEN_NS: u64 = 900 * SECOND;
 /// What ended is remembered for so long, for reports of before its end that come late.
 const LATE_NS: u64 = 10 * SECOND;
+/// A report older than this may be of a hang that is over …
+const OLD_NS: u64 = SECOND;
+/// … and waits so long for the look at its task.
+const LOOK_WAIT_NS: u64 = 2 * SECOND;
 
 /// A task to be followed until it goes on.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,39 +60,7 @@ struct Waiting {
     at: Now,
     sources: Vec<Source>,
     deadline_ns: u64,
-}
-
-#[derive(Debug)]
-struct Member {
-    id: TaskId,
-    comm: Option<String>,
-    /// In the same function, and for the same owner of a lock, as the first.
-    same_wait: bool,
-    same_lock: bool,
-    seen_ns: u64,
     released_ns: Option<u64>,
-}
-
-#[derive(Debug)]
-struct Incident {
-    number: u64,
-    /// Of an incident that an earlier run of the agent told.
-    id: Option<String>,
-    at: Now,
-    since_ns: u64,
-    first: Hang,
-    sources: Vec<Source>,
-    members: Vec<Member>,
-    total: u64,
-    told: Option<Told>,
-    ended: Option<Now>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Told {
-    at_ns: u64,
-    total: u64,
-    knowledge: usize,
 }
 
 /// Hangs that stand.
@@ -105,12 +80,9 @@ impl Hangs {
             What::Hang(hang) => self.reported(now, event, hang),
             What::HangFacts(hang) => self.known(now, hang, None),
             What::Released(ids) => {
-                let mut reports = self.join(now, true);
-                for incident in &mut self.open {
-                    incident.release(now, ids);
-                }
-                reports.extend(self.changed(now));
-                return reports;
+                let gone = |w: &&mut Waiting| ids.iter().any(|id| Some(id.pid) == w.hang.task.pid);
+                self.waiting.iter_mut().filter(gone).for_each(|w| w.released_ns = Some(now.mono_ns));
+                self.open.iter_mut().for_each(|incident| incident.release(now, ids));
             }
             _ => {}
         }
@@ -134,12 +106,13 @@ impl Hangs {
             return self.known(now, hang, Some(event));
         }
         self.follow.push(Follow { hang: hang.clone(), facts: event.source != Source::Watch });
-        let deadline_ns = now.mono_ns + WITNESS_WAIT_NS;
+        let is_old = now.since(event.at) > OLD_NS;
         self.waiting.push_back(Waiting {
             hang: hang.clone(),
             at: event.at,
             sources: vec![event.source],
-            deadline_ns,
+            deadline_ns: now.mono_ns + if is_old { LOOK_WAIT_NS } else { WITNESS_WAIT_NS },
+            released_ns: None,
         });
     }
 
@@ -148,6 +121,10 @@ impl Hangs {
         if let Some(waiting) = self.waiting.iter_mut().find(|w| same::hang(&w.hang, hang)) {
             waiting.hang.absorb(hang.clone());
             waiting.sources = joined(&waiting.sources, event.map(|e| e.source));
+            if event.is_none() {
+                // Somebody has looked at it: it stands.
+                waiting.deadline_ns = waiting.deadline_ns.min(now.mono_ns + WITNESS_WAIT_NS);
+            }
             return;
         }
         for incident in &mut self.open {
@@ -172,8 +149,9 @@ impl Hangs {
 
     /// Puts waiting tasks into incidents and tells the new ones.
     fn join(&mut self, now: Now, all: bool) -> Vec<Report> {
-        while self.waiting.front().is_some_and(|w| all || w.deadline_ns <= now.mono_ns) {
-            let Some(waiting) = self.waiting.pop_front() else { break };
+        let is_due = |w: &Waiting| all || w.deadline_ns <= now.mono_ns;
+        while let Some(waiting) = self.waiting.iter().position(is_due).and_then(|at| self.waiting.remove(at))
+        {
             let index = self.place_of(now, &waiting).unwrap_or_else(|| self.begin(&waiting));
             let room = self.open.iter().map(|i| i.members.len()).sum::<usize>() < MAX_FOLLOWED;
             if let Some(incident) = self.open.get_mut(index) {
@@ -185,7 +163,7 @@ impl Hangs {
     }
 
     fn place_of(&self, now: Now, waiting: &Waiting) -> Option<usize> {
-        let stands = |i: &Incident| i.ended.is_none();
+        let stands = |i: &Incident| i.is_open_to(waiting.released_ns.is_some());
         let fits = |i: &Incident| {
             stands(i) && same::wait(i.members.iter().map(|m| m.id.pid), &i.first, &waiting.hang)
         };
@@ -222,14 +200,14 @@ impl Hangs {
         self.next += 1;
         incident.id = Some(id);
         incident.since_ns = since_ns;
-        incident.total = total;
-        for (task, comm) in tasks {
-            let hang = Hang { task: task_of(task, &comm), ..Hang::default() };
-            self.follow.push(Follow { hang, facts: false });
-            incident.members.push(Member::new(now, task, Some(comm)));
+        for Listed { id, comm, cgroup } in tasks {
+            let task =
+                Task { pid: Some(id.pid), start_ticks: id.start_ticks, comm, cgroup, ..Task::default() };
+            let hang = Hang { task, ..Hang::default() };
+            incident.remember(now, id, &hang);
+            self.follow.push(Follow { hang, facts: true });
         }
-        incident.told = Some(Told { at_ns: now.mono_ns, total, knowledge: usize::MAX });
-        self.open.push(incident);
+        self.open.push(incident.told_before(now, total));
     }
 
     /// An earlier run told the end of this one.
@@ -249,7 +227,7 @@ impl Hangs {
 
     /// When [`Hangs::due`] wants to be called, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        let waiting = self.waiting.front().map(|w| w.deadline_ns);
+        let waiting = self.waiting.iter().map(|w| w.deadline_ns).min();
         waiting.into_iter().chain(self.open.iter().filter_map(Incident::deadline)).min()
     }
 
@@ -257,136 +235,6 @@ impl Hangs {
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
-}
-
-impl Incident {
-    fn new(number: u64, at: Now, first: Hang) -> Self {
-        let since_ns = since(at, &first);
-        let (sources, members) = (Vec::new(), Vec::new());
-        Self { number, id: None, at, since_ns, first, sources, members, total: 0, told: None, ended: None }
-    }
-
-    fn seen_ns(&self) -> u64 {
-        self.members.iter().map(|m| m.seen_ns).max().unwrap_or(0)
-    }
-
-    fn member(&self, hang: &Hang) -> Option<usize> {
-        self.members
-            .iter()
-            .position(|m| m.released_ns.is_none() && same::task(&m.id, m.comm.as_deref(), hang))
-    }
-
-    fn add(&mut self, now: Now, waiting: Waiting, room: bool) {
-        let Waiting { hang, at, sources, .. } = waiting;
-        self.since_ns = self.since_ns.min(since(at, &hang));
-        // What cannot be remembered would be counted again at every report.
-        self.total += u64::from(room);
-        for source in sources {
-            self.sources = joined(&self.sources, Some(source));
-        }
-        if let Some(id) = hang.id().filter(|_| room) {
-            let mut member = Member::new(now, id, hang.task.comm.clone());
-            member.same_wait = hang.wchan.is_some() && hang.wchan == self.first.wchan;
-            member.same_lock = same::owner(&hang).is_some() && same::owner(&hang) == same::owner(&self.first);
-            self.members.push(member);
-        }
-        self.learn(&hang);
-    }
-
-    /// What one task of several tells of the wait that they share.
-    fn learn(&mut self, hang: &Hang) {
-        let Hang { io_wait, wchan, stack, lock, held_locks, place, .. } = hang.clone();
-        let shared = Hang { io_wait, wchan, stack, lock, held_locks, place, ..Hang::default() };
-        if same::wait(std::iter::empty(), &self.first, hang) {
-            self.first.absorb(shared);
-        }
-    }
-
-    /// More of one of its tasks; whether it is one.
-    fn more(&mut self, now: Now, hang: &Hang, event: Option<&Event>) -> bool {
-        let Some(member) = self.member(hang).and_then(|index| self.members.get_mut(index)) else {
-            return false;
-        };
-        member.seen_ns = now.mono_ns;
-        member.id.start_ticks = member.id.start_ticks.or(hang.task.start_ticks);
-        if same::task(&member.id, member.comm.as_deref(), &self.first) {
-            self.first.absorb(hang.clone());
-        } else {
-            self.learn(hang);
-        }
-        self.sources = joined(&self.sources, event.map(|e| e.source));
-        self.since_ns = self.since_ns.min(event.map_or(u64::MAX, |event| since(event.at, hang)));
-        true
-    }
-
-    fn release(&mut self, now: Now, ids: &[TaskId]) {
-        for member in self.members.iter_mut().filter(|m| m.released_ns.is_none()) {
-            if ids.iter().any(|id| id.pid == member.id.pid) {
-                member.released_ns = Some(now.mono_ns);
-            }
-        }
-    }
-
-    /// What a person asks first of a hang, and who is to blame.
-    fn knowledge(&self) -> usize {
-        let Hang { lock, place, .. } = &self.first;
-        let owner = lock.as_ref().is_some_and(|lock| lock.owner.is_some());
-        usize::from(owner) + usize::from(place.device.is_some() || place.mount.is_some())
-    }
-
-    fn news(&mut self, now: Now) -> Option<Report> {
-        if self.ended.is_some() {
-            return None;
-        }
-        let told = self.told?;
-        let unseen =
-            |m: &Member| m.id.start_ticks.is_none() && now.mono_ns.saturating_sub(m.seen_ns) > UNSEEN_NS;
-        let listed = !self.members.is_empty();
-        if listed && self.members.iter().all(|m| m.released_ns.is_some()) {
-            self.ended = Some(now);
-            return Some(self.tell(now, Status::Resolved));
-        }
-        if self.members.iter().all(|m| m.released_ns.is_some() || unseen(m)) {
-            // Nobody knows whether it is over: it is forgotten, not told.
-            self.ended = Some(now);
-            return None;
-        }
-        let grown = self.deadline().is_some_and(|at_ns| at_ns <= now.mono_ns);
-        (grown || self.knowledge() > told.knowledge).then(|| self.tell(now, Status::Updated))
-    }
-
-    /// When its growth is worth a message.
-    fn deadline(&self) -> Option<u64> {
-        let told = self.told.filter(|told| self.ended.is_none() && self.total > told.total)?;
-        Some(told.at_ns + GROWTH_NS[usize::from(self.total < told.total.saturating_mul(2))])
-    }
-
-    fn tell(&mut self, now: Now, status: Status) -> Report {
-        let fresh = self.total - self.told.map_or(0, |told| told.total);
-        self.told = Some(Told { at_ns: now.mono_ns, total: self.total, knowledge: self.knowledge() });
-        Report { incident: self.snapshot(now), status, fresh }
-    }
-}
-
-impl Member {
-    fn new(now: Now, id: TaskId, comm: Option<String>) -> Self {
-        Self { id, comm, same_wait: true, same_lock: false, seen_ns: now.mono_ns, released_ns: None }
-    }
-}
-
-fn task_of(id: TaskId, comm: &str) -> Task {
-    let (pid, start_ticks) = (Some(id.pid), id.start_ticks);
-    Task { pid, start_ticks, comm: Some(comm.to_owned()), ..Task::default() }
-}
-
-/// When the task was last seen to run, at the latest.
-fn since(at: Now, hang: &Hang) -> u64 {
-    at.mono_ns.saturating_sub(hang.blocked_secs.unwrap_or(0).saturating_mul(SECOND))
-}
-
-fn joined(sources: &[Source], more: Option<Source>) -> Vec<Source> {
-    let more = more.filter(|source| !sources.contains(source));
-    sources.iter().copied().chain(more).collect()
 }
 
 #[cfg(test)]

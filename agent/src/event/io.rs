@@ -27,6 +27,17 @@ pub struct SlowIo {
     pub error: i32,
     /// Task that issued it; often a kernel worker.
     pub issuer: Task,
+    /// Its control group when it did.
+    pub issuer_group: GroupNumber,
+}
+
+/// A control group as the kernel numbers it: the inode of its directory, 0 where it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct GroupNumber {
+    /// Of the memory controller's hierarchy (version 1), else of the default one (version 2).
+    pub of_memory: bool,
+    /// The number; before 5.5 with a generation in the upper half.
+    pub id: u64,
 }
 
 /// A block request that failed.

@@ -20,6 +20,7 @@
 //! //- hang /dev/nvme1n1#log2
 //! //- redis:6379#INFO
 //! uptime_in_seconds:5
+//! //- inode /sys/fs/cgroup 1
 //! //- denied /sys/class/dmi/id/product_serial
 //! //- error /proc/pressure/cpu 95
 //! ```
@@ -34,12 +35,15 @@
 
 #![expect(clippy::disallowed_types, reason = "a test changes the host while a collector holds it")]
 
+mod hex;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::hex::hex;
 use super::command::MAX_OUTPUT;
 use super::{ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, TcpState, Uname};
 
@@ -54,6 +58,7 @@ struct Tree {
     nodes: BTreeMap<String, Node>,
     filesystems: BTreeMap<String, Statvfs>,
     nics: BTreeMap<String, NicDriver>,
+    inodes: BTreeMap<String, u64>,
     /// Commands and disks that do not answer.
     hanging: BTreeSet<String>,
     uname: Uname,
@@ -168,6 +173,7 @@ impl Tree {
                 let (socket, times) = tcp(state, address, rest)?;
                 self.tcp.extend(std::iter::repeat_n(socket, times));
             }
+            ["inode", path, inode] => drop(self.inodes.insert(path.into(), inode.parse().ok()?)),
             ["hang", path] => drop(self.hanging.insert(path.into())),
             ["command", ref line @ .., "hang"] => drop(self.hanging.insert(line.join(" "))),
             ["command", ref line @ ..] if !line.is_empty() => {
@@ -197,19 +203,6 @@ impl Tree {
             Some(Node::Link(_)) | None => Err(io::ErrorKind::NotFound.into()),
         }
     }
-}
-
-/// Bytes of a line: `00 3a01 00*506`.
-fn hex(line: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for word in line.split_whitespace() {
-        let (digits, times) = word.split_once('*').unwrap_or((word, "1"));
-        let digits = digits.as_bytes().chunks(2);
-        let word: Option<Vec<u8>> =
-            digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect();
-        bytes.extend(word?.repeat(times.parse::<usize>().ok().filter(|times| *times <= MAX_FILE)?));
-    }
-    Some(bytes)
 }
 
 fn clock(words: &[&str]) -> Option<Result<ClockSync, i32>> {
@@ -303,6 +296,10 @@ impl Host for FixtureHost {
             Some(Node::Error(errno)) => Err(io::Error::from_raw_os_error(*errno)),
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    fn inode(&self, path: &str) -> io::Result<u64> {
+        self.tree().inodes.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Hangs, where the text says so, until the text is changed.

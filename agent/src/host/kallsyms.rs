@@ -142,7 +142,7 @@ struct Find {
     inside: u64,
     start: u64,
     end: u64,
-    /// `ext4_map_blocks`, a zero, ` [ext4]`.
+    /// `ext4_map_blocks`, a line break (which no word of a line has), ` [ext4]`.
     name: String,
 }
 
@@ -195,7 +195,7 @@ impl Search {
                 find.start = symbol.start;
                 find.name.clear();
                 let space = if module.is_empty() { "" } else { " " };
-                find.name.extend([name, "\0", space, module]);
+                find.name.extend([name, "\n", space, module]);
             }
         }
     }
@@ -207,7 +207,7 @@ impl Search {
 
     fn names(self) -> impl Iterator<Item = (u64, Box<str>)> {
         self.finds.into_iter().filter_map(|find| {
-            let (name, module) = find.name.split_once('\0')?;
+            let (name, module) = find.name.split_once('\n')?;
             let (offset, size) = (find.address - find.start, find.end.checked_sub(find.start)?);
             let text = format!("{name}+{offset:#x}/{size:#x}{module}");
             (size <= MAX_FUNCTION).then(|| (find.address, text.into()))

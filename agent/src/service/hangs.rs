@@ -15,7 +15,7 @@ use crate::event::{Event, Hang, MAX_FOLLOWED, Source, What};
 use crate::host::tasks::Tasks;
 use crate::host::{Host, clock};
 use crate::time::{Now, SECOND};
-use crate::watch::dstate::DState;
+use crate::watch::dstate::{DState, Standing};
 use crate::watch::enrich::Enricher;
 use crate::watch::hang_facts::Facts;
 
@@ -92,7 +92,11 @@ impl Worker {
 
     fn follow(&mut self, task: Follow, now: Now) -> Option<Event> {
         let Follow { mut hang, facts } = task;
-        self.watch.follow(hang.id()?, now);
+        match self.watch.follow(self.host.as_ref(), hang.id()?, now) {
+            Standing::Over(event) => return Some(event),
+            Standing::Hidden => return None,
+            Standing::Hangs => {}
+        }
         if !facts || !self.fill(&mut hang, now) {
             return None;
         }

@@ -2,7 +2,7 @@
 //! numbers of processes are then not those of its `/proc`.
 
 use super::features::Feature;
-use crate::host::{Host, read_text};
+use crate::host::{Host, namespace, read_text};
 
 const NAME: &str = "namespaces";
 
@@ -18,7 +18,7 @@ struct Kind {
 const KINDS: [Kind; 2] = [
     Kind {
         file: "pid",
-        host: "pid:[4026531836]",
+        host: namespace::FIRST_PID,
         lacks: "other processes of the host are not seen: of victims and hung tasks only what the kernel tells is known",
         remedy: "share the host's processes (docker run --pid=host, hostPID: true in a pod), or mount the host's /proc and \
                  set agent.proc_root",
@@ -50,16 +50,12 @@ pub(super) fn feature(host: &dyn Host) -> Feature {
     Feature::degraded(NAME, reason, list(|kind| kind.remedy))
 }
 
-/// Kernels without such namespaces have no such file.
 fn is_own(host: &dyn Host, kind: &Kind) -> bool {
+    if kind.file == "pid" {
+        return namespace::has_own_pids(host);
+    }
     let link = host.read_link(&format!("/proc/self/ns/{}", kind.file));
-    // A `/proc` of the host's shows the numbers of the agent in all namespaces from there on.
-    let seen_from_outside = || {
-        let status = read_text(host, "/proc/self/status").unwrap_or_default();
-        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-        kind.file == "pid" && numbers.is_some_and(|line| line.split_whitespace().count() > 1)
-    };
-    link.is_ok_and(|link| link != kind.host) && !seen_from_outside()
+    link.is_ok_and(|link| link != kind.host)
 }
 
 #[cfg(test)]

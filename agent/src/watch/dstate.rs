@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::enrich;
 use crate::event::{Event, Hang, MAX_FOLLOWED, Source, Task, TaskId, What};
 use crate::host::tasks::Tasks;
-use crate::host::{Host, read_text};
+use crate::host::{Host, namespace, read_text};
 use crate::time::{Now, SECOND};
 use scan::Scan;
 
@@ -48,6 +48,17 @@ struct Sleep {
 struct Followed {
     id: TaskId,
     switches: Option<u64>,
+}
+
+/// How a task that shall be followed is.
+#[derive(Debug)]
+pub enum Standing {
+    /// It hangs, and is followed.
+    Hangs,
+    /// It went on before: the event that says so.
+    Over(Event),
+    /// This process cannot see it.
+    Hidden,
 }
 
 /// What `/proc/TID/status` says. It takes no lock of the task.
@@ -93,14 +104,21 @@ impl DState {
         }
     }
 
-    /// Follows a hung task until it goes on.
-    pub fn follow(&mut self, id: TaskId, now: Now) {
+    /// Follows a hung task until it goes on, and says how it is now: a report may be older than its hang's end.
+    pub fn follow(&mut self, host: &dyn Host, id: TaskId, now: Now) -> Standing {
         if self.followed.is_empty() {
             self.next_follow_ns = now.mono_ns + FOLLOW_NS[0];
         }
-        if self.followed.len() < MAX_FOLLOWED || self.followed.contains_key(&id.pid) {
-            self.followed.insert(id.pid, Followed { id, switches: None });
+        let mut task = Followed { id, switches: None };
+        match task.look(host, id.pid) {
+            Some(true) => return Standing::Over(event(now, What::Released(vec![id]))),
+            None => return Standing::Hidden,
+            Some(false) => {}
         }
+        if self.followed.len() < MAX_FOLLOWED || self.followed.contains_key(&id.pid) {
+            self.followed.insert(id.pid, task);
+        }
+        Standing::Hangs
     }
 
     /// Time to the next look.
@@ -182,11 +200,15 @@ impl Followed {
     /// Whether it goes on; `None` where nobody can tell.
     fn look(&mut self, host: &dyn Host, pid: u32) -> Option<bool> {
         let first = self.switches.is_none();
+        if first && namespace::has_own_pids(host) {
+            return None;
+        }
         let status = match Status::read(host, pid) {
             Ok(status) => status?,
             Err(error) if enrich::vanished(&error) => {
-                // A task that was never seen may be one that this process must not see.
-                return (!first || self.id.start_ticks.is_some()).then_some(true);
+                // A task that was never seen may be one that this process must not see (`hidepid`).
+                let was_seen = !first || self.id.start_ticks.is_some();
+                return (was_seen || namespace::shows_others(host)).then_some(true);
             }
             Err(_) => return None,
         };

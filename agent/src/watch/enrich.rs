@@ -18,6 +18,7 @@ use super::wait;
 use crate::cgroup::{owner, path_of};
 use crate::event::{Constraint, Event, Hang, LogMatch, Oom, Source, Task, What};
 use crate::host::aside::{Answer, Aside};
+use crate::host::cgroup_ids::GroupIds;
 use crate::host::{Host, block, clock, cmdline, read_text};
 use crate::time::Now;
 
@@ -43,6 +44,8 @@ pub struct Enricher {
     cgroups_wait: bool,
     boards: gpu::Boards,
     marks: marks::Marks,
+    /// Groups of those who issued slow requests.
+    groups: GroupIds,
     patience: Duration,
 }
 
@@ -53,7 +56,16 @@ impl Enricher {
         let boards = gpu::Boards::new(host.as_ref());
         let marks = marks::Marks::new(host.as_ref(), clock::now());
         let cgroups_wait = !newer_than_6_6(&host.uname().release);
-        Self { host, cmdlines, cgroups, cgroups_wait, boards, marks, patience: PATIENCE }
+        Self {
+            host,
+            cmdlines,
+            cgroups,
+            cgroups_wait,
+            boards,
+            marks,
+            groups: GroupIds::default(),
+            patience: PATIENCE,
+        }
     }
 
     /// Fills what a fresh event lacks. Historic ones stay as they are: their tasks are gone.
@@ -74,6 +86,8 @@ impl Enricher {
             What::SlowIo(io) => {
                 io.in_flight = block::in_flight(host, &io.device);
                 io.model = block::model(host, &io.device);
+                self.groups.learn(host, [io.issuer_group]);
+                io.issuer.cgroup = self.groups.path(io.issuer_group).map(str::to_owned);
                 self.process(&mut io.issuer, at);
             }
             What::Log(found) if found.rule.starts_with("gpu_") => {

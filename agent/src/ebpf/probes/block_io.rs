@@ -92,6 +92,14 @@ pub(super) const PROBE: Probe = Probe {
         member(&["request_queue.disk"], "QUEUE_DISK", Shape::Number(8)),
         member(&["gendisk.major"], "DISK_MAJOR", Shape::Number(4)),
         member(&["gendisk.first_minor"], "DISK_FIRST_MINOR", Shape::Number(4)),
+        // The group of who issues, where version 1 of control groups is in use; as with OOM kills.
+        member(&["task_struct.cgroups"], "OOM_TASK_CGROUPS", Shape::Number(8)),
+        member(&["css_set.subsys"], "OOM_SET_SUBSYS", Shape::Letters(8)),
+        member(&["cgroup_subsys_state.ss"], "OOM_CSS_SS", Shape::Number(8)),
+        member(&["cgroup_subsys.name"], "OOM_SS_NAME", Shape::Number(8)),
+        member(&["cgroup_subsys_state.cgroup"], "OOM_CSS_CGROUP", Shape::Number(8)),
+        member(&["cgroup.kn"], "OOM_CGROUP_NODE", Shape::Number(8)),
+        member(&["kernfs_node.id"], "OOM_NODE_ID", Shape::Number(8)),
     ],
     // With the disk behind the request, or behind its queue.
     enough: &[&needed!("REQUEST_QUEUE", "QUEUE_DISK"), &needed!("REQUEST_DISK")],

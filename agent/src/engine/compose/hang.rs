@@ -8,13 +8,15 @@ use super::{Context, Draft, Identity, fingerprint};
 use crate::alert::Status;
 use crate::cgroup::owner;
 use crate::engine::events;
-use crate::engine::hangs::{Report, Snapshot};
+use crate::engine::hangs::{Listed, Report, Snapshot};
 use crate::event::{Hang, Lock};
 use crate::text::{clean, span};
 use crate::time::{Now, SECOND};
 
 const MAX_NAME: usize = 64;
 const MAX_TEXT: usize = 300;
+/// Units and containers in the sentence; [`Snapshot::groups`] are in the context.
+const NAMED_GROUPS: usize = 3;
 
 /// Rule name of hung tasks.
 pub const RULE: &str = "hung_task";
@@ -63,8 +65,18 @@ fn who(incident: &Snapshot) -> String {
     let first = format!("{} (pid {})", comm(&incident.first), incident.first.task.pid.unwrap_or_default());
     match incident.total {
         0 | 1 => first,
-        total => format!("{first} and {} more", total - 1),
+        total => format!("{first} and {} more{}", total - 1, homes(incident)),
     }
+}
+
+/// ` (a.service 1, b.service 2)`: whom it concerns.
+fn homes(incident: &Snapshot) -> String {
+    let named = incident.groups.iter().take(NAMED_GROUPS);
+    let mut parts: Vec<_> = named.map(|(name, tasks)| format!("{} {tasks}", clean(name, MAX_NAME))).collect();
+    let others: u64 = incident.groups.iter().skip(NAMED_GROUPS).map(|(_, tasks)| tasks).sum();
+    let others = others + incident.in_other_groups;
+    parts.extend((others > 0).then(|| format!("elsewhere {others}")));
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 
 /// `dd (pid 7) cleared after 6 s`.
@@ -81,19 +93,30 @@ fn message(report: &Report) -> String {
     if let Some(ended) = incident.ended {
         let after = span(ended.since(incident.since) / SECOND);
         let verb = if many { "go on" } else { "goes on" };
-        return format!(
-            "Hang cleared after {after}: {who} {verb}{}",
-            wait.replacen(", waiting", ", having waited", 1)
-        );
+        let waited = wait.replacen(", waiting", ", having waited", 1);
+        if incident.was_lost {
+            return format!(
+                "Hang no longer followed after {after}: whether {who} {verb} cannot be seen{waited}"
+            );
+        }
+        let how = if incident.was_over { "within" } else { "after" };
+        return format!("Hang cleared {how} {after}: {who} {verb}{waited}");
     }
-    let have = if many { "have" } else { "has" };
+    let is_over = incident.was_over && *status == Status::Firing;
+    let have = match (is_over, many) {
+        (true, true) => "were",
+        (true, false) => "was",
+        (false, true) => "have been",
+        (false, false) => "has been",
+    };
     let blocked = match (hang.blocked_secs, status) {
         (_, Status::Updated) => format!("for {}", span(incident.now.since(incident.since) / SECOND)),
         (Some(secs), _) => format!("for more than {secs} s"),
         (None, _) => "for longer than the kernel's limit".into(),
     };
     let subject = if many { format!("{} hung tasks", incident.total) } else { "Hung task".into() };
-    format!("{subject}: {who} {have} been blocked in the kernel {blocked}{wait}")
+    let subject = subject + if is_over { ", over by now" } else { "" };
+    format!("{subject}: {who} {have} blocked in the kernel {blocked}{wait}")
 }
 
 /// `, waiting in rpc_wait_bit_killable (NFS: /mnt (nas:/export)) for a mutex likely owned by b (pid 2)`.
@@ -128,11 +151,9 @@ fn context(incident: &Snapshot, id: &str, identity: &Identity) -> serde_json::Ma
     let lines = |lines: &[String]| (!lines.is_empty()).then(|| json!(lines));
     let lock = hang.lock.as_ref();
     let lock_owner = lock.and_then(|lock| lock.owner.as_ref());
-    let tasks: Vec<Value> = incident
-        .tasks
-        .iter()
-        .map(|(id, comm)| json!({ "pid": id.pid, "start_ticks": id.start_ticks, "comm": comm }))
-        .collect();
+    let tasks: Vec<Value> = incident.tasks.iter().map(task).collect();
+    let groups: serde_json::Map<String, Value> =
+        incident.groups.iter().map(|(name, tasks)| (name.clone(), json!(tasks))).collect();
     let mut c = Context::default();
     c.put("task_pid", hang.task.pid)
         .put("task_comm", hang.task.comm.as_deref())
@@ -160,6 +181,8 @@ fn context(incident: &Snapshot, id: &str, identity: &Identity) -> serde_json::Ma
         .put("tasks_same_wait", Some(incident.same_wait))
         .put_if("tasks_same_lock", (incident.same_lock > 0).then_some(incident.same_lock))
         .put("tasks", Some(Value::from(tasks)))
+        .put_if("tasks_by_group", (!groups.is_empty()).then_some(Value::from(groups)))
+        .put_if("tasks_in_other_groups", (incident.in_other_groups > 0).then_some(incident.in_other_groups))
         .put(
             "incident",
             Some(json!({
@@ -169,6 +192,14 @@ fn context(incident: &Snapshot, id: &str, identity: &Identity) -> serde_json::Ma
             })),
         );
     c.done()
+}
+
+fn task(task: &Listed) -> Value {
+    let owner = task.cgroup.as_deref().map(owner).unwrap_or_default();
+    json!({
+        "pid": task.id.pid, "start_ticks": task.id.start_ticks, "comm": task.comm, "cgroup": task.cgroup,
+        "unit": owner.unit, "container": owner.container.map(|c| c.id),
+    })
 }
 
 #[cfg(test)]
@@ -191,6 +222,10 @@ mod tests {
             same_wait: 1,
             same_lock: 0,
             tasks: vec![],
+            groups: vec![],
+            in_other_groups: 0,
+            was_over: false,
+            was_lost: false,
             ended: None,
             now,
         };
@@ -237,6 +272,43 @@ mod tests {
             },
             Status::Resolved,
             "Hang cleared after 30 s: dd (pid 7) goes on, having waited in f",
+        );
+        check(
+            |i| {
+                i.total = 9;
+                i.groups =
+                    ["a.service", "b\n@x.service", "c.service", "d.service"].map(|g| (g.into(), 2)).to_vec();
+                i.in_other_groups = 1;
+            },
+            Status::Firing,
+            "9 hung tasks: dd (pid 7) and 8 more (a.service 2, b?@x.service 2, c.service 2, elsewhere 3) \
+             have been blocked in the kernel for more than 30 s",
+        );
+    }
+
+    #[test]
+    fn what_was_over_before_it_was_told_is_not_told_as_standing() {
+        check(
+            |i| i.was_over = true,
+            Status::Firing,
+            "Hung task, over by now: dd (pid 7) was blocked in the kernel for more than 30 s",
+        );
+        let ended = |i: &mut Snapshot| i.ended = Some(i.now);
+        check(
+            |i| {
+                ended(i);
+                i.was_over = true;
+            },
+            Status::Resolved,
+            "Hang cleared within 30 s: dd (pid 7) goes on",
+        );
+        check(
+            |i| {
+                ended(i);
+                i.was_lost = true;
+            },
+            Status::Resolved,
+            "Hang no longer followed after 30 s: whether dd (pid 7) goes on cannot be seen",
         );
     }
 }

@@ -11,7 +11,7 @@ use crate::engine::disk::Finding;
 use crate::engine::events;
 use crate::engine::incident::Report;
 use crate::event::{Event, IoError, SlowIo, Task};
-use crate::sample::{DiskScene, DiskWindow, Issuer, Latency};
+use crate::sample::{DiskScene, DiskWindow, Issuer, IssuerGroup, Latency};
 use crate::text::{clean, number, span};
 use crate::time::{Now, SECOND};
 
@@ -126,6 +126,10 @@ fn slow_disk_sentence(finding: &Finding<'_>, now: Now) -> String {
         let top = s.issuers.first()?;
         Some(format!("most requests by {}: {} of {}", who(&top.task), top.requests, s.requests))
     }));
+    parts.extend(scene.and_then(|s| {
+        let top = s.groups.iter().find(|group| group.path != "/")?;
+        Some(format!("most from {}: {} of {}", home(&top.path), top.requests, s.requests))
+    }));
     parts.join("; ")
 }
 
@@ -148,6 +152,8 @@ fn slow_disk_context(
         if !issuers.is_empty() {
             c.put("issuers", Some(issuers)).put("issuers_secs", Some(scene.issuers_secs));
         }
+        let groups: Vec<Value> = scene.groups.iter().map(group).collect();
+        c.put_if("issuer_groups", (!groups.is_empty()).then_some(groups));
     }
     c.done()
 }
@@ -170,6 +176,22 @@ fn issuer(issuer: &Issuer) -> Value {
         "pid": task.pid, "comm": task.comm, "requests": requests, "bytes": bytes, "cgroup": task.cgroup,
         "unit": owner.unit, "container": owner.container.map(|c| c.id), "pod": owner.pod_uid,
     })
+}
+
+fn group(group: &IssuerGroup) -> Value {
+    let IssuerGroup { path, requests, bytes } = group;
+    let owner = owner(path);
+    json!({
+        "cgroup": path, "requests": requests, "bytes": bytes, "unit": owner.unit,
+        "container": owner.container.map(|c| c.id), "pod": owner.pod_uid,
+    })
+}
+
+/// Container or unit of a group, else its path.
+fn home(path: &str) -> String {
+    let owner = owner(path);
+    let named = owner.container.map(|c| c.short_id()).or(owner.unit);
+    clean(named.as_deref().unwrap_or(path), MAX_NAME)
 }
 
 /// `postgres (pid 4711, postgresql.service)`

@@ -23,8 +23,10 @@ fn scene() -> DiskScene {
         Issuer { task: task(4711, "postgres", "/system.slice/postgresql.service"), requests: 812, bytes: 9 },
         Issuer { task: task(7, "x\n\x1b[31m@everyone", "/"), requests: 88, bytes: 8 },
     ];
+    let group = |path: &str, requests| IssuerGroup { path: path.into(), requests, bytes: 9 };
+    let groups = vec![group("/", 910), group("/system.slice/postgresql.service", 820)];
     let (model, in_flight) = (Some("SAMSUNG MZQL2\n".into()), Some((3, 9)));
-    DiskScene { model, in_flight, issuers, requests: 1031, issuers_secs: 9 }
+    DiskScene { model, in_flight, issuers, groups, requests: 1031, issuers_secs: 9 }
 }
 
 fn told(severity: Severity, limit_ms: Option<f64>, scene: Option<&DiskScene>) -> Draft {
@@ -42,7 +44,8 @@ fn a_slow_disk_names_what_a_person_asks_first() {
     assert_eq!(
         draft.message,
         "Slow disk: the slowest 1 % of writes on nvme0n1 (SAMSUNG MZQL2) took 640 ms or more, over 500 ms for 30 s; \
-         12 in flight; 3 errors; most requests by postgres (pid 4711, postgresql.service): 812 of 1031"
+         12 in flight; 3 errors; most requests by postgres (pid 4711, postgresql.service): 812 of 1031; \
+         most from postgresql.service: 820 of 1031"
     );
     assert_eq!(
         draft.labels,
@@ -54,6 +57,7 @@ fn a_slow_disk_names_what_a_person_asks_first() {
     );
     let issuers = draft.context["issuers"].as_array().expect("a list");
     assert_eq!(issuers[0]["unit"], "postgresql.service");
+    assert_eq!(draft.context["issuer_groups"][1]["unit"], "postgresql.service");
     assert_eq!(draft.context["queue_time"]["p99_ms"], 7.0);
     assert_eq!(draft.context["in_flight"]["writes"], 9);
     assert_eq!(draft.context["usual_p99_ms"], 16.0);
@@ -72,6 +76,7 @@ fn without_a_scene_it_says_less() {
 fn hostile_names_stay_on_their_line() {
     let mut hostile = scene();
     hostile.issuers.remove(0);
+    hostile.groups[1].path = "/x\n\x1b[31m".into();
     let draft = told(Severity::Warn, Some(500.0), Some(&hostile));
     assert!(draft.message.contains("by x??[31m@everyone (pid 7)"), "{}", draft.message);
     assert!(!draft.message.contains(['\n', '\x1b']));

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Draft;
 use crate::alert::{Alert, Status};
+use crate::engine::hangs::{LISTED, Listed};
 use crate::engine::incident::Body;
 use crate::event::{Hang, IoError, MAX_VICTIMS, Oom, Place, Task, TaskId, Victim};
 use crate::time::Now;
@@ -70,8 +71,8 @@ pub struct ToldHang {
     pub since_ns: u64,
     /// The first task.
     pub hang: Hang,
-    /// The tasks that the alert lists, with their names.
-    pub tasks: Vec<(TaskId, String)>,
+    /// The tasks that the alert lists.
+    pub tasks: Vec<Listed>,
     /// Tasks in all.
     pub total: u64,
     /// Whether it was told to be over.
@@ -95,10 +96,9 @@ fn hang(alert: &Alert, value: &Value, alone: bool, boot_id: &str, now: Now) -> O
     }
     let first = (task_id(value)?, text(value, "comm").unwrap_or_default());
     let listed = alert.context.get("tasks").and_then(Value::as_array).filter(|_| alone);
-    let mut tasks: Vec<_> =
-        listed.into_iter().flatten().filter_map(|task| Some((task_id(task)?, text(task, "comm")?))).collect();
+    let mut tasks: Vec<_> = listed.into_iter().flatten().filter_map(listed_task).take(LISTED).collect();
     if tasks.is_empty() {
-        tasks.push(first.clone());
+        tasks.push(Listed { id: first.0, comm: Some(first.1.clone()), cgroup: None });
     }
     let task = Task {
         pid: Some(first.0.pid),
@@ -119,6 +119,10 @@ fn hang(alert: &Alert, value: &Value, alone: bool, boot_id: &str, now: Now) -> O
         tasks,
         over: alert.status == Status::Resolved || value.get("over").is_some_and(|over| over == true),
     })
+}
+
+fn listed_task(value: &Value) -> Option<Listed> {
+    Some(Listed { id: task_id(value)?, comm: text(value, "comm"), cgroup: text(value, "cgroup") })
 }
 
 fn task_id(value: &Value) -> Option<TaskId> {

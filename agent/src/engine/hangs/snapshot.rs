@@ -1,11 +1,24 @@
 //! A hang as it is told.
 
-use super::Incident;
+use super::one::Incident;
 use crate::event::{Hang, Source, TaskId};
 use crate::time::Now;
 
 /// Tasks that an alert lists.
 pub const LISTED: usize = 32;
+/// Units and containers that an alert names with their number of tasks; those of further ones are counted together.
+pub const MAX_GROUPS: usize = 8;
+
+/// A task that an alert lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Which.
+    pub id: TaskId,
+    /// Its name; hostile text.
+    pub comm: Option<String>,
+    /// Path of its control group.
+    pub cgroup: Option<String>,
+}
 
 /// What is known of an incident at a moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +44,16 @@ pub struct Snapshot {
     /// Tasks that wait for the same owner of a lock as the first.
     pub same_lock: u64,
     /// At most [`LISTED`] of the tasks.
-    pub tasks: Vec<(TaskId, Option<String>)>,
+    pub tasks: Vec<Listed>,
+    /// Units and containers that its tasks live in, where that is known, those with most tasks first; at most
+    /// [`MAX_GROUPS`].
+    pub groups: Vec<(String, u64)>,
+    /// Tasks that live in further ones.
+    pub in_other_groups: u64,
+    /// Whether it was over before it was told, by this run of the agent: when it ended is not known.
+    pub was_over: bool,
+    /// Whether it ended because nobody could look at its tasks, and none was reported for long.
+    pub was_lost: bool,
     /// When the last of them went on.
     pub ended: Option<Now>,
     /// When this was so.
@@ -40,7 +62,14 @@ pub struct Snapshot {
 
 impl Incident {
     pub(super) fn snapshot(&self, now: Now) -> Snapshot {
-        let count = |is: fn(&super::Member) -> bool| self.members.iter().filter(|m| is(m)).count() as u64;
+        let mut groups: Vec<_> = self.groups.iter().map(|(name, tasks)| (name.clone(), *tasks)).collect();
+        groups.sort_by_key(|(_, tasks)| std::cmp::Reverse(*tasks));
+        let in_other_groups = groups.iter().skip(MAX_GROUPS).map(|(_, tasks)| tasks).sum();
+        groups.truncate(MAX_GROUPS);
+        let listed =
+            |m: &super::one::Member| Listed { id: m.id, comm: m.comm.clone(), cgroup: m.cgroup.clone() };
+        let count =
+            |is: fn(&super::one::Member) -> bool| self.members.iter().filter(|m| is(m)).count() as u64;
         Snapshot {
             number: self.number,
             id: self.id.clone(),
@@ -52,7 +81,11 @@ impl Incident {
             released: count(|m| m.released_ns.is_some()),
             same_wait: count(|m| m.same_wait),
             same_lock: count(|m| m.same_lock),
-            tasks: self.members.iter().take(LISTED).map(|m| (m.id, m.comm.clone())).collect(),
+            tasks: self.members.iter().take(LISTED).map(listed).collect(),
+            groups,
+            in_other_groups,
+            was_over: self.was_over,
+            was_lost: self.was_lost,
             ended: self.ended,
             now,
         }

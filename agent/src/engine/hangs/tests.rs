@@ -1,7 +1,7 @@
 //! Scripts of reports, and what is told.
 
 use super::*;
-use crate::event::{Lock, LockKind, LockOwner, Place};
+use crate::event::{Lock, LockKind, LockOwner, Place, TaskId};
 use crate::time::MILLI;
 
 struct Run {
@@ -37,7 +37,12 @@ impl Run {
             let Report { incident: i, status, .. } = report;
             let sources: Vec<_> = i.sources.iter().map(|s| s.name()).collect();
             let first = i.first.task.pid.unwrap_or(0);
-            format!("{} {first} of {} {}", status.name(), i.total, sources.join("+"))
+            let how = match (i.was_over, i.was_lost) {
+                (true, _) => " over",
+                (_, true) => " lost",
+                _ => "",
+            };
+            format!("{} {first} of {} {}{how}", status.name(), i.total, sources.join("+"))
         }));
     }
 
@@ -164,7 +169,81 @@ fn a_report_that_comes_after_the_end_is_of_the_hang_that_ended() {
 fn a_hang_that_is_over_before_it_is_told_is_told_with_its_end() {
     let mut r = run();
     r.hang(Source::Ebpf, hang(1, "f")).wait(10).free([1]).wait(1000);
-    r.check(&["firing 1 of 1 ebpf", "resolved 1 of 1 ebpf"]);
+    r.check(&["firing 1 of 1 ebpf over", "resolved 1 of 1 ebpf over"]);
+}
+
+#[test]
+fn what_the_log_tells_of_an_earlier_time_is_told_as_over_where_it_is() {
+    let mut r = run();
+    let old = |r: &Run, pid| Event {
+        at: r.now.at_mono(r.now.mono_ns - 20_000 * MILLI),
+        source: Source::Kmsg,
+        historic: false,
+        what: What::Hang(Box::new(hang(pid, "f"))),
+    };
+    for pid in [1, 2, 3] {
+        let event = old(&r, pid);
+        let reports = r.hangs.take(r.now, &event);
+        r.tell(reports);
+    }
+    // Whoever looks takes his time; of those that are over none is told as standing.
+    r.wait(500).free([1]).wait(500).free([2]);
+    r.check(&[]);
+    r.event(Source::Watch, What::HangFacts(Box::new(hang(3, "f")))).wait(100);
+    r.check(&["firing 3 of 1 kmsg"]);
+    r.wait(15_000);
+    r.check(&["firing 3 of 1 kmsg", "updated 3 of 3 kmsg"]);
+}
+
+#[test]
+fn a_hang_that_an_earlier_run_told_takes_nothing_in_before_it_is_seen_to_stand() {
+    let told = |r: &Run, pid| ToldHang {
+        id: format!("id{pid}"),
+        at: r.now,
+        since_ns: 0,
+        hang: hang(pid, "f"),
+        tasks: vec![Listed { id: TaskId { pid, start_ticks: None }, comm: Some("dd".into()), cgroup: None }],
+        total: 1,
+        over: false,
+    };
+    let mut r = run();
+    let (now, stale) = (r.now, told(&r, 1));
+    r.hangs.remember(now, stale);
+    assert_eq!(r.hangs.take_follow().len(), 1);
+    r.hang(Source::Ebpf, hang(5, "f")).hang(Source::Ebpf, hang(6, "")).wait(100);
+    r.check(&["firing 5 of 2 ebpf"]);
+    r.free([1]).check(&["firing 5 of 2 ebpf", "resolved 1 of 1  over"]);
+    let mut r = run();
+    let (now, standing) = (r.now, told(&r, 1));
+    r.hangs.remember(now, standing);
+    r.event(Source::Watch, What::HangFacts(Box::new(hang(1, "f"))));
+    r.hang(Source::Ebpf, hang(5, "f")).wait(100).check(&[]);
+    r.wait(10_000).check(&["updated 1 of 2 ebpf"]);
+}
+
+#[test]
+fn tasks_of_an_incident_keep_their_units() {
+    let living_in = |pid, group: &str| {
+        let mut hang = hang(pid, "f");
+        hang.task.cgroup = (!group.is_empty()).then(|| group.to_owned());
+        hang
+    };
+    let mut r = run();
+    r.hang(Source::Ebpf, living_in(1, "/system.slice/a.service"));
+    r.hang(Source::Ebpf, living_in(2, "/system.slice/b.service"));
+    r.hang(Source::Ebpf, living_in(3, "/system.slice/b.service"));
+    r.hang(Source::Ebpf, living_in(4, "")).hang(Source::Ebpf, living_in(5, "/")).wait(100);
+    r.event(Source::Watch, What::HangFacts(Box::new(living_in(4, "/x\n"))));
+    let shot = r.hangs.open[0].snapshot(r.now);
+    let groups: Vec<_> = shot.groups.iter().map(|(name, tasks)| format!("{name}:{tasks}")).collect();
+    assert_eq!(groups, ["b.service:2", "/x?:1", "a.service:1"]);
+    assert_eq!(shot.tasks[1].cgroup.as_deref(), Some("/system.slice/b.service"));
+    for pid in 10..30 {
+        r.hang(Source::Ebpf, living_in(pid, &format!("/u{pid}.service")));
+    }
+    r.wait(100);
+    let shot = r.hangs.open[0].snapshot(r.now);
+    assert_eq!((shot.groups.len(), shot.in_other_groups), (MAX_GROUPS, 15));
 }
 
 #[test]
@@ -183,12 +262,12 @@ fn a_pid_that_is_used_again_is_another_task() {
 }
 
 #[test]
-fn a_task_nobody_can_look_at_is_forgotten_in_silence() {
+fn of_a_task_nobody_can_look_at_is_told_that_its_end_is_not_known() {
     let mut r = run();
     let mut hidden = hang(1, "f");
     hidden.task.start_ticks = None;
     r.hang(Source::Ebpf, hidden).wait(100).wait(1_000_000).free([]).wait(20_000);
-    r.check(&["firing 1 of 1 ebpf"]);
+    r.check(&["firing 1 of 1 ebpf", "resolved 1 of 1 ebpf lost"]);
     assert_eq!(r.hangs.open.len(), 0);
 }
 

@@ -26,6 +26,18 @@ impl Bench {
         self.host.set(&format!("/proc/{pid}/wchan"), "nfs_wait");
     }
 
+    /// `hangs`, `free PID` or `hidden`.
+    fn follow(&mut self, pid: u32, start_ticks: Option<u64>) -> String {
+        match self.watch.follow(&self.host, TaskId { pid, start_ticks }, self.now) {
+            Standing::Hangs => "hangs".into(),
+            Standing::Hidden => "hidden".into(),
+            Standing::Over(event) => match event.what {
+                What::Released(ids) => format!("free {}", ids[0].pid),
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
     /// Looks for so many seconds, whenever the watch wants to; `hang PID SECS` and `free PID`.
     fn run(&mut self, secs: u64) -> Vec<String> {
         let (end, mut out) = (self.now.plus_secs(secs), Vec::new());
@@ -101,7 +113,7 @@ fn a_watch_that_is_off_only_follows() {
     let mut b = bench(0);
     b.task(7, 'D', 5, 1);
     assert_eq!(b.watch.idle(b.now), Duration::MAX);
-    b.watch.follow(TaskId { pid: 7, start_ticks: Some(1) }, b.now);
+    b.follow(7, Some(1));
     assert_eq!(b.run(300), [""; 0]);
     b.task(7, 'R', 6, 1);
     assert_eq!(b.run(10), ["free 7"]);
@@ -112,7 +124,7 @@ fn a_watch_that_is_off_only_follows() {
 fn check(start: Option<u64>, change: impl FnOnce(&Bench), expect: &[&str]) {
     let mut b = bench(0);
     b.task(7, 'D', 5, 1);
-    b.watch.follow(TaskId { pid: 7, start_ticks: start }, b.now);
+    assert_eq!(b.follow(7, start), "hangs");
     assert_eq!(b.run(5), [""; 0]);
     change(&b);
     assert_eq!(b.run(5), expect);
@@ -126,12 +138,21 @@ fn followed_tasks_are_released() {
     check(None, |_| {}, &[]);
     check(None, |b| b.host.apply("//- denied /proc/7/status").unwrap(), &[]);
     check(None, |b| b.host.set("/proc/7/status", "Name:\tx\nnonsense"), &[]);
+}
+
+#[test]
+fn a_task_that_went_on_before_it_is_followed_is_released_at_once() {
     let mut b = bench(0);
     b.task(7, 'D', 5, 2);
-    b.watch.follow(TaskId { pid: 7, start_ticks: Some(1) }, b.now);
-    b.watch.follow(TaskId { pid: 8, start_ticks: Some(1) }, b.now);
-    b.watch.follow(TaskId { pid: 9, start_ticks: None }, b.now);
-    assert_eq!(b.run(5), ["free 7", "free 8"], "another life, gone, and never seen");
+    b.task(6, 'S', 5, 2);
+    assert_eq!(b.follow(7, Some(1)), "free 7", "another life");
+    assert_eq!(b.follow(8, Some(1)), "free 8", "gone");
+    assert_eq!(b.follow(6, None), "free 6", "does not hang");
+    assert_eq!(b.follow(9, None), "hidden", "perhaps by hidepid");
+    b.host.set("/proc/1/status", "Name:\tinit\n");
+    assert_eq!(b.follow(9, None), "free 9", "others are shown, and it is not");
+    b.host.apply("//- /proc/self/ns/pid -> pid:[4026532000]").unwrap();
+    assert_eq!((b.follow(9, None), b.follow(7, None)), ("hidden".into(), "hidden".into()), "other numbers");
     assert_eq!(b.watch.followed.len(), 0);
 }
 
@@ -139,8 +160,8 @@ fn followed_tasks_are_released() {
 fn memory_is_bounded() {
     let mut b = bench(30);
     for pid in 0..=MAX_SEEN as u32 {
-        b.watch.follow(TaskId { pid, start_ticks: None }, b.now);
         b.task(pid + 1, 'D', 5, 1);
+        b.follow(pid + 1, None);
     }
     assert_eq!(b.watch.followed.len(), MAX_FOLLOWED);
     b.run(1);
