@@ -4,6 +4,8 @@
 //! an update that a newer message makes needless is left out; what has failed less often goes first, so that a
 //! message that keeps failing does not stop the others; then the more severe.
 
+mod accounts;
+
 use super::backoff::{Backoff, MAX_RETRY_AFTER};
 use super::channel::{Route, SendError, Severities};
 use super::ledger::{Entry, Incident, Ledger, Seq, Slot};
@@ -11,7 +13,6 @@ use super::limit::{Limiter, Limits, Stop, Window};
 use super::record::Outcome;
 use super::stats::ChannelStats;
 use crate::alert::{Severity, Status};
-use crate::text;
 use crate::time::Now;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -350,45 +351,6 @@ impl Lane {
         if let Some(at) = flight.counted {
             self.limiter.give_back(at, total);
         }
-    }
-
-    fn note(&mut self, why: &str) {
-        self.stats.last_error = Some(text::clean(why, MAX_ERROR));
-    }
-
-    fn error(&self) -> &str {
-        self.stats.last_error.as_deref().unwrap_or_default()
-    }
-
-    fn count(&mut self, seq: Seq, outcome: Outcome) {
-        self.tries.remove(&seq);
-        let stats = &mut self.stats;
-        match outcome {
-            Outcome::Delivered => stats.delivered += 1,
-            Outcome::Refused => stats.refused += 1,
-            Outcome::Expired => stats.expired += 1,
-            Outcome::Limited => stats.limited += 1,
-            Outcome::Superseded => stats.superseded += 1,
-            Outcome::Unreadable => stats.lost += 1,
-            Outcome::Untold | Outcome::Gone => {}
-        }
-        if outcome == Outcome::Expired {
-            tracing::error!(channel = %stats.name, "an alert was given up after {} h", EXPIRE_SECS / 3600);
-        }
-    }
-
-    /// An alert that was waiting here fell to a limit of the outbox.
-    pub fn lost(&mut self, seq: Seq) {
-        self.tries.remove(&seq);
-        self.stats.lost += 1;
-    }
-
-    /// What the status page shows.
-    pub fn stats(&self, now: Now, ledger: &Ledger) -> ChannelStats {
-        let queued = ledger.iter().filter(|(_, e)| e.due.has(self.slot)).count() as u64;
-        let wait = self.ready_ns.saturating_sub(now.mono_ns) / 1_000_000_000;
-        let retry_in_secs = (self.failures > 0).then_some(wait);
-        ChannelStats { queued, failing: self.failures, retry_in_secs, ..self.stats.clone() }
     }
 }
 
