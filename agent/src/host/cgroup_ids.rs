@@ -95,7 +95,7 @@ mod tests {
                   //- /sys/fs/cgroup/system.slice/a.service/cgroup.procs\n";
         let path = Some("/system.slice/a.service");
         check(v2, false, &[99, 1, 7, 5, 0], &[path, Some("/"), Some("/system.slice"), None, None]);
-        check(v2, false, &[3 << 32 | 99], &[path]);
+        check(v2, false, &[(3 << 32) + 99], &[path]);
         check(v2, true, &[99], &[None]);
         let v1 = "//- inode /sys/fs/cgroup/memory 1\n//- inode /sys/fs/cgroup/memory/x 8\n\
                   //- /sys/fs/cgroup/memory/x/tasks\n";
