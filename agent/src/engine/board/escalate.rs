@@ -21,7 +21,7 @@ pub(super) fn by_row(entry: &mut Standing, draft: &mut Draft, row: u32, scene: &
     if after > 0 && row > after && draft.severity == Severity::Warn {
         entry.raised = Some(Severity::Critical);
         draft.message =
-            format!("{} (for the {row}th time in a row, so it counts as critical)", draft.message);
+            format!("{} (it began {row} times in a row, so it counts as critical)", draft.message);
     }
 }
 

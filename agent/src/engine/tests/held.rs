@@ -115,7 +115,7 @@ fn a_warning_that_comes_again_and_again_is_critical() {
     let told = r.told();
     assert_eq!(told.len(), 4, "{told:#?}");
     assert!(told[0].starts_with("firing warn") && told[2].starts_with("firing critical"), "{told:#?}");
-    assert!(told[2].ends_with("(for the 2th time in a row, so it counts as critical)"), "{told:#?}");
+    assert!(told[2].ends_with("(it began 2 times in a row, so it counts as critical)"), "{told:#?}");
     assert!(told[3].starts_with("resolved critical"), "{told:#?}");
 }
 
