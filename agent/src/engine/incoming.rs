@@ -1,6 +1,6 @@
 //! Events in the engine: to whom each goes, and what is counted.
 
-use super::compose::{Draft, hang, incident_id, inventory, io, kernel, user_kill};
+use super::compose::{Draft, hang, incident_id, inventory, io, kernel, lost, user_kill};
 use super::{Engine, LOST_NOTICE_NS, Output, events, hangs, incident};
 use crate::event::{Event, Lost, UserKill, What};
 use crate::time::Now;
@@ -14,7 +14,7 @@ impl Engine {
                 self.settings.witnesses.stands(event.source, *is_up);
                 self.incidents.heed(&self.settings.witnesses);
             }
-            What::Lost(lost) => self.lost(now, lost, out),
+            What::Lost(lost) => self.lost(now, event, lost, drafts, out),
             _ if event.historic => self.tally.historic += 1,
             What::Hang(_) | What::HangFacts(_) | What::Released(_) => {
                 for report in self.hangs.take(now, event) {
@@ -81,7 +81,11 @@ impl Engine {
         drafts.push(hang::draft(report, id, &self.settings.identity));
     }
 
-    fn lost(&mut self, now: Now, lost: &Lost, out: &mut Vec<Output>) {
+    fn lost(&mut self, now: Now, event: &Event, lost: &Lost, drafts: &mut Vec<Draft>, out: &mut Vec<Output>) {
+        if let Some(draft) = lost::draft(event, lost, || self.judge.next_id()) {
+            self.tally.count(events::LOST.name, lost.reason, lost.count);
+            drafts.push(draft);
+        }
         let key = (lost.part, lost.reason);
         let total = self.tally.lost.entry(key).or_default();
         *total = total.saturating_add(lost.count);

@@ -470,6 +470,24 @@ fn lost_events_are_noticed_once_a_minute_and_counted() {
 }
 
 #[test]
+fn what_was_lost_is_told_and_what_was_left_out_is_not() {
+    let mut r = run(0);
+    r.event(Source::Ebpf, What::Lost(Lost { part: "block_io", count: 9, reason: "kernel_rate_limit" }));
+    r.event(Source::Ebpf, What::Lost(Lost { part: "ebpf", count: 2, reason: "buffer_full" })).wait_ms(100);
+    r.event(Source::Kmsg, What::Lost(Lost { part: "kmsg", count: 4015, reason: "overwritten" })).wait_ms(100);
+    let told = r.told();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].starts_with("firing warn 2 records of eBPF programs found their buffer full: "),
+        "{told:?}"
+    );
+    assert!(
+        told[1].contains("4015 records of the kernel log were overwritten")
+            && told[1].contains("log_buf_len=")
+    );
+}
+
+#[test]
 fn during_warm_up_levels_are_learned_and_events_speak() {
     let mut r = run(0);
     r.engine.settings.warmup_secs = 60;

@@ -53,6 +53,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "kernel_log_events_explained_total",
             "kernel_hardware_events_total",
             "inventory_changes_total",
+            "kernel_events_lost_total",
             "block_io_slow_total",
             "kernel_io_errors_total",
             "block_io_latency_ms",

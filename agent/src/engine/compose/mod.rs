@@ -8,6 +8,7 @@ pub mod hardware;
 pub mod inventory;
 pub mod io;
 pub mod kernel;
+pub mod lost;
 pub mod oom;
 pub mod recall;
 pub mod user_kill;

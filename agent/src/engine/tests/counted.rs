@@ -4,7 +4,7 @@ use super::*;
 use crate::event::{Change, Hardware, HostChange, IoError, UserKill};
 
 /// Counters of events, and what one of each kind makes of them.
-const COUNTED: [(&str, &str, u64); 11] = [
+const COUNTED: [(&str, &str, u64); 12] = [
     ("kernel_oom_kills_total", "", 2),
     ("oom_witness_disagreements_total", "log_only", 1),
     ("oom_marks_of_dying_total", "", 1),
@@ -14,6 +14,7 @@ const COUNTED: [(&str, &str, u64); 11] = [
     ("kernel_log_events_explained_total", "page_allocation_failure", 1),
     ("kernel_hardware_events_total", "edac_corrected", 1),
     ("inventory_changes_total", "", 4),
+    ("kernel_events_lost_total", "overwritten", 7),
     ("block_io_slow_total", "sda", 1),
     ("kernel_io_errors_total", "sdb", 1),
 ];
@@ -48,6 +49,9 @@ fn one_of_each() {
     r.event(Source::Ebpf, What::Hardware(Box::new(report)));
     let change = Change { part: "disk", text: "a disk is gone".into() };
     r.event(Source::Inventory, What::HostChange(Box::new(HostChange { changes: vec![change], left_out: 3 })));
+    r.event(Source::Kmsg, What::Lost(Lost { part: "kmsg", count: 7, reason: "overwritten" }));
+    // Left out on purpose.
+    r.event(Source::Ebpf, What::Lost(Lost { part: "block_io", count: 9, reason: "kernel_rate_limit" }));
     r.event(Source::Ebpf, slow("sda"));
     let error = IoError { device: "sdb".into(), sector: 8, error: Some(-5), ..IoError::default() };
     r.event(Source::Ebpf, What::IoError(Box::new(error))).wait_ms(30_000);
