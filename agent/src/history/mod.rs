@@ -1,7 +1,7 @@
 //! The last day of every series, compressed, under one ceiling.
 //!
 //! A series writes its samples as they come into an open block. When that is full they become a frame of some ten to a few
-//! hundred bytes ([`frame`]) in the series' newest block, and a block that is full is closed. All blocks are of one size and
+//! hundred bytes (`frame`) in the series' newest block, and a block that is full is closed. All blocks are of one size and
 //! come from one pool, so that nothing is allocated once it has grown. Whole numbers are exact; of all others at least five
 //! significant digits are kept, of moments a hundredth of the usual step.
 //!
@@ -74,7 +74,7 @@ impl Store {
         }
     }
 
-    /// Appends a sample: some writes, and each [`FRAME`] samples one frame.
+    /// Appends a sample: some writes, and each `FRAME` samples one frame.
     pub fn append(&mut self, id: SeriesId, at_ns: u64, value: f64) {
         let index = id.0 as usize;
         if index >= self.rows.len() {

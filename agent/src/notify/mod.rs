@@ -143,7 +143,7 @@ impl Notifier {
     }
 
     /// Goes on with other channels, limits and words; `same` are those that are as they were. Nothing that waits
-    /// is lost: see [`swap`].
+    /// is lost: see `swap`.
     pub async fn swap(&self, options: Options, routes: Vec<Route>, same: Vec<&'static str>) {
         let (done, swapped) = oneshot::channel();
         let _ = self.commands.send(Command::Swap(Box::new(Swap { options, routes, same }), done)).await;

@@ -2,11 +2,11 @@
 //!
 //! earlyoom writes before it sends a signal, and then what became of it: the victim has ended, it may not kill, it was only to
 //! try. systemd-oomd marks a group (259 and later), and systemd tells of the unit how many processes were killed. So a kill
-//! waits for the line that settles it, and is told without one after [`SETTLED_NS`].
+//! waits for the line that settles it, and is told without one after `SETTLED_NS`.
 //!
 //! earlyoom prints command lines as they are, with line breaks, and each line of its output is an entry of the journal: a victim
 //! may write whole messages. They come in the same moment as what they are part of, whereas earlyoom itself waits 100 ms between
-//! two kills. So within [`ONE_MESSAGE_NS`] of an announcement with such text there is no other, and a failure
+//! two kills. So within `ONE_MESSAGE_NS` of an announcement with such text there is no other, and a failure
 //! that the victim may have written itself is believed only if its end is not told later.
 
 use std::collections::VecDeque;
