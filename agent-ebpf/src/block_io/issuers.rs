@@ -1,8 +1,8 @@
 //! Who issues requests: counted where the current task still is the one that wants them, at insert, or at
 //! issue for a request that goes straight to the device.
 
-use agent_common::{DEFAULT_HIERARCHY, IoIssuer, IoRecord, MEMORY_HIERARCHY};
 use agent_common::limits::MAX_ISSUERS;
+use agent_common::{DEFAULT_HIERARCHY, IoIssuer, IoRecord, MEMORY_HIERARCHY};
 use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::LruHashMap;
