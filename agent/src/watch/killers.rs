@@ -26,6 +26,8 @@ const ENDED_NS: u64 = 12 * SECOND;
 const ONE_MESSAGE_NS: u64 = 50_000_000;
 /// What a killer says of the memory belongs to a kill for so long.
 const WHY_NS: u64 = 5 * SECOND;
+/// Before a unit of which only the name is known.
+const SOMEWHERE: &str = "…/";
 /// Characters of a reason.
 const MAX_REASON: usize = 256;
 /// Kills that wait; beyond it the oldest is told at once.
@@ -82,10 +84,13 @@ impl Killers {
             Word::Why(text) => self.remember(by, &text),
             Word::Ended(pid) => self.ended(by, pid, out),
             Word::NotDone => self.not_done(by, now),
-            Word::Killed(kill) => {
+            Word::Killed(mut kill) => {
+                let is_counted = self.was_counted(by, &mut kill);
                 let event = self.event(by, kill);
                 // systemd may yet say how many they were.
-                if by.killer == "systemd-oomd" && by.source == Source::Journal {
+                if is_counted {
+                    self.push(event, out);
+                } else if by.killer == "systemd-oomd" && by.source == Source::Journal {
                     self.wait(by, event, now.mono_ns.saturating_add(COUNTED_NS), false, out);
                 } else {
                     out.push(event);
@@ -96,7 +101,7 @@ impl Killers {
     }
 
     /// systemd says that systemd-oomd killed processes of a unit: `by` is systemd.
-    pub fn counted(&mut self, by: &Saying, unit: &str, count: Option<u64>, out: &mut Vec<Event>) {
+    pub fn counted(&mut self, by: &Saying, unit: &str, count: Option<u64>, now: Now, out: &mut Vec<Event>) {
         let in_unit = |path: &str| path.split('/').any(|part| part == unit);
         let is_it = |waiting: &Waiting| {
             waiting.killer == "systemd-oomd" && group(&waiting.event).is_some_and(in_unit)
@@ -112,12 +117,30 @@ impl Killers {
         if self.told.iter().any(told) {
             return;
         }
-        // In words that are not known here: the rest of the path is not known either.
+        // Two processes write at once, and systemd was read first; or systemd-oomd speaks in words that are not known here:
+        // the rest of the path is not known then, either.
         let mut kill = UserKill { killer: "systemd-oomd", victims_count: count, ..UserKill::default() };
-        kill.victim.cgroup = Some(format!("…/{unit}"));
+        kill.victim.cgroup = Some(format!("{SOMEWHERE}{unit}"));
         let by = Saying { killer: "systemd-oomd", pid: None, ..by.clone() };
-        let event = self.event(&by, kill);
-        self.push(event, out);
+        let what = What::UserKill(Box::new(kill));
+        let event = Event { at: by.at, source: by.source, historic: by.historic, what };
+        self.wait(&by, event, now.mono_ns.saturating_add(SETTLED_NS), false, out);
+    }
+
+    /// Whether systemd has told of this kill before its killer did. Then it is settled, and the number is known.
+    fn was_counted(&mut self, by: &Saying, kill: &mut UserKill) -> bool {
+        let Some(path) = kill.victim.cgroup.as_deref().filter(|_| by.killer == "systemd-oomd") else {
+            return false;
+        };
+        let is_it = |waiting: &Waiting| {
+            let unit = group(&waiting.event).and_then(|path| path.strip_prefix(SOMEWHERE));
+            unit.is_some_and(|unit| path.split('/').any(|part| part == unit))
+        };
+        let Some(at) = self.waiting.iter().position(is_it) else { return false };
+        if let Some(Event { what: What::UserKill(counted), .. }) = self.waiting.remove(at).map(|w| w.event) {
+            kill.victims_count = counted.victims_count;
+        }
+        true
     }
 
     /// Tells what is settled by now.
@@ -153,7 +176,7 @@ impl Killers {
         self.doubted
     }
 
-    fn announced(&mut self, by: &Saying, kill: UserKill, quotes: bool, now: Now, out: &mut Vec<Event>) {
+    fn announced(&mut self, by: &Saying, mut kill: UserKill, quotes: bool, now: Now, out: &mut Vec<Event>) {
         let at_ns = by.at.mono_ns;
         if self.quoted.is_some_and(|(pid, when)| pid == by.pid && at_ns.abs_diff(when) < ONE_MESSAGE_NS) {
             self.doubted += 1;
@@ -168,8 +191,13 @@ impl Killers {
         if quotes {
             self.quoted = Some((by.pid, at_ns));
         }
+        let is_counted = self.was_counted(by, &mut kill);
         let event = self.event(by, kill);
-        self.wait(by, event, now.mono_ns.saturating_add(SETTLED_NS), quotes, out);
+        if is_counted {
+            self.push(event, out);
+        } else {
+            self.wait(by, event, now.mono_ns.saturating_add(SETTLED_NS), quotes, out);
+        }
     }
 
     fn ended(&mut self, by: &Saying, pid: Option<u32>, out: &mut Vec<Event>) {

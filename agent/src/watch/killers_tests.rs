@@ -30,7 +30,7 @@ fn say(killers: &mut Killers, line: &str, now: Now, out: &mut Vec<Event>) {
         |killer, pid| Saying { killer, pid: Some(pid), at: now, source: Source::Journal, historic: false };
     if let Some(line) = line.strip_prefix("systemd: ") {
         let (unit, count) = unit_line(line).expect("a line of systemd");
-        killers.counted(&by("systemd", 1), unit, count, out);
+        killers.counted(&by("systemd", 1), unit, count, now, out);
         return;
     }
     let (name, pid, line) = match line.strip_prefix("oomd: ") {
@@ -157,7 +157,11 @@ fn a_group_is_told_with_the_count_of_its_processes() {
     // Late: it was told.
     check(&[(0, KILLED), (3000, counted)], &["1000 /a/b.service: x"]);
     // Of another one, in words that are not known.
-    check(&[(0, "oomd: In other words"), (9, counted)], &["9 …/b.service x20"]);
+    check(&[(0, "oomd: In other words"), (9, counted)], &["2100 …/b.service x20"]);
+    // systemd was read first: it is one kill.
+    check(&[(0, counted), (300, KILLED)], &["300 /a/b.service x20: x"]);
+    check(&[(0, counted), (300, MARKED)], &["300 /a/b.service x20: x"]);
+    check(&[(0, counted), (300, KILLED), (400, counted)], &["300 /a/b.service x20: x"]);
     check(
         &[(0, KILLED), (0, "systemd: c.service: systemd-oomd killed some process(es) in this unit.")],
         &["0 …/c.service", "1000 /a/b.service: x"],

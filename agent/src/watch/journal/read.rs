@@ -113,7 +113,7 @@ impl Reader {
             }
             Said::Systemd { text } => {
                 if let Some((unit, count)) = killer_text::unit_line(&text) {
-                    self.killers.counted(&by("systemd", Some(1), Source::Journal), unit, count, out);
+                    self.killers.counted(&by("systemd", Some(1), Source::Journal), unit, count, now, out);
                 }
             }
             Said::Kernel { time_us, text, device } => {

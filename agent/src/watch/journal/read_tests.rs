@@ -167,5 +167,5 @@ fn systemd_counts_what_systemd_oomd_killed() {
     let nobody = [counted(2, 900, id), counted(3, 1, "fe6faa94e7774663a0da52717891d8ef")].concat();
     check(&mut reader("s=1;i=1", false), &nobody, &["100 journal mark s=1;i=3"]);
     let expect = "2 journal systemd-oomd None killed None Some(\"…/a.service\"): -";
-    check(&mut reader("s=1;i=1", false), &counted(2, 1, id), &[expect, "100 journal mark s=1;i=2"]);
+    check(&mut reader("s=1;i=1", false), &counted(2, 1, id), &[expect, "105 journal mark s=1;i=2"]);
 }
