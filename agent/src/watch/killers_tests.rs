@@ -164,7 +164,7 @@ fn a_group_is_told_with_the_count_of_its_processes() {
     check(&[(0, counted), (300, KILLED), (400, counted)], &["300 /a/b.service x20: x"]);
     check(
         &[(0, KILLED), (0, "systemd: c.service: systemd-oomd killed some process(es) in this unit.")],
-        &["0 …/c.service", "1000 /a/b.service: x"],
+        &["1000 /a/b.service: x", "2000 …/c.service"],
     );
     // Several at once, and a group inside a unit.
     check(
