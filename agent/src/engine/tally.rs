@@ -40,7 +40,8 @@ impl Tally {
     pub(super) fn count(&mut self, metric: &'static str, label: &str, by: u64) {
         let key = (metric, label.to_owned());
         let known = self.events.len() < MAX_LABELS || self.events.contains_key(&key);
-        *self.events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default() += by;
+        let total = self.events.entry(if known { key } else { (metric, "other".to_owned()) }).or_default();
+        *total = total.saturating_add(by);
     }
 }
 
