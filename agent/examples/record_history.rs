@@ -6,6 +6,8 @@
 mod bench;
 #[path = "../tests/history/recording.rs"]
 mod recording;
+#[path = "../tests/history/recording_write.rs"]
+mod recording_write;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -43,14 +45,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         if now().since(written) > 60 * SECOND {
             written = now();
-            std::fs::write(file, pick(&seen, most).write())?;
+            save(file, &pick(&seen, most))?;
         }
         // As the agent does: until the next moment that is due, not for a time.
         let due = (now().since(start) / (step * SECOND) + 1) * step * SECOND;
         sleep(Duration::from_nanos(due - now().since(start)));
     }
-    std::fs::write(file, pick(&seen, most).write())?;
+    save(file, &pick(&seen, most))?;
     Ok(())
+}
+
+/// Writes what can be read again.
+fn save(file: &str, recording: &Recording) -> Result<(), Box<dyn Error>> {
+    let bytes = recording.write();
+    if Recording::read(&bytes).is_none() {
+        return Err("the recording could not be read again".into());
+    }
+    Ok(std::fs::write(file, bytes)?)
 }
 
 fn config(step: u64) -> Config {

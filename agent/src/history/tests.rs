@@ -7,6 +7,8 @@ use crate::time::SECOND;
 
 #[path = "../../tests/history/recording.rs"]
 mod recording;
+#[path = "../../tests/history/recording_write.rs"]
+mod recording_write;
 
 const ID: SeriesId = SeriesId(3);
 
