@@ -2,6 +2,7 @@
 
 use super::super::compose::{Draft, oom};
 use super::super::series::SeriesTable;
+use crate::cgroup::memory::contains;
 
 /// What two alerts must have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,13 +154,11 @@ fn is_part_of(device: &str, disk: &str) -> bool {
     number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())) && !disk.is_empty()
 }
 
-/// Control group `path` lies below `above`; everything lies below the host.
+/// Control group `path` lies below `above`; every one lies below the host.
 fn is_below(path: &str, above: &str) -> bool {
-    let is_path = path.starts_with('/') && path != above;
-    let above = above.trim_end_matches('/');
-    is_path
-        && (above == "host"
-            || above.starts_with('/') && path.strip_prefix(above).is_some_and(|r| r.starts_with('/')))
+    let above = if above == "host" { "/" } else { above };
+    let are_paths = path.starts_with('/') && above.starts_with('/');
+    are_paths && path != above && contains(above, path)
 }
 
 #[cfg(test)]
