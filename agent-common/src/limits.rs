@@ -33,6 +33,8 @@ pub const MIN_ISSUERS: u32 = 1024;
 pub const MAX_ISSUERS: u32 = 4096;
 /// See [`MAX_ISSUERS`].
 pub const ISSUERS_PER_CPU: u32 = 64;
+/// Processes of which the task iterator remembers what it told, 8 bytes each, by their number modulo this; a power of two.
+pub const TASK_SLOTS: u32 = 32_768;
 /// Words of 64 open files that the task iterator looks at in a process; a loop with an end, as the verifier wants it.
 pub const MAX_FILE_WORDS: u32 = 1024;
 /// Open files of a process that are counted: further ones are not.

@@ -102,5 +102,7 @@ pub const RECLAIM_PROGRAMS: [&str; 2] = ["reclaim_begin", "reclaim_end"];
 pub const CGROUP_RECLAIM_PROGRAMS: [&str; 2] = ["memcg_begin", "memcg_end"];
 /// Programs at the begin and end of compaction, in both modes.
 pub const COMPACTION_PROGRAMS: [&str; 2] = ["compact_begin", "compact_end"];
+/// What the task iterator told of processes.
+pub const TASKS_TOLD: &str = "TASKS_TOLD";
 /// The task iterator.
 pub const LIST_TASKS: &str = "list_tasks";

@@ -1,5 +1,5 @@
 //! What the task iterator writes: a [`ThreadRecord`] for each thread, and directly behind that of a process's first
-//! thread (`pid == tgid`) a [`ProcessRecord`].
+//! thread (`pid == tgid`) a [`ProcessRecord`], unless it is marked as told in [`BRIEF`].
 
 use bytemuck::{Pod, Zeroable};
 
@@ -46,6 +46,9 @@ pub struct ProcessRecord {
     /// Its name, NUL-terminated.
     pub comm: [u8; COMM_LEN],
 }
+
+/// In [`ThreadRecord::exit_state`]: no [`ProcessRecord`] follows, since the process has not run since the newest one.
+pub const BRIEF: u32 = 1 << 31;
 
 /// `PF_KTHREAD`, `include/linux/sched.h`: a thread of the kernel.
 pub const PF_KTHREAD: u32 = 0x0020_0000;

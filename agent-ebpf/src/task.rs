@@ -6,14 +6,20 @@
 //! read as 0 (`BPF_PROBE_MEM`). A load is a nanosecond, a call of the helper twenty. The places are constants to the verifier,
 //! since their map is frozen, so it lets them be added to the pointer, and holds every load against the kernel's own types.
 //!
+//! Most processes sleep from one look to the next. What surrounds them (memory, open files, name) lies in a dozen cache lines that
+//! nobody else touches, and cannot have changed much: where user space wants it so, a process with one thread that has not been
+//! on a processor since it was told of is told by its first record alone.
+//!
 //! What the structs of a task that is just ending point to may be freed meanwhile (nothing is locked here), so pointers are
 //! read once more afterwards: as long as they stand, what they point to has not been given back.
 
 use core::ffi::c_void;
 
-use agent_common::limits::MAX_FILE_WORDS;
-use agent_common::task::{NOLOAD, PF_KTHREAD, ProcessRecord, ThreadRecord, UNINTERRUPTIBLE};
+use agent_common::limits::{MAX_FILE_WORDS, TASK_SLOTS};
+use agent_common::task::{BRIEF, NOLOAD, PF_KTHREAD, ProcessRecord, ThreadRecord, UNINTERRUPTIBLE};
 use aya_ebpf::helpers::generated::bpf_seq_write;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::Array;
 use bytemuck::{Pod, Zeroable};
 
 use crate::ctx::{Member, Place, peek};
@@ -67,6 +73,15 @@ static ITER_MM_ANON: Place = Place::UNSET;
 #[unsafe(no_mangle)]
 static ITER_MM_SHMEM: Place = Place::UNSET;
 
+/// 1 where processes may be told in brief at all.
+#[unsafe(no_mangle)]
+static ITER_BRIEF: Place = Place::UNSET;
+
+/// Time on a processor that processes had when they were told of, plus 1, by their number; 0: not told of, or with several
+/// threads. The last word is user space's: 1 for a look that may be brief.
+#[map]
+static TASKS_TOLD: Array<u64> = Array::with_max_entries(TASK_SLOTS + 1, 0);
+
 /// `struct bpf_iter__task` and the beginning of `struct bpf_iter_meta`, `kernel/bpf/task_iter.c`, `include/linux/bpf.h`.
 #[repr(C)]
 struct Context {
@@ -115,12 +130,35 @@ fn list_tasks(ctx: *mut c_void) -> u32 {
         thread.switches = load::<u64>(task, &ITER_TASK_NVCSW).wrapping_add(load(task, &ITER_TASK_NIVCSW));
     }
     if thread.pid == thread.tgid {
-        process(task, &mut both.process);
-        write(seq, &both);
+        tell(seq, task, &mut both);
     } else {
         write(seq, thread);
     }
     0
+}
+
+/// A process, or that it has not run since it was told of.
+#[inline(always)]
+fn tell(seq: *mut c_void, task: Struct, both: &mut Both) {
+    let Both { thread, process: record } = both;
+    let mark = thread.runtime_ns.wrapping_add(1);
+    let slot = if ITER_BRIEF.get() == 0 { None } else { TASKS_TOLD.get_ptr_mut(thread.pid % TASK_SLOTS) };
+    if let Some(slot) = slot {
+        // SAFETY: a map's value.
+        if unsafe { slot.read_volatile() } == mark && TASKS_TOLD.get(TASK_SLOTS) == Some(&1) {
+            thread.exit_state |= BRIEF;
+            write(seq, thread);
+            return;
+        }
+    }
+    process(task, record);
+    let alone = record.threads == 1;
+    if write(seq, both)
+        && let Some(slot) = slot
+    {
+        // SAFETY: as above.
+        unsafe { slot.write_volatile(if alone { mark } else { 0 }) };
+    }
 }
 
 #[inline(always)]
@@ -208,11 +246,12 @@ fn load_at<T>(address: Struct, member: &'static Place, behind: usize) -> T {
     unsafe { core::ptr::read_volatile(address.add(member.get() + behind).cast()) }
 }
 
+/// Whether there was room. Where there is none the kernel takes the record back, and calls again with the same task at the next
+/// `read`.
 #[inline(always)]
-fn write<T: Pod>(seq: *mut c_void, record: &T) {
-    // Where there is no room the kernel takes the record back, and calls again with the same task at the next `read`.
+fn write<T: Pod>(seq: *mut c_void, record: &T) -> bool {
     // SAFETY: the record has no padding (`Pod`), so every byte of it is set.
-    unsafe { bpf_seq_write(seq.cast(), (&raw const *record).cast(), size_of::<T>() as u32) };
+    unsafe { bpf_seq_write(seq.cast(), (&raw const *record).cast(), size_of::<T>() as u32) == 0 }
 }
 
 /// What can be 0.

@@ -12,8 +12,10 @@ use std::hint::black_box;
 
 use recording::{Recorded, Recording};
 use rustix::time::{ClockId, clock_gettime};
-use sysops_agent::history::Store;
+use sysops_agent::history::chunk::{Chunk, Loader, Names};
+use sysops_agent::history::{Key, Store};
 use sysops_agent::sample::SeriesId;
+use sysops_agent::time::Now;
 
 /// Series and samples of each: 24 h at 10 s.
 const SERIES: usize = 1000;
@@ -67,7 +69,57 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("| blocks given up early | 0 | {} | |", store.evicted());
     println!("| ns an append | 60 | {own:.1} | {floor:.1} |");
     println!("| ns a sample read | 15 | {read:.1} | {read_plain:.1} |");
+    let (writing, (written, chunks)) = cost(|| write_down(&all));
+    println!("| on disk, MB a day | | {:.1} | |", written as f64 / 1e6);
+    println!("| ns a sample written | | {:.1} | |", (writing - make) / count);
+    let (loading, back) = cost(|| read_back(&chunks));
+    println!("| read back at a start, seconds of CPU | | {:.2} | |", loading / 1e9);
+    println!("| memory after that, MB | | {:.1} | |", back.bytes() as f64 / 1e6);
     Ok(())
+}
+
+/// Chunks of five minutes, in segments of an hour.
+type Chunks = Vec<Vec<Vec<u8>>>;
+
+const CHUNK: usize = 30;
+const CHUNKS_IN_SEGMENT: usize = 12;
+const BOOT: &str = "00000000-0000-0000-0000-000000000000";
+
+/// What the agent writes in a day, and its bytes.
+fn write_down(tiles: &[&Tile]) -> (usize, Chunks) {
+    let (mut written, mut chunks) = (0, Chunks::new());
+    let mut names = Names::default();
+    for (nth, begin) in (0..SAMPLES).step_by(CHUNK).enumerate() {
+        if nth % CHUNKS_IN_SEGMENT == 0 {
+            names = Names::default();
+            chunks.push(Vec::new());
+        }
+        let mut chunk = Chunk::new(Now::default(), BOOT);
+        for (id, tile) in tiles.iter().enumerate() {
+            let samples: Vec<_> = (begin..begin + CHUNK).map(|nth| tile.sample(nth)).collect();
+            let labels = [format!("series-{id}").into()];
+            let key = Key { metric: "some_metric_with_a_name_percent".into(), labels: labels.into() };
+            chunk.add(&mut names, key, &samples);
+        }
+        let bytes = chunk.bytes();
+        written += bytes.len();
+        chunks.last_mut().into_iter().for_each(|segment| segment.push(bytes.clone()));
+    }
+    (written, chunks)
+}
+
+/// What a start makes of it.
+fn read_back(chunks: &Chunks) -> Store {
+    let mut store = Store::with_past(SAMPLES);
+    let mut loader = Loader::new(&mut store, BOOT, Now { mono_ns: 1 << 60, wall_ns: 0 }, u64::MAX);
+    for segment in chunks {
+        loader.segment();
+        for chunk in segment {
+            assert!(loader.chunk(chunk).is_some(), "it is a chunk");
+        }
+    }
+    assert_eq!(loader.samples, SERIES * SAMPLES, "all of it is back");
+    store
 }
 
 /// Processor time of this thread, nanoseconds, and what came of it.

@@ -37,7 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     while now().since(start) < secs * SECOND {
         bench.pass_live();
         for (_, series) in bench.engine.series().iter() {
-            let key = (series.metric.name, series.metric.kind == Kind::Counter, series.labels.clone());
+            let key = (
+                series.metric.name,
+                series.metric.kind == Kind::Counter,
+                series.labels.iter().cloned().collect(),
+            );
             let readings = seen.entry(key).or_default();
             if readings.last().is_none_or(|(at, _)| *at != series.at_ns) {
                 readings.push((series.at_ns, series.value));

@@ -100,7 +100,26 @@ pub struct Alert {
 /// Context of an end whose begin nobody was told.
 pub const ONLY_MESSAGE: &str = "only_message";
 
+/// Context of a summary: ids of the incidents it tells.
+pub const MEMBERS: &str = "members";
+/// Context of an end: ids of the summaries that are over with it, since nothing of what they told stands any more.
+pub const CLOSES: &str = "closes";
+/// Context of what was told in summaries: their ids.
+pub const TOLD_IN: &str = "told_in";
+/// Context of a summary of what lasts: its end is told by [`CLOSES`].
+pub const STANDS: &str = "stands";
+
+/// Context of an update for which nobody is called by name: it only tells what else follows.
+pub const NO_CALL: &str = "no_call";
+
 impl Alert {
+    /// Ids of the incidents that end with this one: those of a summary of ends, and summaries of which it was the last.
+    pub fn also_over(&self) -> impl Iterator<Item = &str> {
+        let over = self.status == Status::Resolved && !self.is_only_message();
+        let ids = [MEMBERS, CLOSES].into_iter().filter(move |_| over).filter_map(|key| self.context.get(key));
+        ids.filter_map(|ids| ids.as_array()).flatten().filter_map(|id| id.as_str())
+    }
+
     /// Whether it is an end that is the only message of its incident: news for everybody, whoever was told before.
     pub fn is_only_message(&self) -> bool {
         self.status == Status::Resolved && self.context.contains_key(ONLY_MESSAGE)

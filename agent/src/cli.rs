@@ -57,6 +57,35 @@ pub enum Command {
     /// Hold alerts of a metric or rule back for a while
     #[command(arg_required_else_help = true)]
     Silence(Silence),
+    /// What history has of a metric: from the running agent, and from the database for what is older
+    #[command(arg_required_else_help = true)]
+    Query(Query),
+    /// Write samples, events and log lines of this host into a file, for `replay`
+    Record {
+        /// Where to; must not exist yet; packed (zstd) if its name ends in `.zst`
+        file: PathBuf,
+        /// For how long: `10m`, `2h`; without it until Ctrl-C
+        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+        secs: Option<u64>,
+        /// Largest size of the file, MiB; the recording ends there
+        #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
+        max_mib: u64,
+    },
+    /// Run what was recorded through the engine as it is configured: print what would have alerted
+    Replay {
+        /// A recording, readings as CSV (`timestamp,value`) or JSON lines, or the text of a kernel log; may be packed (zstd)
+        #[arg(required_unless_present = "log", conflicts_with = "log")]
+        file: Option<PathBuf>,
+        /// Instead: what the rules find in each line of a kernel log (`dmesg`, `/dev/kmsg` records) or syslog text
+        #[arg(long, value_name = "FILE")]
+        log: Option<PathBuf>,
+        /// A JSON object a line
+        #[arg(long)]
+        json: bool,
+        /// The ends of alerts too
+        #[arg(long, conflicts_with = "log")]
+        ends: bool,
+    },
     /// Write what is read of this host into a fixture, without names, addresses and serial numbers
     #[command(hide = true)]
     Capture {
@@ -92,6 +121,9 @@ pub struct Silence {
     /// Why, for those who look
     #[arg(long, value_name = "TEXT", required_unless_present_any = ["list", "revoke"])]
     pub reason: Option<String>,
+    /// Also a name that no metric and no rule has
+    #[arg(long, requires = "matcher")]
+    pub force: bool,
     /// Show the silences that stand
     #[arg(long, conflicts_with_all = ["matcher", "revoke"])]
     pub list: bool,
@@ -101,6 +133,29 @@ pub struct Silence {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A look back.
+#[derive(Debug, clap::Args)]
+pub struct Query {
+    /// Name of the metric (docs/METRICS.md)
+    #[arg(value_name = "METRIC")]
+    pub metric: String,
+    /// How far back: `30m`, `6h`, `7d`
+    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "6h")]
+    pub since: u64,
+    /// Label a series must have; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
+    /// All points as JSON
+    #[arg(long, conflicts_with_all = ["csv", "plot"])]
+    pub json: bool,
+    /// All points as CSV, a line each
+    #[arg(long, conflicts_with = "plot")]
+    pub csv: bool,
+    /// A plot of each series
+    #[arg(long)]
+    pub plot: bool,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -141,6 +196,8 @@ pub enum Document {
     Metrics,
     /// docs/CONFIGURATION.md
     Configuration,
+    /// docs/LOG-RULES.md
+    LogRules,
 }
 
 /// Log levels.

@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{Cli, Command, DEFAULT_CONFIG, Document, LogLevel};
-use crate::config::{self, Config, Switch, Warning};
+use crate::config::{self, Config, Lack, Switch, Warning};
 use crate::host::{clock, state};
-use crate::service::{self, Start, control, doctor, features};
+use crate::service::recording::record;
+use crate::service::{self, Start, control, doctor, features, replay};
 use crate::{capture, collect, edge, inventory, notify};
 
 /// Failed at run time.
@@ -31,7 +35,8 @@ pub fn run(cli: &Cli) -> ExitCode {
     if cli.validate {
         return validate(cli.config.as_deref());
     }
-    let (config, file, warnings) = match configuration(cli.config.as_deref()) {
+    let tells = matches!(cli.command, None | Some(Command::TestAlert)) && !cli.inventory_dump;
+    let (config, file, warnings, lacking) = match configuration(cli.config.as_deref(), tells) {
         Ok(loaded) => loaded,
         Err(problem) => {
             complain(problem.trim_end());
@@ -50,13 +55,27 @@ pub fn run(cli: &Cli) -> ExitCode {
             let found = doctor::examine(&config, &service::host(&config));
             print(&if json { features::json(&found) + "\n" } else { features::table(&found) })
         }
-        Some(Command::TestAlert) => test_alert(&config),
+        Some(Command::TestAlert) => test_alert(&config, &lacking),
+        Some(Command::Record { ref file, secs, max_mib }) => {
+            let how = record::Wish { secs, max_bytes: max_mib.saturating_mul(1 << 20) };
+            match record::run(&config, file, how) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(problem) => fail(&problem),
+            }
+        }
+        Some(Command::Replay { ref file, ref log, json, ends }) => {
+            replay_file(&config, file.as_deref(), log.as_deref(), replay::Options { json, ends })
+        }
         Some(Command::Capture { ref file, wait, processes }) => write_capture(&config, file, wait, processes),
         Some(
-            Command::Docs { .. } | Command::Status { .. } | Command::Alerts { .. } | Command::Silence(_),
+            Command::Docs { .. }
+            | Command::Status { .. }
+            | Command::Alerts { .. }
+            | Command::Silence(_)
+            | Command::Query(_),
         ) => ExitCode::SUCCESS,
         None if cli.inventory_dump => dump_inventory(&config),
-        None => match service::run(Start { config, file }) {
+        None => match service::run(Start { config, file, lacking }) {
             Ok(()) => ExitCode::SUCCESS,
             Err(problem) => {
                 tracing::error!("{problem}");
@@ -88,27 +107,34 @@ fn validate(named: Option<&Path>) -> ExitCode {
 /// Commands to the running agent. All they need of the configuration is where the socket is: one that may not be read,
 /// or has a problem, does not stop them.
 fn ask_agent(cli: &Cli, command: &Command) -> Option<Result<String, String>> {
+    let file = cli.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+    if let Command::Query(asked) = command {
+        return Some(service::query::run(asked, &edge::history(file)));
+    }
     if !matches!(command, Command::Status { .. } | Command::Alerts { .. } | Command::Silence(_)) {
         return None;
     }
-    let file = cli.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
     let data_dir = edge::data_dir(file).unwrap_or_else(|| Config::default().agent.data_dir);
     control::commands::run(command, &data_dir)
 }
 
-type Loaded = (Config, Option<PathBuf>, Vec<Warning>);
+type Loaded = (Config, Option<PathBuf>, Vec<Warning>, Vec<Lack>);
 
 /// The named file; without one the default file; where that is missing, the built-in defaults, with
-/// alerts on the terminal whatever the output is.
-fn configuration(named: Option<&Path>) -> Result<Loaded, String> {
+/// alerts on the terminal whatever the output is. Who `tells` does without a secret of a channel for now.
+fn configuration(named: Option<&Path>, tells: bool) -> Result<Loaded, String> {
     let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
     if named.is_none() && !state::is_there(path) {
         let mut config = Config::default();
         config.alerting.terminal.enabled = Switch::On;
-        return Ok((config, None, Vec::new()));
+        return Ok((config, None, Vec::new(), Vec::new()));
     }
-    let (config, warnings) = edge::load(path)?;
-    Ok((config, Some(path.to_owned()), warnings))
+    let (config, warnings, lacking) = if tells {
+        edge::load_in_any_case(path)?
+    } else {
+        edge::load(path).map(|(config, warnings)| (config, warnings, Vec::new()))?
+    };
+    Ok((config, Some(path.to_owned()), warnings, lacking))
 }
 
 fn logging(config: &Config, asked: Option<LogLevel>) -> Result<(), String> {
@@ -119,17 +145,22 @@ fn logging(config: &Config, asked: Option<LogLevel>) -> Result<(), String> {
         (Some(LogLevel::Warn), _) | (None, config::LogLevel::Warn) => LevelFilter::WARN,
         (Some(LogLevel::Error), _) | (None, config::LogLevel::Error) => LevelFilter::ERROR,
     };
+    // Other crates tell of connections in detail, with passwords that stand in addresses: only their complaints are of use.
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target(env!("CARGO_CRATE_NAME"), level);
     // A log that cannot be written must not end the task that wanted to write: no panic on a full disk or a
     // closed pipe.
     let base = tracing_subscriber::fmt().with_max_level(level).with_target(false).log_internal_errors(false);
     let file = &config.agent.log_file;
     if file.as_os_str().is_empty() {
-        base.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
+        let base = base.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+        base.finish().with(targets).init();
         return Ok(());
     }
     let out = state::append_to(file)
         .map_err(|e| format!("agent.log_file {} cannot be written: {e}", file.display()))?;
-    base.with_ansi(false).with_writer(std::sync::Arc::new(out)).init();
+    base.with_ansi(false).with_writer(std::sync::Arc::new(out)).finish().with(targets).init();
     Ok(())
 }
 
@@ -137,13 +168,15 @@ fn docs(document: Document) -> String {
     match document {
         Document::Metrics => collect::metrics_doc(&edge::metrics_beside_collectors()),
         Document::Configuration => config::docs(),
+        Document::LogRules => crate::watch::catalogue::rules_doc(),
     }
 }
 
-fn test_alert(config: &Config) -> ExitCode {
+fn test_alert(config: &Config, lacking: &[Lack]) -> ExitCode {
     use std::fmt::Write as _;
 
-    let (routes, problems) = edge::routes(config);
+    // One that cannot be used says so in the table.
+    let (routes, _) = edge::routes_in_any_case(config, None, lacking);
     let templates = match notify::Templates::of(config) {
         Ok(templates) => templates,
         Err(problem) => return fail(&problem),
@@ -155,16 +188,13 @@ fn test_alert(config: &Config) -> ExitCode {
         Err(error) => return fail(&format!("the runtime cannot be started: {error}")),
     };
     let taken = |trial: &notify::trial::Trial| trial.result == notify::trial::Verdict::Delivered;
-    let failed = !problems.is_empty() || trials.is_empty() || !trials.iter().all(taken);
+    let failed = trials.is_empty() || !trials.iter().all(taken);
     let mut out = if trials.is_empty() { String::new() } else { notify::trial::table(&trials) };
     for channel in routes.iter().map(|route| &route.channel) {
         if let Some(doubt) = channel.doubt() {
             // Writing to a string cannot fail.
             let _ = writeln!(out, "{}: but {doubt}", channel.name());
         }
-    }
-    for problem in &problems {
-        let _ = writeln!(out, "not usable: {problem}");
     }
     if trials.is_empty() {
         out +=
@@ -180,6 +210,14 @@ fn dump_inventory(config: &Config) -> ExitCode {
     match serde_json::to_string_pretty(&inventory) {
         Ok(text) => print(&(text + "\n")),
         Err(error) => fail(&format!("the inventory cannot be printed: {error}")),
+    }
+}
+
+fn replay_file(config: &Config, file: Option<&Path>, log: Option<&Path>, how: replay::Options) -> ExitCode {
+    let by_rules = |log: &Path| replay::log_by_rules(config, log, how.json, std::io::stderr().is_terminal());
+    match file.map(|file| replay::file(config, file, how)).or(log.map(by_rules)).unwrap_or(Ok(())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => fail(&problem),
     }
 }
 

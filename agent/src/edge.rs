@@ -3,27 +3,41 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::config::{Config, Known, Warning, load as judge};
+use crate::config::{self, Config, Known, Lack, Warning};
 use crate::engine::events;
 use crate::host::state;
 use crate::metric::Metric;
 use crate::notify::terminal::Screen;
+use crate::notify::unmade::Again;
 use crate::notify::{self, Route};
-use crate::service::journal_health;
+use crate::service::query::Places;
+use crate::service::{journal_health, push, vitals};
+use crate::watch::catalogue::rules;
 use crate::{collect, formulas};
 
 /// Reads and judges a configuration file, and the files that its secrets are in. The error is ready to print.
 pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
-    judged(path, false)
+    judged(path, false).map(|(config, warnings, _)| (config, warnings))
 }
 
 /// Judges the file alone: a secret's file that cannot be read here is a warning.
 pub fn validate(path: &Path) -> Result<Vec<Warning>, String> {
-    judged(path, true).map(|(_, warnings)| warnings)
+    judged(path, true).map(|(_, warnings, _)| warnings)
 }
 
-fn judged(path: &Path, alone: bool) -> Result<(Config, Vec<Warning>), String> {
+/// The same as [`load`], for the start: a channel's secret that is not there is no reason to watch nothing. Such keys
+/// come with it; they are of `[alerting]` only.
+pub fn load_in_any_case(path: &Path) -> Result<(Config, Vec<Warning>, Vec<Lack>), String> {
+    let (config, warnings, lacking) = judged(path, true)?;
+    if lacking.iter().all(|lack| lack.key.starts_with("alerting.")) {
+        return Ok((config, warnings, lacking));
+    }
+    load(path).map(|(config, warnings)| (config, warnings, Vec::new()))
+}
+
+fn judged(path: &Path, alone: bool) -> Result<(Config, Vec<Warning>, Vec<Lack>), String> {
     let text = state::read_user_file(path).map_err(|error| {
         format!(
             "The configuration {} cannot be read: {error}.\n\
@@ -37,23 +51,45 @@ fn judged(path: &Path, alone: bool) -> Result<(Config, Vec<Warning>), String> {
     let collectors: Vec<&str> = collect::COLLECTORS
         .iter()
         .map(|c| c.name)
-        .chain(["ebpf", "ebpf_tcp", "ebpf_waits", "journal"])
+        .chain(["ebpf", "ebpf_tcp", "ebpf_waits", "journal", "nats", "push"])
         .collect();
-    let known = Known { metrics: &metrics, collectors: &collectors, labels: &labels, alone };
+    let rules: Vec<&str> = rules().map(|rule| rule.id).collect();
+    let known = Known { metrics: &metrics, collectors: &collectors, labels: &labels, rules: &rules, alone };
     let secrets = Secrets::default();
-    let loaded = judge(&text, &path.display().to_string(), &|name| secrets.look_up(name), known);
+    let name = path.display().to_string();
+    let loaded = config::load_with_lacks(&text, &name, &|name| secrets.look_up(name), known);
     let notes = secrets.notes.into_inner();
     match loaded {
-        Ok((config, mut warnings)) => {
+        Ok((config, mut warnings, lacking)) => {
             let note = |(file, text)| Warning { file, line: 0, text };
-            warnings.extend(notes.into_iter().map(note));
-            Ok((config, warnings))
+            warnings.extend(notes.into_iter().chain(unread(&config, &name)).map(note));
+            Ok((config, warnings, lacking))
         }
         Err(problems) => {
             let notes: Vec<_> = notes.iter().map(|(file, text)| format!("{file}: {text}\n")).collect();
             Err(format!("{problems}{}", notes.concat()))
         }
     }
+}
+
+/// Rules on metrics that no collector of this configuration reads: they never fire, or for ever.
+fn unread(config: &Config, file: &str) -> Vec<(String, String)> {
+    let on: BTreeSet<&str> = collect::enabled(config).map(|entry| entry.name).collect();
+    let of_rule = |rule: &config::Rule| {
+        let all = collect::COLLECTORS.iter();
+        let makers = all.filter(|entry| entry.all_metrics().any(|m| m.name == rule.metric));
+        let off: Vec<&str> = makers.map(|entry| entry.name).collect();
+        let what = if rule.op == config::Op::Absent { "fires for ever" } else { "never fires" };
+        let sentence = format!(
+            "The rule `{}` {what}: the collector {} is off, and nothing else reads {}.",
+            rule.name,
+            off.join(", "),
+            rule.metric
+        );
+        let unread = !off.is_empty() && off.iter().all(|name| !on.contains(name));
+        unread.then_some((file.to_owned(), sentence))
+    };
+    config.alerting.rules.iter().filter_map(of_rule).collect()
 }
 
 /// What stands for `${…}`: the environment, and files with one secret each.
@@ -107,14 +143,46 @@ impl Secrets {
 
 /// The enabled channels on this process's terminal, and the problems of the others.
 pub fn routes(config: &Config) -> (Vec<Route>, Vec<String>) {
-    let tty = std::io::IsTerminal::is_terminal(&std::io::stdout());
-    notify::routes(config, Screen::new(tty, &environment))
+    notify::routes(config, screen())
+}
+
+/// The same for the start, with a place for each channel that cannot be made yet: the file is read for it again.
+pub fn routes_in_any_case(
+    config: &Config,
+    file: Option<&Path>,
+    lacking: &[Lack],
+) -> (Vec<Route>, Vec<String>) {
+    let again = file.map(Path::to_owned).map(|file| -> Again {
+        Arc::new(move |name| {
+            let (config, _, lacking) = load_in_any_case(&file)?;
+            notify::routes::route(name, &config, screen(), &lacking)
+        })
+    });
+    notify::routes::routes_in_any_case(config, screen(), lacking, again.as_ref())
+}
+
+fn screen() -> Screen {
+    Screen::new(std::io::IsTerminal::is_terminal(&std::io::stdout()), &environment)
 }
 
 /// `agent.data_dir` of a file that may have problems elsewhere.
 pub fn data_dir(path: &Path) -> Option<PathBuf> {
     let table: toml::Table = state::read_user_file(path).ok()?.parse().ok()?;
     table.get("agent")?.get("data_dir")?.as_str().map(PathBuf::from)
+}
+
+/// Where history is, by a file that may have problems elsewhere.
+pub fn history(path: &Path) -> Places {
+    let default = Config::default();
+    let text = state::read_user_file(path).unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let storage = |key: &str| table.get("storage").and_then(|storage| storage.get(key));
+    let enabled = storage("sqlite_enabled").and_then(toml::Value::as_bool).unwrap_or(false);
+    let named = storage("sqlite_path").and_then(toml::Value::as_str).map(PathBuf::from);
+    Places {
+        data_dir: data_dir(path).unwrap_or(default.agent.data_dir),
+        sqlite: enabled.then(|| named.unwrap_or(default.storage.sqlite_path)),
+    }
 }
 
 /// Where systemd made a directory for the control socket.
@@ -142,7 +210,14 @@ const EBPF: &[&[&Metric]] =
 #[cfg(not(feature = "ebpf"))]
 const EBPF: &[&[&Metric]] = &[];
 
+#[cfg(feature = "nats")]
+const NATS: &[&Metric] = crate::service::publish::METRICS;
+#[cfg(not(feature = "nats"))]
+const NATS: &[&Metric] = &[];
+
 /// Those that no collector of the table puts out: computed ones, counts of events, eBPF's.
 pub fn metrics_beside_collectors() -> Vec<&'static Metric> {
-    [&[formulas::METRICS, events::METRICS, journal_health::METRICS], EBPF].concat().concat()
+    let (formulas, events, journal) = (formulas::METRICS, events::METRICS, journal_health::METRICS);
+    let ship = crate::service::ship::METRICS;
+    [&[formulas, events, journal, NATS, push::METRICS, ship, vitals::METRICS], EBPF].concat().concat()
 }

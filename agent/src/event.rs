@@ -12,8 +12,11 @@ mod user_kill;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::alert::Severity;
 use crate::cgroup::CUT;
+use crate::text::word::Word;
 use crate::time::Now;
 pub use hang::{Hang, Lock, LockKind, LockOwner, MAX_FOLLOWED, Place, Side, TaskId};
 pub use hardware::Hardware;
@@ -23,7 +26,7 @@ pub use oom::{Constraint, HostMemory, KillGroup, MAX_VICTIMS, Oom, Victim};
 pub use user_kill::UserKill;
 
 /// Who saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Source {
     /// A record of an eBPF program.
     Ebpf,
@@ -39,6 +42,8 @@ pub enum Source {
     Watch,
     /// The inventory, compared with the one before.
     Inventory,
+    /// A line of a syslog file that says it is the kernel's, or one for a pattern of the user: any program may have written it.
+    Syslog,
 }
 
 impl Source {
@@ -52,6 +57,7 @@ impl Source {
             Self::UserLog => "user_log",
             Self::Watch => "dstate",
             Self::Inventory => "inventory",
+            Self::Syslog => "syslog",
         }
     }
 
@@ -62,7 +68,7 @@ impl Source {
 }
 
 /// One thing that happened, as one source saw it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// The kernel's own time of it, both clocks.
     pub at: Now,
@@ -75,7 +81,8 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum What {
     /// The kernel killed a process for lack of memory.
     Oom(Box<Oom>),
@@ -100,9 +107,14 @@ pub enum What {
     /// A source lost events.
     Lost(Lost),
     /// How far the kernel log has been read; persisted with the effects of what came before.
+    #[serde(skip)]
     KmsgMark(KmsgMark),
     /// The same of the journal.
+    #[serde(skip)]
     JournalMark(JournalMark),
+    /// The same of the syslog file.
+    #[serde(skip)]
+    SyslogMark(SyslogMark),
     /// The source of this event begins or ceases to hand on the kernel's log.
     Witness {
         /// It does now.
@@ -111,7 +123,8 @@ pub enum What {
 }
 
 /// A process that took part in an event.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Task {
     /// Process id (of the initial pid namespace).
     pub pid: Option<u32>,
@@ -128,7 +141,7 @@ pub struct Task {
 }
 
 /// A kernel-log line that a rule names.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogMatch {
     /// Id of the rule.
     pub rule: String,
@@ -140,20 +153,53 @@ pub struct LogMatch {
     pub line: String,
     /// What was read out of the line, name and value (device, bus address, Xid …).
     pub fields: Vec<(String, String)>,
+    /// What to do about it; empty: nobody knows.
+    #[serde(deserialize_with = "crate::text::word::one")]
+    pub advice: Word,
+    /// The lines like it that were not told one by one; `line` is the last of them.
+    pub repeats: Option<Box<Repeats>>,
+}
+
+impl Default for LogMatch {
+    fn default() -> Self {
+        Self {
+            rule: String::new(),
+            severity: Severity::Warn,
+            meaning: String::new(),
+            line: String::new(),
+            fields: Vec::new(),
+            advice: "",
+            repeats: None,
+        }
+    }
+}
+
+/// A flood of like lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Repeats {
+    /// How many.
+    pub count: u64,
+    /// Within how long, milliseconds.
+    pub millis: u64,
+    /// The first of them; hostile text, cut to [`MAX_LINE`].
+    pub first: String,
 }
 
 /// Longest log line kept in an event, bytes.
 pub const MAX_LINE: usize = 1024;
 
 /// Events a source could not deliver.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// Which source or probe.
-    pub part: &'static str,
+    #[serde(deserialize_with = "crate::text::word::one")]
+    pub part: Word,
     /// How many since the previous report.
     pub count: u64,
     /// Why: `buffer_full`, `kernel_rate_limit`, `kmsg_overwritten` …
-    pub reason: &'static str,
+    #[serde(deserialize_with = "crate::text::word::one")]
+    pub reason: Word,
 }
 
 /// A place in the kernel log.
@@ -167,6 +213,13 @@ pub struct KmsgMark {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalMark {
     /// Cursor of the last entry read; before the first one `@` and microseconds of wall-clock time.
+    pub place: Arc<str>,
+}
+
+/// A place in the syslog file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyslogMark {
+    /// As it is stored: file and offset.
     pub place: Arc<str>,
 }
 

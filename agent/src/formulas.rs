@@ -3,8 +3,10 @@
 //! Data for the engine, which knows no collector: this table is handed to it at the start.
 
 use crate::collect::{
-    cpu, diskstats, edac, netstat, network, numa, pressure, process, softnet, units, vmstat, zfs,
+    cpu, diskstats, edac, filesystem, memory, netstat, network, numa, pressure, process, softnet, units,
+    vmstat, zfs,
 };
+use crate::engine::analysis::rooms::Room;
 use crate::engine::derive::{Formula, Per};
 use crate::metric::{Metric, metrics};
 
@@ -22,9 +24,9 @@ metrics! {
     DISK_WRITTEN: Gauge BytesPerSecond "disk_written_bytes_per_second" ["device"] "Bytes written a second.", "computed: disk_written_bytes_total";
     DISK_READS: Gauge PerSecond "disk_reads_per_second" ["device"] "Read requests completed a second.", "computed: disk_reads_completed_total";
     DISK_WRITES: Gauge PerSecond "disk_writes_per_second" ["device"] "Write requests completed a second.", "computed: disk_writes_completed_total";
-    DISK_AWAIT: Gauge Milliseconds "disk_await_ms" ["device"] "Mean time of a read or write, queue included.", "computed: time over requests completed";
-    DISK_READ_AWAIT: Gauge Milliseconds "disk_read_await_ms" ["device"] "Mean time of a read, queue included.", "computed: disk_read_time_seconds_total over disk_reads_completed_total";
-    DISK_WRITE_AWAIT: Gauge Milliseconds "disk_write_await_ms" ["device"] "Mean time of a write, queue included.", "computed: disk_write_time_seconds_total over disk_writes_completed_total";
+    DISK_AWAIT: Gauge Milliseconds "disk_await_ms" as "disk_await_seconds" ["device"] "Mean time of a read or write, queue included.", "computed: time over requests completed";
+    DISK_READ_AWAIT: Gauge Milliseconds "disk_read_await_ms" as "disk_read_await_seconds" ["device"] "Mean time of a read, queue included.", "computed: disk_read_time_seconds_total over disk_reads_completed_total";
+    DISK_WRITE_AWAIT: Gauge Milliseconds "disk_write_await_ms" as "disk_write_await_seconds" ["device"] "Mean time of a write, queue included.", "computed: disk_write_time_seconds_total over disk_writes_completed_total";
     DISK_BUSY: Gauge Percent "disk_busy_percent" ["device"] "Time with at least one request under way.", "computed: disk_io_time_seconds_total";
     NET_RX: Gauge BytesPerSecond "network_receive_bytes_per_second" ["interface"] "Bytes received a second.", "computed: network_receive_bytes_total";
     NET_TX: Gauge BytesPerSecond "network_transmit_bytes_per_second" ["interface"] "Bytes sent a second.", "computed: network_transmit_bytes_total";
@@ -41,6 +43,8 @@ metrics! {
     SOFTNET_SQUEEZES: Gauge PerSecond "softnet_squeezes_per_second" [] "Times CPUs stopped with packets left, a second.", "computed: softnet_squeezed_total";
     ECC_RATE: Gauge Count "ecc_correctable_errors_per_hour" ["mc"] "Memory errors corrected, as of an hour.", "computed: ecc_correctable_errors";
     ECC_DIMM_RATE: Gauge Count "ecc_dimm_correctable_errors_per_hour" ["mc", "dimm", "slot"] "Memory errors of a module corrected, as of an hour.", "computed: ecc_dimm_correctable_errors";
+    ECC_BAD_RATE: Gauge Count "ecc_uncorrectable_errors_per_hour" ["mc"] "Memory errors that could not be corrected, as of an hour.", "computed: ecc_uncorrectable_errors";
+    ECC_DIMM_BAD_RATE: Gauge Count "ecc_dimm_uncorrectable_errors_per_hour" ["mc", "dimm", "slot"] "Memory errors of a module that could not be corrected, as of an hour.", "computed: ecc_dimm_uncorrectable_errors";
     ARC_HITS: Gauge Percent "zfs_arc_hit_percent" [] "Reads the ARC answered, of all.", "computed: zfs_arc_hits_total, zfs_arc_misses_total";
     CGROUP_CPU: Gauge Percent "cgroup_cpu_percent" ["cgroup", "kind", "name"] "CPU use of a unit, container or pod, percent of one CPU.", "computed: cgroup_cpu_seconds_total";
     CGROUP_THROTTLED: Gauge Percent "cgroup_cpu_throttled_percent" ["cgroup", "kind", "name"] "Time it was kept from CPUs by its own limit; of several CPUs together.", "computed: cgroup_cpu_throttled_seconds_total";
@@ -48,6 +52,8 @@ metrics! {
     CGROUP_FULL: Gauge Percent "cgroup_pressure_full_percent" ["cgroup", "kind", "name", "resource"] "Time in which all of its tasks waited for a resource.", "computed: cgroup_pressure_full_seconds_total";
     PRESSURE_SOME: Gauge Percent "pressure_some_percent" ["resource"] "Time in which some tasks waited for a resource.", "computed: pressure_some_seconds_total";
     PRESSURE_FULL: Gauge Percent "pressure_full_percent" ["resource"] "Time in which all tasks waited for a resource.", "computed: pressure_full_seconds_total";
+    DISK_FULL: Gauge Hours "disk_full_hours" as "disk_full_seconds" ["mount", "device", "fstype"] "Hours until users other than root have no room left, if it goes on as in the last hours; 8760 where it does not fill up.", "computed: disk_available_bytes, disk_total_bytes";
+    MEMORY_EXHAUSTED: Gauge Hours "memory_exhausted_hours" as "memory_exhausted_seconds" [] "Hours until no memory is available, if it goes on as in the last hours; 8760 where it does not.", "computed: memory_available_bytes, memory_total_bytes";
     PROCESS_CPU: Gauge Percent "process_cpu_percent" ["pid", "comm"] "CPU use of a process, percent of one CPU.", "computed: process_cpu_seconds_total";
     SWAP_IN: Gauge BytesPerSecond "swap_in_bytes_per_second" [] "Read from swap a second.", "computed: swap_in_bytes_total";
     SWAP_OUT: Gauge BytesPerSecond "swap_out_bytes_per_second" [] "Written to swap a second.", "computed: swap_out_bytes_total";
@@ -80,6 +86,12 @@ const fn percent(out: &'static Metric, above: List, of: List) -> Formula {
 const fn mean_ms(out: &'static Metric, above: List, of: List) -> Formula {
     Formula { out, above, per: Per::Growth { of, min: 0.0 }, scale: 1000.0, max: f64::MAX }
 }
+
+/// What may be used up.
+pub static ROOMS: &[Room] = &[
+    Room { free: &filesystem::AVAILABLE, size: &filesystem::TOTAL, out: &DISK_FULL },
+    Room { free: &memory::AVAILABLE, size: &memory::TOTAL, out: &MEMORY_EXHAUSTED },
+];
 
 /// All formulas.
 pub static FORMULAS: &[Formula] = &[
@@ -131,6 +143,8 @@ pub static FORMULAS: &[Formula] = &[
     rate(&SOFTNET_SQUEEZES, &[&softnet::SQUEEZED]),
     per_hour(&ECC_RATE, &[&edac::CORRECTABLE]),
     per_hour(&ECC_DIMM_RATE, &[&edac::MODULE]),
+    per_hour(&ECC_BAD_RATE, &[&edac::UNCORRECTABLE]),
+    per_hour(&ECC_DIMM_BAD_RATE, &[&edac::MODULE_BAD]),
     percent(&ARC_HITS, &[&zfs::HITS], &[&zfs::HITS, &zfs::MISSES]),
     share_of_time(&CGROUP_CPU, &[&units::CPU], f64::MAX),
     share_of_time(&CGROUP_THROTTLED, &[&units::THROTTLED], f64::MAX),
@@ -206,7 +220,7 @@ mod tests {
                     }
                 }
                 let mut out = Vec::new();
-                derived.evaluate(&table, at_ns, &mut out);
+                derived.evaluate(&table, at_ns, SeriesId(0)..=SeriesId(u32::MAX), &mut out);
                 for (id, value) in out {
                     let metric = of[&id];
                     prop_assert!(value >= 0.0 && value.is_finite(), "{} is {}", metric.name, value);
@@ -234,15 +248,17 @@ mod tests {
     #[test]
     fn every_computed_metric_has_its_formula() {
         for metric in METRICS {
-            assert_eq!(FORMULAS.iter().filter(|f| f.out == *metric).count(), 1, "{}", metric.name);
+            let formulas = FORMULAS.iter().filter(|f| f.out == *metric).count();
+            let rooms = ROOMS.iter().filter(|room| room.out == *metric).count();
+            assert_eq!(formulas + rooms, 1, "{}", metric.name);
         }
     }
 
     #[test]
     fn the_built_in_rules_judge_metrics_that_exist() {
-        let collected = crate::collect::metrics();
+        let all = crate::edge::metrics();
         for name in builtin::judged() {
-            assert!(METRICS.iter().chain(&collected).any(|m| m.name == name), "{name}");
+            assert!(all.iter().any(|m| m.name == name), "{name}");
         }
     }
 }

@@ -25,8 +25,13 @@ pub mod host;
 pub mod inventory;
 pub mod metric;
 pub mod notify;
+pub mod publish;
+pub mod push;
 pub mod sample;
+#[cfg(feature = "prometheus")]
+pub mod serve;
 pub mod service;
+pub mod ship;
 pub mod text;
 pub mod time;
 pub mod watch;

@@ -8,6 +8,19 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How many were how long; travels beside the series ([`crate::sample::histogram`]), to endpoints only.
+    Histogram,
+}
+
+impl Kind {
+    /// Name in tables, and on the Prometheus endpoint.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
 }
 
 /// Unit of a metric's values on the wire.
@@ -23,6 +36,8 @@ pub enum Unit {
     PerSecond,
     /// Seconds.
     Seconds,
+    /// Hours; seconds on the Prometheus endpoint.
+    Hours,
     /// Milliseconds.
     Milliseconds,
     /// A plain count.
@@ -48,7 +63,7 @@ pub struct Metric {
     /// Name on the Prometheus endpoint without its `sysops_` prefix; base units, counters end in `_total`.
     /// Empty: not exposed there (rates, which Prometheus computes itself).
     pub prometheus: &'static str,
-    /// Counter or gauge.
+    /// Counter, gauge or histogram.
     pub kind: Kind,
     /// Unit of the values on the wire.
     pub unit: Unit,
@@ -69,6 +84,7 @@ impl Unit {
             Self::BytesPerSecond => "bytes/s",
             Self::PerSecond => "1/s",
             Self::Seconds => "seconds",
+            Self::Hours => "hours",
             Self::Milliseconds => "milliseconds",
             Self::Count => "count",
             Self::Ratio => "ratio",
@@ -80,19 +96,49 @@ impl Unit {
     }
 }
 
+/// Name on the Prometheus endpoint of a metric that gives none of its own: the same, without `_count`, which belongs to
+/// histograms there. Rates have none.
+pub(crate) const fn exposed(wire: &'static str, unit: Unit) -> &'static str {
+    const COUNT: &[u8] = b"_count";
+    if matches!(unit, Unit::PerSecond | Unit::BytesPerSecond) {
+        return "";
+    }
+    let bytes = wire.as_bytes();
+    if bytes.len() < COUNT.len() {
+        return wire;
+    }
+    let (start, mut at) = (bytes.len() - COUNT.len(), 0);
+    while at < COUNT.len() {
+        if bytes[start + at] != COUNT[at] {
+            return wire;
+        }
+        at += 1;
+    }
+    wire.split_at(start).0
+}
+
+impl Metric {
+    /// Whether each of its series is of one process, and ends with it.
+    pub fn is_of_process(&self) -> bool {
+        self.labels.contains(&"pid")
+    }
+}
+
 /// Declares the metrics of a file, one row each, and their list `METRICS`:
 /// `NAME: Kind Unit "wire_name" as "prometheus_name" ["label"] "Help.", "source";`
-/// Without `as` both names are the same.
+/// Without `as` the name on the Prometheus endpoint is that of [`exposed`].
 macro_rules! metrics {
-    (@prometheus $wire:literal) => { $wire };
-    (@prometheus $wire:literal $prometheus:literal) => { $prometheus };
+    (@prometheus $unit:ident $wire:literal) => {
+        $crate::metric::exposed($wire, $crate::metric::Unit::$unit)
+    };
+    (@prometheus $unit:ident $wire:literal $prometheus:literal) => { $prometheus };
     ($($name:ident: $kind:ident $unit:ident $wire:literal $(as $prometheus:literal)?
        [$($label:literal),*] $help:literal, $source:literal;)*) => {
         $(
             #[doc = concat!("`", $wire, "`")]
             pub static $name: $crate::metric::Metric = $crate::metric::Metric {
                 name: $wire,
-                prometheus: $crate::metric::metrics!(@prometheus $wire $($prometheus)?),
+                prometheus: $crate::metric::metrics!(@prometheus $unit $wire $($prometheus)?),
                 kind: $crate::metric::Kind::$kind,
                 unit: $crate::metric::Unit::$unit,
                 labels: &[$($label),*],
@@ -105,3 +151,21 @@ macro_rules! metrics {
     };
 }
 pub(crate) use metrics;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_the_endpoint() {
+        let check = |wire, unit, expect: &str| assert_eq!(exposed(wire, unit), expect, "{wire}");
+        check("cpu_online_count", Unit::Count, "cpu_online");
+        check("count", Unit::Count, "count");
+        check("a_count", Unit::Count, "a");
+        check("count_a", Unit::Count, "count_a");
+        check("disk_used_percent", Unit::Percent, "disk_used_percent");
+        check("forks_per_second", Unit::PerSecond, "");
+        check("disk_read_bytes_per_second", Unit::BytesPerSecond, "");
+        check("", Unit::Count, "");
+    }
+}

@@ -5,19 +5,25 @@
 //! of a series through [`Batch::defs`] before its first sample, and forgets it through
 //! [`Batch::retired`]. Ids of retired series are used again.
 
+mod disk;
+mod entry;
 mod groups;
+pub mod histogram;
+pub mod newest;
 mod processes;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
-use crate::event::Task;
 use crate::metric::Metric;
-use crate::time::Now;
+use crate::time::{Now, SECOND};
+pub use disk::{DiskScene, DiskWindow, Issuer, IssuerGroup, Latency, MAX_ISSUERS};
+use entry::Entry;
 pub use groups::{GroupRow, GroupTable, MAX_GROUP_ROWS};
+use histogram::Histogram;
 pub use processes::{
-    Comm, MAX_PROC_ROWS, ProcRow, ProcTable, ROWS_IN_ORDER, ROWS_WITH_CGROUP, ROWS_WITH_CMDLINE,
+    Comm, IoRow, MAX_IO_ROWS, MAX_PROC_ROWS, ProcRow, ProcTable, ROWS_IN_ORDER, ROWS_WITH_CGROUP,
+    ROWS_WITH_CMDLINE, ROWS_WITH_PSS,
 };
 
 /// Small number that stands for a series.
@@ -54,127 +60,68 @@ pub struct Batch {
     pub disks: Vec<DiskWindow>,
     /// The memory control groups, from their collector only.
     pub groups: Option<GroupTable>,
-}
-
-/// One kind of request to one block device during the interval, as the kernel measured it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DiskWindow {
-    /// Name in `/proc/diskstats`, or `major:minor`.
-    pub device: Arc<str>,
-    /// `read`, `write`, `flush`, `discard` or `other`.
-    pub op: &'static str,
-    /// Requests that completed with an error.
-    pub errors: u64,
-    /// Issue to completion; `None` without requests.
-    pub latency: Option<Latency>,
-    /// Insert to issue, of the requests that waited in a queue at all.
-    pub queue: Option<Latency>,
-    /// What surrounds it; only for an interval that may be worth an alert.
-    pub scene: Option<Box<DiskScene>>,
-}
-
-/// Latencies of some requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Latency {
-    /// How many.
-    pub requests: u64,
-    /// Median, milliseconds.
-    pub p50_ms: f64,
-    /// Nine of ten were faster, milliseconds.
-    pub p90_ms: f64,
-    /// 99 of 100 were faster, milliseconds.
-    pub p99_ms: f64,
-    /// 999 of 1000 were faster, milliseconds.
-    pub p999_ms: f64,
-    /// Longest, milliseconds.
-    pub max_ms: f64,
-}
-
-/// What else is known of a block device at that moment.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DiskScene {
-    /// The drive's own name; hostile text.
-    pub model: Option<String>,
-    /// Reads and writes (with all else) issued and not completed.
-    pub in_flight: Option<(u64, u64)>,
-    /// Who issued most lately, most first; at most [`MAX_ISSUERS`].
-    pub issuers: Vec<Issuer>,
-    /// Their control groups at that moment, most first; at most [`MAX_ISSUERS`], of those whose path is known.
-    pub groups: Vec<IssuerGroup>,
-    /// Requests of all issuers in that time.
-    pub requests: u64,
-    /// How far back `issuers` looks, seconds.
-    pub issuers_secs: u64,
-}
-
-/// A process that issued requests.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Issuer {
-    /// Who; often a kernel worker that writes for others.
-    pub task: Task,
-    /// Requests.
-    pub requests: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-/// A control group whose processes issued requests.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct IssuerGroup {
-    /// Its path; hostile text.
-    pub path: String,
-    /// Requests.
-    pub requests: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-/// Issuers, and control groups of issuers, named with a device.
-pub const MAX_ISSUERS: usize = 5;
-
-struct Entry {
-    def: SeriesDef,
-    hash: u64,
-    last_pass: u64,
-    /// Slot of the series that came after it the last time.
-    next: u32,
+    /// Histograms, from the eBPF collectors only; for endpoints.
+    pub histograms: Vec<Histogram>,
 }
 
 /// Interner and buffer a collector writes into.
 pub struct Samples {
     batch: Batch,
     entries: Vec<Option<Entry>>,
+    /// Id of the first series.
+    first: u32,
+    /// The same series in full, by the same slots.
+    defs: Vec<Option<SeriesDef>>,
     free: Vec<u32>,
     by_hash: HashMap<u64, Vec<u32>>,
     hasher: RandomState,
     max_series: usize,
     refused: u64,
-    pass: u64,
+    /// Collectors that have come, with the passes each has made.
+    readers: Vec<(&'static str, u32)>,
+    /// The one whose pass this is, and the number of that pass.
+    reader: u16,
+    pass: u32,
     /// Slot of the newest reading's series.
     newest: u32,
-    /// Pass in which idle series were last looked for.
-    swept: u64,
+    /// Idle series were looked for in this pass.
+    swept: bool,
     /// A process table that is no longer used, for its buffers.
     spare_table: Option<ProcTable>,
 }
 
-/// Passes (of any collector) after which a series that was not read is given up, once room is needed.
-const IDLE_PASSES: u64 = 512;
+/// Passes of its own collector, and time, after which a series that was not read is given up once room is needed: later
+/// than a condition that stands on it is ended (`engine::judge`), so that none ends for want of room.
+const IDLE_PASSES: u32 = 6;
+const IDLE_SECS: u32 = 330;
+/// The same for what is of one process and ends with it: this many passes suffice.
+const IDLE_PROCESS_PASSES: u32 = 2;
+/// Series of the agent's own state. It has a source of its own, whose ids begin at 0; those of the collectors follow.
+pub const OWN_SERIES: u32 = 256;
 
 impl Samples {
     /// An empty interner for at most `max_series` series.
     pub fn new(max_series: usize) -> Self {
+        Self::beginning(0, max_series)
+    }
+
+    /// The same with ids from `first` on.
+    pub fn beginning(first: u32, max_series: usize) -> Self {
         Self {
             batch: Batch::default(),
             entries: Vec::new(),
+            first,
+            defs: Vec::new(),
             free: Vec::new(),
             by_hash: HashMap::new(),
             hasher: RandomState::new(),
             max_series,
             refused: 0,
+            readers: Vec::new(),
+            reader: 0,
             pass: 0,
             newest: 0,
-            swept: 0,
+            swept: false,
             spare_table: None,
         }
     }
@@ -188,10 +135,18 @@ impl Samples {
         self.spare_table = batch.processes.take().or(self.spare_table.take());
         batch.disks.clear();
         batch.groups = None;
+        batch.histograms.clear();
         batch.collector = collector;
         batch.at = at;
         self.batch = batch;
-        self.pass += 1;
+        self.swept = false;
+        let known = self.readers.iter().position(|(name, _)| *name == collector);
+        let at = known.unwrap_or_else(|| {
+            self.readers.push((collector, 0));
+            self.readers.len() - 1
+        });
+        self.readers[at].1 += 1;
+        (self.reader, self.pass) = (at as u16, self.readers[at].1);
     }
 
     /// When this pass was begun.
@@ -216,6 +171,8 @@ impl Samples {
         let mut table = self.spare_table.take().unwrap_or_default();
         table.rows.clear();
         table.cmdlines.clear();
+        table.pss.clear();
+        table.io.clear();
         table
     }
 
@@ -223,9 +180,9 @@ impl Samples {
     /// renamed): its growth is not told.
     pub fn anew(&mut self, metric: &'static Metric, labels: &[&str]) {
         if let Some(slot) = self.find(metric, labels, self.hasher.hash_one((metric.name, labels)))
-            && let Some(entry) = self.entry(slot)
+            && let Some(Some(def)) = self.defs.get(slot as usize)
         {
-            self.batch.defs.push(entry.def.clone());
+            self.batch.defs.push(def.clone());
         }
     }
 
@@ -237,6 +194,11 @@ impl Samples {
     /// Hands one window of a block device over with this pass.
     pub fn put_disk(&mut self, window: DiskWindow) {
         self.batch.disks.push(window);
+    }
+
+    /// Hands a histogram over with this pass.
+    pub fn put_histogram(&mut self, histogram: Histogram) {
+        self.batch.histograms.push(histogram);
     }
 
     /// Hands the memory control groups over with this pass.
@@ -272,9 +234,10 @@ impl Samples {
             None => self.look_up(metric, labels)?,
         };
         self.newest = slot;
+        let (reader, pass, secs) = (self.reader, self.pass, self.secs());
         let entry = self.entries[slot as usize].as_mut()?;
-        entry.last_pass = self.pass;
-        Some(entry.def.id)
+        (entry.reader, entry.last_pass, entry.last_secs) = (reader, pass, secs);
+        Some(SeriesId(self.first + slot))
     }
 
     fn look_up(&mut self, metric: &'static Metric, labels: &[&str]) -> Option<u32> {
@@ -295,15 +258,18 @@ impl Samples {
     }
 
     fn is(&self, slot: u32, metric: &'static Metric, labels: &[&str]) -> bool {
+        let in_full = || {
+            let def = self.defs.get(slot as usize).and_then(Option::as_ref);
+            def.is_some_and(|def| def.labels.iter().map(|l| &**l).eq(labels.iter().copied()))
+        };
         self.entry(slot).is_some_and(|entry| {
-            std::ptr::eq(entry.def.metric, metric)
-                && entry.def.labels.iter().map(|l| &**l).eq(labels.iter().copied())
+            std::ptr::eq(entry.metric, metric) && entry.has(labels).unwrap_or_else(in_full)
         })
     }
 
     fn define(&mut self, metric: &'static Metric, labels: &[&str], hash: u64) -> Option<u32> {
-        if self.len() >= self.max_series && self.swept != self.pass {
-            self.swept = self.pass;
+        if self.len() >= self.max_series && !self.swept {
+            self.swept = true;
             self.retire_idle();
         }
         if self.len() >= self.max_series {
@@ -312,26 +278,46 @@ impl Samples {
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
+            self.defs.push(None);
             self.entries.len() as u32 - 1
         });
-        let def =
-            SeriesDef { id: SeriesId(slot), metric, labels: labels.iter().map(|&l| l.into()).collect() };
+        let def = SeriesDef {
+            id: SeriesId(self.first + slot),
+            metric,
+            labels: labels.iter().map(|&l| l.into()).collect(),
+        };
         self.batch.defs.push(def.clone());
-        self.entries[slot as usize] = Some(Entry { def, hash, last_pass: self.pass, next: 0 });
+        let mut entry = Entry::new(metric, labels, hash);
+        (entry.reader, entry.last_pass, entry.last_secs) = (self.reader, self.pass, self.secs());
+        self.entries[slot as usize] = Some(entry);
+        self.defs[slot as usize] = Some(def);
         self.by_hash.entry(hash).or_default().push(slot);
         Some(slot)
     }
 
+    fn is_idle(&self, entry: &Entry) -> bool {
+        let passes = self.readers.get(usize::from(entry.reader)).map_or(0, |(_, passes)| *passes);
+        let missed = passes.wrapping_sub(entry.last_pass);
+        if entry.metric.is_of_process() {
+            return missed > IDLE_PROCESS_PASSES;
+        }
+        missed > IDLE_PASSES && self.secs().saturating_sub(entry.last_secs) > IDLE_SECS
+    }
+
+    /// Second of this pass.
+    fn secs(&self) -> u32 {
+        (self.batch.at.mono_ns / SECOND) as u32
+    }
+
     fn retire_idle(&mut self) {
         for slot in 0..self.entries.len() {
-            let idle = self.entries[slot]
-                .as_ref()
-                .is_some_and(|e| self.pass.saturating_sub(e.last_pass) > IDLE_PASSES);
+            let idle = self.entry(slot as u32).is_some_and(|entry| self.is_idle(entry));
             if !idle {
                 continue;
             }
             if let Some(entry) = self.entries[slot].take() {
-                self.batch.retired.push(entry.def.id);
+                self.defs[slot] = None;
+                self.batch.retired.push(SeriesId(self.first + slot as u32));
                 self.free.push(slot as u32);
                 if let Some(slots) = self.by_hash.get_mut(&entry.hash) {
                     slots.retain(|&s| s as usize != slot);
@@ -343,3 +329,6 @@ impl Samples {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

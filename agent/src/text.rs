@@ -1,5 +1,7 @@
 //! Text for people, and text from outside made harmless.
 
+pub mod word;
+
 use crate::metric::Unit;
 
 /// Replaces control characters (line breaks, ANSI escapes, bidirectional overrides) by `?` and cuts
@@ -70,6 +72,7 @@ pub fn with_unit(unit: Unit, value: f64) -> String {
         Unit::PerSecond => format!("{}/s", number(value)),
         Unit::Seconds if value >= 60.0 => span(value as u64),
         Unit::Seconds => format!("{} s", number(value)),
+        Unit::Hours => format!("{} h", number(value)),
         Unit::Milliseconds => format!("{} ms", number(value)),
         Unit::Celsius => format!("{} °C", number(value)),
         Unit::Watts => format!("{} W", number(value)),

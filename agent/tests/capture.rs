@@ -54,8 +54,9 @@ fn this_machine_is_read_again_as_it_was() {
     let (live, again, bytes) = both(&(Arc::new(LiveHost::default()) as Arc<dyn Host>));
     assert!(live.len() > 120, "{}", live.len());
     assert!(bytes < capture::MAX_FIXTURE / 2, "{bytes} bytes");
-    // Two collectors read /proc/net/snmp, one after the other: the record has the newer one.
-    let moved = ["tcp_connections_count", "tcp_sockets_count"];
+    // Two collectors read /proc/net/snmp, one after the other: the record has the newer one. Two list a process's open files:
+    // the record has them all.
+    let moved = ["tcp_connections_count", "tcp_sockets_count", "process_open_fds_count"];
     for (name, values) in &live {
         let same = again.get(name) == Some(values);
         let source = moved.contains(&name.as_str())

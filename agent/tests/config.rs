@@ -21,6 +21,7 @@ const KNOWN: Known<'_> = Known {
     collectors: &["cpu", "memory", "disk"],
     alone: false,
     labels: &[],
+    rules: &["segfault", "network_up"],
 };
 
 fn env(name: &str) -> Option<String> {
@@ -205,6 +206,35 @@ fn windows_and_switches_have_two_forms() {
     assert_eq!(good("[alerting.telegram]\nchat_id = -100123").alerting.telegram.chat_id, "-100123");
 }
 
+#[cfg(feature = "prometheus")]
+#[test]
+fn who_listens_beyond_the_host_asks_for_a_key() {
+    let check = |text: &str, expect: &[&str]| {
+        let said = outcome(text);
+        for part in expect {
+            assert!(said.contains(part), "{text}: {said}");
+        }
+        assert_eq!(said.is_empty(), expect.is_empty(), "{text}: {said}");
+        assert!(!said.contains("s3cret"), "{said}");
+    };
+    let (json, text) = (
+        "[http]\nenabled = true\nbind = '0.0.0.0:1'\n",
+        "[prometheus]\nenabled = true\nbind = '0.0.0.0:1'\n",
+    );
+    let key = "auth_key = '${TOKEN}'\n";
+    check("[http]\nbind = '0.0.0.0:1'\n", &[]);
+    check("[http]\nenabled = true\nbind = '[::1]:1'\n", &[]);
+    check(json, &["config.toml:3: `http.bind` lets other hosts ask", "`http.auth_key` is empty"]);
+    check(text, &["config.toml:3: `prometheus.bind` lets other hosts ask"]);
+    check(&format!("{json}{key}"), &[]);
+    check(&format!("{text}{key}"), &[]);
+    check(&format!("{json}{key}{text}"), &[]);
+    check(&format!("{json}{key}{}", text.replace(":1", ":2")), &["config.toml:7: `prometheus.bind`"]);
+    check(&format!("{json}{text}"), &["`http.bind`", "`prometheus.bind`"]);
+    let taken = "[prometheus]\nenabled = true\npath = '/status'\n";
+    check(taken, &["`prometheus.path` is /status, where something else is.", "like \"/metrics\""]);
+}
+
 #[test]
 fn warnings_are_one_for_each_feature() {
     for (text, expect) in [
@@ -213,11 +243,12 @@ fn warnings_are_one_for_each_feature() {
         ("[ebpf]\ntransport = 'ring'", ""),
         ("[ebpf]\nenabled = 'off'", ""),
         (
-            "[http]\nbind = '127.0.0.1:1'\n[push]\ninterval_secs = 5\n[alerting.recovery]\nnotify_once = true",
-            "config.toml:2: `http.bind` has no effect: this version does not have the HTTP endpoint yet.\n\
-             config.toml:4: `push.interval_secs` has no effect: this version does not have HTTP push yet.\n\
-             config.toml:6: `alerting.recovery.notify_once` has no effect: \
-             this version does not have repeated recovery messages yet.\n",
+            "[storage]\nsqlite_retention_days = 5\n[alerting.recovery]\nnotify_once = true",
+            if cfg!(feature = "sqlite") {
+                ""
+            } else {
+                "config.toml:2: `storage.sqlite_retention_days` has no effect: this is a build without the cargo feature sqlite.\n"
+            },
         ),
     ] {
         assert_eq!(outcome(text), expect, "{text}");

@@ -246,3 +246,51 @@ fn another_root_is_the_host() {
     let (stat, reason) = state("collector.cpu");
     assert!(stat != "on" && reason.contains("/proc/stat"), "{reason}");
 }
+
+/// What `replay` prints of a file, as objects, and says beside it.
+fn replayed(home: &Home, file: &str) -> (Vec<Value>, String) {
+    let done = check(home, &["replay", file, "--json"], 0);
+    let alerts = text(&done.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    (alerts, text(&done.stderr))
+}
+
+#[test]
+fn what_was_recorded_is_replayed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    // Below zero used memory there is always: the reading itself is the alert.
+    let home = Home::new(
+        NOWHERE,
+        "[ebpf]\nenabled = \"off\"\n[collector]\nmemory_interval_secs = 1\n[alerting]\nstate_warmup_secs = 0\n\
+         [thresholds]\nmemory_percent = { warn = 0.001, critical = 0.002, for_secs = 0 }",
+    );
+    let (packed, plain) = (at("packed.zst"), at("plain.jsonl"));
+    check(&home, &["record", &packed, "--for", "2s"], 0);
+    let mut recording = home.command(&Confine::No, &["record", &plain]).spawn().expect("the agent runs");
+    let written = || fs::read_to_string(&plain).ok().filter(|text| text.contains("\"pass\":\"memory\""));
+    let came = wait_for(Duration::from_secs(30), written);
+    let pid = rustix::process::Pid::from_child(&recording);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("told to end");
+    assert!(came.is_some() && recording.wait().expect("it ends").success());
+    for file in [&packed, &plain] {
+        let (alerts, said) = replayed(&home, file);
+        let high = alerts.iter().find(|alert| alert["metric"] == "memory_used_percent").expect("an alert");
+        assert_eq!([&high["hostname"], &high["analyzer"]], ["lab", "threshold"], "{high}");
+        assert!(high["value"].as_f64().is_some_and(|value| value > 0.002), "{high}");
+        assert!(!said.contains("line ") && said.contains("memory_used_percent"), "{said}");
+        assert_eq!(replayed(&home, file).0, alerts, "the same again");
+    }
+    let whole = fs::read(&packed).expect("read");
+    let lines = fs::read(&plain).expect("read");
+    fs::write(at("torn.jsonl"), &lines[..lines.len() - 10]).expect("written");
+    assert!(replayed(&home, &at("torn.jsonl")).1.contains("torn"));
+    // What had not been flushed when the machine stopped.
+    fs::write(at("torn.zst"), &whole[..whole.len() / 2]).expect("written");
+    assert!(text(&check(&home, &["replay", &at("torn.zst")], 1).stderr).contains("torn"));
+    let again = check(&home, &["record", &packed, "--for", "2s"], 1);
+    assert!(text(&again.stderr).contains("exists already"), "{}", words(&again));
+    assert_eq!(fs::read(&packed).expect("read"), whole);
+    fs::write(at("nothing"), "").expect("written");
+    assert!(text(&check(&home, &["replay", &at("nothing")], 1).stderr).contains("is empty"));
+    assert!(text(&check(&home, &["replay", &at("missing")], 1).stderr).contains("cannot be read"));
+}

@@ -123,7 +123,83 @@ fn silences_are_made_listed_and_revoked() {
     assert_eq!(list(&home), "no silence stands\n");
     let refused = ask(&home, &Confine::No, &["silence", "--revoke", &id], 1);
     assert!(refused.contains("the agent refused: "), "{refused}");
-    ask(&home, &Confine::No, &["silence", "x", "--for", "1000w", "--reason", "long"], 1);
+    ask(&home, &Confine::No, &["silence", "oom_kill", "--for", "1000w", "--reason", "long"], 1);
+    let unknown = ["silence", "disk_usd_percent", "--for", "1h", "--reason", "a slip"];
+    let refused = ask(&home, &Confine::No, &unknown, 1);
+    assert!(
+        refused.contains("Did you mean `disk_used_percent`?") && refused.contains("--force"),
+        "{refused}"
+    );
+    assert_eq!(list(&home), "no silence stands\n");
+    ask(&home, &Confine::No, &[&unknown[..], &["--force"]].concat(), 0);
+    for known in ["gpu_xid", "oom_kill", "agent_channel_failing"] {
+        ask(&home, &Confine::No, &["silence", known, "--for", "1h", "--reason", "known"], 0);
+    }
+    agent.stop();
+}
+
+#[test]
+fn a_channel_that_fails_is_told_through_the_others() {
+    let webhook = Webhook::start();
+    let dead = "[alerting.ntfy]\nenabled = true\nurl = \"http://127.0.0.1:9\"\ntopic = \"x\"\n";
+    let rule = "[[alerting.rules]]\nname = \"channel\"\nmetric = \"agent_channel_failing\"\nwarn = 0\nclear = 0\nfor_secs = 0\n";
+    let home = Home::new(&webhook.url(), &format!("{HIGH}{dead}{rule}"));
+    let agent = home.start(&Confine::No);
+    let told = wait_for(Duration::from_mins(1), || {
+        let all = webhook.arrived().into_iter().map(|arrived| arrived.alert);
+        all.into_iter().find(|alert| alert.metric == "agent_channel_failing")
+    });
+    let told = told.unwrap_or_else(|| panic!("nobody is told: {}", home.log()));
+    assert_eq!((told.rule.as_str(), told.labels["channel"].as_str()), ("channel", "ntfy"));
+    assert!(told.message.contains("cannot connect to 127.0.0.1:9"), "{}", told.message);
+    assert!(told.context["alerts_waiting"].as_u64() > Some(0), "{told:?}");
+    let status = json(&home, "status");
+    let ntfy =
+        status["channels"].as_array().expect("a list").iter().find(|channel| channel["name"] == "ntfy");
+    let memory = |alerts: u64| ntfy.is_some_and(|ntfy| ntfy["queued"].as_u64() == Some(alerts));
+    assert!(memory(1), "of itself it is not told: {status}");
+    agent.stop();
+}
+
+#[test]
+fn a_channel_without_its_secret_is_told_through_the_others_and_makes_up_for_it() {
+    let webhook = Webhook::start();
+    let home = Home::new(NOWHERE, HIGH);
+    let (key, path) = (home.file("key"), home.file("syslog"));
+    let log = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    log.set_read_timeout(Some(SOON)).expect("a timeout");
+    let lacking = format!(
+        "{HIGH}\n[alerting.webhook]\nheaders = {{ X-Key = \"${{file:{}}}\" }}\n\
+         [alerting.syslog]\nenabled = true\nsocket = {path:?}\n\
+         [[alerting.rules]]\nname = \"deaf\"\nmetric = \"agent_channel_failing\"\nwarn = 0.5\nfor_secs = 0\n",
+        key.display()
+    );
+    home.configure(&webhook.url(), &lacking);
+    let agent = home.start(&Confine::No);
+    let deaf = wait_for(2 * SOON, || {
+        let mut line = [0; 4096];
+        let n = log.recv(&mut line).ok()?;
+        let line = String::from_utf8_lossy(&line[..n]).into_owned();
+        line.contains("deaf").then_some(line)
+    });
+    let deaf = deaf.expect("the other channel tells of it");
+    assert!(deaf.contains("webhook") && deaf.contains("which cannot be read"), "{deaf}");
+    let status = json(&home, "status");
+    let channels = status["channels"].as_array().expect("a list");
+    let waits = channels.iter().find(|c| c["name"] == "webhook").expect("it has a place");
+    assert!(waits["queued"].as_u64() > Some(0) && waits["failing"].as_u64() > Some(0), "{status}");
+    assert!(webhook.taken(|_| true).is_empty());
+    let tried = ask(&home, &Confine::No, &["test-alert"], 1);
+    let refused = tried.lines().any(|line| line.starts_with("webhook") && line.contains("REFUSED"));
+    assert!(refused && tried.contains("delivered"), "{tried}");
+    // A reload that would leave it out changes nothing.
+    agent.signal(Signal::HUP);
+    logged(&home, "SIGHUP: nothing changed");
+    fs::write(&key, "s3cret-key\n").expect("written");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("secret");
+    let taken = || (!webhook.taken(|a| a.metric == "memory_used_percent").is_empty()).then_some(());
+    wait_for(4 * SOON, taken).expect("what waited is told");
+    assert!(!home.log().contains("s3cret"), "{}", home.log());
     agent.stop();
 }
 
@@ -242,4 +318,130 @@ fn what_waits_for_a_channel_that_is_taken_out_goes_to_the_others() {
     assert!(line.contains("memory_used_percent") || line.to_lowercase().contains("memory"), "{line}");
     logged(&home, "go to the others");
     agent.stop();
+}
+
+/// Readings each second, history on disk every ten seconds.
+const REMEMBERS: &str = "[agent]\ncollect_interval_secs = 1\n[storage]\nring_buffer_capacity = 40\n\
+                         [collector]\nmemory_interval_secs = 1\n[ebpf]\nenabled = \"off\"\n[log_analyzer]\nenabled = false\n\
+                         [inventory]\nenabled = false\n[thresholds]\nmemory_percent = \"off\"\n";
+
+/// Moments of the readings that `query` tells, oldest first, as text that sorts.
+fn moments(home: &Home, since: &str) -> Vec<String> {
+    let args = ["query", "memory_used_percent", "--since", since, "--json"];
+    let done = home.command(&Confine::No, &args).output().expect("it runs");
+    if !done.status.success() {
+        return Vec::new();
+    }
+    let answer: Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert_eq!((&answer["metric"], &answer["unit"]), (&"memory_used_percent".into(), &"percent".into()));
+    let points = answer["series"][0]["points"].as_array().expect("points");
+    assert!(points.iter().all(|p| (0.0..=100.0).contains(&p["value"].as_f64().unwrap_or(-1.0))), "{answer}");
+    points.iter().map(|point| point["time"].as_str().expect("a time").to_owned()).collect()
+}
+
+fn history_files(home: &Home) -> Vec<PathBuf> {
+    let all = fs::read_dir(home.data().join("history")).into_iter().flatten().flatten();
+    let mut all: Vec<_> = all.map(|entry| entry.path()).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn query_tells_what_history_has_in_every_form() {
+    let home = Home::new(NOWHERE, REMEMBERS);
+    let nobody = ask(&home, &Confine::No, &["query", "memory_used_percent"], 1);
+    assert!(nobody.contains("no agent is running: nobody listens on"), "{nobody}");
+    let agent = home.start(&Confine::No);
+    wait_for(SOON, || (moments(&home, "1m").len() >= 3).then_some(())).expect("three readings");
+    let table = ask(&home, &Confine::No, &["query", "memory_used_percent", "--since", "1m"], 0);
+    assert!(table.starts_with("memory_used_percent, the last 1 min\n") && table.contains(" %"), "{table}");
+    let plot = ask(&home, &Confine::No, &["query", "memory_used_percent", "--since", "1m", "--plot"], 0);
+    assert!(plot.contains('└') && plot.contains("readings"), "{plot}");
+    let csv = ask(&home, &Confine::No, &["query", "memory_used_percent", "--since", "1m", "--csv"], 0);
+    assert!(csv.starts_with("time,value,min,max,count\n20") && csv.lines().count() > 3, "{csv}");
+    let check = |args: &[&str], code, expect: &str| {
+        let told = ask(&home, &Confine::No, &[&["query"], args].concat(), code);
+        assert!(told.contains(expect), "{args:?}: {told}");
+    };
+    check(
+        &["memory_used_procent"],
+        1,
+        "there is no metric memory_used_procent; like it are: memory_used_percent",
+    );
+    check(&["memory_used_percent", "--label", "x=y"], 1, "memory_used_percent has no label x: it has none");
+    check(
+        &["disk_used_percent", "--label", "mount=/nowhere"],
+        1,
+        "history has no series of disk_used_percent with",
+    );
+    check(&["memory_used_percent", "--json", "--csv"], 2, "cannot be used with");
+    check(&["memory_used_percent", "--since", "soon"], 2, "write a time like 30m");
+    let raw =
+        say(&home, b"{\"command\":\"query\",\"metric\":\"x\\u001b\",\"since_secs\":18446744073709551615}\n");
+    assert!(raw.contains("\"matching\":0"), "{raw}");
+    agent.stop();
+}
+
+#[test]
+fn a_restart_keeps_history_and_a_torn_file_is_passed_over() {
+    let home = Home::new(NOWHERE, REMEMBERS);
+    let agent = home.start(&Confine::No);
+    wait_for(SOON, || (moments(&home, "1m").len() >= 3).then_some(())).expect("three readings");
+    let first = moments(&home, "1m");
+    agent.stop();
+    // Without an agent its files are read.
+    let down = ask(&home, &Confine::No, &["query", "memory_used_percent", "--since", "1m"], 0);
+    assert!(down.contains("no agent answers: this is what it wrote"), "{down}");
+    let kept = moments(&home, "1m");
+    assert!(first.iter().all(|at| kept.contains(at)), "{first:?} in {kept:?}");
+    let agent = home.start(&Confine::No);
+    logged(&home, "history of an earlier run is back:");
+    let both = wait_for(SOON, || Some(moments(&home, "1m")).filter(|all| all.last() > kept.last()))
+        .expect("a reading of the second run");
+    assert!(kept.iter().all(|at| both.contains(at)), "{kept:?} in {both:?}");
+    assert!(both.is_sorted(), "{both:?}");
+    // What is written every ten seconds survives a kill.
+    let before = history_files(&home).len();
+    wait_for(SOON, || (history_files(&home).len() > before).then_some(())).expect("it writes");
+    wait_for(SOON, || {
+        let last = history_files(&home).pop().expect("a file");
+        fs::metadata(last).is_ok_and(|meta| meta.len() > 100).then_some(())
+    })
+    .expect("it has written");
+    agent.kill();
+    let files = history_files(&home);
+    let torn = files.last().expect("a file");
+    let whole = fs::read(torn).expect("readable");
+    fs::write(torn, [&whole[..], &whole[8..whole.len() - 5]].concat()).expect("written");
+    let killed = moments(&home, "1m");
+    assert!(killed.last() > kept.last(), "{kept:?} {killed:?}");
+    let agent = home.start(&Confine::No);
+    logged(&home, "1 files of history in ");
+    let after = wait_for(SOON, || Some(moments(&home, "1m")).filter(|all| all.last() > killed.last()))
+        .expect("a reading of the third run");
+    // Those of the very beginning may be too old by now.
+    let young = &killed[killed.len().saturating_sub(3)..];
+    assert!(young.iter().all(|at| after.contains(at)), "{young:?} in {after:?}");
+    agent.stop();
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn the_database_has_the_minutes_and_a_damaged_one_is_moved_aside() {
+    let home = Home::new(NOWHERE, REMEMBERS);
+    let database = home.file("minutes.db");
+    let keys = format!("[storage]\nsqlite_enabled = true\nsqlite_path = \"{}\"\n", database.display());
+    let more = REMEMBERS.replacen("[storage]\n", &keys, 1);
+    home.configure(NOWHERE, &more);
+    fs::write(&database, "not a database, but long enough that somebody looks at what it says")
+        .expect("written");
+    let agent = home.start(&Confine::No);
+    wait_for(SOON, || (moments(&home, "1m").len() >= 3).then_some(())).expect("three readings");
+    agent.stop();
+    logged(&home, "is damaged or no database; it was moved aside as");
+    assert!(home.file("minutes.db.bad").exists());
+    // Of the ring's files nothing is left: the database alone knows.
+    fs::remove_dir_all(home.data().join("history")).expect("removed");
+    let table = ask(&home, &Confine::No, &["query", "memory_used_percent", "--since", "1h"], 0);
+    assert!(table.contains("no agent is running") && table.contains(" %"), "{table}");
 }

@@ -78,8 +78,13 @@ fn home(url: &str, password: &str, prefix: &str) -> Home {
     )
 }
 
+/// The next alert or heartbeat.
 async fn next(all: &mut Subscriber) -> (String, Value) {
-    let message = timeout(SOON, all.next()).await.expect("in time").expect("a message");
+    let other = |subject: &str| subject.ends_with(".metrics") || subject.ends_with(".inventory");
+    let mut message = timeout(SOON, all.next()).await.expect("in time").expect("a message");
+    while other(&message.subject) {
+        message = timeout(SOON, all.next()).await.expect("in time").expect("a message");
+    }
     (message.subject.to_string(), serde_json::from_slice(&message.payload).expect("JSON"))
 }
 

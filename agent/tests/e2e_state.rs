@@ -88,3 +88,68 @@ fn a_condition_goes_on_over_a_kill_and_its_end_is_told_once() {
     agent.stop();
     assert_eq!(webhook.taken(ours).len(), 2, "{:#?}", webhook.messages());
 }
+
+const LEAKS: &str = r#"
+    [collector]
+    process_interval_secs = 1
+    track_patterns = ["^sysops-e2e-"]
+    [analyzer]
+    # An hour in 18 s.
+    leak_min_observation_hours = 0.005
+    [ebpf]
+    enabled = "off"
+    [log_analyzer]
+    enabled = false
+    [inventory]
+    enabled = false
+    [alerting]
+    state_warmup_secs = 0
+"#;
+
+/// What the copies of this program below do: take memory, and give it back or not.
+const KEEPS: &str = "SYSOPS_E2E_KEEPS";
+
+#[test]
+#[ignore = "no test: a process of the one below"]
+fn a_process_that_takes_memory() {
+    // Run as a test it has nothing to do.
+    let Some(keeps) = std::env::var_os(KEEPS) else { return };
+    let keeps = keeps == "yes";
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    // Ends by itself when nobody ends it.
+    for turn in 0..1200 {
+        taken.push(vec![u8::try_from(turn % 251).unwrap_or(1); 512 << 10]);
+        if !keeps && turn % 12 == 11 {
+            taken.clear();
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+fn taker(home: &Home, name: &str, keeps: &str) -> Sleeper {
+    let program = home.file(name);
+    std::fs::copy(std::env::current_exe().expect("this program"), &program).expect("a copy of it");
+    let mut command = Command::new(program);
+    command.args(["--exact", "a_process_that_takes_memory", "--ignored"]).env(KEEPS, keeps);
+    Sleeper(command.spawn().expect("it runs"))
+}
+
+#[test]
+fn a_process_that_leaks_is_told_and_one_that_gives_back_is_not() {
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), LEAKS);
+    let _leaks = taker(&home, "sysops-e2e-leak", "yes");
+    let _collects = taker(&home, "sysops-e2e-gc", "no");
+    let _agent = home.start(&Confine::No);
+    let of = |name: &'static str| {
+        move |a: &Alert| a.rule == "leak" && a.labels.get("comm").is_some_and(|comm| comm == name)
+    };
+    let leak = wait_for(Duration::from_mins(2), || webhook.taken(of("sysops-e2e-leak")).pop());
+    let leak = leak.unwrap_or_else(|| panic!("no leak: {:#?}", webhook.messages()));
+    assert_eq!(leak.metric, "process_resident_memory_bytes");
+    assert!(leak.message.starts_with("The memory of sysops-e2e-leak (pid "), "{}", leak.message);
+    let per_hour = leak.context["per_hour"].as_f64().expect("its rate");
+    let true_rate = f64::from(512 << 10) * 4.0 * 3600.0;
+    assert!((0.3..1.3).contains(&(per_hour / true_rate)), "{per_hour} instead of {true_rate}");
+    assert_eq!(webhook.taken(of("sysops-e2e-gc")), []);
+}

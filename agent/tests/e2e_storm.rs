@@ -155,6 +155,14 @@ fn hang_many() {
     }
 }
 
+/// What a thread of the kernel may need on top to get a processor: the block layer hands requests over to one.
+fn patience() -> Duration {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let waiting = text.split_whitespace().nth(3).and_then(|of| of.split('/').next()?.parse::<usize>().ok());
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    Duration::from_millis(if waiting.unwrap_or(0) > 2 * cpus { 400 } else { 0 })
+}
+
 /// Rounds of writes that all wait for a frozen filesystem below their device; the device's name.
 fn slow_many() -> String {
     let mut frozen = FreezableFs::new().expect("a filesystem");
@@ -186,7 +194,7 @@ fn slow_many() -> String {
                 slow += 1;
                 // The kernel counts a request as under way before it issues it, from where its time is measured; on a
                 // busy machine the thread may lose its processor in between.
-                thread::sleep(Duration::from_millis(THRESHOLD_MS + 80));
+                thread::sleep(Duration::from_millis(THRESHOLD_MS + 80) + patience());
             }
             let _ = frozen.thaw();
             gate.wait();

@@ -1,4 +1,5 @@
-//! The way out of the host: proxies, authorities of one's own, secrets in files. Needs no rights.
+//! The way out of the host: proxies, authorities of one's own, secrets in files, and the push to a collector. Needs no
+//! rights but for the full disk.
 #![cfg(feature = "tls-rustls")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the other end is the test's own")]
@@ -7,6 +8,7 @@
 mod certificates;
 mod e2e;
 mod lab;
+mod push;
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -196,8 +198,11 @@ fn secrets_come_from_files_and_credentials() {
     let webhook = Webhook::start();
     let home = Home::new("${file:/nowhere/url}", "");
     let secret = home.file("url");
-    let refused = test_alert(&home, &[], 64);
-    assert!(refused.contains("needs `file:/nowhere/url`, which cannot be read"), "{refused}");
+    let refused = test_alert(&home, &[], 1);
+    assert!(
+        refused.contains("alerting.webhook.url needs file:/nowhere/url, which cannot be read"),
+        "{refused}"
+    );
     assert!(refused.contains("/nowhere/url: cannot be read: No such file"), "{refused}");
     // The file alone is fine: the secret may be on another host.
     let valid = home.command(&Confine::No, &["--validate"]).output().unwrap();
@@ -216,11 +221,11 @@ fn secrets_come_from_files_and_credentials() {
     let warned = test_alert(&home, &[], 0);
     assert!(warned.contains("a secret that everybody on this host can read"), "{warned}");
     fs::write(&secret, "\n").unwrap();
-    assert!(test_alert(&home, &[], 64).contains("is empty: the secret is missing"));
+    assert!(test_alert(&home, &[], 1).contains("is empty: the secret is missing"));
 
     fs::write(home.file("hook-url"), webhook.url()).unwrap();
     home.configure("${credential:hook-url}", "");
-    assert!(test_alert(&home, &[], 64).contains("without credentials; see LoadCredential="));
+    assert!(test_alert(&home, &[], 1).contains("without credentials; see LoadCredential="));
     let dir = home.file("");
     test_alert(&home, &[("CREDENTIALS_DIRECTORY", dir.to_str().unwrap())], 0);
     assert_eq!(webhook.arrived().len(), 3);

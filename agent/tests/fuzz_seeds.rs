@@ -71,7 +71,7 @@ fn run(target: &str, what: &str, bytes: &[u8]) {
     assert!(done.is_ok(), "target {target}, {what}: {:?}", String::from_utf8_lossy(bytes));
 }
 
-fn replay(target: &str) {
+fn run_seeds(target: &str) {
     for (path, seed) in seeds(target) {
         let name = path.display().to_string();
         run(target, &name, &seed);
@@ -84,7 +84,7 @@ fn replay(target: &str) {
 
 macro_rules! replayed {
     ($($(#[$only:meta])? $target:ident),+ $(,)?) => {
-        $($(#[$only])? #[test] fn $target() { replay(stringify!($target)); })+
+        $($(#[$only])? #[test] fn $target() { run_seeds(stringify!($target)); })+
         /// Targets with a test here.
         const REPLAYED: &[&str] = &[$($(#[$only])? stringify!($target)),+];
     };
@@ -99,6 +99,7 @@ replayed!(
     dstate,
     glob,
     gpu_smi,
+    history,
     journal,
     kallsyms,
     kmsg_log,
@@ -109,10 +110,14 @@ replayed!(
     pattern,
     position,
     proc_files,
+    replay,
     retry_after,
     #[cfg(feature = "ebpf")]
     ring_record,
+    ship_places,
     smbios,
+    spool,
+    syslog,
     systemctl,
     template,
     #[cfg(feature = "ebpf")]

@@ -29,6 +29,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Gives histograms as an ordinary collector and records as ordinary events.
     ("ebpf", &["collect", "config", "host"]),
     ("notify", &["config", "host"]),
+    // Its JSON is the object that is pushed.
+    ("serve", &["config", "host", "push"]),
+    // Metrics and inventory to a server; the connection is that of the alerts' channel.
+    ("publish", &["config", "host", "inventory", "notify"]),
+    // The newest values to an HTTP collector: the same requests as alerts, the same pace and visits to the disk as NATS.
+    ("push", &["config", "host", "notify", "publish"]),
+    // Log lines to the same collector by the same signed requests.
+    ("ship", &["config", "host", "notify", "push"]),
     // The table of computed metrics: the engine's formulas over the collectors' metrics.
     ("formulas", &["collect", "engine"]),
 ];

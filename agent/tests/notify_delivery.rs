@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the other ends are the test's own")]
 
+#[expect(dead_code, reason = "shared with tests that use the rest")]
 mod notify_support;
 
 use notify_support::{Reply, Server, alert, eventually, firing, reopen, route, start, start_with, webhook};
@@ -90,15 +91,14 @@ async fn the_servers_wish_to_wait_is_respected() {
 async fn a_refusal_is_final_and_visible_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let says = "no hook s3cret-token with s3cret-key and s3cret-header\r\nhere";
-    let server = Server::start(vec![Reply::Say(404, "", says)]).await;
+    let server = Server::start(vec![Reply::Say(400, "", says)]).await;
     let notifier = start(dir.path(), vec![route(webhook(&server.url()))]);
     notifier.accept(vec![firing("a"), firing("b")]).await;
     assert_eq!(server.wait_for(1).await[0].id, "b");
     let stats = notifier.stats().await.channels.remove(0);
     assert_eq!((stats.refused, stats.delivered, stats.retries), (1, 1, 0));
     let host = &server.address;
-    let error =
-        format!("{host} answered 404 (nothing there; check the url): no *** *** with *** and ***??here");
+    let error = format!("{host} answered 400: no *** *** with *** and ***??here");
     assert_eq!(stats.last_error, Some(error));
 }
 
@@ -127,9 +127,15 @@ async fn headers_do_not_follow_a_redirect() {
     let server = Server::start(vec![Reply::Say(307, location, "")]).await;
     let notifier = start(dir.path(), vec![route(webhook(&server.url()))]);
     notifier.accept(vec![firing("a"), firing("b")]).await;
-    server.wait_for(1).await;
-    let stats = notifier.stats().await.channels.remove(0);
-    assert!(stats.last_error.unwrap().contains("answered 307 (a redirect"));
+    let mut error = None;
+    for _ in 0..500 {
+        error = notifier.stats().await.channels.remove(0).last_error;
+        if error.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(error.unwrap().contains("answered 307 (a redirect"));
     assert!(other.requests().is_empty());
 }
 
@@ -242,7 +248,10 @@ async fn what_is_held_back_is_said() {
     server.wait_for(2).await;
     notifier.accept(vec![alert("e", Severity::Emergency, Status::Firing)]).await;
     let last = server.wait_for(3).await.remove(2);
-    assert_eq!(last.message, "/ is full (e) (3 more held back by the rate limit)");
+    assert_eq!(
+        last.message,
+        "/ is full (e) (3 more held back by the rate limit, the worst: WARN: / is full (4))"
+    );
     assert_eq!(last.context["held_back"], 3);
     // The server has the last one before its answer is here.
     let mut stats = notifier.stats().await.channels.remove(0);
@@ -500,4 +509,58 @@ async fn no_accepted_alert_is_lost_by_kill_9() {
         twice <= 2 * ROUNDS,
         "at each kill the message under way and the one whose mark waited for the disk"
     );
+}
+
+/// The clock of a host that was away for an hour.
+fn an_hour_later() -> sysops_agent::time::Now {
+    clock::now().plus_secs(3600)
+}
+
+#[tokio::test]
+async fn after_an_outage_one_message_tells_what_stands_and_what_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::answering("127.0.0.1:0", |_| Reply::Say(503, "", "")).await;
+    let (address, url) = (server.address.clone(), server.url());
+    let notifier = start(dir.path(), vec![route(webhook(&url))]);
+    let level = |n: usize, status| {
+        let mut alert = alert(&format!("level-{n}"), Severity::Warn, status);
+        Arc::make_mut(&mut alert).context.insert("held_secs".into(), 60.into());
+        alert
+    };
+    let begins = (0..30).map(|n| level(n, Status::Firing));
+    let ends = (0..20).map(|n| level(n, Status::Resolved));
+    assert!(notifier.accept(begins.chain(ends).collect()).await);
+    eventually("a failure", || (!server.requests().is_empty()).then_some(())).await;
+    drop(server);
+    assert_eq!(notifier.drain(Duration::from_millis(20)).await, 50);
+
+    let server = Server::at(&address, vec![Reply::Say(500, "", ""), Reply::Say(200, "", "ok")]).await;
+    let (outbox, found) = reopen(dir.path());
+    drop((outbox, found));
+    let (outbox, found) = sysops_agent::notify::Outbox::open(dir.path(), an_hour_later());
+    let options = notify_support::options(Limits { per_minute: 1, ..Limits::OFF });
+    let routes = vec![route(webhook(&url))];
+    let (notifier, _) =
+        sysops_agent::notify::Notifier::start(options, (outbox, &found), routes, an_hour_later);
+    let told = server.wait_for(1).await.remove(0);
+    assert_eq!(
+        (told.rule.as_str(), told.status, told.severity),
+        ("agent_backlog", Status::Firing, Severity::Warn)
+    );
+    let counts = ["messages", "standing", "over", "happened"].map(|key| told.context[key].as_u64().unwrap());
+    assert_eq!(counts, [50, 10, 20, 0]);
+    assert!(told.message.starts_with("webhook took nothing for up to 1 h"), "{}", told.message);
+    let standing = told.context["alerts"].as_array().unwrap().iter().filter(|a| a["status"] == "firing");
+    assert_eq!(standing.count(), 10);
+    // The ends of those that stand come by themselves, those of the others were told.
+    notifier.accept(vec![level(25, Status::Resolved), level(5, Status::Resolved)]).await;
+    let ids: BTreeSet<String> = server.wait_for(3).await.into_iter().skip(1).map(|alert| alert.id).collect();
+    assert!(ids.contains("level-25"), "{ids:?}");
+    let stats = notifier.stats().await.channels.remove(0);
+    assert_eq!((stats.collapsed, stats.lost, stats.limited), (50, 0, 0), "{stats:?}");
+    // It is remembered.
+    notifier.drain(Duration::from_secs(1)).await;
+    let (outbox, found) = reopen(dir.path());
+    assert_eq!(found.undelivered, 0);
+    drop(outbox);
 }

@@ -89,6 +89,12 @@ fn refused(result: Result<(), SendError>, part: &str) {
     assert!(!error.why().contains("s3cret"), "{error:?}");
 }
 
+fn barred(result: Result<(), SendError>, part: &str) {
+    let error = result.unwrap_err();
+    assert!(matches!(error, SendError::Barred { .. }) && error.why().contains(part), "{error:?}");
+    assert!(!error.why().contains("s3cret"), "{error:?}");
+}
+
 fn to_be_tried_again(result: Result<(), SendError>, part: &str) {
     let error = result.unwrap_err();
     assert!(matches!(error, SendError::Retry { .. }) && error.why().contains(part), "{error:?}");
@@ -126,7 +132,7 @@ async fn mail_goes_through_starttls_with_a_login() {
         "Date: Sun, 22 Feb 2026 07:30:00 +0000",
         "Message-ID: <sysops-agent.disk-1.",
         "Content-Type: multipart/alternative;",
-        "disk_used_percent = 91.4 (limit 90), for 40 s",
+        "disk_used_percent = 91.4 % (limit 90 %), for 40 s",
     ] {
         assert!(content.contains(part), "{part} in {content}");
     }
@@ -138,7 +144,7 @@ async fn mail_goes_through_starttls_with_a_login() {
     assert_eq!(to, ["boss@example.com", "ops@example.com"]);
 
     refused(send(nobody).await, "(it refuses the sender or a recipient; check from and to)");
-    refused(send(wrong_password).await, "(the login was refused; check username and password)");
+    barred(send(wrong_password).await, "(the login was refused; check username and password)");
     to_be_tried_again(send(later.clone()).await, "greylisted");
     send(later).await.unwrap();
     assert_eq!(server.mail()["to"][0], "later@example.com");

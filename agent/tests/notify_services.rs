@@ -14,7 +14,7 @@ use std::time::Duration;
 use sysops_agent::alert::{Alert, Severity, Status};
 use sysops_agent::config::{ParseMode, WebhookFormat};
 use sysops_agent::notify::{
-    Channel, SendError, alertmanager, discord, exec, ntfy, pagerduty, slack, telegram, webhook,
+    Channel, Limits, SendError, alertmanager, discord, exec, ntfy, pagerduty, slack, telegram, webhook,
 };
 
 fn discord(server: &Server) -> Arc<dyn Channel> {
@@ -102,7 +102,12 @@ async fn check(
             assert!(retry, "{error:?}");
             assert_eq!(after.map(|after| after.as_millis() as u64), after_ms, "{error:?}");
         }
-        SendError::Refused { .. } => assert!(!retry, "{error:?}"),
+        SendError::Refused { .. } | SendError::Barred { .. } => {
+            assert!(!retry, "{error:?}");
+            // A 400 may be about the settings or about the message; which is which: `notify_misbehaving`.
+            let barred = matches!(answer.0, 401 | 403 | 404 | 410);
+            assert!(answer.0 == 400 || matches!(error, SendError::Barred { .. }) == barred, "{error:?}");
+        }
     }
     assert!(error.why().contains(part) && !error.why().contains("s3cret"), "{error:?}");
 }
@@ -245,6 +250,27 @@ async fn what_stands_is_repeated_for_alertmanager_until_it_is_over() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(server.requests().len(), all, "nothing is repeated after the end");
     assert!(server.requests()[0].head.starts_with("POST /api/v2/alerts HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn what_stands_is_repeated_for_alertmanager_after_a_restart_and_with_other_keys() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), Server::start(vec![]).await);
+    let manager = || vec![route(alertmanager(&server.address, Duration::from_mins(1)))];
+    let notifier = start(dir.path(), manager());
+    let over = alert("over", Severity::Warn, Status::Resolved);
+    assert!(notifier.accept(vec![firing("stands"), firing("over"), over]).await);
+    assert_eq!(notifier.drain(Duration::from_secs(10)).await, 0);
+    let repeated = async |before: usize| {
+        let all = eventually("a repetition", || server.requests().get(before..)?.first().cloned()).await;
+        let body = String::from_utf8(all.body).unwrap();
+        assert!(body.contains("(stands)") && !body.contains("(over)"), "{body}");
+    };
+    let before = server.requests().len();
+    let notifier = start(dir.path(), manager());
+    repeated(before).await;
+    let before = server.requests().len();
+    notifier.swap(notify_support::options(Limits::OFF), manager(), vec![]).await;
+    repeated(before).await;
 }
 
 #[tokio::test]

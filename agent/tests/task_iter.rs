@@ -188,3 +188,67 @@ fn every_process_is_as_proc_shows_it() {
     drop(files);
     let _ = zombie.wait();
 }
+
+/// Whether a process is told of in full; `None`: it is not told of.
+fn in_full(iter: &mut TaskIter, brief: bool, pid: u32) -> Option<bool> {
+    let mut found = None;
+    let each = &mut |thread: &ThreadRecord, process: Option<&ProcessRecord>| {
+        if thread.pid == pid {
+            assert_eq!(found.replace(process.is_some()), None, "{pid} is told of twice");
+        }
+    };
+    let result = if brief { iter.scan_brief(each) } else { iter.scan(each) };
+    result.expect("the iterator runs");
+    found
+}
+
+#[test]
+#[ignore = "live: runs an eBPF program"]
+fn who_has_not_run_is_told_in_brief() {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+
+    if !lab::ready() {
+        return;
+    }
+    let mut iter = match TaskIter::load_brief(&LiveHost::default()) {
+        Ok(iter) => iter,
+        Err(refused) => return lab::skip(&format!("{refused:?}")),
+    };
+    let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat");
+    let mut ask = cat.stdin.take().expect("piped");
+    let mut answer = cat.stdout.take().expect("piped");
+    let mut wake = || {
+        ask.write_all(b"x").and_then(|()| answer.read_exact(&mut [0])).expect("it answers");
+    };
+    let asleep = |iter: &mut TaskIter| {
+        // It is a while on its way to sleep, and twice in brief says that it is there.
+        let patience = std::time::Duration::from_secs(20);
+        let looks = || (0..2).all(|_| in_full(iter, true, cat.id()) == Some(false)).then_some(());
+        lab::wait_for(patience, looks).expect("it is told in brief when it sleeps");
+    };
+    for _ in 0..3 {
+        wake();
+        asleep(&mut iter);
+        wake();
+        assert_eq!(in_full(&mut iter, true, cat.id()), Some(true), "it has run");
+        asleep(&mut iter);
+        assert_eq!(in_full(&mut iter, false, cat.id()), Some(true), "all are told of");
+    }
+    // Of one with several threads it is not known which of them have run.
+    let (tell, told) = mpsc::channel::<()>();
+    let waiting = thread::spawn(move || told.recv());
+    for brief in [false, true, true] {
+        assert_eq!(in_full(&mut iter, brief, std::process::id()), Some(true));
+    }
+    drop(tell);
+    let _ = waiting.join();
+    // Nobody is left out.
+    let (mut brief, mut all) = (Vec::new(), Vec::new());
+    iter.scan_brief(&mut |thread, _| brief.push(thread.pid)).expect("it runs");
+    iter.scan(&mut |thread, _| all.push(thread.pid)).expect("it runs");
+    let both = brief.iter().filter(|pid| all.contains(pid)).count();
+    assert!(brief.contains(&cat.id()) && both * 10 > all.len() * 9, "{both} of {}", all.len());
+    drop(ask);
+    let _ = cat.wait();
+}

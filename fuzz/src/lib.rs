@@ -7,13 +7,16 @@ mod btf;
 mod ebpf;
 mod gpu;
 mod hangs;
+mod history;
 mod journal;
 mod kernel_log;
 mod machine;
 mod pipe;
+mod replayed;
 mod settings;
 mod stored;
 mod symbols;
+mod syslog;
 
 /// A parser under test: takes any bytes and panics if what must hold does not.
 pub type Target = fn(&[u8]);
@@ -28,6 +31,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dstate", hangs::dstate),
     ("glob", settings::glob),
     ("gpu_smi", gpu::smi),
+    ("history", history::history),
     ("journal", journal::entries),
     ("kallsyms", symbols::kallsyms),
     ("kmsg_log", kernel_log::log),
@@ -38,10 +42,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pattern", settings::pattern),
     ("position", stored::position),
     ("proc_files", machine::files),
+    ("replay", replayed::file),
     ("retry_after", stored::retry_after),
     #[cfg(feature = "ebpf")]
     ("ring_record", ebpf::record),
+    ("ship_places", stored::ship_places),
     ("smbios", machine::smbios),
+    ("spool", stored::spool),
+    ("syslog", syslog::lines),
     ("systemctl", journal::systemctl),
     ("template", settings::template),
     #[cfg(feature = "ebpf")]

@@ -40,8 +40,10 @@ pub(crate) fn engine() -> Engine {
         boot_id: BOOT.into(),
         labels: BTreeMap::new(),
     };
-    let manners = Manners { min_interval_secs: 0, dedup_secs: [0; 4], group_secs: 0, recovery: true };
+    let manners =
+        Manners { min_interval_secs: 0, dedup_secs: [0; 4], group_secs: 0, recovery: true, join_ends: true };
     let settings = Settings {
+        known: Vec::new(),
         identity,
         rules: builtin::rules(&Config::default().thresholds),
         absences: Vec::new(),
@@ -52,6 +54,8 @@ pub(crate) fn engine() -> Engine {
         warmup_secs: 0,
         history_capacity: 16,
         formulas: formulas::FORMULAS,
+        analysis: builtin::analysis(&Config::default().analyzer),
+        rooms: formulas::ROOMS,
         disks: builtin::disk_policy(&Config::default()),
         oom_counter: "",
     };

@@ -22,6 +22,7 @@ pub(crate) fn config(data: &[u8]) {
         metrics: &["cpu_usage_percent"],
         collectors: &["cpu"],
         labels: &[&[]],
+        rules: &["segfault"],
         alone: data.len().is_multiple_of(2),
     };
     match load(&text, "fuzz.toml", &env, known) {

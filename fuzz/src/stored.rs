@@ -9,7 +9,9 @@ use sysops_agent::event::JournalMark;
 use sysops_agent::notify::Outbox;
 use sysops_agent::notify::backoff::{MAX_RETRY_AFTER, retry_after as parse_retry_after};
 use sysops_agent::notify::record::{Record, decode, encode, scan};
+use sysops_agent::publish::spool::record::{decode as read_round, encode as write_round, seal};
 use sysops_agent::service::position::{self, KmsgPlace, Mark};
+use sysops_agent::ship::places;
 
 use super::pipe::{BOOT, NOW, engine};
 
@@ -72,6 +74,30 @@ fn folder() -> PathBuf {
         dir.join(format!("sysops-fuzz-{}", std::process::id()))
     });
     base.clone()
+}
+
+/// A file of the spool, as it is and under a checksum that is right: what is read is all there is.
+pub(crate) fn spool(data: &[u8]) {
+    for file in [data.to_vec(), seal(data)] {
+        if let Some(messages) = read_round(&file) {
+            assert!(!messages.is_empty());
+            assert_eq!(write_round(&messages), Some(file));
+        }
+    }
+}
+
+/// The log shipper's places: what is whole is read, and comes back as it was.
+pub(crate) fn ship_places(data: &[u8]) {
+    // As it is, and every line under a checksum that is right.
+    let seal = |line: &[u8]| [places::sum(line).as_bytes(), b" ", line, b"\n"].concat();
+    let sealed: Vec<u8> = data.split(|b| *b == b'\n').flat_map(seal).collect();
+    for bytes in [data.to_vec(), sealed] {
+        let read = places::decode(&bytes);
+        assert!(read.files.len() <= places::MAX_PLACES);
+        let again = places::decode(&places::encode(read.at_ns, &read.files));
+        assert!(again.torn == 0 && again.at_ns == read.at_ns);
+        assert!(read.files.starts_with(&again.files), "{read:?}");
+    }
 }
 
 /// The stored places in the kernel log and in the journal.

@@ -5,7 +5,8 @@ use std::fs;
 use crate::sh;
 
 /// Page under docs/ and what `sysops-agent docs …` calls it.
-const PAGES: &[(&str, &str)] = &[("METRICS.md", "metrics"), ("CONFIGURATION.md", "configuration")];
+const PAGES: &[(&str, &str)] =
+    &[("METRICS.md", "metrics"), ("CONFIGURATION.md", "configuration"), ("LOG-RULES.md", "log-rules")];
 
 /// Writes the pages; with `check` compares instead.
 pub fn run(check: bool) -> Result<(), String> {

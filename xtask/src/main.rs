@@ -13,7 +13,9 @@ pub mod deps;
 pub mod dist;
 pub mod docs;
 pub mod fuzz;
+pub mod mail_picture;
 pub mod measure;
+pub mod nab;
 pub mod packages;
 pub mod probe_cost;
 pub mod run;
@@ -50,7 +52,7 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
-    /// Writes docs/METRICS.md and docs/CONFIGURATION.md out of the agent's own tables.
+    /// Writes docs/METRICS.md, docs/CONFIGURATION.md and docs/LOG-RULES.md out of the agent's own tables.
     Docs {
         /// Fails if the committed files are not what the agent says.
         #[arg(long)]
@@ -100,6 +102,17 @@ enum Chore {
     Compare,
     /// Measures what each eBPF probe costs an event (as root), and writes it into docs/KERNELS.md.
     ProbeCost,
+    /// Shows the HTML mails as a browser does: pictures under target/mail-picture, wide, on a phone, in a dark scheme.
+    MailPicture,
+    /// Scores the shipped detector on the Numenta Anomaly Benchmark, through the agent's own engine.
+    Nab {
+        /// Folder with `data` and `windows.json`; the corpus has a licence of its own, so it is not in the repository.
+        #[arg(default_value = "../shared/nab")]
+        dir: std::path::PathBuf,
+        /// Writes what was told below this folder, for the corpus' own scorer.
+        #[arg(long)]
+        alerts: Option<std::path::PathBuf>,
+    },
     /// Measures what the release agent costs on this machine.
     Measure {
         /// Length of one run, minutes.
@@ -128,7 +141,9 @@ fn main() -> ExitCode {
         Chore::Bench { what, quick } => bench::run(what, quick),
         Chore::Capture { to, wait, processes } => capture::run(&to, wait, processes),
         Chore::Compare => compare::run(),
+        Chore::MailPicture => mail_picture::run(),
         Chore::ProbeCost => probe_cost::run(),
+        Chore::Nab { dir, alerts } => nab::run(&dir, alerts.as_deref()),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };
     match done {

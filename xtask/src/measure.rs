@@ -14,11 +14,16 @@ const WARM_UP: Duration = Duration::from_secs(5);
 /// How long the agent may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
+/// Name of the thread that runs the collectors.
+const COLLECT: &str = "collect";
+
 /// One look at a process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Look {
     /// Time on a CPU of the threads alive now, nanoseconds: exact.
     cpu_ns: u64,
+    /// Of it, that of the thread that runs the collectors.
+    collect_ns: u64,
     /// User and system time of all threads there ever were, clock ticks of 10 ms.
     cpu_ticks: u64,
     /// Threads.
@@ -79,8 +84,14 @@ fn looks(child: &mut Child, length: Duration) -> Result<(Look, Look, f64), Strin
     Ok((start, look(child.id())?, took))
 }
 
-/// Processor time of a program between its warm-up and so much later, percent of one core.
-pub fn cpu_percent(program: &Path, args: &[&str], length: Duration, logs: &Path) -> Result<f64, String> {
+/// Processor time of the agent between its warm-up and so much later, percent of one core: all of it, and that of the thread
+/// that runs the collectors.
+pub fn cpu_percent(
+    program: &Path,
+    args: &[&str],
+    length: Duration,
+    logs: &Path,
+) -> Result<(f64, f64), String> {
     let log = logs.join("run.log");
     let out = fs::File::create(&log).map_err(|e| format!("{} cannot be written: {e}", log.display()))?;
     let err = out.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
@@ -95,16 +106,17 @@ pub fn cpu_percent(program: &Path, args: &[&str], length: Duration, logs: &Path)
     let stopped = stop(&mut child);
     let (start, end, secs) = looks.map_err(|e| format!("{e}; what it said is in {}", log.display()))?;
     stopped?;
-    Ok(exact_percent(start, end, secs))
+    let percent = |of: fn(&Look) -> u64| exact_percent(of(&start), of(&end), secs);
+    Ok((percent(|look| look.cpu_ns), percent(|look| look.collect_ns)))
 }
 
-fn exact_percent(start: Look, end: Look, secs: f64) -> f64 {
-    end.cpu_ns.saturating_sub(start.cpu_ns) as f64 / 1e9 / secs * 100.0
+fn exact_percent(start_ns: u64, end_ns: u64, secs: f64) -> f64 {
+    end_ns.saturating_sub(start_ns) as f64 / 1e9 / secs * 100.0
 }
 
 fn row(start: Look, end: Look, secs: f64) -> String {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let exact = exact_percent(start, end, secs);
+    let exact = exact_percent(start.cpu_ns, end.cpu_ns, secs);
     let ticks = end.cpu_ticks.saturating_sub(start.cpu_ticks) as f64 / 100.0 / secs * 100.0;
     let (rss, maps) = (end.rss_kb * 1024, end.maps_bytes);
     format!(
@@ -127,8 +139,13 @@ fn look(pid: u32) -> Result<Look, String> {
     for task in entries(&format!("/proc/{pid}/task"))? {
         // A thread may end between the listing and the reading.
         if let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/task/{task}/schedstat")) {
+            let ns = stat.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0);
             look.threads += 1;
-            look.cpu_ns += stat.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0);
+            look.cpu_ns += ns;
+            let name = fs::read_to_string(format!("/proc/{pid}/task/{task}/comm")).unwrap_or_default();
+            if name.trim() == COLLECT {
+                look.collect_ns += ns;
+            }
         }
     }
     let mut maps = BTreeMap::new();
@@ -209,6 +226,7 @@ mod tests {
         let start = Look { cpu_ns: 1_000_000_000, cpu_ticks: 100, ..Look::default() };
         let end = Look {
             cpu_ns: 1_060_000_000,
+            collect_ns: 0,
             cpu_ticks: 106,
             threads: 4,
             rss_kb: 8192,

@@ -17,12 +17,17 @@ pub const FOR_TESTS: &[(&str, &str)] = &[
     ("aiosmtpd", "python3-aiosmtpd"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
     ("nats-server", "nats-server"),
+    ("logrotate", "logrotate"),
     ("openssl", "openssl"),
     ("free", "procps"),
     ("ss", "iproute2"),
     ("iostat", "sysstat"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
+    ("promtool", "prometheus"),
 ];
+
+/// What pictures of mails need.
+pub const FOR_PICTURES: &[(&str, &str)] = &[("chromium", "chromium")];
 
 /// What the static build needs.
 pub const FOR_MUSL: &[(&str, &str)] = &[("musl-gcc", "musl-tools")];
@@ -60,6 +65,9 @@ fn missing<'a>(wanted: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 }
 
 fn install(packages: &[&str]) -> Result<(), String> {
+    // apt-get does not wait for another one.
+    let path = std::env::temp_dir().join("sysops-agent-packages.lock");
+    let _lock = std::fs::File::create(path).and_then(|file| file.lock().map(|()| file));
     sh::run(&mut sh::command("apt-get", &["update", "--quiet"]))?;
     let mut command = sh::command("apt-get", &["install", "--quiet", "--yes", "--no-install-recommends"]);
     sh::run(command.args(packages).env("DEBIAN_FRONTEND", "noninteractive"))

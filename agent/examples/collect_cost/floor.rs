@@ -21,6 +21,7 @@ pub(crate) struct Floor {
     folders: Vec<OwnedFd>,
     links: Vec<CString>,
     mounts: Vec<CString>,
+    counted: Vec<CString>,
     buf: Vec<u8>,
     tasks: Option<TaskIter>,
     /// Of all numbers, so that they have to be parsed.
@@ -52,6 +53,7 @@ impl Floor {
                 Access::List(at) => floor.folders.extend(open(at, OFlags::DIRECTORY)),
                 Access::Link(at) => floor.links.extend(path(at)),
                 Access::Stat(at) => floor.mounts.extend(path(at)),
+                Access::Count(at) => floor.counted.extend(path(at)),
             }
         }
         floor.all = all;
@@ -91,6 +93,9 @@ impl Floor {
         }
         for path in &self.mounts {
             let _ = rustix::fs::statvfs(path);
+        }
+        for path in &self.counted {
+            let _ = rustix::fs::stat(path);
         }
         if let Some(tasks) = &mut self.tasks {
             let _ = tasks.scan(&mut |_, _| ());

@@ -3,10 +3,11 @@
 //!
 //! `collect_cost [PROCESSES]…` prints a table, `--crowd N` is N sleeping processes, `--count` runs three passes for `strace`,
 //! `--repeat NAME PASSES` runs one collector, or all `files`, for a profiler.
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a tool that measures")]
+#![expect(clippy::disallowed_methods, reason = "a tool that measures")]
 
 mod crowd;
 mod floor;
+mod line;
 mod measure;
 mod recording;
 mod syscalls;
@@ -15,17 +16,16 @@ mod table;
 use std::error::Error;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
+use sysops_agent::collect::enabled;
 use sysops_agent::collect::process::{Options, Process};
-use sysops_agent::collect::{Collector, enabled};
 use sysops_agent::config::Config;
 use sysops_agent::ebpf::tasks::TaskIter;
-use sysops_agent::host::clock::now;
 use sysops_agent::host::live::LiveHost;
-use sysops_agent::sample::{Batch, Samples};
+use sysops_agent::host::tasks::Tasks;
 
 use crowd::Crowd;
 use floor::Floor;
-use recording::Recording;
+use line::{Line, Make};
 
 /// Those that ask no file of the host, but devices, daemons, drivers or sockets of others.
 const NOT_FILES: [&str; 6] = ["process", "gpu", "smart", "docker", "redis", "ports"];
@@ -33,40 +33,11 @@ const NOT_FILES: [&str; 6] = ["process", "gpu", "smart", "docker", "redis", "por
 const WARM_UP: usize = 3;
 /// Names of what is no collector of files.
 const ITERATOR: &str = "process, iterator";
+/// Told of all processes at each look.
+const WHOLE_ITERATOR: &str = "process, iterator, all told";
 const PROC: &str = "process, /proc";
 
 type Failure = Box<dyn Error>;
-
-/// A collector and what only reads the same.
-struct Line {
-    name: &'static str,
-    collector: Box<dyn Collector>,
-    samples: Samples,
-    spare: Option<Batch>,
-    host: Recording,
-    floor: Floor,
-}
-
-impl Line {
-    fn new(name: &'static str, collector: Box<dyn Collector>) -> Self {
-        let host = Recording::new(LiveHost::default());
-        Self { name, collector, samples: Samples::new(100_000), spare: None, host, floor: Floor::default() }
-    }
-
-    fn pass(&mut self) {
-        self.samples.begin(self.name, now(), self.spare.take());
-        // What this machine lacks is told by `doctor`.
-        let _ = self.collector.collect(&self.host, &mut self.samples);
-        self.spare = Some(self.samples.finish());
-    }
-
-    /// Notes what a pass reads, and makes the floor of it.
-    fn record(&mut self) {
-        self.host.start();
-        self.pass();
-        self.floor = Floor::of(self.host.stop());
-    }
-}
 
 fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -99,14 +70,31 @@ fn lines() -> Vec<Line> {
     let mut config = Config::default();
     config.collector.exclude_interfaces.clear();
     let files = enabled(&config).filter(|entry| !NOT_FILES.contains(&entry.name));
-    let mut lines: Vec<Line> = files.map(|entry| Line::new(entry.name, (entry.make)(&config))).collect();
-    let options = Options::of(&config);
-    match TaskIter::load(&LiveHost::default()) {
-        Ok(tasks) => lines.push(Line::new(ITERATOR, Box::new(Process::new(&options, Some(Box::new(tasks)))))),
-        Err(refused) => eprintln!("no task iterator: {}; {}", refused.why, refused.remedy),
+    let mut lines: Vec<Line> = files
+        .map(|entry| {
+            let config = config.clone();
+            Line::new(entry.name, Box::new(move || (entry.make)(&config)))
+        })
+        .collect();
+    lines.push(Line::new(PROC, processes(&config, None)));
+    // As the agent does at this pace: most looks are brief.
+    for (name, load) in [(WHOLE_ITERATOR, TaskIter::load as Load), (ITERATOR, TaskIter::load_brief)] {
+        match load(&LiveHost::default()) {
+            Ok(tasks) => lines.push(Line::new(name, processes(&config, Some(tasks)))),
+            Err(refused) => eprintln!("no task iterator: {}; {}", refused.why, refused.remedy),
+        }
     }
-    lines.push(Line::new(PROC, Box::new(Process::new(&options, None))));
     lines
+}
+
+type Load = fn(&dyn sysops_agent::host::Host) -> Result<TaskIter, sysops_agent::ebpf::tasks::Refused>;
+
+fn processes(config: &Config, tasks: Option<TaskIter>) -> Make {
+    let options = Options::of(config);
+    Box::new(move || {
+        let tasks = tasks.clone().map(|tasks| -> Box<dyn Tasks> { Box::new(tasks) });
+        Box::new(Process::new(&options, tasks))
+    })
 }
 
 fn measure_beside(size: usize) -> Result<(), Failure> {
@@ -115,10 +103,11 @@ fn measure_beside(size: usize) -> Result<(), Failure> {
     let mut lines = lines();
     for line in &mut lines {
         (0..WARM_UP).for_each(|_| line.pass());
-        line.record();
-    }
-    if let Some(line) = lines.iter_mut().find(|line| line.name == ITERATOR) {
-        line.floor = Floor::iterator(TaskIter::load(&LiveHost::default()).map_err(|r| r.why)?);
+        if is_iterator(line.name) {
+            line.floor = Floor::iterator(TaskIter::load(&LiveHost::default()).map_err(|r| r.why)?);
+        } else {
+            line.record();
+        }
     }
     let whole = Floor::merged(lines.iter().filter(|line| is_file(line.name)).map(|line| &line.floor));
     let rows = measure::all(&mut lines, whole);
@@ -138,6 +127,10 @@ fn repeat(name: &str, passes: usize) {
     }
 }
 
+fn is_iterator(name: &str) -> bool {
+    name == ITERATOR || name == WHOLE_ITERATOR
+}
+
 fn is_file(name: &str) -> bool {
-    name != ITERATOR && name != PROC
+    !is_iterator(name) && name != PROC
 }

@@ -6,7 +6,8 @@
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::floor::Floor;
-use crate::{Line, is_file};
+use crate::is_file;
+use crate::line::Line;
 
 /// How often everything is measured with swept caches.
 const ROUNDS: usize = 15;

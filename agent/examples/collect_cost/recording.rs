@@ -1,12 +1,13 @@
-//! The real host, and what is asked of it.
+//! What a collector reads at a pass, from a run of its own on a host that remembers it.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sysops_agent::host::live::LiveHost;
-use sysops_agent::host::{ClockSync, FsStat, Host, HostFile, NicDriver, Printed, TcpSocket, Uname, gpu};
+use sysops_agent::host::recorder::{Record, Recorder};
+
+use crate::WARM_UP;
+use crate::line::Passes;
 
 /// Something that was read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,140 +20,34 @@ pub(crate) enum Access {
     Link(String),
     /// Figures of a mount.
     Stat(String),
+    /// How many files a process has open.
+    Count(String),
 }
 
-#[derive(Default)]
-struct Log {
-    on: AtomicBool,
-    all: Mutex<BTreeSet<Access>>,
+/// All that a pass reads when it is not the first one.
+pub(crate) fn record(mut passes: Passes) -> BTreeSet<Access> {
+    let recorder = Recorder::new(Arc::new(LiveHost::default()));
+    (0..WARM_UP).for_each(|_| passes.pass(&recorder));
+    recorder.take();
+    passes.pass(&recorder);
+    let record = recorder.take();
+    if record.left_out > 0 {
+        eprintln!("{} things that were read had no room: the floor lacks them", record.left_out);
+    }
+    accesses(&record)
 }
 
-impl Log {
-    fn note(&self, access: impl FnOnce() -> Access) {
-        if self.on.load(Ordering::Relaxed) {
-            self.all.lock().unwrap_or_else(PoisonError::into_inner).insert(access());
-        }
-    }
-}
-
-/// A host that notes what is read of it, when asked to.
-#[derive(Clone)]
-pub(crate) struct Recording {
-    host: LiveHost,
-    log: Arc<Log>,
-}
-
-impl Recording {
-    pub(crate) fn new(host: LiveHost) -> Self {
-        Self { host, log: Arc::default() }
-    }
-
-    /// Notes from now on.
-    pub(crate) fn start(&self) {
-        self.log.on.store(true, Ordering::Relaxed);
-    }
-
-    /// What was noted.
-    pub(crate) fn stop(&self) -> BTreeSet<Access> {
-        self.log.on.store(false, Ordering::Relaxed);
-        std::mem::take(&mut *self.log.all.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-struct File {
-    path: String,
-    inner: Box<dyn HostFile>,
-    log: Arc<Log>,
-}
-
-impl HostFile for File {
-    fn read(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
-        self.log.note(|| Access::Read(self.path.clone()));
-        self.inner.read(buf)
-    }
-
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read_at(offset, buf)
-    }
-}
-
-impl Host for Recording {
-    fn open(&self, path: &str) -> io::Result<Box<dyn HostFile>> {
-        let file = self.host.open(path)?;
-        Ok(Box::new(File { path: path.to_owned(), inner: file, log: Arc::clone(&self.log) }))
-    }
-
-    fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {
-        self.log.note(|| Access::Read(path.to_owned()));
-        self.host.read(path, buf)
-    }
-
-    fn list(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
-        self.log.note(|| Access::List(path.to_owned()));
-        self.host.list(path, each)
-    }
-
-    fn list_dirs(&self, path: &str, each: &mut dyn FnMut(&str)) -> io::Result<()> {
-        self.log.note(|| Access::List(path.to_owned()));
-        self.host.list_dirs(path, each)
-    }
-
-    fn has_no_dirs(&self, path: &str) -> bool {
-        self.host.has_no_dirs(path)
-    }
-
-    fn read_link(&self, path: &str) -> io::Result<String> {
-        self.log.note(|| Access::Link(path.to_owned()));
-        self.host.read_link(path)
-    }
-
-    fn statvfs(&self, path: &str) -> io::Result<FsStat> {
-        self.log.note(|| Access::Stat(path.to_owned()));
-        self.host.statvfs(path)
-    }
-
-    fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
-        self.host.nic_driver(interface)
-    }
-
-    fn uname(&self) -> Uname {
-        self.host.uname()
-    }
-
-    fn clock_sync(&self) -> io::Result<ClockSync> {
-        self.host.clock_sync()
-    }
-
-    fn tcp_sockets(&self, states: u32, each: &mut dyn FnMut(&TcpSocket) -> bool) -> io::Result<()> {
-        self.host.tcp_sockets(states, each)
-    }
-
-    fn run(&self, program: &str, args: &[&str]) -> io::Result<Printed> {
-        self.host.run(program, args)
-    }
-
-    fn gpus(&self) -> Box<dyn gpu::Driver> {
-        self.host.gpus()
-    }
-
-    fn count_fds(&self, path: &str) -> io::Result<u64> {
-        self.log.note(|| Access::Stat(path.to_owned()));
-        self.host.count_fds(path)
-    }
-
-    fn max_open_files(&self) -> u64 {
-        self.host.max_open_files()
-    }
-
-    fn ticks_per_second(&self) -> u64 {
-        self.host.ticks_per_second()
-    }
-
-    fn page_size(&self) -> u64 {
-        self.host.page_size()
-    }
-
-    fn shared(&self) -> Arc<dyn Host> {
-        Arc::new(self.clone())
-    }
+fn accesses(record: &Record) -> BTreeSet<Access> {
+    let is_file = |path: &&String| path.starts_with('/') && !path.contains('#');
+    let read = record.files.iter().filter(|(_, content)| content.is_ok()).map(|(path, _)| path);
+    let read = read.filter(is_file).cloned().map(Access::Read);
+    // A folder of open files is not listed where its size is their count.
+    let list = record.dirs.keys().cloned();
+    let list = list.map(|path| if path.ends_with("/fd") { Access::Count(path) } else { Access::List(path) });
+    // The recorder itself follows the links in the folders that are listed.
+    let listed = |path: &&String| path.rsplit_once('/').is_some_and(|(dir, _)| record.dirs.contains_key(dir));
+    let links = record.links.keys().filter(|path| !listed(path)).cloned().map(Access::Link);
+    let stat = record.filesystems.iter().filter(|(_, stat)| stat.is_ok());
+    let stat = stat.map(|(path, _)| Access::Stat(path.clone()));
+    read.chain(list).chain(links).chain(stat).collect()
 }

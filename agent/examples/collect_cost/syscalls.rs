@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::{Failure, Line};
+use crate::Failure;
+use crate::line::Line;
 
 /// A file that is nowhere; asking for it is a mark in the trace.
 const MARK: &str = "/collect_cost-mark/";

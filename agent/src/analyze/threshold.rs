@@ -77,10 +77,14 @@ impl Limits {
     }
 
     /// Value at which a level with this limit clears. An explicit `clear` beyond the limit
-    /// (possible for the lower of two levels) is held at the limit.
+    /// (possible for the lower of two levels) is held at the limit. It ends the alert: a critical one of two levels is
+    /// a warning again by its own margin, if that comes first.
     pub fn clear_of(&self, limit: f64) -> f64 {
         let margin = limit.abs() * CLEAR_SHARE;
+        let is_upper = self.critical == Some(limit) && self.warn.is_some_and(|warn| warn.ne(&limit));
         match (self.op, self.clear) {
+            (Op::Above | Op::AtLeast, Some(clear)) if is_upper => clear.max(limit - margin).min(limit),
+            (Op::Below | Op::AtMost, Some(clear)) if is_upper => clear.min(limit + margin).max(limit),
             (Op::Above | Op::AtLeast, Some(clear)) => clear.min(limit),
             (Op::Below | Op::AtMost, Some(clear)) => clear.max(limit),
             (Op::Above | Op::AtLeast, None) => limit - margin,
@@ -102,6 +106,23 @@ mod tests {
     fn check(op: Op, clear: Option<f64>, value: f64, expect: Verdict) {
         let limits = Limits { op, warn: None, critical: Some(80.0), clear };
         assert_eq!(limits.judge(value, 80.0), expect, "{op:?} {clear:?} {value}");
+    }
+
+    #[test]
+    fn an_explicit_value_ends_the_alert_and_the_upper_level_has_its_own_margin() {
+        let check = |op, clear, expect: (f64, f64)| {
+            let limits = Limits { op, warn: Some(80.0), critical: Some(100.0), clear };
+            assert_eq!((limits.clear_of(80.0), limits.clear_of(100.0)), expect, "{op:?} {clear:?}");
+        };
+        check(Op::Above, Some(60.0), (60.0, 95.0));
+        check(Op::Above, Some(97.0), (80.0, 97.0));
+        check(Op::Above, None, (76.0, 95.0));
+        let below = |clear, expect: (f64, f64)| {
+            let limits = Limits { op: Op::Below, warn: Some(100.0), critical: Some(80.0), clear };
+            assert_eq!((limits.clear_of(100.0), limits.clear_of(80.0)), expect, "{clear:?}");
+        };
+        below(Some(120.0), (120.0, 84.0));
+        below(Some(82.0), (100.0, 82.0));
     }
 
     #[test]

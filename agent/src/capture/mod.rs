@@ -14,6 +14,7 @@ use crate::host::{Host, clock};
 use crate::inventory::{self, Options};
 use crate::sample::Batch;
 
+mod printed;
 mod scrub;
 mod smbios;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What is left out of a capture, and what stands for it.
 //!
-//! Three ways: files that nobody needs are dropped (arguments), files that hold one secret are replaced (serial numbers), and
-//! in all other text the host's name, names of users, machine ids, addresses and container ids are replaced, the same one by
-//! the same one.
+//! Four ways: files that nobody needs are dropped (arguments), files that hold one secret are replaced (serial numbers), of what
+//! programs printed only what is read is kept, and in all other text the host's name, names of users, machine ids, addresses,
+//! ids of containers and names of units after disks, folders and users are replaced, the same one by the same one.
 
 #![expect(clippy::disallowed_types, reason = "numbers are given out in the order of what is found")]
 
@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use regex::{Captures, Regex};
 
-use super::smbios;
+use super::{printed, smbios};
 use crate::host::recorder::Record;
 use crate::host::{Host, read_text};
 
@@ -56,6 +56,8 @@ pub struct Scrubber {
     /// The host, its users, its ids: each with what stands for it.
     names: Vec<(Regex, String)>,
     addresses: [Regex; 4],
+    /// Units named after a disk or folder, and what a unit is the instance for: both are in names of groups, too.
+    units: [Regex; 2],
     given: Mutex<BTreeMap<String, usize>>,
     processes: usize,
 }
@@ -91,7 +93,8 @@ impl Scrubber {
         };
         Self {
             names: names.into_iter().filter_map(word).collect(),
-            addresses: patterns(),
+            addresses: addresses(),
+            units: units(),
             given: Mutex::default(),
             processes,
         }
@@ -140,11 +143,20 @@ impl Scrubber {
                 .into_iter()
                 .map(|(path, stat)| (self.text(&path), stat))
                 .collect(),
-            printed: record.printed.into_iter().map(|(command, text)| (command, self.text(&text))).collect(),
+            printed: record
+                .printed
+                .iter()
+                .filter_map(|(command, text)| self.printed(command, text))
+                .collect(),
             sockets: sockets.collect(),
             left_out,
             ..Record { nics: record.nics, clock: record.clock, ..Record::default() }
         }
+    }
+
+    fn printed(&self, command: &str, text: &str) -> Option<(String, String)> {
+        let (command, text) = printed::kept(command, text, &|name| self.number(name))?;
+        Some((self.text(&command), self.text(&text)))
     }
 
     fn content(&self, path: &str, file: &str, mut content: Vec<u8>) -> Vec<u8> {
@@ -177,6 +189,13 @@ impl Scrubber {
                     .into_owned();
             }
         }
+        let [whole, instance] = &self.units;
+        let text = whole.replace_all(&text, |found: &Captures<'_>| {
+            format!("unit{}.{}{}", self.number(&found[1]), &found[2], &found[3])
+        });
+        let text = instance.replace_all(&text, |found: &Captures<'_>| {
+            format!("@{}.{}{}", self.number(&found[1]), &found[2], &found[3])
+        });
         let [uuid, mac, id, v4] = &self.addresses;
         let uuid_of = |found: &Captures<'_>| {
             let id = format!("00000000-0000-0000-0000-{:012}", self.number(&found[0]));
@@ -218,16 +237,26 @@ impl Scrubber {
     }
 }
 
+/// `mnt-data.mount`, which is no `memory.swap.max`; the `1001` of `user@1001.service`.
+fn units() -> [Regex; 2] {
+    [r"([\w:.\\@-]+)\.(device|mount|automount|swap)(\s|/|$)", r"@([\w:.\\-]+)\.(service|scope|slice)(\s|/|$)"]
+        .map(pattern)
+}
+
 /// UUIDs, hardware addresses, ids of containers, addresses of the internet.
-#[expect(clippy::expect_used, reason = "they are constants, and a test uses each")]
-fn patterns() -> [Regex; 4] {
+fn addresses() -> [Regex; 4] {
     [
         r"(?i)\b[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}\b",
         r"(?i)\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b",
         r"\b[0-9a-f]{64}\b|\b[0-9a-f]{32}\b",
         r"\b(\d{1,3})(\.\d{1,3}){3}\b",
     ]
-    .map(|pattern| Regex::new(pattern).expect("a pattern"))
+    .map(pattern)
+}
+
+#[expect(clippy::expect_used, reason = "they are constants, and a test uses each")]
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("a pattern")
 }
 
 /// The process that a path is of.

@@ -19,6 +19,13 @@ const SECRETS: &[&str] = &[
     "GPU-a1b2c3d4-1111-2222-3333-444455556666",
     "payroll.xls",
     "CUSTOMER42",
+    "S7HZNX0X140318",
+    "5001b448b9db9490",
+    "3f1c2a77",
+    "payroll-db",
+    "1324520012345",
+    "1653420098765",
+    "api-key",
 ];
 
 fn host() -> FixtureHost {
@@ -86,6 +93,59 @@ index, uuid, name
 0, GPU-a1b2c3d4-1111-2222-3333-444455556666, NVIDIA A100
 //- command nvidia-smi --query-compute-apps
 gpu_uuid, pid, used_gpu_memory [MiB]
+//- command nvidia-smi -q -x
+<nvidia_smi_log>
+	<cuda_version>12.2</cuda_version>
+	<gpu id=\"00000000:07:00.0\">
+		<product_name>NVIDIA A100</product_name>
+		<serial>1324520012345</serial>
+		<platformInfo>
+			<chassis_serial_number>1653420098765</chassis_serial_number>
+		</platformInfo>
+		<pci>
+			<replay_counter>7</replay_counter>
+		</pci>
+		<mig_devices>
+			<mig_device>
+				<index>0</index>
+				<fb_memory_usage>
+					<total>40448 MiB</total>
+					<used>26 MiB</used>
+				</fb_memory_usage>
+			</mig_device>
+		</mig_devices>
+		<processes>
+			<process_info>
+				<pid>4242</pid>
+				<process_name>python3 train.py --api-key=hunter2</process_name>
+			</process_info>
+		</processes>
+	</gpu>
+</nvidia_smi_log>
+//- /run/systemd/system/.
+//- command systemctl list-units
+dev-disk-by\\x2did-nvme\\x2dSAMSUNG_MZVL81T0HELB\\x2d00BTW_S7HZNX0X140318.device loaded active plugged SAMSUNG MZVL81T0HELB-00BTW
+dev-disk-by\\x2did-wwn\\x2d0x5001b448b9db9490\\x2dpart3.device loaded active plugged WDC 3
+dev-disk-by\\x2duuid-3f1c2a77\\x2d9f5e\\x2d4b7e\\x2d8f0a\\x2d1c2d3e4f5a6b.swap loaded active active WDC swap
+systemd-fsck@dev-disk-by\\x2duuid-3f1c2a77\\x2d9f5e\\x2d4b7e\\x2d8f0a\\x2d1c2d3e4f5a6b.service loaded active exited File System Check
+mnt-customer42\\x2dpayroll.mount loaded active mounted /mnt/customer42-payroll
+nightly-payroll-db.timer loaded active waiting Copies payroll-db
+backup.service loaded failed failed Copies of CUSTOMER42
+mnt-customer42.mount loaded failed failed /mnt/customer42
+//- command systemctl show
+Id=backup.service
+ActiveState=failed
+Result=exit-code
+NRestarts=0
+Description=Copies of CUSTOMER42
+
+Id=mnt-customer42.mount
+ActiveState=failed
+Result=exit-code
+//- /sys/fs/cgroup/system.slice/mnt-customer42.mount/memory.max
+max
+//- /sys/fs/cgroup/system.slice/mnt-customer42.mount/memory.current
+400000000
 //- hex /sys/firmware/dmi/tables/DMI
 01 1b 0100 01 02 00 03 4c4c4544004235108052b4c04f564432 06 00 00 44656c6c00 506f7765724564676500 53335231414c00 00
 11 1c 0200 000000000000000000000000000000000000000001000200000000 44494d4d5f413100 53335231414c00 00
@@ -116,11 +176,36 @@ fn no_secret_is_in_a_capture() {
     }
     // The UUID of SMBIOS, as bytes.
     assert!(!text.contains("4c4c4544004235108052b4c04f564432"), "{text}");
-    for kept in
-        ["PowerEdge R750", "NVIDIA A100", "sshd", "5.15.0-91-generic", "docker-0000", "//- nic", "192.0.2."]
-    {
-        assert!(text.contains(kept) || kept == "//- nic", "{kept} is not in\n{text}");
+    for kept in [
+        "PowerEdge R750",
+        "NVIDIA A100",
+        "sshd",
+        "5.15.0-91-generic",
+        "docker-0000",
+        "192.0.2.",
+        ".mount/memory.current\n400000000\n",
+        "backup.service loaded failed failed\n",
+        "Result=exit-code",
+        ".swap loaded active active\n",
+        "<replay_counter>7<",
+        "<used>26 MiB<",
+        "//- command systemctl show --no-pager --property=Id",
+    ] {
+        assert!(text.contains(kept), "{kept} is not in\n{text}");
     }
+}
+
+/// A unit has the same number in what systemctl says and in the path of its group.
+#[test]
+fn a_unit_is_the_same_everywhere() {
+    let text = captured();
+    let line = text.lines().find(|line| line.ends_with(".mount loaded failed failed")).expect("it is listed");
+    let (unit, _) = line.split_once(' ').unwrap();
+    assert!(text.contains(&format!("/system.slice/{unit}/memory.max")), "{text}");
+    assert!(text.contains(&format!("Id={unit}\n")), "{text}");
+    // `memory.swap.max` is no unit.
+    let scrubber = Scrubber::of(&host(), 1);
+    assert_eq!(scrubber.text("a.slice/memory.swap.max"), "a.slice/memory.swap.max");
 }
 
 #[test]
@@ -131,7 +216,7 @@ fn a_capture_is_a_host_again() {
     host.apply(second).unwrap();
     assert_eq!(host.uname().nodename, "host");
     assert_eq!(read_text(&host, "/sys/class/net/eth0/operstate").unwrap(), "up\n");
-    assert_eq!(host.statvfs("/home/user1").unwrap().total_bytes, 100);
+    assert_eq!(host.statvfs(std::path::Path::new("/home/user1")).unwrap().total_bytes, 100);
     // The same group under the same name, wherever it stands.
     let group = format!("docker-{:064x}.scope", 1);
     assert!(read_text(&host, "/proc/700/cgroup").map_or(true, |text| text.contains("docker-0")));
@@ -176,5 +261,5 @@ fn hostile_content_stays_content() {
     let again = FixtureHost::parse(text.split("//= ").next().unwrap_or_default()).unwrap();
     assert!(read_text(&again, "/etc/shadow").is_err());
     assert_eq!(again.uname().nodename, "host");
-    assert_eq!(again.statvfs("/").unwrap().total_bytes, 100);
+    assert_eq!(again.statvfs(std::path::Path::new("/")).unwrap().total_bytes, 100);
 }

@@ -1,5 +1,7 @@
 //! What the files of a memory control group tell, of version 1 and 2.
 
+use serde::{Deserialize, Serialize};
+
 use super::CUT;
 
 /// Limits from here on are none, kB: v1 shows `LONG_MAX` rounded down to pages.
@@ -8,7 +10,8 @@ const NO_LIMIT_KB: u64 = 1 << 50;
 const MAX_DEPTH: usize = 16;
 
 /// Figures of one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// Limit, kB; `None`: it has none.
     pub limit_kb: Option<u64>,
@@ -24,7 +27,8 @@ pub struct Memory {
 
 /// Counters of `memory.events` (v2: of the group and all below it); v1 has `oom_kill` only, of the
 /// group alone, in `memory.oom_control`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Events {
     /// Reclaimed although below `memory.low`.
     pub low: Option<u64>,

@@ -1,16 +1,16 @@
 //! Figures of the memory control groups, kept for the alert of a kill: by then the group is often gone.
 //! Those of units, containers and pods have series too ([`super::units`]).
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
+mod walk;
 
 use super::units::Units;
 use super::{CollectError, Collector};
 use crate::host::Host;
-use crate::host::keeping::Keeping;
-use crate::host::memcg::{self, Hierarchy, Room};
+use crate::host::keeping::{Keeping, KeepingHost};
+use crate::host::memcg::{self, Hierarchy};
 use crate::metric::metrics;
-use crate::sample::{GroupRow, GroupTable, MAX_GROUP_ROWS, Samples};
+use crate::sample::{GroupTable, Samples};
+use walk::Walk;
 
 metrics! {
     COUNT: Gauge Count "memory_cgroups_count" [] "Memory control groups that were read.", "cgroup memory controller";
@@ -21,12 +21,9 @@ metrics! {
 /// Walks the hierarchy of the memory controller.
 #[derive(Default)]
 pub struct Cgroup {
-    /// Groups of the pass before: their paths are used again.
-    known: HashSet<Arc<str>>,
-    /// Groups to be looked into.
-    queue: VecDeque<Arc<str>>,
-    path: String,
-    room: Room,
+    walk: Walk,
+    /// Where the groups of the pass before were.
+    hierarchy: Option<Hierarchy>,
     keeping: Keeping,
     units: Units,
 }
@@ -35,40 +32,6 @@ impl Cgroup {
     /// Reads nothing yet.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    fn table(&mut self, host: &dyn Host, hierarchy: Hierarchy) -> GroupTable {
-        let mut table = GroupTable { recursive: hierarchy.unified, ..GroupTable::default() };
-        self.queue.clear();
-        self.below(host, hierarchy, "", &mut table);
-        while let Some(path) = self.queue.pop_front() {
-            if let Some(memory) = hierarchy.read(host, &path, &mut self.room) {
-                table.rows.push(GroupRow { path: Arc::clone(&path), memory });
-            }
-            self.below(host, hierarchy, &path, &mut table);
-        }
-        self.known.clear();
-        self.known.extend(table.rows.iter().map(|row| Arc::clone(&row.path)));
-        table
-    }
-
-    /// Queues the groups below one. It may have vanished meanwhile.
-    fn below(&mut self, host: &dyn Host, hierarchy: Hierarchy, parent: &str, table: &mut GroupTable) {
-        let Self { known, queue, path, .. } = self;
-        let room = MAX_GROUP_ROWS - table.rows.len().min(MAX_GROUP_ROWS);
-        let skipped = &mut table.skipped;
-        let each = &mut |name: &str| {
-            if queue.len() >= room {
-                *skipped += 1;
-                return;
-            }
-            path.clear();
-            path.extend([parent, "/", name]);
-            queue.push_back(known.get(path.as_str()).map_or_else(|| path.as_str().into(), Arc::clone));
-        };
-        let dir = [hierarchy.root, parent].concat();
-        // Nothing to list is nothing below.
-        let _ = host.has_no_dirs(&dir) || host.list_dirs(&dir, each).is_ok();
     }
 }
 
@@ -82,16 +45,26 @@ impl Collector for Cgroup {
 }
 
 impl Cgroup {
-    fn pass(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
-        let hierarchy = memcg::find(host).ok_or_else(|| CollectError::Absent {
+    fn pass(&mut self, host: &KeepingHost<'_>, out: &mut Samples) -> Result<(), CollectError> {
+        let (hierarchy, table) = self.table(host).ok_or_else(|| CollectError::Absent {
             path: "the memory controller in /sys/fs/cgroup".to_owned(),
         })?;
-        let table = self.table(host, hierarchy);
         out.put(&COUNT, &[], table.rows.len() as f64);
         out.put(&SKIPPED, &[], table.skipped as f64);
         self.units.put(host, hierarchy, &table, out);
         out.put_groups(table);
         Ok(())
+    }
+
+    /// The groups, and where they are.
+    fn table(&mut self, host: &KeepingHost<'_>) -> Option<(Hierarchy, GroupTable)> {
+        let same = self.hierarchy.and_then(|known| Some((known, self.walk.again(host, known)?)));
+        // Where a file could not be read again, another group may have taken the name of one.
+        same.filter(|_| !host.has_lost()).or_else(|| {
+            self.hierarchy = memcg::find(host);
+            let found = self.hierarchy?;
+            Some((found, self.walk.anew(host, found)))
+        })
     }
 }
 
@@ -99,6 +72,7 @@ impl Cgroup {
 mod tests {
     use super::*;
     use crate::collect::testing::Bench;
+    use crate::sample::MAX_GROUP_ROWS;
 
     const V2: &str = "\
 //- /sys/fs/cgroup/cgroup.controllers

@@ -18,7 +18,7 @@ metrics! {
         "How far off the clock probably is.", "adjtimex esterror";
     FREQUENCY: Gauge Ratio "clock_frequency_correction_ratio" []
         "By how much the clock is made faster; 0.00001 are 10 ppm.", "adjtimex freq";
-    ENTROPY: Gauge Count "entropy_available_bits_count" []
+    ENTROPY: Gauge Count "entropy_available_bits_count" as "entropy_available" []
         "Bits of entropy; always 256 from 5.18 on.", "/proc/sys/kernel/random/entropy_avail";
 }
 

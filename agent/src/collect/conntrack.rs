@@ -2,12 +2,14 @@
 
 use super::kept::Kept;
 use super::{CollectError, Collector};
-use crate::host::Host;
+use crate::host::parse::{lines, number, words};
+use crate::host::{Host, namespace};
 use crate::metric::metrics;
 use crate::sample::Samples;
 
 metrics! {
-    USED: Gauge Count "conntrack_used_count" [] "Connections followed.", "/proc/sys/net/netfilter/nf_conntrack_count";
+    USED: Gauge Count "conntrack_used_count" []
+        "Connections followed.", "/proc/sys/net/netfilter/nf_conntrack_count; /proc/net/stat/nf_conntrack entries";
     MAX: Gauge Count "conntrack_max_count" []
         "Connections that can be followed.", "/proc/sys/net/netfilter/nf_conntrack_max";
     USED_PERCENT: Gauge Percent "conntrack_used_percent" []
@@ -17,6 +19,9 @@ metrics! {
 /// Reads count and limit.
 pub struct Conntrack {
     used: Kept,
+    /// The same of process 1's network, where the agent has one of its own: settings are those of the reader's.
+    stat: Kept,
+    own_net: Option<bool>,
     max: Kept,
 }
 
@@ -25,8 +30,18 @@ impl Conntrack {
     pub const fn new() -> Self {
         Self {
             used: Kept::new("/proc/sys/net/netfilter/nf_conntrack_count"),
+            stat: Kept::new("/proc/net/stat/nf_conntrack"),
+            own_net: None,
             max: Kept::new("/proc/sys/net/netfilter/nf_conntrack_max"),
         }
+    }
+
+    fn used(&mut self, host: &dyn Host) -> Result<Option<u64>, CollectError> {
+        if *self.own_net.get_or_insert_with(|| namespace::has_own_net(host)) {
+            return Ok(entries(self.stat.read(host)?));
+        }
+        // Absent where the module is not loaded.
+        Ok(number(self.used.read(host)?.trim_ascii()))
     }
 }
 
@@ -38,9 +53,9 @@ impl Default for Conntrack {
 
 impl Collector for Conntrack {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
-        // Absent where the module is not loaded.
-        self.used.read(host)?;
-        let (Some(used), Some(max)) = (self.used.number(host), self.max.number(host)) else {
+        let used = self.used(host)?;
+        let max = self.max.seldom(host, out.at()).ok().and_then(|text| number(text.trim_ascii()));
+        let (Some(used), Some(max)) = (used, max) else {
             return Err(self.used.parse_error("count or limit is not a number"));
         };
         out.put(&USED, &[], used as f64);
@@ -51,6 +66,14 @@ impl Collector for Conntrack {
         }
         Ok(())
     }
+}
+
+/// A line of names, then one for each processor, in hexadecimal; all begin with the same (`ct_cpu_seq_show`,
+/// `net/netfilter/nf_conntrack_standalone.c`).
+fn entries(text: &[u8]) -> Option<u64> {
+    let mut lines = lines(text).map(|line| words(line).next());
+    lines.next().flatten().filter(|name| *name == b"entries")?;
+    u64::from_str_radix(std::str::from_utf8(lines.next()??).ok()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -76,6 +99,27 @@ mod tests {
         ]);
         bench("9\n", "8\n").expect(&[("conntrack_used_percent", 100.0)]);
         assert!(!bench("0\n", "0\n").has("conntrack_used_percent"), "no limit");
+    }
+
+    #[test]
+    fn the_host_is_read_from_another_network() {
+        let head = "entries  clashres found new\n";
+        for (stat, expect) in [
+            (format!("{head}000000ff  00000000 00000000\n000000ff  00000001 00000000\n"), Some(255.0)),
+            (head.to_owned(), None),
+            (String::new(), None),
+            (format!("{head}xyz\n"), None),
+            ("searched found\n00000007 1\n".to_owned(), None),
+        ] {
+            let mut bench =
+                Bench::new("//- inode /proc/self/net/dev 8\n//- inode /proc/1/net/dev 7\n", Conntrack::new());
+            bench.host.set("/proc/sys/net/netfilter/nf_conntrack_count", "3\n");
+            bench.host.set("/proc/sys/net/netfilter/nf_conntrack_max", "510\n");
+            bench.host.set("/proc/net/stat/nf_conntrack", &*stat);
+            assert_eq!(bench.pass().is_ok(), expect.is_some(), "{stat}");
+            let found = expect.map(|_| bench.value("conntrack_used_count"));
+            assert_eq!(found, expect, "{stat}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `/proc/diskstats`: requests, bytes and time of each disk.
 
 use super::kept::Kept;
+use super::readings::word;
 use super::{CollectError, Collector};
 use crate::host::Host;
 use crate::host::glob::Globs;
@@ -125,8 +126,10 @@ fn is_wanted(host: &dyn Host, exclude: &Globs, name: &[u8]) -> bool {
         return false;
     }
     // `/sys/block` lists whole disks only; a `/` in a name (cciss/c0d0) is `!` there.
-    match host.read_link(&format!("/sys/block/{}", name.replace('/', "!"))) {
-        Ok(_) => true,
+    let dir = format!("/sys/block/{}", name.replace('/', "!"));
+    match host.read_link(&dir) {
+        // One path to a disk with several, `nvme0c0n1` of `nvme0n1` (`GENHD_FL_HIDDEN`, 4.15): the disk counts its requests.
+        Ok(_) => word(host, &format!("{dir}/hidden")).as_deref() != Some("1"),
         Err(_) if host.list("/sys/block", &mut |_| {}).is_ok() => false,
         Err(_) => !looks_like_partition(&name),
     }
@@ -219,6 +222,18 @@ mod tests {
                 assert!(!bench.has(none), "{none}");
             }
         }
+    }
+
+    #[test]
+    fn paths_to_a_disk_are_no_disks() {
+        let mut bench = bench(
+            "//- /proc/diskstats\n259 0 nvme0c0n1 5 0 0 0 0 0 0 0 0 0 0\n259 1 nvme0n1 5 0 0 0 0 0 0 0 0 0 0\n\
+             //- /sys/block/nvme0c0n1 -> x\n//- /sys/block/nvme0c0n1/hidden\n1\n\
+             //- /sys/block/nvme0n1 -> x\n//- /sys/block/nvme0n1/hidden\n0\n",
+        );
+        bench.pass().unwrap();
+        bench.expect(&[("disk_reads_completed_total{nvme0n1}", 5.0)]);
+        assert!(!bench.has("disk_reads_completed_total{nvme0c0n1}"));
     }
 
     #[test]

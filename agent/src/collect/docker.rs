@@ -25,6 +25,14 @@ metrics! {
         "1 where the container's own check fails; nothing where it has none.", "/containers/ID/json State.Health";
     OOM_KILLED: Gauge Count "docker_container_oom_killed" ["name"]
         "1 where the container's memory limit led to a kill since its start.", "/containers/ID/json State.OOMKilled";
+    INFO: Gauge Count "docker_container_info" ["name", "id", "image", "state"]
+        "1; the labels tell what the container is: the first 12 digits of its id, and its state.", "/containers/json";
+    START: Gauge Seconds "docker_container_start_time_seconds" ["name"]
+        "When the container that runs was started, Unix time.", "/containers/ID/json State.StartedAt";
+    END: Gauge Seconds "docker_container_end_time_seconds" ["name"]
+        "When the container that runs no more ended, Unix time.", "/containers/ID/json State.FinishedAt";
+    EXIT_CODE: Gauge Count "docker_container_exit_code" ["name"]
+        "Exit code of the container that runs no more.", "/containers/ID/json State.ExitCode";
     STUCK: Gauge Count "docker_stuck" [] "1 where the daemon does not answer within 2 s.", "the agent";
 }
 
@@ -34,6 +42,8 @@ const MAX_CONTAINERS: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest name, characters.
 const MAX_NAME: usize = 128;
+/// Digits of an id that are told.
+const ID_DIGITS: usize = 12;
 /// States, as the API has them; any other counts as `other`.
 const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
@@ -74,6 +84,9 @@ struct Inspected {
 struct InspectedState {
     #[serde(rename = "OOMKilled")]
     oom_killed: bool,
+    exit_code: i64,
+    started_at: String,
+    finished_at: String,
     health: Option<InspectedHealth>,
 }
 
@@ -143,12 +156,17 @@ impl Collector for Docker {
         }
         let mut told = std::collections::BTreeSet::new();
         for (listed, inspected) in containers {
+            let id = clean(&listed.id, ID_DIGITS);
             let name = listed.names.unwrap_or_default().into_iter().next().unwrap_or(listed.id);
             let name = clean(name.trim_start_matches('/'), MAX_NAME);
             if told.insert(name.clone()) {
                 let runs = f64::from(u8::from(listed.state == "running"));
-                out.put(&RUNNING, &[&name, &clean(&listed.image, MAX_NAME)], runs);
+                let (image, state) = (clean(&listed.image, MAX_NAME), clean(&listed.state, MAX_NAME));
+                out.put(&RUNNING, &[&name, &image], runs);
+                out.put(&INFO, &[&name, &id, &image, &state], 1.0);
                 put(&name, inspected.as_ref(), out);
+                let inspected = inspected.unwrap_or_default();
+                put_times(&name, &state, &inspected.state, out);
             }
         }
         Ok(())
@@ -161,6 +179,23 @@ fn put(name: &str, inspected: Option<&Inspected>, out: &mut Samples) {
     out.put(&OOM_KILLED, &[name], f64::from(u8::from(state.oom_killed)));
     if let Some(health) = state.health.as_ref().filter(|health| !matches!(&*health.status, "" | "none")) {
         out.put(&UNHEALTHY, &[name], f64::from(u8::from(health.status == "unhealthy")));
+    }
+}
+
+/// Since when it runs, or how and when it ended.
+fn put_times(name: &str, state: &str, inspected: &InspectedState, out: &mut Samples) {
+    // One that never was is in the year 1.
+    let secs = |text: &str| {
+        let at = text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
+        at.filter(|secs| *secs > 0).map(|secs| secs as f64)
+    };
+    if matches!(state, "running" | "paused") {
+        if let Some(at) = secs(&inspected.started_at) {
+            out.put(&START, &[name], at);
+        }
+    } else if let Some(at) = secs(&inspected.finished_at) {
+        out.put(&END, &[name], at);
+        out.put(&EXIT_CODE, &[name], inspected.exit_code as f64);
     }
 }
 

@@ -22,8 +22,8 @@ fn containers_are_told_with_restarts_and_health() {
         {"Id":"bb22","Names":["/db"],"Image":"postgres","State":"exited"},
         {"Id":"cc33","Names":null,"Image":"x\u001b[31m","State":"running"},
         {"Id":"../images","Names":["/evil"],"State":"levitating"}]"#;
-    let web = r#"{"RestartCount":4,"State":{"OOMKilled":true,"Health":{"Status":"unhealthy"}}}"#;
-    let db = r#"{"RestartCount":1,"State":{"Health":{"Status":""}}}"#;
+    let web = r#"{"RestartCount":4,"State":{"OOMKilled":true,"StartedAt":"2026-02-22T16:30:00.123456789Z","FinishedAt":"0001-01-01T00:00:00Z","Health":{"Status":"unhealthy"}}}"#;
+    let db = r#"{"RestartCount":1,"State":{"ExitCode":137,"StartedAt":"2026-02-22T16:30:00Z","FinishedAt":"2026-02-22T17:30:00+01:00","Health":{"Status":""}}}"#;
     let mut bench = bench(list, &[("aa11", web), ("bb22", db)]);
     bench.pass().unwrap();
     bench.expect(&[
@@ -38,8 +38,17 @@ fn containers_are_told_with_restarts_and_health() {
         ("docker_container_restarts_total{db}", 1.0),
         ("docker_container_unhealthy{web}", 1.0),
         ("docker_container_oom_killed{web}", 1.0),
+        ("docker_container_info{web,aa11,nginx:latest,running}", 1.0),
+        ("docker_container_info{db,bb22,postgres,exited}", 1.0),
+        ("docker_container_start_time_seconds{web}", 1_771_777_800.0),
+        ("docker_container_end_time_seconds{db}", 1_771_777_800.0),
+        ("docker_container_exit_code{db}", 137.0),
         ("docker_stuck", 0.0),
     ]);
+    assert!(
+        !bench.has("docker_container_end_time_seconds{web}")
+            && !bench.has("docker_container_start_time_seconds{db}")
+    );
     assert!(!bench.has("docker_container_unhealthy{db}"), "it has no check");
     assert!(!bench.has("docker_container_restarts_total{cc33}"), "it is gone meanwhile");
 }
@@ -56,7 +65,7 @@ fn bad_answers_are_errors() {
     let mut bench = bench(&format!("[{}]", many.join(",")), &[]);
     bench.pass().unwrap();
     bench.expect(&[("docker_containers_count{running}", 2.0 * MAX_CONTAINERS as f64)]);
-    assert!(bench.readings.len() <= MAX_CONTAINERS + STATES.len() + 2);
+    assert!(bench.readings.len() <= 2 * MAX_CONTAINERS + STATES.len() + 2);
     let mut none = Bench::new("", Docker::new("/none"));
     assert!(matches!(none.pass(), Err(CollectError::Absent { .. })));
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{COLLECTORS, runner};
-use crate::metric::{Kind, Metric};
+use crate::metric::Metric;
 
 /// The text of METRICS.md: the collectors' metrics, then `extra` ones (what the engine computes and
 /// what events count).
@@ -24,8 +24,9 @@ const HEAD: &str = "\
 This file is generated from the tables in the code.
 
 The name on the wire (NATS, JSON, rules, `sysops-agent query`) is in the first column; the Prometheus
-endpoint uses the second. Counters grow from the start of their source and may begin again at 0; rates
-are computed from them and have rows of their own.
+endpoint uses the second; rates have none there, since Prometheus computes its own. Counters grow from the start of
+their source and may begin again at 0; rates are computed from them and have rows of their own. Histograms are on the
+endpoint only.
 ";
 
 fn section(doc: &mut String, title: &str, metrics: &[&Metric]) {
@@ -45,7 +46,7 @@ fn section(doc: &mut String, title: &str, metrics: &[&Metric]) {
             "| `{}` | {} | {} | {} | {} | {} | {} |",
             metric.name,
             prometheus(metric),
-            kind(metric.kind),
+            metric.kind.name(),
             metric.unit.name(),
             metric.labels.join(", "),
             cell(metric.help),
@@ -58,13 +59,6 @@ fn prometheus(metric: &Metric) -> String {
     if metric.prometheus.is_empty() { String::new() } else { format!("`sysops_{}`", metric.prometheus) }
 }
 
-const fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-    }
-}
-
 /// Text that is neither the end of a cell nor markup.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('*', "\\*")
@@ -73,7 +67,7 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::Unit;
+    use crate::metric::{Kind, Unit};
 
     #[test]
     fn every_metric_has_a_row() {

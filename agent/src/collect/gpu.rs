@@ -12,7 +12,7 @@ use super::kept::failure;
 use super::{CollectError, Collector};
 use crate::cgroup;
 use crate::host::aside::{Answer, Aside};
-use crate::host::gpu::{Driver, Error, Gpu, LOADED, Process, metrics as read};
+use crate::host::gpu::{Driver, Error, Gpu, LOADED, LinkError, Process, metrics as read};
 use crate::host::{Host, read_text};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
@@ -20,13 +20,13 @@ use crate::text::clean;
 use crate::time::{Now, SECOND};
 
 metrics! {
-    COUNT: Gauge Count "gpu_count" [] "GPUs the NVIDIA driver knows.", "nvmlDeviceGetCount, nvidia-smi";
+    COUNT: Gauge Count "gpu_count" as "gpus" [] "GPUs the NVIDIA driver knows.", "nvmlDeviceGetCount, nvidia-smi";
     STUCK: Gauge Count "gpu_driver_stuck" [] "1 where the NVIDIA driver has not answered for 30 seconds.", "the agent";
     LOST: Gauge Count "gpu_lost" ["gpu"]
         "1 where the driver cannot speak with a GPU any more.", "NVML_ERROR_GPU_IS_LOST, nvidia-smi";
     INFO: Gauge Count "gpu_info" ["gpu", "model", "uuid", "bus", "driver"] "1; what a GPU is.", "NVML, nvidia-smi";
     LINK_ERRORS: Counter Count "gpu_nvlink_errors_total" ["gpu", "link", "kind"]
-        "Errors of an NVLink: replay, recovery, crc.", "nvmlDeviceGetNvLinkErrorCounter, nvidia-smi nvlink -e";
+        "Errors of an NVLink: replay, recovery, crc; from Blackwell on recovery, recovery_failed, malformed, overrun, received, remote, general, integrity, discarded (by nvidia-smi only).", "nvmlDeviceGetNvLinkErrorCounter, nvidia-smi nvlink -e";
     INSTANCE_TOTAL: Gauge Gibibytes "gpu_instance_memory_total_gb" as "gpu_instance_memory_total_bytes" ["gpu", "instance"]
         "Memory of an instance of a divided GPU (MIG), 2^30 bytes.", "nvmlDeviceGetMigDeviceHandleByIndex, nvidia-smi -q";
     INSTANCE_USED: Gauge Gibibytes "gpu_instance_memory_used_gb" as "gpu_instance_memory_used_bytes" ["gpu", "instance"]
@@ -151,11 +151,25 @@ impl Collector for Gpus {
         let gpus =
             gpus.map_err(|error| CollectError::Read { path: LOADED.to_owned(), error: error.to_string() })?;
         out.put(&COUNT, &[], gpus.len() as f64);
-        for gpu in &gpus {
+        for gpu in gpus.iter().filter(|gpu| !gpu.forbidden) {
             put(gpu, &names, out);
         }
-        Ok(())
+        forbidden(&gpus)
     }
+}
+
+/// Boards of others are no fault of theirs: the collector says that it does not see them.
+fn forbidden(gpus: &[Gpu]) -> Result<(), CollectError> {
+    let numbers = gpus.iter().filter(|gpu| gpu.forbidden).map(|gpu| gpu.index.to_string());
+    let numbers: Vec<String> = numbers.collect();
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let path = format!("GPU {}", numbers.join(", "));
+    Err(CollectError::Denied {
+        path,
+        needs: "its device file, /dev/nvidiaN, which this container was not given",
+    })
 }
 
 /// Runs aside.
@@ -193,10 +207,8 @@ fn put(gpu: &Gpu, names: &HashMap<u32, Name>, out: &mut Samples) {
     }
     for link in &gpu.links {
         let name = link.link.to_string();
-        for (kind, count) in [("replay", link.replay), ("recovery", link.recovery), ("crc", link.crc)] {
-            if let Some(count) = count {
-                out.put(&LINK_ERRORS, &[number, &name, kind], count as f64);
-            }
+        for (kind, count) in LinkError::NAMES.into_iter().zip(link.errors) {
+            count.inspect(|&count| out.put(&LINK_ERRORS, &[number, &name, kind], count as f64));
         }
     }
     for instance in &gpu.instances {

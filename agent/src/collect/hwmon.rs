@@ -1,20 +1,22 @@
 //! Temperatures and fans of `/sys/class/hwmon`; where it has no temperatures, `/sys/class/thermal`.
 //!
-//! Some sensors sit behind slow or broken buses, so all are read aside, found anew each time. Left out are the
-//! readings of disks (`drivetemp`): some drives never go to standby when asked, and SMART tells the same.
+//! Some sensors sit behind slow or broken buses, so each chip is read aside, found anew each time: one that does not
+//! answer costs its own readings and an alert. Left out are the readings of disks (`drivetemp`): some drives never go to standby when asked, and SMART tells the same.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::names::list;
 use super::readings::{numbered, word};
 use super::{CollectError, Collector};
 use crate::host::Host;
-use crate::host::aside::{Answer, Aside};
+use crate::host::aside::{Answer, Aside, Patience, Work};
 use crate::host::parse::signed;
 use crate::metric::metrics;
 use crate::sample::Samples;
 use crate::text::clean;
+use crate::time::Now;
 
 metrics! {
     TEMPERATURE: Gauge Celsius "temperature_celsius" ["chip", "device", "sensor"]
@@ -26,14 +28,20 @@ metrics! {
     FAN: Gauge Count "fan_speed_rpm" ["chip", "device", "sensor"] "Turns a minute.", "fan*_input";
     FAN_FAILED: Gauge Count "fan_failed" ["chip", "device", "sensor"]
         "1 where a fan reports a fault, or has turned and is now below its least speed.", "fan*_fault, fan*_min, fan*_input";
+    STUCK: Gauge Count "hwmon_stuck" ["chip", "device"]
+        "1 where a chip does not answer within 2 s.", "the agent";
 }
 
 /// Sensors told at most.
 const MAX_SENSORS: usize = 256;
 /// Longest name of a sensor, characters.
 const MAX_NAME: usize = 64;
-/// How long all sensors together are waited for.
+/// How long a chip may take, and all that do not answer together; other collectors wait meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Threads that hang on chips at most.
+const MAX_STUCK: usize = 8;
+/// Key of the thermal zones, which are asked as one.
+const ZONES: &str = "thermal";
 /// Limits beyond these, °C, are what a chip holds that nobody has set.
 const SANE_LIMIT: std::ops::Range<f64> = 20.0..200.0;
 /// Readings beyond these, °C, are of sensors that are not connected.
@@ -42,8 +50,19 @@ const SANE: std::ops::Range<f64> = -60.0..200.0;
 /// Reads the sensors.
 pub struct Hwmon {
     aside: Aside<Vec<Sensor>>,
+    patience: Duration,
     /// Fans that have turned.
     turned: HashSet<[String; 3]>,
+}
+
+/// A directory of sensors.
+#[derive(Debug, Default)]
+struct Chip {
+    /// Name in `/sys/class/hwmon`.
+    node: String,
+    dir: String,
+    /// What it calls itself, and what it sits on.
+    labels: [String; 2],
 }
 
 #[derive(Debug)]
@@ -61,7 +80,7 @@ enum Value {
 impl Hwmon {
     /// Reads nothing yet.
     pub fn new() -> Self {
-        Self { aside: Aside::new("hwmon", 1), turned: HashSet::new() }
+        Self { aside: Aside::new("hwmon", MAX_STUCK), patience: PATIENCE, turned: HashSet::new() }
     }
 }
 
@@ -79,22 +98,95 @@ impl Collector for Hwmon {
         {
             return Err(none());
         }
-        let shared = host.shared();
-        let sensors = match self.aside.ask("all", out.at(), PATIENCE, move || read(&*shared)) {
-            Answer::Done(sensors) => sensors,
-            Answer::Stuck { .. } | Answer::NotAsked => {
-                let error = format!("a sensor has not answered for {} s", PATIENCE.as_secs());
-                return Err(CollectError::Read { path: "/sys/class/hwmon".to_owned(), error });
-            }
-        };
-        if sensors.is_empty() {
-            return Err(none());
+        let chips = chips(host);
+        let mut patience = Patience { one: self.patience, all: self.patience };
+        let mut found = Found::default();
+        self.ask(host, (out.at(), &mut patience), &chips, &mut found);
+        // A chip that does not answer may be the one with temperatures.
+        if found.stuck.is_empty() && !found.sensors.iter().any(Sensor::is_temperature) {
+            let zones = Chip { node: ZONES.into(), labels: [ZONES.into(), String::new()], ..Chip::default() };
+            self.ask(host, (out.at(), &mut patience), &[zones], &mut found);
         }
-        self.turned.retain(|known| sensors.iter().any(|sensor| sensor.labels == *known));
-        for sensor in sensors {
+        self.put_all(found, out).unwrap_or_else(|| Err(none()))
+    }
+}
+
+/// What the chips answered.
+#[derive(Default)]
+struct Found {
+    sensors: Vec<Sensor>,
+    /// Labels of chips, and whether they do not answer.
+    stuck: Vec<[String; 2]>,
+    fine: Vec<[String; 2]>,
+    not_asked: usize,
+}
+
+impl Found {
+    fn take(&mut self, chip: &Chip, answer: Answer<Vec<Sensor>>) {
+        match answer {
+            Answer::Done(mut sensors) => {
+                if !sensors.is_empty() {
+                    self.fine.push(chip.labels.clone());
+                }
+                self.sensors.append(&mut sensors);
+            }
+            Answer::Stuck { .. } => self.stuck.push(chip.labels.clone()),
+            Answer::NotAsked => self.not_asked += 1,
+        }
+    }
+}
+
+impl Hwmon {
+    /// Asks those that have answered before in turn, all others one by one.
+    fn ask(
+        &mut self,
+        host: &dyn Host,
+        (now, patience): (Now, &mut Patience),
+        chips: &[Chip],
+        found: &mut Found,
+    ) {
+        let shared = host.shared();
+        let (mut fine, mut in_turn) = (Vec::new(), Vec::new());
+        for chip in chips {
+            if !self.aside.doubts(&chip.node) {
+                in_turn.push((chip.node.as_str(), chip.question(&shared)));
+                fine.push(chip);
+                continue;
+            }
+            let wait = patience.next();
+            let answer = self.aside.ask(&chip.node, now, wait, chip.question(&shared));
+            if answer.is_stuck_since(now) {
+                patience.spend(wait);
+            }
+            found.take(chip, answer);
+        }
+        self.aside.ask_all(now, patience, in_turn, &mut |nth, answer| found.take(fine[nth], answer));
+    }
+
+    /// `None` where there is nothing to tell.
+    fn put_all(&mut self, found: Found, out: &mut Samples) -> Option<Result<(), CollectError>> {
+        for (chips, stuck) in [(&found.fine, 0.0), (&found.stuck, 1.0)] {
+            for [chip, device] in chips {
+                out.put(&STUCK, &[chip, device], stuck);
+            }
+        }
+        if found.sensors.is_empty() && found.stuck.is_empty() {
+            return None;
+        }
+        let gone = |known: &[String; 3]| {
+            let silent = found.stuck.iter().any(|chip| chip[..] == known[..2]);
+            !silent && !found.sensors.iter().any(|sensor| sensor.labels == *known)
+        };
+        self.turned.retain(|known| !gone(known));
+        for sensor in found.sensors.into_iter().take(MAX_SENSORS) {
             self.put(sensor, out);
         }
-        Ok(())
+        let error = format!(
+            "{} chips were not asked: {MAX_STUCK} others do not answer (hwmon_stuck names them)",
+            found.not_asked
+        );
+        let path = "/sys/class/hwmon".to_owned();
+        Some(if found.not_asked == 0 { Ok(()) } else { Err(CollectError::Read { path, error }) })
     }
 }
 
@@ -128,36 +220,51 @@ fn has_any(host: &dyn Host, dir: &str, prefix: &str) -> bool {
     found
 }
 
-fn read(host: &dyn Host) -> Vec<Sensor> {
-    let mut sensors = Vec::new();
-    for name in list(host, "/sys/class/hwmon") {
-        if numbered(&name, "hwmon").is_some() {
-            read_chip(host, &name, &mut sensors);
-        }
-    }
-    if !sensors.iter().any(|sensor| matches!(sensor.value, Value::Temperature { .. })) {
-        for zone in list(host, "/sys/class/thermal") {
-            sensors.extend(numbered(&zone, "thermal_zone").and_then(|_| read_zone(host, &zone)));
-        }
-    }
-    sensors.truncate(MAX_SENSORS);
-    sensors
+/// Their names are constants of their drivers: nobody else is asked.
+fn chips(host: &dyn Host) -> Vec<Chip> {
+    let names = list(host, "/sys/class/hwmon").into_iter();
+    names.filter(|name| numbered(name, "hwmon").is_some()).filter_map(|name| Chip::new(host, name)).collect()
 }
 
-fn read_chip(host: &dyn Host, name: &str, sensors: &mut Vec<Sensor>) {
-    // Drivers of before 3.14 have their files one level below.
-    let mut dir = format!("/sys/class/hwmon/{name}");
-    if word(host, &format!("{dir}/name")).is_none() {
-        dir.push_str("/device");
+impl Chip {
+    fn new(host: &dyn Host, node: String) -> Option<Self> {
+        // Drivers of before 3.14 have their files one level below.
+        let mut dir = format!("/sys/class/hwmon/{node}");
+        if word(host, &format!("{dir}/name")).is_none() {
+            dir.push_str("/device");
+        }
+        let name = clean(&word(host, &format!("{dir}/name")).unwrap_or_default(), MAX_NAME);
+        let device = host.read_link(&format!("/sys/class/hwmon/{node}/device")).unwrap_or_default();
+        let device = device.rsplit('/').next().unwrap_or_default().to_owned();
+        (name != "drivetemp").then_some(Self { node, dir, labels: [name, device] })
     }
-    let chip = clean(&word(host, &format!("{dir}/name")).unwrap_or_default(), MAX_NAME);
-    if chip == "drivetemp" {
-        return;
+
+    fn question(&self, host: &Arc<dyn Host>) -> Work<Vec<Sensor>> {
+        let (host, dir, labels) = (Arc::clone(host), self.dir.clone(), self.labels.clone());
+        if self.node == ZONES {
+            return Box::new(move || read_zones(&*host));
+        }
+        Box::new(move || read_chip(&*host, &dir, &labels))
     }
-    let device = host.read_link(&format!("/sys/class/hwmon/{name}/device")).unwrap_or_default();
-    let device = device.rsplit('/').next().unwrap_or_default().to_owned();
-    let first = sensors.len();
-    for file in list(host, &dir) {
+}
+
+impl Sensor {
+    fn is_temperature(&self) -> bool {
+        matches!(self.value, Value::Temperature { .. })
+    }
+}
+
+fn read_zones(host: &dyn Host) -> Vec<Sensor> {
+    let zones = list(host, "/sys/class/thermal").into_iter();
+    zones
+        .filter(|zone| numbered(zone, "thermal_zone").is_some())
+        .filter_map(|zone| read_zone(host, &zone))
+        .collect()
+}
+
+fn read_chip(host: &dyn Host, dir: &str, [chip, device]: &[String; 2]) -> Vec<Sensor> {
+    let mut sensors: Vec<Sensor> = Vec::new();
+    for file in list(host, dir) {
         let Some(sensor) = file.strip_suffix("_input") else { continue };
         let file = |suffix: &str| format!("{dir}/{sensor}_{suffix}");
         let value = if numbered(sensor, "temp").is_some() {
@@ -170,10 +277,11 @@ fn read_chip(host: &dyn Host, name: &str, sensors: &mut Vec<Sensor>) {
         let Some(value) = value else { continue };
         let label = word(host, &file("label")).map_or_else(|| sensor.to_owned(), |l| clean(&l, MAX_NAME));
         // Two sensors of a chip may bear one label.
-        let taken = sensors[first..].iter().any(|known| known.labels[2] == label);
+        let taken = sensors.iter().any(|known: &Sensor| known.labels[2] == label);
         let label = if taken { sensor.to_owned() } else { label };
         sensors.push(Sensor { labels: [chip.clone(), device.clone(), label], value });
     }
+    sensors
 }
 
 fn read_zone(host: &dyn Host, zone: &str) -> Option<Sensor> {
@@ -209,129 +317,5 @@ fn number(host: &dyn Host, path: &str) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::collect::testing::Bench;
-
-    const HOST: &str = "\
-//- /sys/class/hwmon/hwmon0/name
-coretemp
-//- /sys/class/hwmon/hwmon0/device -> ../../../coretemp.0
-//- /sys/class/hwmon/hwmon0/temp1_input
-45000
-//- /sys/class/hwmon/hwmon0/temp1_crit
-100000
-//- /sys/class/hwmon/hwmon0/temp1_label
-Package id 0
-//- /sys/class/hwmon/hwmon0/temp2_input
--128000
-//- /sys/class/hwmon/hwmon1/device/name
-nct6775
-//- /sys/class/hwmon/hwmon1/device/temp1_input
-41500
-//- /sys/class/hwmon/hwmon1/device/temp1_crit
-0
-//- /sys/class/hwmon/hwmon1/device/temp3_input
-42000
-//- /sys/class/hwmon/hwmon1/device/temp3_label
-temp1
-//- /sys/class/hwmon/hwmon1/device/fan2_input
-1200
-//- /sys/class/hwmon/hwmon1/device/fan2_min
-600
-//- /sys/class/hwmon/hwmon1/device/in0_input
-1200
-//- /sys/class/hwmon/hwmon2/name
-drivetemp
-//- /sys/class/hwmon/hwmon2/temp1_input
-30000
-//- /sys/class/thermal/thermal_zone0/temp
-99000
-";
-
-    #[test]
-    fn sensors_are_read() {
-        let mut bench = Bench::new(HOST, Hwmon::new());
-        for _ in 0..2 {
-            bench.pass().unwrap();
-            bench.expect(&[
-                ("temperature_celsius{coretemp,coretemp.0,Package id 0}", 45.0),
-                ("temperature_critical_celsius{coretemp,coretemp.0,Package id 0}", 100.0),
-                ("temperature_margin_celsius{coretemp,coretemp.0,Package id 0}", 55.0),
-                ("temperature_celsius{nct6775,,temp1}", 41.5),
-                ("temperature_celsius{nct6775,,temp3}", 42.0),
-                ("fan_speed_rpm{nct6775,,fan2}", 1200.0),
-                ("fan_failed{nct6775,,fan2}", 0.0),
-            ]);
-            assert_eq!(bench.readings.len(), 7);
-        }
-    }
-
-    #[test]
-    fn a_fan_fails_that_has_turned() {
-        let mut bench = Bench::new(HOST, Hwmon::new());
-        let fan = "/sys/class/hwmon/hwmon1/device/fan2";
-        for (rpm, fault, expect) in [
-            ("0", "0", 0.0),
-            ("900", "0", 0.0),
-            ("0", "0", 1.0),
-            ("599", "0", 1.0),
-            ("700", "1", 1.0),
-            ("700", "0", 0.0),
-        ] {
-            bench.host.set(&format!("{fan}_input"), rpm);
-            bench.host.set(&format!("{fan}_fault"), fault);
-            bench.pass().unwrap();
-            bench.expect(&[("fan_failed{nct6775,,fan2}", expect)]);
-        }
-    }
-
-    #[test]
-    fn thermal_zones_stand_in() {
-        let text = "\
-//- /sys/class/thermal/cooling_device0/type
-Processor
-//- /sys/class/thermal/thermal_zone1/temp
-39000
-//- /sys/class/thermal/thermal_zone1/type
-x86_pkg_temp
-//- /sys/class/thermal/thermal_zone1/trip_point_0_type
-passive
-//- /sys/class/thermal/thermal_zone1/trip_point_0_temp
-80000
-//- /sys/class/thermal/thermal_zone1/trip_point_1_type
-critical
-//- /sys/class/thermal/thermal_zone1/trip_point_1_temp
-105000
-";
-        let mut bench = Bench::new(text, Hwmon::new());
-        bench.pass().unwrap();
-        bench.expect(&[
-            ("temperature_celsius{thermal,thermal_zone1,x86_pkg_temp}", 39.0),
-            ("temperature_margin_celsius{thermal,thermal_zone1,x86_pkg_temp}", 66.0),
-        ]);
-    }
-
-    #[test]
-    fn bad_content_has_no_reading() {
-        for content in [&b""[..], b"x", b"999999999999999999999", b"\xff", b"300000"] {
-            let mut bench = Bench::new(HOST, Hwmon::new());
-            bench.host.set("/sys/class/hwmon/hwmon0/temp1_input", content);
-            bench.host.set("/sys/class/hwmon/hwmon1/device/fan2_input", "-5");
-            bench.pass().unwrap();
-            assert_eq!(bench.readings.len(), 2, "{content:?}");
-        }
-        assert!(matches!(Bench::new("", Hwmon::new()).pass(), Err(CollectError::Absent { .. })));
-        let many = (0..300)
-            .map(|n| {
-                format!(
-                    "//- /sys/class/hwmon/hwmon0/name\nx\n//- /sys/class/hwmon/hwmon0/temp{n}_input\n1000\n"
-                )
-            })
-            .collect::<Vec<_>>()
-            .concat();
-        let mut bench = Bench::new(&many, Hwmon::new());
-        bench.pass().unwrap();
-        assert_eq!(bench.readings.len(), MAX_SENSORS);
-    }
-}
+#[path = "hwmon_tests.rs"]
+mod tests;

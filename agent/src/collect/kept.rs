@@ -6,23 +6,29 @@ use std::io;
 use super::CollectError;
 use crate::host::parse::{number, signed};
 use crate::host::{Host, HostFile};
+use crate::time::{Now, SECOND};
 
 /// Path, open file and reused buffer.
 pub struct Kept {
     path: Cow<'static, str>,
     file: Option<Box<dyn HostFile>>,
     buf: Vec<u8>,
+    /// When [`Self::seldom`] read it, monotonic nanoseconds.
+    read_ns: Option<u64>,
 }
+
+/// For how long a setting is taken to be as it was.
+const SELDOM_NS: u64 = 10 * SECOND;
 
 impl Kept {
     /// Opened at the first read.
     pub const fn new(path: &'static str) -> Self {
-        Self { path: Cow::Borrowed(path), file: None, buf: Vec::new() }
+        Self { path: Cow::Borrowed(path), file: None, buf: Vec::new(), read_ns: None }
     }
 
     /// The same for a path that is known at run time only.
     pub const fn at(path: String) -> Self {
-        Self { path: Cow::Owned(path), file: None, buf: Vec::new() }
+        Self { path: Cow::Owned(path), file: None, buf: Vec::new(), read_ns: None }
     }
 
     /// The content now. After an error the file is opened anew.
@@ -34,6 +40,16 @@ impl Kept {
                 Err(failure(&self.path, &error))
             }
         }
+    }
+
+    /// The content of what seldom changes, a setting: as it was at most ten seconds ago.
+    pub fn seldom(&mut self, host: &dyn Host, now: Now) -> Result<&[u8], CollectError> {
+        if self.read_ns.is_none_or(|read| now.mono_ns.saturating_sub(read) >= SELDOM_NS) {
+            self.read_ns = None;
+            self.read(host)?;
+            self.read_ns = Some(now.mono_ns);
+        }
+        Ok(&self.buf)
     }
 
     fn try_read(&mut self, host: &dyn Host) -> io::Result<()> {
@@ -113,5 +129,19 @@ mod tests {
             assert_eq!((kept.number(&host), kept.signed(&host)), (number, signed), "{content}");
         }
         assert_eq!(Kept::at("/none".to_owned()).number(&host), None);
+    }
+
+    #[test]
+    fn settings_are_read_now_and_then() {
+        let host = FixtureHost::parse("//- /a\n1\n").unwrap();
+        let mut kept = Kept::new("/a");
+        let mut look = |secs| number(kept.seldom(&host, Now::default().plus_secs(secs)).ok()?.trim_ascii());
+        assert_eq!(look(5), Some(1));
+        host.set("/a", "2");
+        assert_eq!((look(5), look(14), look(15), look(16)), (Some(1), Some(1), Some(2), Some(2)));
+        host.remove("/a");
+        assert_eq!((look(24), look(25), look(26)), (Some(2), None, None));
+        host.set("/a", "3");
+        assert_eq!(look(27), Some(3), "what failed is tried at once");
     }
 }

@@ -1,12 +1,16 @@
 //! `/sys/class/net`: whether an interface has a link, how fast, and how often it was lost.
 
+use std::time::Duration;
+
 use super::kept::Kept;
 use super::names::Names;
 use super::{CollectError, Collector};
 use crate::host::Host;
+use crate::host::aside::{Answer, Aside};
 use crate::host::glob::Globs;
 use crate::metric::metrics;
 use crate::sample::Samples;
+use crate::time::Now;
 
 metrics! {
     UP: Gauge Count "network_up" ["interface"] "1 where an interface has a link.", "/sys/class/net/*/operstate";
@@ -21,8 +25,12 @@ const ROOT: &str = "/sys/class/net";
 /// Interfaces read at most.
 const MAX_INTERFACES: usize = 128;
 /// Passes after which speed and size are read anew though the link did not change: reading the speed takes
-/// the lock of all network settings, and asks the hardware.
+/// the lock of all network settings, and asks the hardware. So it is read aside.
 const SPEED_PASSES: u32 = 30;
+/// How long one speed is waited for; a test waits for its own machine, however busy.
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 10_000 } else { 200 });
+/// Speeds that may be waited for in vain at once. The lock is one for all: with so many, no other is asked.
+const MAX_STUCK: usize = 2;
 
 /// Reads the links.
 pub struct Link {
@@ -30,6 +38,8 @@ pub struct Link {
     names: Names,
     interfaces: Vec<Interface>,
     left_out: usize,
+    aside: Aside<Option<u64>>,
+    patience: Duration,
 }
 
 struct Interface {
@@ -46,7 +56,14 @@ struct Interface {
 impl Link {
     /// Leaves out interfaces whose names `exclude` fits.
     pub fn new(exclude: Globs) -> Self {
-        Self { exclude, names: Names::new(ROOT), interfaces: Vec::new(), left_out: 0 }
+        Self {
+            exclude,
+            names: Names::new(ROOT),
+            interfaces: Vec::new(),
+            left_out: 0,
+            aside: Aside::new("link", MAX_STUCK),
+            patience: PATIENCE,
+        }
     }
 }
 
@@ -59,7 +76,7 @@ impl Collector for Link {
             self.interfaces = names.into_iter().take(MAX_INTERFACES).map(Interface::new).collect();
         }
         for interface in &mut self.interfaces {
-            interface.put(host, out);
+            interface.put(host, (&mut self.aside, self.patience), out);
         }
         match self.left_out {
             0 => Ok(()),
@@ -80,20 +97,20 @@ impl Interface {
         Self { name, state, changes, seen: None, age: 0, speed: None, mtu: None }
     }
 
-    fn put(&mut self, host: &dyn Host, out: &mut Samples) {
+    fn put(&mut self, host: &dyn Host, aside: (&mut Aside<Option<u64>>, Duration), out: &mut Samples) {
         // It went away, or another one got its name: then the next pass opens that one's files.
         let Ok(state) = self.state.read(host) else { return };
         // Tunnels and bridges of some kinds are `unknown` as long as they work.
         let up = matches!(state.trim_ascii(), b"up" | b"unknown");
         let changes = self.changes.number(host);
         if self.seen != Some((up, changes)) || self.age >= SPEED_PASSES {
-            self.seen = Some((up, changes));
+            let answer = self.ask_speed(host, aside, out.at());
+            // Until it is known, the question stands.
+            self.seen = matches!(answer, Answer::Done(_)).then_some((up, changes));
             self.age = 0;
-            let number = |file| Kept::at(format!("{ROOT}/{}/{file}", self.name)).signed(host);
-            // Megabits a second; -1 where it is not known, and an error without a link.
-            let speed = number("speed").and_then(|speed| u64::try_from(speed).ok());
-            self.speed = speed.filter(|speed| *speed > 0 && *speed < u64::from(u32::MAX));
-            self.mtu = number("mtu").and_then(|mtu| u64::try_from(mtu).ok());
+            self.speed = if let Answer::Done(speed) = answer { speed } else { None };
+            let mtu = Kept::at(format!("{ROOT}/{}/mtu", self.name)).signed(host);
+            self.mtu = mtu.and_then(|mtu| u64::try_from(mtu).ok());
         }
         self.age += 1;
         let labels = &[&*self.name];
@@ -101,6 +118,21 @@ impl Interface {
         changes.inspect(|&changes| out.put(&CHANGES, labels, changes as f64));
         self.speed.inspect(|&speed| out.put(&SPEED, labels, speed as f64 * 125_000.0));
         self.mtu.inspect(|&mtu| out.put(&MTU, labels, mtu as f64));
+    }
+
+    /// Megabits a second; -1 where it is not known, and an error without a link.
+    fn ask_speed(
+        &self,
+        host: &dyn Host,
+        (aside, patience): (&mut Aside<Option<u64>>, Duration),
+        now: Now,
+    ) -> Answer<Option<u64>> {
+        let (host, path) = (host.shared(), format!("{ROOT}/{}/speed", self.name));
+        let read = move || {
+            let speed = Kept::at(path).signed(&*host).and_then(|speed| u64::try_from(speed).ok());
+            speed.filter(|speed| *speed > 0 && *speed < u64::from(u32::MAX))
+        };
+        aside.ask(&self.name, now, patience, read)
     }
 }
 
@@ -166,6 +198,25 @@ unknown
             bench.pass().unwrap();
         }
         bench.expect(&[("network_speed_bytes{eth0}", 125_000_000.0)]);
+    }
+
+    #[test]
+    fn a_driver_that_does_not_answer_costs_a_speed() {
+        let mut bench =
+            Bench::new(HOST, Link { patience: Duration::from_millis(20), ..Link::new(Globs::default()) });
+        bench.host.apply("//- hang /sys/class/net/eth0/speed").unwrap();
+        for _ in 0..3 {
+            bench.pass().unwrap();
+            bench.expect(&[("network_up{eth0}", 1.0), ("network_mtu_bytes{eth0}", 9000.0)]);
+            assert!(!bench.has("network_speed_bytes{eth0}"));
+        }
+        bench.host.release();
+        let mut told = || {
+            std::thread::sleep(Duration::from_millis(5));
+            bench.pass().unwrap();
+            bench.has("network_speed_bytes{eth0}")
+        };
+        assert!((0..1000).any(|_| told()), "its late answer is taken");
     }
 
     #[test]

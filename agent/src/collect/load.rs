@@ -6,6 +6,7 @@ use crate::host::Host;
 use crate::host::parse::{count_of_list, decimal, number, words};
 use crate::metric::metrics;
 use crate::sample::Samples;
+use crate::time::Now;
 
 metrics! {
     LOAD_1: Gauge Ratio "load_1min" []
@@ -46,9 +47,9 @@ impl Load {
         }
     }
 
-    fn max_tasks(&mut self, host: &dyn Host) -> Option<u64> {
+    fn max_tasks(&mut self, host: &dyn Host, now: Now) -> Option<u64> {
         let limits = [&mut self.pid_max, &mut self.threads_max].into_iter();
-        limits.filter_map(|file| number(file.read(host).ok()?.trim_ascii())).min()
+        limits.filter_map(|file| number(file.seldom(host, now).ok()?.trim_ascii())).min()
     }
 }
 
@@ -69,12 +70,12 @@ impl Collector for Load {
         out.put(&LOAD_15, &[], fifteen);
         out.put(&RUNNABLE, &[], line.runnable as f64);
         out.put(&TASKS, &[], line.tasks as f64);
-        if let Some(max) = self.max_tasks(host).filter(|&max| max > 0) {
+        if let Some(max) = self.max_tasks(host, out.at()).filter(|&max| max > 0) {
             out.put(&MAX_TASKS, &[], max as f64);
             // The limit may be lowered below what there is.
             out.put(&TASKS_USED, &[], (100.0 * line.tasks as f64 / max as f64).min(100.0));
         }
-        let online = self.online.read(host)?;
+        let online = self.online.seldom(host, out.at())?;
         let Some(cpus) = count_of_list(online) else {
             return Err(self.online.parse_error("it is not a list of CPU numbers"));
         };

@@ -31,13 +31,15 @@ const MAX_ARRAYS: usize = 128;
 /// Reads the arrays.
 pub struct Md {
     names: Names,
+    /// What may be an array: one that is being assembled may not have its files yet.
+    candidates: Vec<String>,
     arrays: Vec<String>,
 }
 
 impl Md {
     /// Reads nothing yet.
     pub fn new() -> Self {
-        Self { names: Names::new(ROOT), arrays: Vec::new() }
+        Self { names: Names::new(ROOT), candidates: Vec::new(), arrays: Vec::new() }
     }
 }
 
@@ -50,14 +52,15 @@ impl Default for Md {
 impl Collector for Md {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
         if self.names.changed(host)? {
-            let is_array = |name: &String| {
-                name.starts_with("md") && word(host, &format!("{ROOT}/{name}/md/array_state")).is_some()
-            };
-            self.arrays = self.names.list(host).into_iter().filter(is_array).take(MAX_ARRAYS).collect();
+            let names = self.names.list(host).into_iter();
+            self.candidates = names.filter(|name| name.starts_with("md")).take(MAX_ARRAYS).collect();
+            self.arrays.clear();
+        }
+        if self.arrays.len() < self.candidates.len() {
+            let is_array = |name: &&String| word(host, &format!("{ROOT}/{name}/md/array_state")).is_some();
+            self.arrays = self.candidates.iter().filter(is_array).cloned().collect();
         }
         if self.arrays.is_empty() {
-            // One that is being assembled may not have its files yet.
-            self.names.forget();
             return Err(CollectError::Absent { path: format!("{ROOT}/md0") });
         }
         for array in &self.arrays {
@@ -67,6 +70,13 @@ impl Collector for Md {
     }
 }
 
+/// A set of disks that is no array: Intel's IMSM or DDF describes there which arrays lie in it. It has no level, and its
+/// state is `inactive` for ever. It names its format, `external:imsm`; the arrays in it name their container,
+/// `external:/md127/0` or, while nothing may write to them, `external:-md127/0` (`metadata_store`, `drivers/md/md.c`).
+fn is_container(metadata: &str) -> bool {
+    metadata.strip_prefix("external:").is_some_and(|format| !format.starts_with(['/', '-']))
+}
+
 fn put(host: &dyn Host, array: &str, out: &mut Samples) {
     let dir = format!("{ROOT}/{array}/md");
     let text = |file: &str| word(host, &format!("{dir}/{file}"));
@@ -74,7 +84,11 @@ fn put(host: &dyn Host, array: &str, out: &mut Samples) {
     // It was stopped meanwhile.
     let Some(state) = text("array_state") else { return };
     let flag = |set: bool| f64::from(u8::from(set));
-    out.put(&INACTIVE, &[array], flag(matches!(&*state, "inactive" | "broken")));
+    let inactive = matches!(&*state, "inactive" | "broken");
+    if inactive && text("metadata_version").is_some_and(|metadata| is_container(&metadata)) {
+        return;
+    }
+    out.put(&INACTIVE, &[array], flag(inactive));
     for (metric, file) in [(&DISKS, "raid_disks"), (&DEGRADED, "degraded"), (&MISMATCHES, "mismatch_cnt")] {
         count(file).inspect(|&value| out.put(metric, &[array], value as f64));
     }
@@ -148,6 +162,21 @@ inactive
         bench.pass().unwrap();
         bench.expect(&[("md_syncing{md0}", 0.0)]);
         assert!(!bench.has("md_sync_percent{md0}") && !bench.has("md_inactive{md127}"));
+    }
+
+    #[test]
+    fn containers_are_no_arrays() {
+        let mut bench = Bench::new(HOST, Md::new());
+        let mut check = |format: &str, is_array: bool| {
+            bench.host.set("/sys/block/md127/md/metadata_version", format);
+            bench.pass().unwrap();
+            assert_eq!(bench.has("md_inactive{md127}"), is_array, "{format}");
+        };
+        check("external:imsm\n", false);
+        check("external:/md126/0\n", true);
+        check("external:ddf\n", false);
+        check("external:-md126/0\n", true);
+        check("1.2\n", true);
     }
 
     #[test]

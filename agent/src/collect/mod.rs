@@ -17,6 +17,7 @@ pub mod edac;
 pub mod fd;
 pub mod filesystem;
 pub mod gpu;
+pub mod hugepages;
 pub mod hwmon;
 pub mod kept;
 pub mod link;

@@ -2,14 +2,56 @@
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 
 use super::CollectError;
 use super::kept::failure;
-use crate::host::Host;
+use crate::host::{Host, HostDir};
+
+/// A directory that is listed at each pass, and stays open.
+pub struct KeptDir {
+    path: Cow<'static, str>,
+    open: Option<Box<dyn HostDir>>,
+}
+
+impl KeptDir {
+    /// Opened at the first look.
+    pub fn new(path: impl Into<Cow<'static, str>>) -> Self {
+        Self { path: path.into(), open: None }
+    }
+
+    /// As [`Host::list_nodes`].
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn list_nodes(&mut self, host: &dyn Host, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
+        if self.open.is_none() {
+            match host.open_dir(&self.path) {
+                Ok(open) => self.open = Some(open),
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    return host.list_nodes(&self.path, each);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut any = false;
+        let noted = &mut |name: &str, node| {
+            any = true;
+            each(name, node);
+        };
+        let result = self.open.as_mut().map_or(Ok(()), |open| open.list_nodes(noted));
+        if any {
+            return result;
+        }
+        // It may have been taken away, and another one have its name.
+        self.open = None;
+        host.list_nodes(&self.path, each)
+    }
+}
 
 /// One directory.
 pub struct Names {
-    dir: Cow<'static, str>,
+    dir: KeptDir,
     hasher: RandomState,
     seen: Option<u64>,
 }
@@ -17,7 +59,7 @@ pub struct Names {
 impl Names {
     /// Not looked at yet.
     pub fn new(dir: impl Into<Cow<'static, str>>) -> Self {
-        Self { dir: dir.into(), hasher: RandomState::new(), seen: None }
+        Self { dir: KeptDir::new(dir), hasher: RandomState::new(), seen: None }
     }
 
     /// Whether there are other names than in the pass before, or others bear them; so in the first.
@@ -25,28 +67,23 @@ impl Names {
         let mut sum = 0u64;
         // The order of a directory is not certain, so the sum of the hashes.
         let each = &mut |name: &str, node| sum = sum.wrapping_add(self.hasher.hash_one((name, node)));
-        match host.list_nodes(&self.dir, each) {
+        match self.dir.list_nodes(host, each) {
             Ok(()) => Ok(self.seen.replace(sum) != Some(sum)),
             Err(error) => {
                 self.seen = None;
-                Err(failure(&self.dir, &error))
+                Err(failure(&self.dir.path, &error))
             }
         }
     }
 
-    /// Makes the next look see a change.
-    pub const fn forget(&mut self) {
-        self.seen = None;
-    }
-
     /// The directory.
     pub fn dir(&self) -> &str {
-        &self.dir
+        &self.dir.path
     }
 
     /// The names now, in order.
     pub fn list(&self, host: &dyn Host) -> Vec<String> {
-        list(host, &self.dir)
+        list(host, &self.dir.path)
     }
 }
 
@@ -84,8 +121,7 @@ mod tests {
         assert!(matches!(look(), Err(CollectError::Absent { .. })));
         host.set("/a/3", "");
         assert_eq!((look(), look()), (Ok(true), Ok(false)), "gone meanwhile");
-        names.forget();
-        assert_eq!((names.changed(&host), names.list(&host)), (Ok(true), vec!["3".to_owned()]));
+        assert_eq!((names.changed(&host), names.list(&host)), (Ok(false), vec!["3".to_owned()]));
         assert!(matches!(Names::new("/b").changed(&host), Err(CollectError::Denied { .. })));
     }
 }

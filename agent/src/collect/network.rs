@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::kept::Kept;
+use super::names::KeptDir;
 use super::{CollectError, Collector};
 use crate::host::Host;
 use crate::host::glob::Globs;
@@ -71,6 +72,7 @@ const MAX_KNOWN: usize = 8192;
 pub struct Network {
     exclude: Globs,
     dev: Kept,
+    class: KeptDir,
     /// Which interface bore a name in the pass before: a node of `/sys/class/net`, which it keeps under any name.
     known: HashMap<Box<str>, u64>,
     /// Names that another one bears now.
@@ -81,18 +83,19 @@ impl Network {
     /// Leaves out interfaces whose names `exclude` fits.
     pub fn new(exclude: Globs) -> Self {
         let (known, others) = (HashMap::new(), Vec::new());
-        Self { exclude, dev: Kept::new("/proc/net/dev"), known, others }
+        let (dev, class) = (Kept::new("/proc/net/dev"), KeptDir::new("/sys/class/net"));
+        Self { exclude, dev, class, known, others }
     }
 
     /// Finds names that another interface bears: its counters are no growth of the former one's.
     fn identify(&mut self, host: &dyn Host) {
-        let Self { known, others, .. } = self;
+        let Self { class, known, others, .. } = self;
         others.clear();
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
         // Where it cannot be listed, nothing is known of renaming.
-        let _ = host.list_nodes("/sys/class/net", &mut |name, node| match known.get_mut(name) {
+        let _ = class.list_nodes(host, &mut |name, node| match known.get_mut(name) {
             None => drop(known.insert(name.into(), node)),
             Some(before) if *before == node => {}
             Some(before) => {

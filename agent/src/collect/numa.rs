@@ -3,6 +3,7 @@
 
 use super::kept::Kept;
 use super::names::Names;
+use super::readings::word;
 use super::{CollectError, Collector};
 use crate::host::Host;
 use crate::host::parse::{Cursor, key, lines, number, words};
@@ -58,6 +59,8 @@ static ALLOCATIONS: [(&[u8], &Metric); 5] = [
 ];
 
 const ROOT: &str = "/sys/devices/system/node";
+/// The nodes there can ever be, as long as the machine runs: `0` where there is one, `0-3` where there are more.
+const POSSIBLE: &str = "/sys/devices/system/node/possible";
 /// Nodes read at most.
 const MAX_NODES: usize = 64;
 
@@ -65,6 +68,8 @@ const MAX_NODES: usize = 64;
 pub struct Numa {
     names: Names,
     nodes: Vec<Node>,
+    /// Whether there can be more than one; `None`: to be asked.
+    several: Option<bool>,
 }
 
 struct Node {
@@ -77,7 +82,7 @@ struct Node {
 impl Numa {
     /// Reads nothing yet.
     pub fn new() -> Self {
-        Self { names: Names::new(ROOT), nodes: Vec::new() }
+        Self { names: Names::new(ROOT), nodes: Vec::new(), several: None }
     }
 }
 
@@ -89,6 +94,10 @@ impl Default for Numa {
 
 impl Collector for Numa {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
+        let several = || word(host, POSSIBLE).is_none_or(|nodes| number(nodes.as_bytes()).is_none());
+        if !*self.several.get_or_insert_with(several) {
+            return Err(CollectError::Absent { path: format!("{ROOT}/node1") });
+        }
         if self.names.changed(host)? {
             let names = self.names.list(host);
             let numbers = names.iter().filter_map(|name| name.strip_prefix("node"));

@@ -4,17 +4,22 @@
 mod cgroups;
 mod cmdlines;
 mod files;
+mod io;
 mod rows;
+mod shares;
 mod sleepers;
 pub mod tracked;
 
 use std::cmp::Reverse;
 use std::fmt::Write;
+use std::time::Duration;
 
 use self::cgroups::Cgroups;
 use self::cmdlines::Cmdlines;
 use self::files::StatFiles;
+use self::io::Io;
 use self::rows::{Row, Rows};
+use self::shares::Shares;
 use self::sleepers::Sleepers;
 use self::tracked::Tracked;
 use super::kept::{Kept, failure};
@@ -32,8 +37,8 @@ metrics! {
     COUNT: Gauge Count "processes_count" [] "Processes.", "/proc/[pid]";
     STATES: Gauge Count "processes_state_count" ["state"] "Processes in a state.", "/proc/[pid]/stat state";
     OLDEST_SLEEPER: Gauge Seconds "processes_uninterruptible_oldest_seconds" []
-        "For how long the process has slept that is in uninterruptible sleep for longest, counted from the pass that first found it there; 0 where none is.",
-        "/proc/[pid]/status voluntary_ctxt_switches, nonvoluntary_ctxt_switches";
+        "For how long the thread has slept that is in uninterruptible sleep for longest, counted from the pass that first found it there; 0 where none is. Without the task iterator of the first thread of each process.",
+        "iter/task; /proc/[pid]/status voluntary_ctxt_switches, nonvoluntary_ctxt_switches";
     THREADS: Gauge Count "processes_threads_count" [] "Threads of all processes.", "/proc/[pid]/stat num_threads";
     SKIPPED: Gauge Count "processes_skipped_count" []
         "Processes that were not read because there are more than 65536.", "/proc/[pid]";
@@ -41,6 +46,9 @@ metrics! {
         "CPU time of a process; of those that take most CPU or memory (collector.track_top_n) or are followed (track_patterns).", "/proc/[pid]/stat utime, stime";
     RSS: Gauge Bytes "process_resident_memory_bytes" ["pid", "comm"]
         "Resident memory of a process; of the same.", "/proc/[pid]/stat rss";
+    PSS: Gauge Bytes "process_proportional_memory_bytes" ["pid", "comm"]
+        "Memory of a process in which shared pages count by their part; of the five largest, up to some minutes old.",
+        "/proc/[pid]/smaps_rollup Pss";
     FDS: Gauge Count "process_open_fds_count" ["pid", "comm"]
         "Open files of a process; of the same.", "/proc/[pid]/fd";
 }
@@ -64,6 +72,8 @@ impl Options {
 
 /// Processes read at most in a pass: some 0.3 s by way of `/proc`. Further ones are counted only.
 const MAX_PROCESSES: usize = 65_536;
+/// How long a process that has not run is taken to be as it was, where processes are looked at more often.
+pub const WHOLE: Duration = Duration::from_secs(10);
 /// A task iterator that failed so often in a row is given up; a machine may be short of memory once.
 const MAX_FAILURES: u32 = 5;
 /// Characters of a name in a label.
@@ -99,6 +109,10 @@ pub struct Process {
     sleepers: Sleepers,
     cgroups: Cgroups,
     cmdlines: Cmdlines,
+    shares: Shares,
+    io: Io,
+    /// Places in `rows` of those that use most CPU, and are asked what they read and write.
+    busy: Vec<u32>,
 }
 
 impl Process {
@@ -119,13 +133,16 @@ impl Process {
             sleepers: Sleepers::default(),
             cgroups: Cgroups::default(),
             cmdlines: Cmdlines::default(),
+            shares: Shares::default(),
+            io: Io::default(),
+            busy: Vec::new(),
         }
     }
 
     /// Fills `rows`. A process that vanished meanwhile is no error.
-    fn read(&mut self, host: &dyn Host) -> Result<(), CollectError> {
+    fn read(&mut self, host: &dyn Host, now: Now) -> Result<(), CollectError> {
         if let Some(tasks) = &mut self.tasks {
-            match self.rows.scan(tasks.as_mut(), host) {
+            match self.rows.scan(tasks.as_mut(), host, now) {
                 // Some kernels keep process 1 from BPF (seen on a hosted machine): it is asked for then.
                 Ok(()) => {
                     self.failures = 0;
@@ -148,14 +165,21 @@ impl Process {
 
     /// Chooses the processes with most CPU, and those with most memory.
     fn choose(&mut self) {
-        let Self { rows, order, shown, .. } = self;
+        let Self { rows, order, shown, busy, .. } = self;
         let rows = rows.all();
         let (top, row) = (self.top_n, |at: u32| &rows[at as usize]);
         shown.clear();
         order.clear();
         order.extend(0..rows.len() as u32);
         // Equal ones in the order of pids, so that the choice does not waver.
-        first(order, top, |&at| (Reverse(row(at).recent_ns), row(at).pid));
+        let cpu = |at: u32| (Reverse(row(at).recent_ns), row(at).pid);
+        let both = top.max(io::MAX_BUSY);
+        first(order, both, |&at| cpu(at));
+        busy.clear();
+        busy.extend(order.iter().take(both).copied().filter(|&at| row(at).recent_ns > 0));
+        first(busy, io::MAX_BUSY, |&at| cpu(at));
+        let both = both.min(order.len());
+        first(&mut order[..both], top, |&at| cpu(at));
         shown.extend_from_slice(&order[..top.min(order.len())]);
         // All that the table has room for, and at its head those in order.
         first(order, MAX_PROC_ROWS, |&at| (Reverse(row(at).rss_pages), row(at).pid));
@@ -204,6 +228,25 @@ impl Process {
         result
     }
 
+    /// Puts out what is known of the largest.
+    fn put_shares(&mut self, table: &ProcTable, out: &mut Samples) {
+        let [pid, comm, _] = &mut self.text;
+        for (row, pss) in table.rows.iter().zip(&table.pss).take(self.top_n) {
+            pid.clear();
+            // Writing to a string does not fail.
+            let _ = write!(pid, "{}", row.pid);
+            clean_into(&row.comm, MAX_COMM, comm);
+            pss.inspect(|&bytes| out.put(&PSS, &[pid, comm], bytes as f64));
+        }
+    }
+
+    fn fill_io(&mut self, host: &dyn Host, now: Now, table: &mut ProcTable) {
+        let rows = self.rows.all();
+        let busy = self.busy.iter().filter_map(|&at| rows.get(at as usize));
+        let asleep = rows.iter().filter(|row| row.state == b'D');
+        self.io.fill(host, now, busy, asleep, &mut table.io);
+    }
+
     fn table(&mut self, host: &dyn Host, now: Now, mut table: ProcTable) -> ProcTable {
         let elapsed = self.previous.replace(now).map_or(0, |previous| now.since(previous));
         let rows = self.rows.all();
@@ -221,7 +264,7 @@ impl Process {
         }));
         table.total = rows.len();
         let groups = self.order.iter().filter_map(|&at| Some(rows.get(at as usize)?.groups));
-        self.cgroups.fill(host, &mut table.rows, groups);
+        self.cgroups.fill(host, now, &mut table.rows, groups);
         self.cmdlines.fill(host, now, &table.rows, &mut table.cmdlines);
         table
     }
@@ -236,7 +279,7 @@ fn first<T, K: Ord>(all: &mut [T], count: usize, key: impl Fn(&T) -> K) {
 
 impl Collector for Process {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
-        let mut result = self.read(host);
+        let mut result = self.read(host, out.at());
         if self.rows.all().is_empty() && result.is_err() {
             return result;
         }
@@ -246,11 +289,14 @@ impl Collector for Process {
         out.put(&SKIPPED, &[], self.rows.skipped as f64);
         out.put(&THREADS, &[], rows.iter().map(|row| row.threads as f64).sum());
         put_states(rows, out);
-        out.put(&OLDEST_SLEEPER, &[], self.sleepers.look(rows, host, out.at()));
+        out.put(&OLDEST_SLEEPER, &[], self.sleepers.look(&self.rows, host, out.at()));
         result = result.and(self.put_tracked(host, out));
         result = result.and(self.put_shown(host, out));
         let table = out.empty_table();
-        let table = self.table(host, out.at(), table);
+        let mut table = self.table(host, out.at(), table);
+        result = result.and(self.shares.fill(host, out.at(), &table.rows, &mut table.pss));
+        self.put_shares(&table, out);
+        self.fill_io(host, out.at(), &mut table);
         out.put_processes(table);
         // Without right to see others, `hidepid` shows the agent's own processes only.
         if !self.rows.begin_with(1) {

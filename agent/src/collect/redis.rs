@@ -11,9 +11,11 @@ use crate::host::Host;
 use crate::host::aside::{Answer, Aside};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
+use crate::text::clean;
 
 metrics! {
     UP: Gauge Count "redis_up" [] "1 where the server answers.", "INFO";
+    INFO: Gauge Count "redis_info" ["version"] "1; the label tells the version of the server.", "INFO redis_version";
     UPTIME: Gauge Seconds "redis_uptime_seconds" [] "Time since the server started.", "INFO uptime_in_seconds";
     CLIENTS: Gauge Count "redis_connected_clients_count" [] "Clients that are connected.", "INFO connected_clients";
     BLOCKED: Gauge Count "redis_blocked_clients_count" [] "Clients that wait in a blocking call.", "INFO blocked_clients";
@@ -46,6 +48,8 @@ static FIELDS: [(&Metric, &str); 13] = [
     (&REPLICAS, "connected_slaves"),
 ];
 
+/// Longest version told, characters.
+const MAX_VERSION: usize = 32;
 /// How long the server may take; other collectors wait meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -88,6 +92,9 @@ impl Collector for Redis {
         out.put(&UP, &[], f64::from(u8::from(answer.is_ok())));
         let text = answer.map_err(|error| self.error(&error))?;
         let fields: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once(':')).collect();
+        if let Some(version) = fields.get("redis_version") {
+            out.put(&INFO, &[&clean(version.trim(), MAX_VERSION)], 1.0);
+        }
         let mut missing = 0;
         for (metric, field) in FIELDS {
             let value = fields.get(field).and_then(|value| value.trim().parse::<u64>().ok());
@@ -125,6 +132,7 @@ mod tests {
         }
         bench.host.set("a:1#INFO", text);
         bench.pass().unwrap();
+        bench.expect(&[("redis_info{7.0.11}", 1.0)]);
         for (n, (metric, _)) in FIELDS.iter().enumerate() {
             bench.expect(&[(metric.name, (n + 1) as f64)]);
         }

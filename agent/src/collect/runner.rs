@@ -1,6 +1,7 @@
 //! The thread that runs the collectors.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::{CollectError, Collector, enabled};
 use crate::config::Config;
 use crate::host::{Host, clock};
 use crate::metric::metrics;
-use crate::sample::{Batch, Samples};
+use crate::sample::{Batch, OWN_SERIES, Samples};
 use crate::time::{Now, SECOND};
 
 metrics! {
@@ -44,11 +45,43 @@ pub trait Sink {
     fn round(&mut self) {}
 }
 
+/// Which collector runs, for who looks at the thread from outside.
+#[derive(Debug)]
+pub struct Progress {
+    names: Vec<&'static str>,
+    /// Index of the one that runs, from 1; 0: none does.
+    running: AtomicUsize,
+    /// When its pass began, monotonic nanoseconds.
+    since_ns: AtomicU64,
+}
+
+impl Progress {
+    fn new(names: Vec<&'static str>) -> Self {
+        Self { names, running: AtomicUsize::new(0), since_ns: AtomicU64::new(0) }
+    }
+
+    fn begin(&self, index: usize, now: Now) {
+        self.since_ns.store(now.mono_ns, Ordering::Relaxed);
+        self.running.store(index + 1, Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.running.store(0, Ordering::Release);
+    }
+
+    /// The collector that runs, and since when, monotonic nanoseconds. One that panicked runs for ever.
+    pub fn running(&self) -> Option<(&'static str, u64)> {
+        let index = self.running.load(Ordering::Acquire).checked_sub(1)?;
+        Some((*self.names.get(index)?, self.since_ns.load(Ordering::Relaxed)))
+    }
+}
+
 /// The collectors and all they need.
 pub struct Runner {
     host: Arc<dyn Host>,
     lines: Vec<Line>,
     schedule: Schedule,
+    progress: Arc<Progress>,
     samples: Samples,
     spare: Option<Batch>,
     /// Whether it was said that there are too many series.
@@ -84,7 +117,14 @@ impl Runner {
             lines.push(Line { name, collector, told: None });
         }
         let schedule = Schedule::new(paces, start);
-        Self { host, lines, schedule, samples: Samples::new(max_series), spare: None, full: false }
+        let progress = Arc::new(Progress::new(lines.iter().map(|line| line.name).collect()));
+        let samples = Samples::beginning(OWN_SERIES, max_series);
+        Self { host, lines, schedule, progress, samples, spare: None, full: false }
+    }
+
+    /// Which of them runs.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
     /// Readings that were left out because of the limit of series, since the start.
@@ -125,7 +165,9 @@ impl Runner {
         let Some(line) = self.lines.get_mut(index) else { return };
         let start = clock();
         self.samples.begin(line.name, start, self.spare.take());
+        self.progress.begin(index, start);
         let result = line.collector.collect(&*self.host, &mut self.samples);
+        self.progress.end();
         let took = clock().since(start) as f64 / SECOND as f64;
         self.samples.put(&DURATION, &[line.name], took);
         self.samples.put(&UP, &[line.name], f64::from(u8::from(result.is_ok())));
@@ -149,7 +191,7 @@ impl Runner {
 mod tests {
     use super::*;
     use crate::host::fixture::FixtureHost;
-    use std::sync::mpsc;
+    use std::sync::{OnceLock, mpsc};
     use std::thread;
 
     #[derive(Default)]
@@ -235,6 +277,31 @@ mod tests {
         }
         let ok: Vec<_> = seen.health.iter().map(|health| health.result.is_ok()).collect();
         assert_eq!(ok, [true, false, false, true]);
+    }
+
+    /// Looks at the runner from inside.
+    struct Looking(mpsc::SyncSender<Option<(&'static str, u64)>>, Arc<OnceLock<Arc<Progress>>>);
+    impl Collector for Looking {
+        fn collect(&mut self, _: &dyn Host, _: &mut Samples) -> Result<(), CollectError> {
+            self.0.send(self.1.get().unwrap().running()).unwrap();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_runs_is_seen_from_outside() {
+        let ((saw, seen), progress) = (mpsc::sync_channel(2), Arc::new(OnceLock::new()));
+        let looking = |name| -> Item {
+            (name, Duration::from_secs(1), Box::new(Looking(saw.clone(), Arc::clone(&progress))))
+        };
+        let host = Arc::new(FixtureHost::parse("").unwrap());
+        let mut runner = Runner::of([looking("a"), looking("b")].into_iter(), 10, host, at(0));
+        progress.set(runner.progress()).unwrap();
+        assert_eq!(runner.progress().running(), None);
+        runner.pass(&mut || at(7), &mut Seen::default());
+        let running: Vec<_> = seen.try_iter().collect();
+        assert_eq!(running, ["a", "b"].map(|name| Some((name, at(7).mono_ns))));
+        assert_eq!(runner.progress().running(), None);
     }
 
     struct Extra;

@@ -59,7 +59,7 @@ metrics! {
 /// Disks asked at most; further ones, in the order of their names, are left out and reported.
 const MAX_DISKS: usize = 512;
 /// Threads that hang on disks at most.
-const MAX_STUCK: usize = 8;
+const MAX_STUCK: usize = 32;
 /// How long a disk may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a pass waits for all of them together; other collectors wait meanwhile.
@@ -129,8 +129,11 @@ impl Collector for Smart {
                     }
                     out.put(&STUCK, &[name], 1.0);
                 }
-                // Nothing is known of it.
-                Answer::NotAsked => {}
+                Answer::NotAsked => {
+                    let error =
+                        format!("it was not asked: {MAX_STUCK} disks do not answer (smart_stuck names them)");
+                    trouble = trouble.or(Some(CollectError::Read { path: format!("/dev/{name}"), error }));
+                }
             }
         }
         match trouble {

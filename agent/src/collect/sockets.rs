@@ -108,8 +108,8 @@ impl Collector for Sockets {
             put_rows(text, host, out);
         }
         // Three limits in pages, of which the last is where it ends.
-        let max =
-            self.tcp_mem.read(host).ok().and_then(|text| words(text.trim_ascii()).nth(2).and_then(number));
+        let limits = self.tcp_mem.seldom(host, out.at()).ok();
+        let max = limits.and_then(|text| words(text.trim_ascii()).nth(2).and_then(number));
         if let (Some(pages), Some(max @ 1..)) = (pages, max) {
             out.put(&MEMORY_PERCENT, &[], (100.0 * pages as f64 / max as f64).min(100.0));
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::topology::Wanted;
 use super::{
     Collector, agent, bonding, cgroup, clock, conntrack, cpu, diskstats, docker, edac, fd, filesystem, gpu,
-    hwmon, link, load, md, memory, netstat, network, numa, ports, pressure, process, redis, runner, smart,
-    sockets, softnet, systemd, units, uptime, vmstat, zfs,
+    hugepages, hwmon, link, load, md, memory, netstat, network, numa, ports, pressure, process, redis,
+    runner, smart, sockets, softnet, systemd, units, uptime, vmstat, zfs,
 };
 use crate::config::Config;
 use crate::host::glob::Globs;
@@ -75,6 +75,14 @@ pub const COLLECTORS: &[Entry] = &[
         wanted: |config| config.cpu.numa_monitoring,
         optional: true,
         make: |_| Box::new(numa::Numa::new()),
+        ..ROW
+    },
+    Entry {
+        name: "hugepages",
+        pace: memory_pace,
+        metrics: hugepages::METRICS,
+        optional: true,
+        make: |_| Box::new(hugepages::Hugepages::new()),
         ..ROW
     },
     // Before vmstat: a kill that is in the machine's counter is then in that of its group.
@@ -174,7 +182,7 @@ pub const COLLECTORS: &[Entry] = &[
     },
     Entry {
         name: "ports",
-        pace: process_pace,
+        pace: |config| process_pace(config).max(LEAST_PORTS),
         metrics: ports::METRICS,
         make: |_| Box::new(ports::Ports::new()),
         ..ROW
@@ -300,6 +308,9 @@ fn disk_pace(config: &Config) -> Duration {
 fn hardware_pace(_: &Config) -> Duration {
     secs(60)
 }
+
+/// The kernel looks through all its buckets for them, 16,384 on a machine of 24 GiB (`tcp_diag_dump`, `net/ipv4/tcp_diag.c`).
+const LEAST_PORTS: Duration = secs(10);
 
 fn network_pace(config: &Config) -> Duration {
     secs(config.collector.network_interval_secs)

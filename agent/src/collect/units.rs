@@ -1,10 +1,9 @@
-//! Memory, CPU time and pressure of systemd units, containers and pods: of the [`MAX_SHOWN`] groups with most
-//! memory. One that is shown stays until it is no longer among twice as many, so that series do not come and
+//! Memory, CPU time and pressure of systemd units, containers and pods: of [`MAX_SHOWN`] groups, those nearest to a
+//! limit of their own first, however small, and then those with most memory. One that is shown stays until it is no longer among twice as many, so that series do not come and
 //! go at the edge.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::cgroup::owner;
@@ -35,11 +34,15 @@ metrics! {
         "Time all of its tasks waited for the resource; version 2 only.", "cpu.pressure, memory.pressure, io.pressure";
     SHOWN: Gauge Count "cgroups_shown_count" [] "Units, containers and pods that have series.", "the above";
     LEFT_OUT: Gauge Count "cgroups_left_out_count" []
-        "Units, containers and pods that have none because 64 others use more memory.", "the above";
+        "Units, containers and pods that have none: 64 others use more memory or are at their limits.", "the above";
 }
 
 /// Groups with series at most.
 pub const MAX_SHOWN: usize = 64;
+/// Places of these for groups near a limit of their own …
+const MAX_FULL: usize = 16;
+/// … that use so many percent of it; one that is shown keeps its place down to the second.
+const FULL_PERCENT: [u64; 2] = [80, 60];
 /// Longest path and name in a label, characters; of a longer path the end is kept.
 const MAX_LABEL: usize = 200;
 
@@ -84,16 +87,33 @@ impl Units {
             rows.extend(owner.as_ref().map(|_| row));
         }
         let candidates = rows.len();
-        rows.sort_by_key(|row| Reverse(row.memory.usage_kb));
+        let full = self.full(&rows);
+        let is_full = |row: &&GroupRow| full.contains(&*row.path);
+        rows.sort_by_key(|row| (!is_full(row), Reverse(row.memory.usage_kb)));
         rows.truncate(2 * MAX_SHOWN);
         // Those that are shown go before; within both kinds the order stays.
-        rows.sort_by_key(|row| !self.shown.contains(&row.path));
+        rows.sort_by_key(|row| (!is_full(row), !self.shown.contains(&row.path)));
         rows.truncate(MAX_SHOWN);
         self.shown.clear();
         self.shown.extend(rows.iter().map(|row| Arc::clone(&row.path)));
         let left_out = candidates - rows.len();
         (rows, left_out)
     }
+}
+
+impl Units {
+    /// Paths of those nearest to their limits.
+    fn full<'a>(&self, rows: &[&'a GroupRow]) -> HashSet<&'a str> {
+        let mut full: Vec<_> = rows.iter().filter_map(|row| Some((percent_of_limit(row)?, *row))).collect();
+        full.retain(|(percent, row)| *percent >= FULL_PERCENT[usize::from(self.shown.contains(&row.path))]);
+        full.sort_by_key(|(percent, row)| (Reverse(*percent), &row.path));
+        full.into_iter().take(MAX_FULL).map(|(_, row)| &*row.path).collect()
+    }
+}
+
+fn percent_of_limit(row: &GroupRow) -> Option<u64> {
+    let limit = row.memory.limit_kb.filter(|limit| *limit > 0)?;
+    Some(row.memory.usage_kb?.saturating_mul(100) / limit)
 }
 
 impl Label {
@@ -179,8 +199,7 @@ struct Files<'a> {
 impl Files<'_> {
     fn read(&mut self, root: &str, file: &str) -> Option<&[u8]> {
         self.path.clear();
-        // Writing to a string does not fail.
-        let _ = write!(self.path, "{root}{}/{file}", self.group);
+        self.path.extend([root, self.group, "/", file]);
         self.host.read(self.path, self.text).ok()?;
         Some(self.text)
     }
@@ -194,6 +213,8 @@ impl Files<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
     use crate::collect::cgroup::Cgroup;
     use crate::collect::testing::Bench;
@@ -298,6 +319,34 @@ some avg10=0.00 avg60=0.00 avg300=0.00 total=7000000
         let long = format!("/{}/a.service", "é".repeat(500));
         let label = Label::of(&long).unwrap();
         assert!(label.cgroup.ends_with("é/a.service") && label.cgroup.chars().count() == MAX_LABEL);
+    }
+
+    #[test]
+    fn a_small_group_at_its_limit_is_shown() {
+        let mut text = "//- /sys/fs/cgroup/cgroup.controllers\nmemory\n".to_owned();
+        for n in 0..200 {
+            let dir = format!("/sys/fs/cgroup/u{n}.service");
+            write!(text, "//- {dir}/memory.max\n8192000\n//- {dir}/memory.current\n{}\n", 4096 * (1000 - n))
+                .unwrap();
+        }
+        let mut bench = Bench::new(&text, Cgroup::new());
+        for (limit, shown) in [(65_536, true), (81_920, true), (409_600, false), (65_536, true)] {
+            bench.host.set("/sys/fs/cgroup/u199.service/memory.current", "57344");
+            bench.host.set("/sys/fs/cgroup/u199.service/memory.max", limit.to_string());
+            bench.pass().unwrap();
+            let name = "cgroup_memory_bytes{/u199.service,unit,u199.service}";
+            assert_eq!(bench.has(name), shown, "{limit}");
+            bench.expect(&[("cgroups_shown_count", 64.0), ("cgroups_left_out_count", 136.0)]);
+        }
+        // However many are at their limits, most places are for the largest.
+        for n in 100..200 {
+            bench.host.set(&format!("/sys/fs/cgroup/u{n}.service/memory.max"), "4096");
+        }
+        bench.pass().unwrap();
+        bench.expect(&[("cgroup_memory_bytes{/u0.service,unit,u0.service}", 4_096_000.0)]);
+        let small = (100..200)
+            .filter(|n| bench.has(&format!("cgroup_memory_bytes{{/u{n}.service,unit,u{n}.service}}")));
+        assert_eq!(small.count(), MAX_FULL);
     }
 
     #[test]

@@ -15,7 +15,7 @@ metrics! {
         "1 where a pool is not ONLINE.", "/proc/spl/kstat/zfs/*/state";
     FAULTED: Gauge Count "zfs_pool_faulted" ["pool"]
         "1 where a pool is FAULTED, UNAVAIL, SUSPENDED or REMOVED: it cannot be used.", "/proc/spl/kstat/zfs/*/state";
-    SIZE: Gauge Bytes "zfs_arc_size_bytes" [] "Memory in the ARC; counts as used memory.", "/proc/spl/kstat/zfs/arcstats size";
+    SIZE: Gauge Bytes "zfs_arc_size_bytes" [] "Memory in the ARC; what is above its least size counts as available memory.", "/proc/spl/kstat/zfs/arcstats size";
     TARGET: Gauge Bytes "zfs_arc_target_bytes" [] "Size the ARC wants to have.", "/proc/spl/kstat/zfs/arcstats c";
     MAX: Gauge Bytes "zfs_arc_max_bytes" [] "Size the ARC may have.", "/proc/spl/kstat/zfs/arcstats c_max";
     HITS: Counter Count "zfs_arc_hits_total" [] "Reads the ARC answered.", "/proc/spl/kstat/zfs/arcstats hits";

@@ -21,12 +21,12 @@ section or key is a problem. What depends on the host is for `sysops-agent docto
 **Variables and secrets.** A string may contain `${NAME}`: the value of that environment variable; `${file:/path}`: the
 content of that file, without the line break at its end; `${credential:NAME}`: the same of a credential of systemd
 (`LoadCredential=` in the unit). What is not there is a problem; `--validate`, which judges the file alone, only warns of
-files. They are read at the start and at each reload. A secret's file that everybody on the host can read is a warning.
+files, and at the start a channel in `[alerting]` waits for its files. They are read at the start and at each reload. A secret's file that everybody on the host can read is a warning.
 `$${` stands for `${` itself. Keep passwords and tokens out of the file this way; the agent never prints the value of a
 key marked *secret*.
 
-**Reload.** `systemctl reload sysops-agent` (SIGHUP) puts `[thresholds]` and `[alerting]` into effect, but for
-`alerting.state_warmup_secs`; all other keys need a restart, and the log names those that changed. A file with a problem
+**Reload.** `systemctl reload sysops-agent` (SIGHUP) puts `[thresholds]`, `[alerting]` (but for
+`alerting.state_warmup_secs`) and, without NATS, `agent.labels` into effect; all other keys need a restart, and the log names those that changed. A file with a problem
 changes nothing.
 
 **Not built yet.** A key with this mark is accepted, with one warning for each feature, and has no effect in this
@@ -94,7 +94,8 @@ fn row(out: &mut String, key: &Key, spec: &Spec) {
         default => format!("`{default}`"),
     };
     let later = key.later.map_or_else(String::new, |feature| format!(" *Not built yet: {feature}.*"));
-    let cells = [format!("`{}`", key.name), value, default, text(key.doc) + &later];
+    let feature = key.feature.map_or_else(String::new, |feature| format!(" *Cargo feature `{feature}`.*"));
+    let cells = [format!("`{}`", key.name), value, default, text(key.doc) + &later + &feature];
     let cells = cells.map(|cell| cell.replace('|', "\\|"));
     line(out, format_args!("| {} |", cells.join(" | ")));
 }

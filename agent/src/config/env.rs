@@ -1,6 +1,7 @@
 //! `${NAME}`, `${file:/path}` and `${credential:NAME}` in string values.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::must::Flaw;
 
@@ -29,12 +30,26 @@ pub(super) fn expand<'t>(text: &'t str, env: Lookup<'_>) -> Result<Cow<'t, str>,
     Ok(Cow::Owned(out))
 }
 
-/// Whether a text names a file that cannot be read: that is the host's fault, not the text's.
-pub(super) fn lacks_a_file(text: &str, env: Lookup<'_>) -> bool {
-    text.match_indices("${").filter(|(at, _)| !text[..*at].ends_with('$')).any(|(at, _)| {
-        let name = text[at + 2..].split_once('}').map(|(name, _)| name);
-        name.is_some_and(|name| of_file(name).is_some_and(|good| good) && env(name).is_none())
-    })
+/// A key whose value cannot be had now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// Path of the key: `alerting.slack.webhook_url`.
+    pub key: String,
+    /// What stands for the file: `file:/etc/slack`.
+    pub file: String,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} needs {}, which cannot be read", self.key, self.file)
+    }
+}
+
+/// The first file that a text names and that cannot be read: that is the host's fault, not the text's.
+pub(super) fn lacks_a_file<'t>(text: &'t str, env: Lookup<'_>) -> Option<&'t str> {
+    let begins = text.match_indices("${").filter(|(at, _)| !text[..*at].ends_with('$'));
+    let mut names = begins.filter_map(|(at, _)| Some(text[at + 2..].split_once('}')?.0));
+    names.find(|name| of_file(name).is_some_and(|good| good) && env(name).is_none())
 }
 
 /// Whether a name that stands for a file is well formed; none for any other name.

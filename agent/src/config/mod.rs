@@ -23,12 +23,15 @@ use toml::de::{DeTable, DeValue};
 
 pub use changes::{Change, changes};
 pub use docs::docs;
+pub use env::Lack;
 pub use keys::*;
 pub use must::{Known, PATTERN_SIZE_LIMIT};
+pub use near::nearest;
 pub use problem::{Problem, Problems};
 pub use schedule::Schedule;
 pub use template::{MAX_RENDERED, TEMPLATE_VARIABLES, render, template_environment, unbounded};
 
+use keys::endpoints;
 use problem::Lines;
 use reader::{Finding, Idle, Reader};
 use value::Value;
@@ -38,7 +41,7 @@ pub const LARGEST_FILE: usize = 256 << 10;
 
 section::section! {
     /// The whole configuration. Field names are the file's keys.
-    pub struct Config {
+    pub struct Config, check endpoints {
         /// The agent itself.
         agent: Agent;
         /// What is read from the host.
@@ -104,6 +107,19 @@ pub fn load(
     env: &dyn Fn(&str) -> Option<String>,
     known: Known<'_>,
 ) -> Result<(Config, Vec<Warning>), Problems> {
+    load_with_lacks(text, file, env, known).map(|(config, warnings, _)| (config, warnings))
+}
+
+/// The same, with the keys that lack a file: with [`Known::alone`] that is no problem.
+///
+/// # Errors
+/// All problems.
+pub fn load_with_lacks(
+    text: &str,
+    file: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    known: Known<'_>,
+) -> Result<(Config, Vec<Warning>, Vec<Lack>), Problems> {
     if text.len() > LARGEST_FILE {
         return Err(too_large(text, file));
     }
@@ -119,7 +135,7 @@ pub fn load(
         return Err(Problems::new(file, text, reader.findings, reader.secrets, reader.dropped));
     }
     let warnings = warnings(text, file, &reader);
-    Ok((paced(config, &reader), warnings))
+    Ok((paced(config, &reader), warnings, std::mem::take(&mut reader.lacking)))
 }
 
 fn too_large(text: &str, file: &str) -> Problems {
@@ -170,7 +186,8 @@ fn warnings(text: &str, file: &str, reader: &Reader<'_>) -> Vec<Warning> {
     let both = cfg!(all(feature = "tls-rustls", feature = "tls-native")).then(|| {
         warning(0, "This is a build with both tls-rustls and tls-native; one of them is meant.".to_owned())
     });
-    let mut all: Vec<_> = later.chain(absent).chain(both).collect();
+    let advice = reader.advice.iter().map(|(at, text)| warning(*at, text.clone()));
+    let mut all: Vec<_> = later.chain(absent).chain(advice).chain(both).collect();
     all.sort_by_key(|warning| warning.line);
     all
 }

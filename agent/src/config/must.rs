@@ -37,6 +37,8 @@ pub(super) enum Must {
     Metric,
     /// Name of a collector.
     Collector,
+    /// Id of a kernel-log rule.
+    LogRule,
     /// Times of a week.
     Schedule,
     /// One word.
@@ -81,6 +83,8 @@ pub struct Known<'a> {
     pub alone: bool,
     /// Labels of these metrics, in the same order; empty: not checked.
     pub labels: &'a [&'a [&'a str]],
+    /// Ids of kernel-log rules; empty: not checked.
+    pub rules: &'a [&'a str],
 }
 
 impl Must {
@@ -123,6 +127,7 @@ impl Must {
             Self::Template(_) => "a message template",
             Self::Metric => "the name of a metric",
             Self::Collector => "the name of a collector",
+            Self::LogRule => "the id of a kernel-log rule",
             Self::Schedule => "days and hours like \"Sun 02:00-04:00\"",
             Self::Word => "one word",
             Self::Mail => "a mail address",
@@ -145,6 +150,7 @@ impl Must {
             Self::Collector => {
                 name_of("a collector", text, known.collectors, "`sysops-agent doctor` lists them")
             }
+            Self::LogRule => name_of("a kernel-log rule", text, known.rules, "docs/LOG-RULES.md lists them"),
             Self::Schedule => Schedule::parse(text).map(drop).map_err(|why| flaw(why, TIMES)),
             Self::Word | Self::Host => word(text),
             Self::Mail => mail(text),

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 const LONGEST: usize = 64;
 
 /// The candidate most like `word`, if one is like it at all: one slip in three letters.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     if length > LONGEST {
         return None;

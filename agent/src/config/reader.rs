@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::env::{Lookup, expand, lacks_a_file};
+use super::env::{Lack, Lookup, expand, lacks_a_file};
 use super::must::{Flaw, Known, Must};
 use super::problem::MOST_KEPT;
 use super::section::{Key, Spec};
@@ -56,8 +56,12 @@ pub(super) struct Reader<'a> {
     pub later: BTreeMap<&'static str, Idle>,
     /// Keys of cargo features this build lacks, by feature.
     pub absent: BTreeMap<&'static str, Idle>,
+    /// What works and is unwise, by place in the text.
+    pub advice: Vec<(usize, String)>,
     /// Paths of all keys in the file.
     pub given: BTreeSet<String>,
+    /// Keys whose values are in files that cannot be read, where that is no problem.
+    pub lacking: Vec<Lack>,
 }
 
 /// What holds for the section being read.
@@ -82,7 +86,9 @@ impl<'a> Reader<'a> {
             secrets: Vec::new(),
             later: BTreeMap::new(),
             absent: BTreeMap::new(),
+            advice: Vec::new(),
             given: BTreeSet::new(),
+            lacking: Vec::new(),
         }
     }
 
@@ -147,7 +153,7 @@ impl<'a> Reader<'a> {
         if let Some(feature) = key.later.or(self.here.later) {
             let path = self.path.clone();
             idle(&mut self.later, feature, &path, at);
-        } else if let Some(feature) = self.here.feature.filter(|feature| !compiled(feature)) {
+        } else if let Some(feature) = key.feature.or(self.here.feature).filter(|feature| !compiled(feature)) {
             let path = self.path.clone();
             idle(&mut self.absent, feature, &path, at);
         }
@@ -201,6 +207,11 @@ impl<'a> Reader<'a> {
         self.findings.push(Finding { at, what: what.into(), fix: fix.into() });
     }
 
+    /// Warns of what works and is unwise.
+    pub(super) fn advise(&mut self, at: usize, text: String) {
+        self.advice.push((at, text));
+    }
+
     fn flaw(&mut self, at: Range<usize>, flaw: Flaw) {
         let what = format!("`{}` {}", self.place(), flaw.what);
         self.finding(at, what, flaw.fix);
@@ -230,7 +241,10 @@ impl<'a> Reader<'a> {
             DeValue::Integer(number) if matches!(self.must(), Must::Id) => return Some(number.to_string()),
             _ => return self.wrong_type(node),
         };
-        if self.known.alone && lacks_a_file(text, self.env) {
+        if self.known.alone
+            && let Some(file) = lacks_a_file(text, self.env)
+        {
+            self.lacking.push(Lack { key: self.place(), file: clean(file, LONGEST_PATH) });
             return None;
         }
         match expand(text, self.env) {
@@ -282,6 +296,7 @@ const FEATURES: &[(&str, bool)] = &[
     ("ebpf", cfg!(feature = "ebpf")),
     ("nats", cfg!(feature = "nats")),
     ("prometheus", cfg!(feature = "prometheus")),
+    ("sqlite", cfg!(feature = "sqlite")),
 ];
 
 fn compiled(feature: &str) -> bool {

@@ -13,6 +13,8 @@ pub(super) struct Key {
     pub must: Must,
     /// Feature this key belongs to while that is not built.
     pub later: Option<&'static str>,
+    /// Cargo feature without which it has no effect.
+    pub feature: Option<&'static str>,
     /// What may be written, in words.
     pub form: fn(&Must) -> String,
     /// Default as TOML; empty where there is none.
@@ -65,7 +67,7 @@ impl Spec {
 ///     /// What it is for.
 ///     pub struct Name, later "feature", feature "cargo feature", needs ["key"], check function {
 ///         /// What the key means.
-///         key: Type = default => Must::…, later "feature";
+///         key: Type = default => Must::…, later "feature", feature "cargo feature";
 ///     }
 /// }
 /// ```
@@ -80,7 +82,8 @@ macro_rules! section {
         $(, needs [$($needs:literal),+])? $(, check $check:ident)? {
             $(
                 $(#[doc = $doc:literal])+
-                $key:ident : $ty:ty $(= $default:expr)? $(=> $must:expr)? $(, later $later:literal)? ;
+                $key:ident : $ty:ty $(= $default:expr)? $(=> $must:expr)? $(, later $later:literal)?
+                $(, feature $key_feature:literal)? ;
             )*
         }
     ) => {
@@ -109,6 +112,7 @@ macro_rules! section {
                         doc: concat!($($doc, "\n"),+),
                         must: $crate::config::section::or!($crate::config::must::Must::Anything $(, $must)?),
                         later: $crate::config::section::given!($($later)?),
+                        feature: $crate::config::section::given!($($key_feature)?),
                         form: <$ty as $crate::config::value::Value>::form,
                         default: || {
                             let default: $ty = $crate::config::section::preset!($ty $(, $default)?);

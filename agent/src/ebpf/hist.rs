@@ -11,12 +11,13 @@ use aya::maps::{HashMap as BpfHashMap, Map, MapData, MapError};
 use super::devices::{self, Devices};
 use super::io_metrics as m;
 use super::issuers::Issuers;
-use super::percentile::{Buckets, between, summarize};
+use super::percentile::{Buckets, accumulate, between, summarize};
 use super::programs::Programs;
 use super::stats::{Counts, Stats};
 use crate::collect::{CollectError, Collector};
 use crate::host::{Host, block};
 use crate::metric::Metric;
+use crate::sample::histogram::{Counts as Since, Histogram};
 use crate::sample::{DiskScene, DiskWindow, Latency, Samples};
 use crate::time::SECOND;
 
@@ -50,15 +51,19 @@ struct Series {
     errors_before: u64,
     max_ns: u64,
     max_before_ns: u64,
+    /// Requests since the start, more coarsely.
+    since: Since,
 }
 
-/// Metrics of one histogram: requests, time, and percentiles of the interval up to the longest.
-struct Outputs([&'static Metric; 2], [&'static Metric; 5]);
+/// Metrics of one histogram: requests, time; percentiles of the interval up to the longest; itself.
+struct Outputs([&'static Metric; 2], [&'static Metric; 5], &'static Metric);
 
-static DEVICE: Outputs = Outputs([&m::REQUESTS, &m::TIME], [&m::P50, &m::P90, &m::P99, &m::P999, &m::MAX]);
+static DEVICE: Outputs =
+    Outputs([&m::REQUESTS, &m::TIME], [&m::P50, &m::P90, &m::P99, &m::P999, &m::MAX], &m::DURATION);
 static QUEUE: Outputs = Outputs(
     [&m::QUEUED, &m::QUEUE_TIME],
     [&m::QUEUE_P50, &m::QUEUE_P90, &m::QUEUE_P99, &m::QUEUE_P999, &m::QUEUE_MAX],
+    &m::QUEUE_DURATION,
 );
 
 impl Series {
@@ -73,6 +78,7 @@ impl Series {
             errors_before: 0,
             max_ns: 0,
             max_before_ns: 0,
+            since: Since::default(),
         }
     }
 
@@ -95,15 +101,19 @@ impl Series {
     }
 
     /// The interval; `None` without requests.
-    fn interval(&self) -> Option<Latency> {
+    fn interval(&mut self) -> Option<Latency> {
         let interval = between(&self.before, &self.buckets);
+        accumulate(&interval, &mut self.since);
         summarize(&interval, self.max_ns, self.max_ns > self.max_before_ns)
     }
 
     fn put(&self, labels: &[&str], interval: Option<Latency>, outputs: &Outputs, out: &mut Samples) {
-        let Outputs([count, time], percentiles) = outputs;
+        let Outputs([count, time], percentiles, histogram) = outputs;
+        let sum_secs = self.sum_ns as f64 / SECOND as f64;
         out.put(count, labels, self.count as f64);
-        out.put(time, labels, self.sum_ns as f64 / SECOND as f64);
+        out.put(time, labels, sum_secs);
+        let labels_of = labels.iter().map(|&label| label.into()).collect();
+        out.put_histogram(Histogram { metric: histogram, labels: labels_of, counts: self.since, sum_secs });
         let Some(l) = interval else { return };
         for (metric, ms) in percentiles.iter().zip([l.p50_ms, l.p90_ms, l.p99_ms, l.p999_ms, l.max_ms]) {
             out.put(metric, labels, ms);
@@ -129,10 +139,10 @@ impl Requests {
     }
 
     /// Puts the metrics out; gives what the engine judges.
-    fn put(&self, name: &Arc<str>, op: &'static str, out: &mut Samples) -> DiskWindow {
+    fn put(&mut self, name: &Arc<str>, op: &'static str, out: &mut Samples) -> DiskWindow {
         let labels = &[&**name, op];
-        let interval = |series: &Option<Series>| series.as_ref().and_then(Series::interval);
-        let (latency, queue) = (interval(&self.device), interval(&self.queue));
+        let interval = |series: &mut Option<Series>| series.as_mut().and_then(Series::interval);
+        let (latency, queue) = (interval(&mut self.device), interval(&mut self.queue));
         let mut errors = 0;
         if let Some(series) = &self.device {
             series.put(labels, latency, &DEVICE, out);
@@ -157,12 +167,24 @@ pub struct Look {
     pub scene_from_ms: f64,
 }
 
+/// What the programs count about themselves, and the kernel about them, is asked for once in so long at most: it is some thirty
+/// system calls.
+const LEAST_OWN_NS: u64 = 5 * SECOND;
+
+/// Of the newest time it was asked for.
+#[derive(Default)]
+struct Own {
+    counts: Counts,
+    asked_ns: Option<u64>,
+}
+
 /// The collector.
 pub struct EbpfCollector {
     histograms: Option<HistMap>,
     issuers: Option<Issuers>,
     stats: Arc<Stats>,
     programs: Programs,
+    own: Own,
     bytes: u64,
     requests: HashMap<(u32, u16), Requests>,
     devices: Devices,
@@ -181,6 +203,7 @@ impl EbpfCollector {
             issuers,
             stats,
             programs,
+            own: Own::default(),
             bytes,
             requests: HashMap::new(),
             devices: Devices::default(),
@@ -198,7 +221,7 @@ impl EbpfCollector {
 
     fn put_histograms(&mut self, host: &dyn Host, out: &mut Samples) {
         self.devices.begin();
-        for (&(dev, op), requests) in &self.requests {
+        for (&(dev, op), requests) in &mut self.requests {
             let op = IoOp::from_number(u32::from(op)).name();
             let name = self.devices.name(host, dev).unwrap_or_else(|| devices::number(dev).into());
             if (self.look.skip)(&name) {
@@ -239,11 +262,17 @@ impl Collector for EbpfCollector {
             let path = format!("BPF map {map}");
             move |error: MapError| CollectError::Read { path, error: error.to_string() }
         };
-        put_own(self.bytes, self.stats.read().map_err(failed("STATS"))?, out);
-        self.programs.put(out).map_err(|error| CollectError::Read {
-            path: "the kernel's counters of eBPF programs".to_owned(),
-            error: error.to_string(),
-        })?;
+        let now = out.at().mono_ns;
+        if self.own.asked_ns.is_none_or(|asked| now.saturating_sub(asked) >= LEAST_OWN_NS) {
+            self.own.counts = self.stats.read().map_err(failed("STATS"))?;
+            self.programs.ask().map_err(|error| CollectError::Read {
+                path: "the kernel's counters of eBPF programs".to_owned(),
+                error: error.to_string(),
+            })?;
+            self.own.asked_ns = Some(now);
+        }
+        put_own(self.bytes, self.own.counts, out);
+        self.programs.put(out);
         self.read_histograms().map_err(failed("HIST"))?;
         self.put_histograms(host, out);
         Ok(())

@@ -86,6 +86,22 @@ fn waits_in_the_queue_are_apart() {
 }
 
 #[test]
+fn histograms_hold_all_requests_since_the_start() {
+    let (mut requests, mut samples) = (Requests::default(), Samples::new(100));
+    for ms in [10, 20] {
+        let (device, queue) = ([shard(&[ms; 4], 0)], [shard(&[300], 0)]);
+        let (batch, _) = pass(&mut requests, &mut samples, &device, &queue);
+        let of = |name: &str| {
+            batch.histograms.iter().find(|h| h.metric.name == name).expect("a histogram").clone()
+        };
+        let (requests, waits) = (of("block_io_duration_seconds"), of("block_io_queue_duration_seconds"));
+        assert_eq!(requests.labels.iter().map(|l| &**l).collect::<Vec<_>>(), ["sda", "read"]);
+        assert!(requests.counts.iter().sum::<u64>() >= 4 && requests.sum_secs > 0.0, "{requests:?}");
+        assert_eq!(waits.counts.iter().filter(|n| **n > 0).count(), 1, "{waits:?}");
+    }
+}
+
+#[test]
 fn a_scene_is_what_sysfs_tells() {
     let host = FixtureHost::parse("").expect("empty");
     assert_eq!(scene(&host, "sda"), DiskScene::default());

@@ -17,6 +17,8 @@ metrics! {
         "Requests completed since the agent started.", "as block_io_latency_p50_ms";
     TIME: Counter Seconds "block_io_latency_seconds_total" ["device", "op"]
         "Latencies of all requests since the agent started, added up.", "as block_io_latency_p50_ms";
+    DURATION: Histogram Seconds "block_io_duration_seconds" ["device", "op"]
+        "Requests by their latency, from issue to completion, since the agent started.", "as block_io_latency_p50_ms";
     ERRORS: Counter Count "block_io_errors_total" ["device", "op"]
         "Requests that completed with an error.", "as block_io_latency_p50_ms";
     QUEUE_P50: Gauge Milliseconds "block_io_queue_p50_ms" as "block_io_queue_p50_seconds" ["device", "op"]
@@ -33,6 +35,8 @@ metrics! {
         "Requests that waited in a queue before they were issued, since the agent started.", "as block_io_queue_p50_ms";
     QUEUE_TIME: Counter Seconds "block_io_queue_seconds_total" ["device", "op"]
         "Their waits, added up.", "as block_io_queue_p50_ms";
+    QUEUE_DURATION: Histogram Seconds "block_io_queue_duration_seconds" ["device", "op"]
+        "Requests that were queued by their wait, from insert to issue, since the agent started.", "as block_io_queue_p50_ms";
     EBPF_DROPS: Counter Count "ebpf_drops_total" ["reason"]
         "Records or requests that eBPF programs saw but could not deliver or match, by reason.", "counters kept by the eBPF programs";
     EBPF_MAP_BYTES: Gauge Bytes "ebpf_map_bytes" []

@@ -38,6 +38,8 @@ pub(super) struct Sizes {
     pub(super) issuers: u32,
     /// Bytes of the ring buffer.
     pub(super) ring_bytes: u32,
+    /// Words of what the task iterator told; 1 where it remembers nothing.
+    pub(super) tasks_told: u32,
 }
 
 impl Sizes {
@@ -55,7 +57,7 @@ impl Sizes {
         }
         let starts = cpus.saturating_mul(STARTS_PER_CPU).clamp(MIN_STARTS, MAX_STARTS);
         let issuers = cpus.saturating_mul(ISSUERS_PER_CPU).clamp(MIN_ISSUERS, MAX_ISSUERS);
-        Self { starts, histograms: single * shards, shards, issuers, ring_bytes: 0 }
+        Self { starts, histograms: single * shards, shards, issuers, ring_bytes: 0, tasks_told: 1 }
     }
 }
 
@@ -108,6 +110,7 @@ impl Loader {
             name if name.ends_with("_WAITS") => map.set_max_entries(self.sizes.shards),
             names::ISSUERS => map.set_max_entries(self.sizes.issuers),
             names::RING => map.set_max_entries(self.sizes.ring_bytes),
+            names::TASKS_TOLD => map.set_max_entries(self.sizes.tasks_told),
             _ => {}
         }
         let kernel_name = if map.section_kind() == EbpfSectionKind::Rodata { "constants" } else { name };

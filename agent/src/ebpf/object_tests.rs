@@ -30,10 +30,10 @@ fn every_probe_finds_its_programs_maps_and_constants() {
             assert!(object.maps.contains_key(*map), "{map}");
         }
     }
-    for map in [names::EVENTS, names::RING, names::STATS, CONSTANTS] {
+    for map in [names::EVENTS, names::RING, names::STATS, names::TASKS_TOLD, CONSTANTS] {
         assert!(object.maps.contains_key(map), "{map}");
     }
-    assert_eq!(object.maps.len(), 4 + PROBES.iter().map(|p| p.maps.len()).sum::<usize>());
+    assert_eq!(object.maps.len(), 5 + PROBES.iter().map(|p| p.maps.len()).sum::<usize>());
     // Some serve in both modes; the iterator belongs to no probe.
     let programs: HashSet<_> = PROBES.iter().flat_map(Probe::programs).chain([names::LIST_TASKS]).collect();
     assert_eq!(object.programs.len(), programs.len());

@@ -1,9 +1,10 @@
-//! Percentiles of one interval of a latency histogram. Pure.
+//! Percentiles of one interval of a latency histogram, and the coarser histogram of all intervals. Pure.
 
 use agent_common::hist::bucket_floor;
 use agent_common::limits::HIST_BUCKETS;
 
 use crate::sample::Latency;
+use crate::sample::histogram::{Counts, place};
 use crate::time::MILLI;
 
 /// Requests by latency.
@@ -16,6 +17,15 @@ pub fn between(before: &Buckets, after: &Buckets) -> Box<Buckets> {
         *d = a.wrapping_sub(*b);
     }
     delta
+}
+
+/// Adds the requests of an interval to those of all before: the kernel's counters wrap, these do not.
+pub fn accumulate(interval: &Buckets, counts: &mut Counts) {
+    for (bucket, &count) in interval.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let end_ns = if bucket == HIST_BUCKETS - 1 { u64::MAX } else { bucket_floor(bucket + 1) };
+        let sum = &mut counts[place(end_ns)];
+        *sum = sum.saturating_add(u64::from(count));
+    }
 }
 
 /// Percentiles; `None` without requests. `longest_ns` is the longest latency ever seen, and exact if
@@ -118,6 +128,17 @@ mod tests {
         let longest_ever = 900 * MS;
         let max = summarize(&buckets, longest_ever, false).expect("two").max_ms;
         assert!((2.0..=2.125).contains(&max), "{max}");
+    }
+
+    #[test]
+    fn all_intervals_together() {
+        let mut counts = Counts::default();
+        for _ in 0..2 {
+            let (interval, _) = histogram(&[0, 16_383, 16_384, MS, 200_000 * MS]);
+            accumulate(&interval, &mut counts);
+        }
+        assert_eq!(counts.iter().sum::<u64>(), 10);
+        assert_eq!((counts[0], counts[1], counts[6], counts[counts.len() - 1]), (4, 2, 2, 2), "{counts:?}");
     }
 
     #[test]

@@ -36,20 +36,36 @@ pub fn counted(program: BorrowedFd<'_>) -> io::Result<Counted> {
 
 /// The programs that run.
 #[derive(Debug, Default)]
-pub(super) struct Programs(Vec<(&'static str, OwnedFd)>);
+pub(super) struct Programs(Vec<Program>);
+
+/// One, and what was counted of it at the newest look.
+#[derive(Debug)]
+struct Program {
+    name: &'static str,
+    fd: OwnedFd,
+    counted: Counted,
+}
 
 impl Programs {
     /// These, by name.
     pub(super) fn new(programs: Vec<(&'static str, OwnedFd)>) -> Self {
-        Self(programs)
+        let of = |(name, fd)| Program { name, fd, counted: Counted::default() };
+        Self(programs.into_iter().map(of).collect())
     }
 
-    /// Puts out what the kernel says of each: one system call a program.
-    pub(super) fn put(&self, out: &mut Samples) -> io::Result<()> {
-        for (name, program) in &self.0 {
-            put(name, counted(program.as_fd())?, out);
+    /// Asks the kernel about each: one system call a program.
+    pub(super) fn ask(&mut self) -> io::Result<()> {
+        for program in &mut self.0 {
+            program.counted = counted(program.fd.as_fd())?;
         }
         Ok(())
+    }
+
+    /// Puts out what the kernel said of each.
+    pub(super) fn put(&self, out: &mut Samples) {
+        for program in &self.0 {
+            put(program.name, program.counted, out);
+        }
     }
 }
 

@@ -233,6 +233,18 @@ pub(super) fn fill_constants(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()
     done(unsafe { bpf(bpf_cmd::BPF_MAP_FREEZE, &attr) })
 }
 
+/// Sets one word of an array of words.
+pub(super) fn set_word(map: BorrowedFd<'_>, index: u32, word: u64) -> io::Result<()> {
+    let attr = MapElem {
+        map_fd: map.as_raw_fd() as u32,
+        key: &raw const index as u64,
+        value: &raw const word as u64,
+        ..MapElem::default()
+    };
+    // SAFETY: `index` and `word` live until the call returns, and are as long as the map's keys and values.
+    done(unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &attr) })
+}
+
 /// What the kernel knows about a program, as far as it knows of the members up to `recursion_misses`
 /// (`bpf_prog_get_info_by_fd`, since 5.12); others leave them 0.
 pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, bool)> {

@@ -6,7 +6,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use agent_common::limits::TASK_SLOTS;
 use agent_common::names;
+use agent_common::task::BRIEF;
+use aya::maps::MapData;
 
 use super::loading::plan::{BTF, Reason, open_btf};
 use super::object::{Loader, Sizes};
@@ -72,6 +75,24 @@ const OLD_PAGES: MemberUse =
 pub struct TaskIter {
     link: Arc<OwnedFd>,
     buf: Vec<u8>,
+    told: Option<Told>,
+}
+
+/// The map of what was told, and whether the next look may be brief. Of clones only one may look.
+#[derive(Clone)]
+struct Told {
+    map: Arc<MapData>,
+    brief: bool,
+}
+
+impl Told {
+    fn set(&mut self, brief: bool) -> io::Result<()> {
+        if self.brief != brief {
+            sys::set_word(self.map.fd().as_fd(), TASK_SLOTS, u64::from(brief))?;
+            self.brief = brief;
+        }
+        Ok(())
+    }
 }
 
 /// Why it cannot run, and what to do: sentences without a full stop.
@@ -95,14 +116,29 @@ impl TaskIter {
     /// # Errors
     /// Why it cannot run here.
     pub fn load(host: &dyn Host) -> Result<Self, Refused> {
+        Self::load_as(host, false)
+    }
+
+    /// The same for whoever looks often: [`Tasks::scan_brief`] leaves out what has not changed, which takes some memory of the
+    /// kernel ([`TASK_SLOTS`]).
+    ///
+    /// # Errors
+    /// Why it cannot run here.
+    pub fn load_brief(host: &dyn Host) -> Result<Self, Refused> {
+        Self::load_as(host, true)
+    }
+
+    fn load_as(host: &dyn Host, brief: bool) -> Result<Self, Refused> {
         same_numbers(host)?;
-        let (function, constants) = facts(host)?;
+        let (function, mut constants) = facts(host)?;
+        constants.push(Constant::new("ITER_BRIEF", u16::from(brief).to_ne_bytes()));
         let refused = |failure: Failure| {
             let (why, remedy) = explain(&failure, &Circumstances::of(host));
             Refused { why, remedy }
         };
-        let link = load(function, &constants).map_err(refused)?;
-        let mut iter = Self { link: Arc::new(link), buf: vec![0; ROOM] };
+        let (link, told) = load(function, &constants, brief).map_err(refused)?;
+        let told = told.map(|map| Told { map: Arc::new(map), brief: false });
+        let mut iter = Self { link: Arc::new(link), buf: vec![0; ROOM], told };
         iter.check(host)?;
         Ok(iter)
     }
@@ -186,16 +222,31 @@ fn facts(host: &dyn Host) -> Result<(u32, Vec<Constant>), Refused> {
     Ok((function, constants))
 }
 
-fn load(function: u32, constants: &[Constant]) -> Result<OwnedFd, Failure> {
-    let mut loader = Loader::new(Sizes::of(1, 0))?;
+fn load(function: u32, constants: &[Constant], brief: bool) -> Result<(OwnedFd, Option<MapData>), Failure> {
+    let tasks_told = if brief { TASK_SLOTS + 1 } else { 1 };
+    let mut loader = Loader::new(Sizes { tasks_told, ..Sizes::of(1, 0) })?;
     loader.make_constants(constants)?;
+    loader.make_map(names::TASKS_TOLD)?;
     loader.relocate(&HashSet::from([names::LIST_TASKS]), None)?;
     let program = loader.load(names::LIST_TASKS, For::Iterator(function))?;
-    sys::link_iterator(program.as_fd()).map_err(Failure::at(Step::Iterate))
+    let link = sys::link_iterator(program.as_fd()).map_err(Failure::at(Step::Iterate))?;
+    Ok((link, loader.take_map(names::TASKS_TOLD).filter(|_| brief)))
 }
 
 impl Tasks for TaskIter {
     fn scan(&mut self, each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> io::Result<()> {
+        self.told.as_mut().map_or(Ok(()), |told| told.set(false))?;
+        self.run(each)
+    }
+
+    fn scan_brief(&mut self, each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> io::Result<()> {
+        self.told.as_mut().map_or(Ok(()), |told| told.set(true))?;
+        self.run(each)
+    }
+}
+
+impl TaskIter {
+    fn run(&mut self, each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> io::Result<()> {
         let run = sys::run_iterator(self.link.as_fd())?;
         let (mut rest, mut pauses) = (0, 0);
         loop {
@@ -219,8 +270,8 @@ impl Tasks for TaskIter {
 fn parse(bytes: &[u8], each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> usize {
     let mut rest = bytes;
     while let Some((thread, behind)) = record::<ThreadRecord>(rest) {
-        if thread.pid != thread.tgid {
-            each(&thread, None);
+        if thread.pid != thread.tgid || thread.exit_state & BRIEF != 0 {
+            each(&ThreadRecord { exit_state: thread.exit_state & !BRIEF, ..thread }, None);
             rest = behind;
             continue;
         }
@@ -270,6 +321,10 @@ mod tests {
         check(&all[..224], &[one, two, eight], 0);
         check(&all[..5], &[], 5);
         check(&[], &[], 0);
+        let brief = ThreadRecord { pid: 9, tgid: 9, exit_state: BRIEF, ..ThreadRecord::default() };
+        let brief = bytemuck::bytes_of(&brief).to_vec();
+        check(&[process(1, 1), brief.clone(), process(9, 1)].concat(), &[one, (9, None), nine], 0);
+        check(&brief[..31], &[], 31);
         // No kernel writes this; it ends all the same.
         check(&[0; 200], &[(0, Some(0)), (0, Some(0))], 8);
     }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::host::{FsStat, HostFile, NicDriver, Uname};
 
@@ -25,7 +27,7 @@ impl Host for Answers {
     fn read_link(&self, _: &str) -> io::Result<String> {
         Err(self.otherwise.into())
     }
-    fn statvfs(&self, _: &str) -> io::Result<FsStat> {
+    fn statvfs(&self, _: &Path) -> io::Result<FsStat> {
         Err(self.otherwise.into())
     }
     fn nic_driver(&self, _: &str) -> io::Result<NicDriver> {

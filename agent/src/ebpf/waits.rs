@@ -4,11 +4,12 @@ use agent_common::hist::HistValue;
 use agent_common::limits::HIST_BUCKETS;
 use aya::maps::{Array, Map, MapData, MapError};
 
-use super::percentile::{Buckets, between, summarize};
+use super::percentile::{Buckets, accumulate, between, summarize};
 use crate::collect::{CollectError, Collector};
 use crate::host::Host;
 use crate::metric::metrics;
 use crate::sample::Samples;
+use crate::sample::histogram::{Counts, Histogram};
 use crate::time::SECOND;
 
 metrics! {
@@ -23,6 +24,8 @@ metrics! {
          `compaction` (it moves pages together), `run_queue` (it waits for a processor).", "eBPF";
     TIME: Counter Seconds "kernel_wait_seconds_total" ["kind"]
         "Waits of all threads since the agent started, added up.", "eBPF";
+    DURATION: Histogram Seconds "kernel_wait_duration_seconds" ["kind"]
+        "Waits by their length, since the agent started.", "eBPF";
     SHARE: Gauge Percent "kernel_wait_percent" ["kind"]
         "Time of the interval that threads waited, added up over threads: 200 is two threads all the time.", "eBPF";
 }
@@ -48,12 +51,15 @@ struct Series {
     max_ns: u64,
     /// When the previous reading was made, and what it had.
     previous: Option<(u64, u64, u64)>,
+    /// Waits since the start, more coarsely.
+    since: Counts,
 }
 
 impl Series {
     fn new(kind: &'static str) -> Self {
         let zero = || Box::new([0; HIST_BUCKETS]);
-        Self { kind, before: zero(), buckets: zero(), count: 0, sum_ns: 0, max_ns: 0, previous: None }
+        let (before, buckets, since) = (zero(), zero(), Counts::default());
+        Self { kind, before, buckets, count: 0, sum_ns: 0, max_ns: 0, previous: None, since }
     }
 
     /// Makes room for a new reading.
@@ -75,7 +81,8 @@ impl Series {
     fn put(&mut self, out: &mut Samples) {
         let labels = &[self.kind];
         out.put(&WAITS, labels, self.count as f64);
-        out.put(&TIME, labels, self.sum_ns as f64 / SECOND as f64);
+        let sum_secs = self.sum_ns as f64 / SECOND as f64;
+        out.put(&TIME, labels, sum_secs);
         let now = out.at().mono_ns;
         let (at, sum_ns, longest) =
             self.previous.replace((now, self.sum_ns, self.max_ns)).unwrap_or_default();
@@ -84,6 +91,9 @@ impl Series {
             out.put(&SHARE, labels, share * 100.0);
         }
         let interval = between(&self.before, &self.buckets);
+        accumulate(&interval, &mut self.since);
+        let labels_of = [self.kind.into()].into();
+        out.put_histogram(Histogram { metric: &DURATION, labels: labels_of, counts: self.since, sum_secs });
         let Some(wait) = summarize(&interval, self.max_ns, self.max_ns > longest) else { return };
         for (metric, ms) in [(&P50, wait.p50_ms), (&P99, wait.p99_ms), (&MAX, wait.max_ms)] {
             out.put(metric, labels, ms);
@@ -152,7 +162,9 @@ mod tests {
                 series.add(shard);
             }
             series.put(&mut samples);
-            let Batch { defs, samples, .. } = samples.finish();
+            let Batch { defs, samples, histograms, .. } = samples.finish();
+            assert_eq!(histograms[0].metric.name, "kernel_wait_duration_seconds");
+            assert!(histograms[0].counts.iter().sum::<u64>() >= 2);
             names.extend(defs.iter().map(|def| (def.id, def.metric.name)));
             samples.iter().map(|(id, value)| (names[id].to_owned(), *value)).collect()
         };

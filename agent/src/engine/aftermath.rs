@@ -82,6 +82,7 @@ mod tests {
             meaning: String::new(),
             line: String::new(),
             fields: [("task", task), ("order", order)].map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
+            ..LogMatch::default()
         }
     }
 

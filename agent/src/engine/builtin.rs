@@ -1,12 +1,16 @@
 //! The rules behind `[thresholds]`: one line a key.
 
+mod agent;
+mod ahead;
 mod smart;
 mod states;
 
+use super::absent::Absence;
 use super::compose::condition::Culprits::{self, Cpu, Files, Memory, Nobody, Waiting};
 use super::condition::Policy;
 use super::disk::DiskPolicy;
 use super::limits::{Rule, Style};
+use crate::alert::Severity;
 use crate::analyze::threshold::{Limits, Op};
 use crate::config::{Config, Ebpf, Threshold, Thresholds};
 
@@ -17,6 +21,8 @@ struct Line {
     subject: &'static str,
     shown: &'static [&'static str],
     unit: &'static str,
+    /// The limits are in units of so many of the metric's; told in the metric's own unit.
+    scale: Option<f64>,
     noun: &'static str,
     culprits: Culprits,
     hint: &'static str,
@@ -29,6 +35,7 @@ const LINE: Line = Line {
     subject: "",
     shown: &[],
     unit: " %",
+    scale: None,
     noun: "alerts",
     culprits: Nobody,
     hint: "",
@@ -195,6 +202,25 @@ const LINES: &[Line] = &[
         noun: "GPU power alerts",
         ..LINE
     },
+    Line {
+        metric: "agent_cpu_percent",
+        limits: |t| &t.agent_cpu_percent,
+        subject: "The agent's own use of a CPU, over five minutes,",
+        hint: "`sysops-agent status` shows what each collector takes: give costly ones a longer interval, or raise \
+            thresholds.agent_cpu_percent",
+        noun: "alerts about the agent itself",
+        ..LINE
+    },
+    Line {
+        metric: "agent_memory_bytes",
+        limits: |t| &t.agent_memory_mb,
+        subject: "The agent's own memory",
+        scale: Some(1_048_576.0),
+        hint: "Fewer series take less (collector.exclude_*, collector.max_series); if it goes on growing, restart the agent \
+            and report it",
+        noun: "alerts about the agent itself",
+        ..LINE
+    },
 ];
 
 /// The rules of `[thresholds]`, and those of states and of limits that the host has itself.
@@ -205,13 +231,42 @@ pub fn rules(thresholds: &Thresholds) -> Vec<Rule> {
         .filter(|r| r.policy.limits.warn.is_some() || r.policy.limits.critical.is_some())
         .chain(states::rules())
         .chain(smart::rules())
+        .chain(agent::rules())
+        .chain(ahead::rules(thresholds))
         .collect()
+}
+
+/// Seconds without any reading after which the collectors count as stuck, or three of their paces if that is more.
+const SILENCE_SECS: u64 = 60;
+
+/// Expects `metric`, which is read with every round of the collectors, the first of which has this pace: what all of them
+/// wait for is seen by nobody else.
+pub fn collecting(metric: &str, pace_secs: u64) -> Absence {
+    Absence {
+        name: "collectors_stuck".to_owned(),
+        metric: metric.to_owned(),
+        labels: Vec::new(),
+        for_secs: SILENCE_SECS.max(pace_secs.saturating_mul(3)),
+        severity: Severity::Critical,
+        message: "No collector has read anything for a while, so nothing that is read is watched. The agent's thread `collect` \
+                  waits for the machine: /proc/PID/task/TID/stack and the kernel log say for what"
+            .to_owned(),
+        runbook_url: None,
+    }
 }
 
 /// Metrics the built-in rules judge.
 pub fn judged() -> impl Iterator<Item = &'static str> {
-    LINES.iter().map(|l| l.metric).chain(states::judged()).chain([smart::METRIC])
+    LINES
+        .iter()
+        .map(|l| l.metric)
+        .chain(states::judged())
+        .chain([smart::METRIC])
+        .chain(agent::judged())
+        .chain(ahead::judged())
 }
+
+pub use ahead::analysis;
 
 /// What a threshold on a value that is bad when it is high demands.
 pub fn policy(threshold: &Threshold) -> Policy {
@@ -230,6 +285,12 @@ pub fn disk_policy(config: &Config) -> DiskPolicy {
     }
 }
 
+fn scaled(policy: Policy, by: f64) -> Policy {
+    let Limits { op, warn, critical, clear } = policy.limits;
+    let [warn, critical, clear] = [warn, critical, clear].map(|limit| limit.map(|limit| limit * by));
+    Policy { limits: Limits { op, warn, critical, clear }, ..policy }
+}
+
 impl Line {
     fn rule(&self, limits: &Threshold) -> Rule {
         let mode = self.labels.first().map(|(_, value)| format!("_{value}")).unwrap_or_default();
@@ -237,10 +298,10 @@ impl Line {
             name: format!("{}{mode}", self.metric),
             metric: self.metric.to_owned(),
             labels: self.labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-            policy: policy(limits),
+            policy: scaled(policy(limits), self.scale.unwrap_or(1.0)),
             subject: self.subject.into(),
             shown: self.shown,
-            style: Style::Number(self.unit),
+            style: if self.scale.is_some() { Style::Unit } else { Style::Number(self.unit) },
             noun: self.noun.into(),
             hint: self.hint,
             culprits: self.culprits,

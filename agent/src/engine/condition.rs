@@ -65,13 +65,17 @@ impl Condition {
         let step = if self.last_ns == 0 { 0 } else { at_ns.saturating_sub(self.last_ns) };
         self.last_ns = at_ns;
         let begun = at_ns.saturating_sub(step);
-        hold(&mut self.warn_since, policy, policy.limits.warn, value, begun);
-        hold(&mut self.critical_since, policy, policy.limits.critical, value, begun);
+        let over_warn = hold(&mut self.warn_since, policy, policy.limits.warn, value, begun);
+        let over_critical = hold(&mut self.critical_since, policy, policy.limits.critical, value, begun);
         if learn && self.firing.is_none() {
             return None;
         }
         let held = |since: Option<u64>| since.is_some_and(|s| at_ns - s >= policy.for_secs * SECOND);
-        let level = match (held(self.critical_since), held(self.warn_since)) {
+        // What begins or rises says "over": on a reading that is, not on one in the margin.
+        let was = self.firing.map(|firing| firing.level);
+        let critical = held(self.critical_since) && (over_critical || was >= Some(Severity::Critical));
+        let warn = held(self.warn_since) && (over_warn || was.is_some());
+        let level = match (critical, warn) {
             (true, _) => Some(Severity::Critical),
             (false, true) => Some(Severity::Warn),
             (false, false) => None,
@@ -153,13 +157,20 @@ impl Condition {
     }
 }
 
-fn hold(since: &mut Option<u64>, policy: &Policy, limit: Option<f64>, value: f64, begun: u64) {
-    let Some(limit) = limit else { return };
-    match policy.limits.judge(value, limit) {
+/// Whether the value is beyond the limit.
+fn hold(since: &mut Option<u64>, policy: &Policy, limit: Option<f64>, value: f64, begun: u64) -> bool {
+    // The limit may have been taken away while it was exceeded.
+    let Some(limit) = limit else {
+        *since = None;
+        return false;
+    };
+    let verdict = policy.limits.judge(value, limit);
+    match verdict {
         Verdict::Beyond => *since = since.or(Some(begun)),
         Verdict::Between => {}
         Verdict::Clear => *since = None,
     }
+    verdict == Verdict::Beyond
 }
 
 #[cfg(test)]
@@ -196,6 +207,9 @@ mod tests {
         check(&[10.0, 85.0, 85.0, 85.0, 85.0], "...w.");
         check(&[10.0, 85.0, 85.0, 70.0, 85.0, 85.0, 85.0], "......w");
         check(&[10.0, 97.0, 97.0, 97.0], "...c");
+        // In the margin it is not over the limit, and not well either.
+        check(&[10.0, 85.0, 85.0, 79.0, 79.0, 81.0, 79.0], ".....w.");
+        check(&[10.0, 97.0, 97.0, 94.0, 97.0, 94.0, 90.2, 85.0], "...wu.d.");
     }
 
     #[test]

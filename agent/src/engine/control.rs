@@ -38,6 +38,9 @@ pub struct NewSilence {
     pub reason: String,
     /// Who wants it.
     pub by: String,
+    /// Also if no metric and no rule has that name.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// What came of an order.
@@ -102,7 +105,7 @@ pub struct ActiveView {
     /// Seconds since then.
     pub secs: u64,
     /// What holds it back: `silence 3`, `maintenance sunday`, `inhibited by gpu_lost`, `flapping`, `repeated`,
-    /// `grouped`. None: it was told.
+    /// `grouped`; behind the engine `rate limit of slack`. None: it was told.
     pub suppressed_by: Option<String>,
 }
 

@@ -8,6 +8,10 @@ impl Engine {
         vec![
             ("computed_series_refused", self.derived.refused()),
             ("history_blocks_evicted", self.store.evicted()),
+            ("history_readings_refused", self.store.refused()),
+            ("series_not_analyzed", self.analysis.refused() + self.rooms.refused()),
+            ("leaks_forgotten", self.analysis.forgotten()),
+            ("causes_forgotten", self.board.causes_forgotten()),
             ("disks_not_judged", self.disks.refused()),
             ("control_groups_forgotten", self.groups.forgotten()),
             ("incidents_forgotten", self.incidents.forgotten()),

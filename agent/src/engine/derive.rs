@@ -4,7 +4,8 @@
 //! of equal labels. A counter below the line may have fewer labels than those above it
 //! (`cpu_mode_seconds_total{mode}` over `cpu_all_seconds_total`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use super::series::{Series, SeriesTable};
 use crate::metric::Metric;
@@ -59,11 +60,15 @@ pub struct Derived {
     formulas: &'static [Formula],
     /// Raw series that take part in a formula.
     raw: HashMap<(&'static str, Labels), SeriesId>,
+    /// In the order of the first counter above the line.
     instances: Vec<Instance>,
     /// Name and labels of every instance.
     known: HashSet<(&'static str, Labels)>,
     next_out: u32,
-    dirty: bool,
+    /// Formulas, by their number, that series with these labels may have come to be enough for …
+    fresh: Vec<(usize, Labels)>,
+    /// … and that series of any labels may.
+    stale: BTreeSet<usize>,
     free_out: Vec<SeriesId>,
     refused: u64,
 }
@@ -97,15 +102,23 @@ impl Derived {
     /// No instances yet.
     pub fn new(formulas: &'static [Formula]) -> Self {
         let (raw, instances, free_out) = (HashMap::new(), Vec::new(), Vec::new());
-        let known = HashSet::new();
-        Self { formulas, raw, instances, known, next_out: 0, dirty: false, free_out, refused: 0 }
+        let (known, fresh, stale) = (HashSet::new(), Vec::new(), BTreeSet::new());
+        Self { formulas, raw, instances, known, next_out: 0, fresh, stale, free_out, refused: 0 }
     }
 
     /// Tells of a new raw series.
     pub fn define(&mut self, id: SeriesId, metric: &'static Metric, labels: &[Box<str>]) {
-        if self.formulas.iter().any(|f| f.uses(metric)) {
+        let mut used = false;
+        for (nth, _) in self.formulas.iter().enumerate().filter(|(_, formula)| formula.uses(metric)) {
+            used = true;
+            if self.formulas[nth].above[0].name == metric.name {
+                self.fresh.push((nth, labels.into()));
+            } else {
+                self.stale.insert(nth);
+            }
+        }
+        if used {
             self.raw.insert((metric.name, labels.into()), id);
-            self.dirty = true;
         }
     }
 
@@ -126,26 +139,31 @@ impl Derived {
         gone
     }
 
+    /// A number for a series that somebody else computes.
+    pub fn lend(&mut self) -> SeriesId {
+        self.free_out.pop().unwrap_or_else(|| {
+            self.next_out += 1;
+            derived_id(self.next_out - 1)
+        })
+    }
+
+    /// Takes a lent number back.
+    pub fn give(&mut self, id: SeriesId) {
+        self.free_out.push(id);
+    }
+
     /// Makes the instances that the series told of since the last call allow.
     pub fn connect(&mut self) -> Vec<Born> {
-        let mut born = Vec::new();
-        if !std::mem::take(&mut self.dirty) {
-            return born;
+        let (mut fresh, stale) = (std::mem::take(&mut self.fresh), std::mem::take(&mut self.stale));
+        for nth in stale {
+            let first = self.formulas[nth].above[0].name;
+            let all = self.raw.keys().filter(|(name, _)| *name == first);
+            fresh.extend(all.map(|(_, labels)| (nth, labels.clone())));
         }
+        // Series get their numbers in the same order wherever the same came.
+        fresh.sort();
         let formulas = self.formulas;
-        for formula in formulas {
-            let first = formula.above[0];
-            let all: Vec<Labels> = self
-                .raw
-                .keys()
-                .filter(|(name, _)| *name == first.name)
-                .map(|(_, labels)| labels.clone())
-                .collect();
-            for labels in all {
-                born.extend(self.instance(formula, labels));
-            }
-        }
-        born
+        fresh.into_iter().filter_map(|(nth, labels)| self.instance(&formulas[nth], labels)).collect()
     }
 
     fn instance(&mut self, formula: &'static Formula, labels: Labels) -> Option<Born> {
@@ -163,12 +181,11 @@ impl Derived {
             self.refused += 1;
             return None;
         }
-        let out = self.free_out.pop().unwrap_or_else(|| {
-            self.next_out += 1;
-            derived_id(self.next_out - 1)
-        });
+        let out = self.lend();
         self.known.insert((formula.out.name, labels.clone()));
-        self.instances.push(Instance { formula, labels: labels.clone(), above, below, out });
+        let instance = Instance { formula, labels: labels.clone(), above, below, out };
+        let place = self.instances.partition_point(|other| other.above[0] <= instance.above[0]);
+        self.instances.insert(place, instance);
         Some(Born { id: out, metric: formula.out, labels })
     }
 
@@ -193,9 +210,17 @@ impl Derived {
             .collect()
     }
 
-    /// Computes every instance whose counters were all read at `at_ns`.
-    pub fn evaluate(&self, table: &SeriesTable, at_ns: u64, out: &mut Vec<(SeriesId, f64)>) {
-        out.extend(self.instances.iter().filter_map(|i| Some((i.out, i.value(table, at_ns)?))));
+    /// Computes every instance whose counters were all read at `at_ns`; `read` has the ids of those that were.
+    pub fn evaluate(
+        &self,
+        table: &SeriesTable,
+        at_ns: u64,
+        read: RangeInclusive<SeriesId>,
+        out: &mut Vec<(SeriesId, f64)>,
+    ) {
+        let begin = self.instances.partition_point(|i| i.above[0] < *read.start());
+        let maybe = self.instances[begin..].iter().take_while(|i| i.above[0] <= *read.end());
+        out.extend(maybe.filter_map(|i| Some((i.out, i.value(table, at_ns)?))));
     }
 
     /// Derived series refused because of [`MAX_DERIVED`].
@@ -279,7 +304,9 @@ mod tests {
                 self.table.read(SeriesId(*id), secs * SECOND, *value);
             }
             let mut out = Vec::new();
-            self.derived.evaluate(&self.table, secs * SECOND, &mut out);
+            let ids = || values.iter().map(|(id, _)| SeriesId(*id));
+            let read = ids().min().unwrap()..=ids().max().unwrap();
+            self.derived.evaluate(&self.table, secs * SECOND, read, &mut out);
             out.into_iter().map(|(_, v)| v).collect()
         }
     }

@@ -4,7 +4,7 @@
 //! What keeps it quiet: an interval with few requests is not judged (of fewer than a hundred, the 99th
 //! percentile is the longest), a condition must hold, and a rise that nobody would feel is none.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,7 @@ const OPS: [&str; 5] = ["read", "write", "flush", "discard", "other"];
 /// All devices.
 #[derive(Debug)]
 pub struct Disks {
-    states: HashMap<(Arc<str>, &'static str), State>,
+    states: BTreeMap<(Arc<str>, &'static str), State>,
     run_ns: i64,
     next: u64,
     refused: u64,
@@ -129,7 +129,7 @@ pub struct Disks {
 impl Disks {
     /// None yet; `run_ns` makes ids unique.
     pub fn new(run_ns: i64) -> Self {
-        Self { states: HashMap::new(), run_ns, next: 0, refused: 0 }
+        Self { states: BTreeMap::new(), run_ns, next: 0, refused: 0 }
     }
 
     /// Takes the windows of one pass, made at `at_ns`. With `learning`, nothing fires.
@@ -202,7 +202,7 @@ impl Disks {
     /// Ids of incidents of an earlier run whose device has not been measured since `start`.
     pub fn take_unclaimed(&mut self, start: Now) -> Vec<String> {
         let unclaimed = |state: &mut State| state.told.is_some() && state.seen_ns <= start.mono_ns;
-        let gone = self.states.extract_if(|_, state| unclaimed(state));
+        let gone = self.states.extract_if(.., |_, state| unclaimed(state));
         gone.filter_map(|(_, state)| state.told.map(|told| told.id)).collect()
     }
 

@@ -26,6 +26,7 @@ fn log(at: u64, rule: &str, line: &str, fields: &[(&str, &str)]) -> Event {
         meaning: "m".into(),
         line: line.into(),
         fields,
+        ..LogMatch::default()
     };
     seen(at, Source::Kmsg, What::Log(Box::new(found)))
 }

@@ -8,6 +8,8 @@ mod unproven;
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Event, IoError, LogMatch, Oom, Source};
 use crate::time::{MILLI, Now, SECOND};
 
@@ -73,7 +75,8 @@ pub struct Report {
 }
 
 /// Sources that are up: nobody waits for one that is not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Witnesses {
     /// For OOM kills.
     pub oom: Vec<Source>,
@@ -494,6 +497,7 @@ mod tests {
                 meaning: String::new(),
                 line: String::new(),
                 fields: vec![("device".into(), device.into()), ("sector".into(), sector.to_string())],
+                ..LogMatch::default()
             }))
         };
         Event { at: ms(at), source, historic: false, what }

@@ -10,6 +10,7 @@ impl Engine {
         match &event.what {
             What::KmsgMark(mark) => self.mark = Some(*mark),
             What::JournalMark(mark) => self.journal = Some(mark.clone()),
+            What::SyslogMark(mark) => self.syslog = Some(mark.clone()),
             What::Witness { is_up } => {
                 self.settings.witnesses.stands(event.source, *is_up);
                 self.incidents.heed(&self.settings.witnesses);
@@ -37,8 +38,15 @@ impl Engine {
                 drafts.push(io::slow_request(event, io, id));
             }
             What::Log(found) => {
-                self.tally.count(events::LOG_EVENTS.name, &found.rule, 1);
-                if incident::is_io_error(found) {
+                let count = found.repeats.as_ref().map_or(1, |repeats| repeats.count);
+                for counter in [&events::LOG_EVENTS, &events::KERNEL_EVENTS] {
+                    self.tally.count(counter.name, &found.rule, count);
+                }
+                if found.repeats.is_some() {
+                    // Lines like it went the way of their own.
+                    let id = self.judge.next_id();
+                    drafts.push(kernel::log(event, found, id));
+                } else if incident::is_io_error(found) {
                     self.io_error(now, event, drafts);
                 } else if self.aftermath.explains(event.at, found) {
                     self.tally.count(events::EXPLAINED.name, &found.rule, 1);
@@ -78,6 +86,7 @@ impl Engine {
         let new_id = || format!("{}-h", incident_id(self.start.wall_ns, incident.number));
         let id = incident.id.clone().unwrap_or_else(new_id);
         self.tally.count(events::HUNG_TASKS.name, "", report.fresh);
+        self.tally.count(events::KERNEL_EVENTS.name, "hung_task", report.fresh);
         drafts.push(hang::draft(report, id, &self.settings.identity));
     }
 

@@ -1,7 +1,9 @@
 //! Every condition of every series, and the drafts their changes make.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
+use super::analysis::{Analysis, Plan};
 use super::compose::condition::{Finding, draft, labels, print};
 use super::compose::{Draft, Identity, incident_id};
 use super::condition::{Change, Condition, Firing};
@@ -31,10 +33,33 @@ struct Judged {
     id: String,
 }
 
+/// Numbers of series are the agent's own, one after the other: nobody can make them meet.
+type ById = BuildHasherDefault<IdHasher>;
+
+/// Spreads a number over all bits (Fibonacci hashing).
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(u32::from(byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0.rotate_left(8) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 /// All conditions.
 #[derive(Debug)]
 pub struct Judge {
-    by_series: HashMap<SeriesId, Vec<Judged>>,
+    by_series: HashMap<SeriesId, Vec<Judged>, ById>,
     /// Conditions of an earlier run whose series has not come yet, by fingerprint.
     resumed: HashMap<String, (Condition, String)>,
     run_ns: i64,
@@ -54,6 +79,8 @@ pub struct Scene<'a> {
     pub rules: &'a [Rule],
     /// Who speaks.
     pub identity: &'a Identity,
+    /// What is usual, and what is far from it.
+    pub unusual: (&'a Analysis, &'a Plan),
     /// Levels are learned, nothing fires.
     pub learning: bool,
 }
@@ -61,7 +88,7 @@ pub struct Scene<'a> {
 impl Judge {
     /// No conditions; `run_ns` makes ids unique.
     pub fn new(run_ns: i64) -> Self {
-        Self { by_series: HashMap::new(), resumed: HashMap::new(), run_ns, next: 0, checked_ns: 0 }
+        Self { by_series: HashMap::default(), resumed: HashMap::new(), run_ns, next: 0, checked_ns: 0 }
     }
 
     /// A unique incident id.
@@ -78,6 +105,11 @@ impl Judge {
     /// It was told to be over.
     pub fn forget(&mut self, fingerprint: &str) {
         self.resumed.remove(fingerprint);
+    }
+
+    /// The same, by the id of the incident.
+    pub fn forget_incident(&mut self, id: &str) {
+        self.resumed.retain(|_, (_, known)| known != id);
     }
 
     /// Ids of incidents whose series has not come again.
@@ -259,6 +291,7 @@ impl Scene<'_> {
             identity: self.identity,
             trend: Trend::of(self.store.points(id, from_ns)),
             sparkline: sparkline(&values),
+            unusual: self.unusual.0.unusual(id, self.unusual.1),
             table: Some(self.table),
         }
     }
@@ -279,6 +312,7 @@ impl Judged {
             identity: scene.identity,
             trend: None,
             sparkline: None,
+            unusual: None,
             table: None,
         };
         Some(draft(&finding, self.id.clone(), now))

@@ -13,6 +13,7 @@ impl Engine {
         let missing = missing - self.twice.excuse(now, missing);
         if missing > 0 {
             self.tally.count(events::OOM_KILLS.name, "", missing);
+            self.tally.count(events::KERNEL_EVENTS.name, "oom_kill", missing);
             if !blind {
                 self.tally.count(events::DISAGREEMENTS.name, "counter_only", missing);
             }
@@ -43,6 +44,7 @@ impl Engine {
         self.twice.note(now, self.incidents.group_kills());
         if victims > 0 {
             self.tally.count(events::OOM_KILLS.name, "", victims);
+            self.tally.count(events::KERNEL_EVENTS.name, "oom_kill", victims);
             let path = oom.victim.cgroup.as_deref().or(oom.oom_memcg.as_deref());
             if let Some(path) = path {
                 self.groups.told(path, victims);

@@ -80,6 +80,8 @@ pub enum Style {
     Number(&'static str),
     /// As a number in the metric's own unit.
     Unit,
+    /// As the time, in hours, until something happens: words for that, and for when it will not happen any more.
+    Ahead(&'static str, &'static str),
     /// As a state: words for bad and for good again.
     State(&'static str, &'static str),
 }

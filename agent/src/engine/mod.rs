@@ -2,13 +2,14 @@
 //! lock and cannot fail.
 //!
 //! ```text
-//! batch  -> series -> rates -> history -> conditions ┐
-//!                                                    ├-> compose -> speak -> Output::Alert
-//! event  -> incidents (one out of several witnesses) ┘
+//! batch  -> series -> rates -> history -> conditions, analyzers ┐
+//!                                                               ├-> compose -> speak -> Output::Alert
+//! event  -> incidents (one out of several witnesses)            ┘
 //! ```
 
 pub mod absent;
 pub mod aftermath;
+pub mod analysis;
 pub mod board;
 pub mod builtin;
 pub mod compose;
@@ -27,10 +28,13 @@ mod incoming;
 pub mod judge;
 mod kills;
 pub mod limits;
+pub mod look_back;
+mod newest;
 mod orders;
 pub mod own;
 mod ports;
 pub mod quiet;
+mod reading;
 mod remember;
 pub mod series;
 pub mod shift;
@@ -38,20 +42,22 @@ pub mod snapshot;
 pub mod speak;
 pub mod store;
 pub mod tally;
+pub mod told;
 pub mod user_kills;
 
 use std::collections::BTreeMap;
 
-use crate::event::{JournalMark, KmsgMark, What};
-use crate::metric::Kind;
-use crate::sample::{Batch, ProcTable, SeriesDef, SeriesId};
+use crate::event::{JournalMark, KmsgMark, SyslogMark, What};
+use crate::sample::{ProcTable, SeriesId};
 use crate::time::{Now, SECOND};
 use absent::Absences;
 use aftermath::Aftermath;
+use analysis::Analysis;
+use analysis::rooms::Rooms;
 use board::Board;
 use compose::{Draft, oom};
 use counter::{OomCounter, Twice};
-use derive::{Derived, raw_id};
+use derive::Derived;
 use disk::Disks;
 use faults::Faults;
 use groups::Groups;
@@ -78,6 +84,8 @@ pub struct Engine {
     derived: Derived,
     store: Store,
     judge: Judge,
+    analysis: Analysis,
+    rooms: Rooms,
     absences: Absences,
     disks: Disks,
     incidents: Incidents,
@@ -88,6 +96,7 @@ pub struct Engine {
     counter: OomCounter,
     twice: Twice,
     user_kills: UserKills,
+    told: told::Told,
     processes: Option<ProcTable>,
     groups: Groups,
     board: Board,
@@ -102,8 +111,10 @@ pub struct Engine {
     mark: Option<KmsgMark>,
     marked: Option<KmsgMark>,
     journal: Option<JournalMark>,
+    syslog: Option<SyslogMark>,
     lost_noticed_ns: BTreeMap<(&'static str, &'static str), u64>,
     computed: Vec<(SeriesId, f64)>,
+    passes: newest::Passes,
 }
 
 impl Engine {
@@ -113,8 +124,10 @@ impl Engine {
             start: now,
             table: SeriesTable::default(),
             derived: Derived::new(settings.formulas),
-            store: Store::new(settings.history_capacity),
+            store: Store::with_past(settings.history_capacity),
             judge: Judge::new(now.wall_ns),
+            analysis: Analysis::default(),
+            rooms: Rooms::new(settings.rooms),
             absences: Absences::default(),
             disks: Disks::new(now.wall_ns),
             incidents: Incidents::new(settings.witnesses.clone()),
@@ -125,6 +138,7 @@ impl Engine {
             counter: OomCounter::default(),
             twice: Twice::default(),
             user_kills: UserKills::default(),
+            told: told::Told::default(),
             processes: None,
             groups: Groups::default(),
             board: Board::default(),
@@ -136,10 +150,17 @@ impl Engine {
             mark: None,
             marked: None,
             journal: None,
+            syslog: None,
             lost_noticed_ns: BTreeMap::new(),
             computed: Vec::new(),
+            passes: newest::Passes::default(),
             settings,
         }
+    }
+
+    /// Takes over the history of an earlier run. Before the first step: what is there is forgotten.
+    pub fn take_past(&mut self, past: Store) {
+        self.store = past;
     }
 
     /// One step. Outputs are appended to `out`.
@@ -187,7 +208,9 @@ impl Engine {
         for draft in passed {
             self.speaker.say(now, draft, &mut told);
         }
-        self.speaker.due(now, &mut told);
+        let Self { speaker, board, settings, table, .. } = self;
+        let scene = board::Scene { settings, table };
+        speaker.due(now, &mut |draft| board.withholds(now, draft, &scene), &mut told);
         self.emit(now, told, out);
         if self.pace.is_due(now) {
             out.push(Output::Keep(Box::new(self.snapshot(now))));
@@ -219,7 +242,11 @@ impl Engine {
 
     fn emit(&mut self, now: Now, told: Vec<Draft>, out: &mut Vec<Output>) {
         self.pace.told |= told.iter().any(|draft| draft.lasts);
-        out.extend(told.into_iter().map(|d| Output::Alert(Box::new(d.alert(&self.settings.identity, now)))));
+        for draft in told {
+            let alert = draft.alert(&self.settings.identity, now);
+            self.told.note(&alert);
+            out.push(Output::Alert(Box::new(alert)));
+        }
         self.pass_mark(out);
     }
 
@@ -229,45 +256,6 @@ impl Engine {
         next.into_iter().chain([self.speaker.next_deadline()]).flatten().min()
     }
 
-    fn batch(&mut self, now: Now, batch: &mut Batch, drafts: &mut Vec<Draft>) {
-        self.tally.batches += 1;
-        for id in batch.retired.drain(..) {
-            self.retire(raw_id(id), now, drafts);
-        }
-        for def in batch.defs.drain(..) {
-            self.define(&SeriesDef { id: raw_id(def.id), ..def });
-        }
-        for born in self.derived.connect() {
-            let def = SeriesDef { id: born.id, metric: born.metric, labels: born.labels };
-            self.judge.define(&def, &self.settings.rules, &mut self.table);
-        }
-        let at_ns = batch.at.mono_ns;
-        for (id, value) in &batch.samples {
-            self.table.read(raw_id(*id), at_ns, *value);
-        }
-        let mut computed = std::mem::take(&mut self.computed);
-        computed.clear();
-        self.derived.evaluate(&self.table, at_ns, &mut computed);
-        for (id, value) in &computed {
-            self.table.read(*id, at_ns, *value);
-        }
-        if batch.processes.is_some() {
-            // The old one goes back with the batch, for its buffers.
-            std::mem::swap(&mut self.processes, &mut batch.processes);
-        }
-        if let Some(groups) = batch.groups.take() {
-            self.groups.take(batch.at, groups);
-        }
-        let raw = batch.samples.iter().map(|(id, value)| (raw_id(*id), *value));
-        for (id, value) in raw.chain(computed.iter().copied()) {
-            self.sample(now, at_ns, id, value, drafts);
-        }
-        self.computed = computed;
-        let learning = self.learning(now);
-        let windows = batch.disks.drain(..);
-        self.disks.take((now, at_ns), windows, &self.settings.disks, learning, drafts);
-    }
-
     fn learning(&self, now: Now) -> bool {
         now.since(self.start) < self.settings.warmup_secs * SECOND
     }
@@ -275,15 +263,20 @@ impl Engine {
     /// The judge, and what it needs to see.
     fn judging(&mut self, now: Now) -> (&mut Judge, judge::Scene<'_>) {
         let learning = self.learning(now);
-        let Self { judge, store, processes, table, settings, .. } = self;
+        let Self { judge, store, processes, table, settings, analysis, .. } = self;
         let (rules, identity) = (&*settings.rules, &settings.identity);
-        (judge, judge::Scene { store, processes: processes.as_ref(), table, rules, identity, learning })
+        let unusual = (&*analysis, &settings.analysis);
+        let processes = processes.as_ref();
+        (judge, judge::Scene { store, processes, table, rules, identity, unusual, learning })
     }
 
     /// What nobody reports any more, and what never came.
     fn look_around(&mut self, now: Now, drafts: &mut Vec<Draft>) {
         let (judge, scene) = self.judging(now);
         judge.stale(now, &scene, drafts);
+        if now.since(self.start) >= snapshot::UNCLAIMED_NS {
+            self.store.forget_waiting();
+        }
         if self.learning(now) {
             return;
         }
@@ -291,36 +284,6 @@ impl Engine {
         let (rules, identity) = (&*settings.absences, &settings.identity);
         let scene = absent::Scene { rules, table, identity, start_ns: start.mono_ns };
         absences.check(now, &scene, || judge.next_id(), drafts);
-    }
-
-    fn define(&mut self, def: &SeriesDef) {
-        self.store.forget(def.id);
-        self.derived.define(def.id, def.metric, &def.labels);
-        self.judge.define(def, &self.settings.rules, &mut self.table);
-    }
-
-    fn retire(&mut self, id: SeriesId, now: Now, drafts: &mut Vec<Draft>) {
-        for gone in self.derived.retire(id).into_iter().chain([id]) {
-            let (judge, scene) = self.judging(now);
-            judge.retire(now, gone, &scene, drafts);
-            self.store.forget(gone);
-            self.table.retire(gone);
-        }
-    }
-
-    fn sample(&mut self, now: Now, at_ns: u64, id: SeriesId, value: f64, drafts: &mut Vec<Draft>) {
-        let Some(series) = self.table.get(id) else { return };
-        if series.metric.kind == Kind::Gauge {
-            self.store.append(id, at_ns, value);
-        }
-        if series.metric.name == self.settings.oom_counter {
-            self.count_ooms(now, value as u64, drafts);
-            return;
-        }
-        let (judge, scene) = self.judging(now);
-        if let Some(series) = scene.table.get(id) {
-            judge.observe(now, (id, series), &scene, drafts);
-        }
     }
 
     /// A mark comes out only when nothing that was read before it is still held back: whoever
@@ -336,6 +299,7 @@ impl Engine {
             out.extend(self.mark.map(Output::Mark));
         }
         out.extend(self.journal.take().map(Output::JournalMark));
+        out.extend(self.syslog.take().map(Output::SyslogMark));
     }
 
     /// What happened so far.

@@ -2,10 +2,12 @@
 
 use super::board::{self, Standing};
 use super::compose::{lived_secs, rfc3339};
-use super::control::{ActiveView, Answer, Order, View};
+use super::control::{ActiveView, Answer, NewSilence, Order, View};
 use super::ports::Settings;
 use super::quiet::maintenance;
 use super::{Engine, Output};
+use crate::config::nearest;
+use crate::text::clean;
 use crate::time::{Now, SECOND};
 
 impl Engine {
@@ -15,7 +17,10 @@ impl Engine {
     /// A sentence for who gave it.
     pub fn order(&mut self, now: Now, order: Order, out: &mut Vec<Output>) -> Result<Answer, String> {
         let answer = match order {
-            Order::Silence(new) => Answer::Silenced(self.board.silences.add(now, new)?),
+            Order::Silence(new) => {
+                self.check_name(&new)?;
+                Answer::Silenced(self.board.silences.add(now, new)?)
+            }
             Order::Revoke(id) => {
                 let silence = self.board.silences.revoke(id)?;
                 Answer::Revoked(silence.view(now, &self.settings.identity.zone))
@@ -31,6 +36,23 @@ impl Engine {
         Ok(answer)
     }
 
+    /// A silence that no alert can ever match is a slip.
+    fn check_name(&self, new: &NewSilence) -> Result<(), String> {
+        let Settings { known, rules, absences, .. } = &self.settings;
+        let of_rules = rules.iter().map(|rule| &rule.name).chain(absences.iter().map(|rule| &rule.name));
+        let mut all = known.iter().chain(of_rules).map(String::as_str);
+        let fine = new.force || known.is_empty() || ["", "*"].contains(&new.matcher.as_str());
+        if fine || all.clone().any(|name| name == new.matcher) {
+            return Ok(());
+        }
+        let near = nearest(&new.matcher, &mut all).map(|near| format!(" Did you mean `{near}`?"));
+        Err(format!(
+            "No metric and no rule is called `{}`.{} docs/METRICS.md lists the metrics; --force silences the name all the same.",
+            clean(&new.matcher, 100),
+            near.unwrap_or_default()
+        ))
+    }
+
     fn reload(&mut self, now: Now, new: Settings, out: &mut Vec<Output>) -> Answer {
         let mut drafts = Vec::new();
         let (judge, scene) = self.judging(now);
@@ -39,12 +61,24 @@ impl Engine {
         self.absences.reload(now, absences, &self.settings.identity, &mut drafts);
         let ended = drafts.len();
         let Settings {
-            identity, rules, absences, maintenance, escalation, manners, warmup_secs, disks, ..
+            known,
+            identity,
+            rules,
+            absences,
+            maintenance,
+            escalation,
+            manners,
+            warmup_secs,
+            disks,
+            analysis,
+            ..
         } = new;
         self.speaker.reload(manners.clone());
         let old = &mut self.settings;
+        old.known = known;
         (old.identity, old.rules, old.absences, old.maintenance) = (identity, rules, absences, maintenance);
         (old.escalation, old.manners, old.warmup_secs, old.disks) = (escalation, manners, warmup_secs, disks);
+        old.analysis = analysis;
         let rules = old.rules.len() + old.absences.len();
         self.speak(now, drafts, out);
         Answer::Reloaded { rules, ended }

@@ -1,6 +1,7 @@
 //! What shapes an engine, what goes in and what comes out.
 
 use super::absent::Absence;
+use super::analysis::{Plan, rooms::Room};
 use super::board::Escalation;
 use super::compose::Identity;
 use super::derive::Formula;
@@ -12,7 +13,7 @@ use super::quiet::maintenance::Window;
 use super::snapshot::Snapshot;
 use super::speak::Manners;
 use crate::alert::Alert;
-use crate::event::{Event, JournalMark, KmsgMark};
+use crate::event::{Event, JournalMark, KmsgMark, SyslogMark};
 use crate::sample::Batch;
 
 /// All that shapes an engine.
@@ -20,6 +21,8 @@ use crate::sample::Batch;
 pub struct Settings {
     /// Who speaks.
     pub identity: Identity,
+    /// Names that alerts may have besides those of the rules here: metrics, rules of events. Empty: not known.
+    pub known: Vec<String>,
     /// Threshold rules.
     pub rules: Vec<Rule>,
     /// What is expected to be there.
@@ -38,6 +41,10 @@ pub struct Settings {
     pub history_capacity: usize,
     /// Rates and ratios.
     pub formulas: &'static [Formula],
+    /// What the analyzers are held to.
+    pub analysis: Plan,
+    /// What may be used up.
+    pub rooms: &'static [Room],
     /// What block devices are held to.
     pub disks: DiskPolicy,
     /// Wire name of the kernel's own count of OOM kills.
@@ -64,6 +71,8 @@ pub enum Output {
     Mark(KmsgMark),
     /// The same of the journal.
     JournalMark(JournalMark),
+    /// The same of the syslog file.
+    SyslogMark(SyslogMark),
     /// So many kills of the kernel's own count (`oom_kill`) are accounted for by the mark that follows.
     Accounted(u64),
     /// What is to be kept over a restart, now that the alerts before it came out.

@@ -13,6 +13,9 @@ impl Engine {
     pub fn remember<'a>(&mut self, told: impl IntoIterator<Item = &'a Alert>, now: Now) {
         for alert in told {
             self.remember_condition(alert, now);
+            if alert.status == Status::Firing {
+                self.speaker.was_told(&alert.id);
+            }
             for (at, body) in compose::recall::incidents(alert, &self.settings.identity.boot_id, now) {
                 self.incidents.remember(now, at, body);
             }
@@ -35,14 +38,21 @@ impl Engine {
 
     /// A condition that was told after the snapshot was made: the agent was killed between the two.
     fn remember_condition(&mut self, alert: &Alert, now: Now) {
-        let Some(draft) = compose::recall::condition(alert, &self.settings.identity.labels, now) else {
-            return;
-        };
         let made: Option<jiff::Timestamp> = alert.timestamp.parse().ok();
         let made_ns = made.and_then(|at| i64::try_from(at.as_nanosecond()).ok()).unwrap_or(i64::MIN);
         if self.resumed_wall_ns.is_none_or(|saved| made_ns <= saved) {
             return;
         }
+        // Also ends that were told together.
+        let own = Some(alert.id.as_str()).filter(|_| alert.status == Status::Resolved);
+        for id in alert.also_over().chain(own) {
+            self.judge.forget_incident(id);
+            self.board.forget(id);
+            self.speaker.end_was_told(id);
+        }
+        let Some(draft) = compose::recall::condition(alert, &self.settings.identity.labels, now) else {
+            return;
+        };
         if draft.status == Status::Resolved {
             self.judge.forget(&draft.fingerprint);
             self.absences.forget(&draft.fingerprint);

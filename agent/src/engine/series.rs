@@ -1,5 +1,7 @@
 //! The newest reading of every series, and the difference to the one before.
 
+use std::sync::Arc;
+
 use crate::metric::{Kind, Metric};
 use crate::sample::{SeriesDef, SeriesId};
 
@@ -8,8 +10,8 @@ use crate::sample::{SeriesDef, SeriesId};
 pub struct Series {
     /// Row of the metric table.
     pub metric: &'static Metric,
-    /// Label values in the metric's order.
-    pub labels: Box<[Box<str>]>,
+    /// Label values in the metric's order; shared with [`crate::sample::newest`].
+    pub labels: Arc<[Box<str>]>,
     /// Newest value.
     pub value: f64,
     /// When it was read, monotonic nanoseconds; 0 before the first reading.
@@ -31,6 +33,7 @@ impl SeriesTable {
     /// Learns of a series; whatever had this id before is forgotten.
     pub fn define(&mut self, def: SeriesDef) {
         let SeriesDef { id, metric, labels } = def;
+        let labels = labels.into();
         let index = id.0 as usize;
         if index >= self.rows.len() {
             self.rows.resize_with(index + 1, || None);

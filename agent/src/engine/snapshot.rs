@@ -10,7 +10,8 @@ use super::board;
 use super::condition::{Condition, Firing};
 use super::disk::KeptDisk;
 use super::shift::Shift;
-use super::speak::KeptRepeat;
+use super::speak::{KeptRepeat, Summaries};
+use crate::alert::Alert;
 use crate::time::{Now, SECOND};
 
 /// Form of a snapshot; another one is not read.
@@ -19,8 +20,8 @@ pub const VERSION: u32 = 1;
 pub const MAX_BYTES: usize = 1 << 20;
 /// Least time between two snapshots when nothing was told.
 const PACE_NS: u64 = 5 * SECOND;
-/// How long an alert of an earlier run waits for its series to come again: 15 min.
-const UNCLAIMED_NS: u64 = 900 * SECOND;
+/// How long an alert, or the history, of an earlier run waits for its series to come again: 15 min.
+pub(super) const UNCLAIMED_NS: u64 = 900 * SECOND;
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,14 @@ pub struct Snapshot {
     disks: Vec<KeptDisk>,
     board: board::Kept,
     repeats: Vec<KeptRepeat>,
+    #[serde(default)]
+    summaries: Summaries,
+    /// Of events.
+    #[serde(default)]
+    told: Vec<Alert>,
+    /// What was about to be told, of what stands no more.
+    #[serde(default)]
+    ends: Vec<super::Draft>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +62,8 @@ impl Snapshot {
                     let waiting: Vec<&str> = self.repeats.iter().filter_map(KeptRepeat::waiting).collect();
                     self.board.untell(&waiting, "repeated");
                     self.repeats.clear();
+                    self.told.clear();
+                    self.ends.truncate(self.ends.len() / 2);
                     self.conditions.truncate(self.conditions.len() / 2);
                     self.board.halve();
                 }
@@ -122,6 +133,9 @@ impl Engine {
             absences,
             disks,
             repeats: self.speaker.kept(),
+            summaries: self.speaker.summaries(),
+            told: self.told.kept(),
+            ends: self.speaker.ends(),
             board,
         }
     }
@@ -144,16 +158,20 @@ impl Engine {
             disk.started = shift.both(disk.started);
             self.disks.resume(now, disk);
         }
-        self.board.resume(snapshot.board, &shift);
-        self.speaker.resume(snapshot.repeats, &shift);
+        self.board.resume(now, snapshot.board, &shift);
+        self.speaker.resume(snapshot.repeats, snapshot.summaries, &shift);
+        self.speaker.owe(snapshot.ends, &shift);
+        snapshot.told.iter().for_each(|alert| self.told.note(alert));
+        self.remember(&snapshot.told, now);
         self.resumed = true;
         self.resumed_wall_ns = Some(snapshot.saved.wall_ns);
     }
 
     /// Ends what an earlier run told and nobody has reported since.
     pub(super) fn end_unclaimed(&mut self, now: Now, told: &mut Vec<super::Draft>) {
+        let scene = board::Scene { settings: &self.settings, table: &self.table };
         for id in std::mem::take(&mut self.orphans) {
-            self.board.abandon(now, &id, told);
+            self.board.abandon(now, &id, &scene, told);
         }
         if !self.resumed || now.since(self.start) < UNCLAIMED_NS {
             return;
@@ -161,7 +179,7 @@ impl Engine {
         self.resumed = false;
         let disks = self.disks.take_unclaimed(self.start);
         for id in self.judge.take_unclaimed().into_iter().chain(disks) {
-            self.board.abandon(now, &id, told);
+            self.board.abandon(now, &id, &scene, told);
         }
     }
 }

@@ -6,16 +6,18 @@
 
 mod group;
 mod kept;
+mod summary;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::compose::{Draft, incident_id};
-use crate::alert::{ONLY_MESSAGE, Severity, Status};
+use crate::alert::{CLOSES, MEMBERS, ONLY_MESSAGE, Severity, Status};
 use crate::text::span;
 use crate::time::{Now, SECOND};
 use group::{Group, Key};
 pub use group::{MAX_HELD, MAX_PLACES, MAX_WHOLE};
 pub use kept::KeptRepeat;
+pub use summary::Summaries;
 
 /// How to speak.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +30,12 @@ pub struct Manners {
     pub group_secs: u64,
     /// Whether ends of conditions are told.
     pub recovery: bool,
+    /// Whether ends that come together are joined, as begins are.
+    pub join_ends: bool,
 }
+
+/// Takes what is not to be told after all.
+pub type Gate<'a> = &'a mut dyn FnMut(&Draft) -> bool;
 
 /// Fingerprints remembered; beyond it the one told longest ago is forgotten.
 pub const MAX_REPEATS: usize = 4096;
@@ -61,10 +68,14 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Speaker {
     manners: Manners,
-    repeats: HashMap<String, Repeat>,
+    /// In order, as all else that alerts come out of: the same input gives the same output.
+    repeats: BTreeMap<String, Repeat>,
     groups: BTreeMap<Key, Group>,
     /// Ids of conditions whose begin was held back.
     silent: BTreeSet<String>,
+    summaries: Summaries,
+    /// Ends that an earlier run was about to tell.
+    owed: Vec<Draft>,
     /// When the first repetition is due, or earlier; `u64::MAX`: none waits.
     repeats_due_ns: u64,
     counts: Counts,
@@ -75,24 +86,18 @@ pub struct Speaker {
 impl Speaker {
     /// Nothing told yet; `run_ns` makes the ids of summaries unique.
     pub fn new(manners: Manners, run_ns: i64) -> Self {
-        let (repeats, groups, silent) = (HashMap::new(), BTreeMap::new(), BTreeSet::new());
+        let (repeats, groups, silent) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         Self {
             manners,
             repeats,
             groups,
             silent,
+            summaries: Summaries::default(),
+            owed: Vec::new(),
             repeats_due_ns: u64::MAX,
             counts: Counts::default(),
             run_ns,
             next: 0,
-        }
-    }
-
-    /// Remembers that an earlier run told this fingerprint.
-    pub fn remember(&mut self, fingerprint: String, severity: Severity, told_ns: u64) {
-        let repeat = Repeat { told_ns, severity, held: 0, waiting: None };
-        if self.repeats.get(&fingerprint).is_none_or(|known| known.told_ns < told_ns) {
-            self.repeats.insert(fingerprint, repeat);
         }
     }
 
@@ -165,7 +170,8 @@ impl Speaker {
         self.group(now, draft, out);
     }
 
-    fn update(&mut self, now: Now, draft: Draft, out: &mut Vec<Draft>) {
+    fn update(&mut self, now: Now, mut draft: Draft, out: &mut Vec<Draft>) {
+        self.summaries.trace(&mut draft);
         if let Some(held) = self.held_mut(&draft.id) {
             let status = held.status;
             *held = Draft { status, ..draft };
@@ -194,7 +200,12 @@ impl Speaker {
         self.emit(draft, out);
     }
 
-    fn resolve(&mut self, now: Now, draft: Draft, out: &mut Vec<Draft>) {
+    fn resolve(&mut self, now: Now, mut draft: Draft, out: &mut Vec<Draft>) {
+        self.summaries.trace(&mut draft);
+        let closes = self.summaries.ended(&draft.id);
+        if !closes.is_empty() {
+            draft.context.insert(CLOSES.into(), closes.into());
+        }
         let waiting = self.silent.remove(&draft.id);
         if waiting && let Some(repeat) = self.repeats.get_mut(&draft.fingerprint) {
             repeat.waiting = None;
@@ -209,7 +220,11 @@ impl Speaker {
             held.context.insert(ONLY_MESSAGE.into(), true.into());
             return;
         }
-        self.group(now, draft, out);
+        if self.manners.join_ends {
+            self.group(now, draft, out);
+        } else {
+            self.emit(draft, out);
+        }
     }
 
     fn held_mut(&mut self, id: &str) -> Option<&mut Draft> {
@@ -270,17 +285,19 @@ impl Speaker {
         out.push(draft);
     }
 
-    /// Tells what a window held back.
-    pub fn due(&mut self, now: Now, out: &mut Vec<Draft>) {
-        self.end_groups(now, out);
-        self.end_repeats(now, out);
+    /// Tells what a window held back. `withholds` takes begins that nobody wants to hear by now.
+    pub fn due(&mut self, now: Now, withholds: Gate<'_>, out: &mut Vec<Draft>) {
+        self.tell_owed(now, out);
+        self.end_groups(now, withholds, out);
+        self.end_repeats(now, withholds, out);
     }
 
-    fn end_groups(&mut self, now: Now, out: &mut Vec<Draft>) {
+    fn end_groups(&mut self, now: Now, withholds: Gate<'_>, out: &mut Vec<Draft>) {
         let ended: Vec<_> =
             self.groups.iter().filter(|(_, g)| g.ends_ns <= now.mono_ns).map(|(k, _)| k.clone()).collect();
         for key in ended {
-            let Some(group) = self.groups.remove(&key) else { continue };
+            let Some(mut group) = self.groups.remove(&key) else { continue };
+            group.held.retain(|draft| draft.status == Status::Resolved || !withholds(draft));
             if let Some(draft) = self.gather(group) {
                 self.open(key, now);
                 self.emit(draft, out);
@@ -289,14 +306,20 @@ impl Speaker {
     }
 
     fn gather(&mut self, group: Group) -> Option<Draft> {
-        let Self { next, run_ns, manners, .. } = self;
-        group.gather(manners.group_secs, || {
+        let Self { next, run_ns, manners, summaries, .. } = self;
+        let lasting = |draft: &&Draft| draft.lasts && draft.status != Status::Resolved;
+        let members = group.held.iter().filter(lasting).map(|draft| draft.id.clone()).collect();
+        let draft = group.gather(manners.group_secs, || {
             *next += 1;
             format!("{}-g", incident_id(*run_ns, *next))
-        })
+        })?;
+        if draft.context.contains_key(MEMBERS) {
+            summaries.told(&draft.id, members);
+        }
+        Some(draft)
     }
 
-    fn end_repeats(&mut self, now: Now, out: &mut Vec<Draft>) {
+    fn end_repeats(&mut self, now: Now, withholds: Gate<'_>, out: &mut Vec<Draft>) {
         if now.mono_ns < self.repeats_due_ns {
             return;
         }
@@ -311,6 +334,9 @@ impl Speaker {
             let (held, since) = (repeat.held, repeat.told_ns);
             let Some(mut draft) = repeat.waiting.take() else { continue };
             self.silent.remove(&draft.id);
+            if withholds(&draft) {
+                continue;
+            }
             mention(&mut draft, held, since, now);
             self.tell_repeat(now, &draft, out);
             self.group(now, draft, out);
@@ -325,6 +351,7 @@ impl Speaker {
 
     /// Tells everything held back at once: the agent is ending.
     pub fn finish(&mut self, now: Now, out: &mut Vec<Draft>) {
+        out.append(&mut self.owed);
         for group in std::mem::take(&mut self.groups).into_values() {
             if let Some(draft) = self.gather(group) {
                 self.emit(draft, out);
@@ -347,7 +374,7 @@ impl Speaker {
 
     /// When something held back is due, monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        let groups = self.groups.values().map(|g| g.ends_ns);
+        let groups = self.groups.values().map(|g| g.ends_ns).chain((!self.owed.is_empty()).then_some(0));
         groups.chain([self.repeats_due_ns].into_iter().filter(|due| *due < u64::MAX)).min()
     }
 
@@ -379,8 +406,13 @@ mod tests {
     use crate::event::{Event, LogMatch, Source, What};
 
     fn speaker() -> Speaker {
-        let manners =
-            Manners { min_interval_secs: 300, dedup_secs: [600, 600, 600, 0], group_secs: 0, recovery: true };
+        let manners = Manners {
+            min_interval_secs: 300,
+            dedup_secs: [600, 600, 600, 0],
+            group_secs: 0,
+            recovery: true,
+            join_ends: true,
+        };
         Speaker::new(manners, 0)
     }
 
@@ -391,6 +423,7 @@ mod tests {
             meaning: "m".into(),
             line: "l".into(),
             fields: vec![("device".into(), device.to_string())],
+            ..LogMatch::default()
         };
         let at = Now { mono_ns: SECOND, wall_ns: 0 };
         let what = What::Log(Box::new(found.clone()));

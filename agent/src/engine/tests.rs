@@ -6,6 +6,7 @@ mod restart;
 mod rules;
 mod storm;
 mod summaries;
+mod whole;
 
 use super::*;
 use crate::alert::{Alert, Severity, Status};
@@ -19,7 +20,7 @@ use crate::engine::incident::Witnesses;
 use crate::engine::limits::Rule;
 use crate::engine::speak::Manners;
 use crate::event::{Constraint, Event, KillGroup, LogMatch, Lost, Oom, SlowIo, Source, Task};
-use crate::metric::{Metric, Unit};
+use crate::metric::{Kind, Metric, Unit};
 use crate::sample::{GroupRow, GroupTable, Samples};
 use crate::time::MILLI;
 
@@ -35,9 +36,10 @@ const USED: Metric = Metric {
 const KILLS: Metric =
     Metric { name: "oom_counter", labels: &[], kind: Kind::Counter, unit: Unit::Count, ..USED };
 
-fn settings(group_secs: u64) -> Settings {
+pub(super) fn settings(group_secs: u64) -> Settings {
     let limits = Limits { op: Op::Above, warn: Some(80.0), critical: Some(90.0), clear: None };
     Settings {
+        known: Vec::new(),
         identity: Identity {
             hostname: "h".into(),
             zone: jiff::tz::TimeZone::UTC,
@@ -65,6 +67,7 @@ fn settings(group_secs: u64) -> Settings {
             dedup_secs: [600, 600, 600, 0],
             group_secs,
             recovery: true,
+            join_ends: true,
         },
         witnesses: Witnesses {
             oom: vec![Source::Ebpf, Source::Kmsg],
@@ -73,6 +76,8 @@ fn settings(group_secs: u64) -> Settings {
         warmup_secs: 0,
         history_capacity: 1000,
         formulas: &[],
+        analysis: builtin::analysis(&crate::config::Config::default().analyzer),
+        rooms: &[],
         disks: DiskPolicy { limit: Policy { limits, for_secs: 30 }, factor: 0.0, least_ms: 0.0, for_secs: 0 },
         oom_counter: "oom_counter",
     }
@@ -321,6 +326,7 @@ fn the_last_wishes_of_a_victim_are_no_alert() {
             meaning: "no memory".into(),
             line: format!("{task}: page allocation failure: order:0"),
             fields: [("task", task), ("order", "0")].map(|(n, v)| (n.into(), v.into())).into(),
+            ..LogMatch::default()
         }))
     };
     let global = |pid| {
@@ -445,6 +451,7 @@ fn emergencies_are_never_held_back() {
             meaning: "m".into(),
             line: format!("l{n}"),
             fields: vec![],
+            ..LogMatch::default()
         }))
     };
     for n in 0..3 {

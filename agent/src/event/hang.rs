@@ -1,9 +1,13 @@
 //! A hung task, and what it waits for.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Task, fill};
+use crate::text::word::Word;
 
 /// A hung task.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Hang {
     /// The stuck task; `pid` is a thread id.
     pub task: Task,
@@ -28,7 +32,7 @@ pub struct Hang {
 }
 
 /// A lock in the kernel that a task waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     /// Its type.
     pub kind: LockKind,
@@ -39,7 +43,8 @@ pub struct Lock {
 }
 
 /// Types of kernel locks (`enum blocker_type`, `include/linux/hung_task.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LockKind {
     /// A mutex: has one owner.
     KMutex,
@@ -61,7 +66,8 @@ impl LockKind {
 }
 
 /// Side of a read-write semaphore.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
     /// Shared.
     Reader,
@@ -80,7 +86,7 @@ impl Side {
 }
 
 /// The task that a lock is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockOwner {
     /// Thread id.
     pub pid: u32,
@@ -91,10 +97,12 @@ pub struct LockOwner {
 }
 
 /// Where in the kernel a task waits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Place {
     /// Part of the kernel: `NFS`, `ext4`, `block layer` …
-    pub layer: Option<&'static str>,
+    #[serde(deserialize_with = "crate::text::word::maybe")]
+    pub layer: Option<Word>,
     /// Block device (`sda1`, `dm-0`) or what a network filesystem is mounted from.
     pub device: Option<String>,
     /// Mount point.
@@ -105,7 +113,7 @@ pub struct Place {
 pub const MAX_FOLLOWED: usize = 4096;
 
 /// One task of one life: the pid alone may be used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {
     /// Thread id.
     pub pid: u32,

@@ -1,16 +1,21 @@
 //! Block requests that were slow or failed.
 
+use serde::{Deserialize, Serialize};
+
 use super::{LogMatch, Task, fill};
+use crate::text::word::Word;
 
 /// A block request over the latency threshold.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SlowIo {
     /// Device name as in `/proc/diskstats`, or `major:minor`.
     pub device: String,
     /// The drive's own name; hostile text.
     pub model: Option<String>,
     /// `read`, `write`, `flush`, `discard` or `other`.
-    pub op: &'static str,
+    #[serde(deserialize_with = "crate::text::word::one")]
+    pub op: Word,
     /// Issue to completion, milliseconds.
     pub latency_ms: f64,
     /// Insert to issue, milliseconds, of a request that waited in a queue.
@@ -32,7 +37,8 @@ pub struct SlowIo {
 }
 
 /// A control group as the kernel numbers it: the inode of its directory, 0 where it is not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GroupNumber {
     /// Of the memory controller's hierarchy (version 1), else of the default one (version 2).
     pub of_memory: bool,
@@ -41,14 +47,16 @@ pub struct GroupNumber {
 }
 
 /// A block request that failed.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct IoError {
     /// Device name as in `/proc/diskstats`, or `major:minor`.
     pub device: String,
     /// The drive's own name; hostile text.
     pub model: Option<String>,
     /// `read`, `write`, `flush`, `discard` or `other`.
-    pub op: Option<&'static str>,
+    #[serde(deserialize_with = "crate::text::word::maybe")]
+    pub op: Option<Word>,
     /// First sector (512 bytes).
     pub sector: u64,
     /// Size, bytes.

@@ -2,12 +2,15 @@
 
 mod limit;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Task, fill};
 use crate::cgroup::memory::Events;
 use limit::{Figures, Limit};
 
 /// An OOM kill: one victim, or all of a control group that the kernel kills together.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Oom {
     /// The killed process; its `pid` is the number the kernel gave, be it a thread's.
     pub victim: Task,
@@ -73,7 +76,8 @@ pub struct Oom {
 pub const MAX_VICTIMS: usize = 256;
 
 /// What makes several victims one kill.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct KillGroup {
     /// The group whose `memory.oom.group` is set.
     pub path: Option<String>,
@@ -84,7 +88,8 @@ pub struct KillGroup {
 }
 
 /// A process that died with the chosen one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Victim {
     /// Who.
     pub task: Task,
@@ -93,7 +98,8 @@ pub struct Victim {
 }
 
 /// Memory of the whole machine (`/proc/meminfo`, `/proc/pressure/memory`).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostMemory {
     /// `MemTotal`, kB.
     pub total_kb: Option<u64>,
@@ -117,7 +123,8 @@ impl HostMemory {
 }
 
 /// Which memory ran out (`oom_constraint_text`, `mm/oom_kill.c`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Constraint {
     /// The whole machine's.
     None,

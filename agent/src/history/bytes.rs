@@ -77,6 +77,18 @@ impl<'a> Reader<'a> {
         Some(byte)
     }
 
+    /// So many bytes.
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let bytes = self.data.get(self.at..self.at.checked_add(count)?)?;
+        self.at += count;
+        Some(bytes)
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.at >= self.data.len()
+    }
+
     pub(super) fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {

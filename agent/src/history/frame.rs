@@ -177,7 +177,7 @@ impl Frame {
     }
 }
 
-fn read_moments(from: &mut Reader, base: u64, times: &mut [u64]) -> Option<()> {
+pub(super) fn read_moments(from: &mut Reader, base: u64, times: &mut [u64]) -> Option<()> {
     let ns = *UNITS.get(usize::from(from.byte()?))?;
     let mut moments = [0; FRAME];
     let moments = moments.get_mut(..times.len())?;

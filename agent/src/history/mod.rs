@@ -7,22 +7,28 @@
 //!
 //! At the ceiling the block that was closed longest ago goes, whosever it is: the past gets shorter for all alike, and a
 //! series that never changes, which costs nearly nothing, keeps its own. What goes early is counted.
+//!
+//! Over a restart it goes as chunks (`chunk`), which are read back as rows that wait for their series (`kept`).
 
 mod axis;
 mod block;
 mod bytes;
+pub mod chunk;
 mod frame;
+mod kept;
 mod pack;
 mod read;
 #[cfg(test)]
 mod tests;
 mod value;
 
+pub use kept::{KeptId, Key, MAX_KEPT};
 pub use read::{Range, Summary};
 
 use crate::sample::SeriesId;
 use axis::{Axes, Place};
 use block::{Block, NONE, Pool, ROOM};
+use kept::Kept;
 use pack::FRAME;
 
 /// Blocks of all series together: 18 MiB.
@@ -49,6 +55,10 @@ const NO_ROW: Row = Row { first: NONE, last: NONE, open: NONE, opened: 0, sample
 #[derive(Debug)]
 pub struct Store {
     rows: Vec<Row>,
+    /// Rows of an earlier run, until their series come.
+    kept: Kept,
+    /// Added to every moment inside, so that those before the boot have room below.
+    zero: u64,
     pool: Pool,
     axes: Axes,
     capacity: usize,
@@ -66,6 +76,8 @@ impl Store {
     pub fn with_ceiling(capacity: usize, max_blocks: usize) -> Self {
         Self {
             rows: Vec::new(),
+            kept: Kept::default(),
+            zero: 0,
             pool: Pool::new(max_blocks),
             axes: Axes::new(),
             capacity,
@@ -80,27 +92,42 @@ impl Store {
         if index >= self.rows.len() {
             self.rows.resize(index + 1, NO_ROW);
         }
-        if self.rows[index].open == NONE {
-            let Some(block) = self.take(id.0) else {
+        self.push(id.0, at_ns.wrapping_add(self.zero), value);
+    }
+
+    /// The same for any row; `at` is a moment inside.
+    fn push(&mut self, owner: u32, at: u64, value: f64) {
+        if self.row(owner).open == NONE {
+            let Some(block) = self.take(owner) else {
                 self.refused += 1;
                 return;
             };
-            self.rows[index].open = block;
+            self.row(owner).open = block;
         }
-        let row = &mut self.rows[index];
+        let row = if owner < kept::FIRST { &mut self.rows[owner as usize] } else { self.kept.row(owner) };
         if let Some(block) = self.pool.at_mut(row.open) {
-            block.put(row.opened as usize, at_ns, value);
+            block.put(row.opened as usize, at, value);
             row.opened += 1;
         }
         if row.opened as usize == FRAME {
-            self.seal(id.0);
+            self.seal(owner);
         }
+    }
+
+    /// The row of a series, or one that waits for its series.
+    fn row(&mut self, owner: u32) -> &mut Row {
+        if owner < kept::FIRST { &mut self.rows[owner as usize] } else { self.kept.row(owner) }
     }
 
     /// Drops a series' history.
     pub fn forget(&mut self, id: SeriesId) {
-        let Some(row) = self.rows.get_mut(id.0 as usize) else { return };
-        let Row { mut first, open, .. } = std::mem::replace(row, NO_ROW);
+        if (id.0 as usize) < self.rows.len() {
+            self.clear(id.0);
+        }
+    }
+
+    fn clear(&mut self, owner: u32) {
+        let Row { mut first, open, .. } = std::mem::replace(self.row(owner), NO_ROW);
         while let Some(next) = self.pool.at(first).map(|block| block.next) {
             self.release(first);
             first = next;
@@ -121,8 +148,9 @@ impl Store {
 
     /// A series gives its oldest block back.
     fn drop_first(&mut self, owner: u32) {
-        let Some(row) = self.rows.get_mut(owner as usize) else { return };
-        let Some(block) = self.pool.at(row.first) else { return };
+        let first = self.row(owner).first;
+        let Some(block) = self.pool.at(first) else { return };
+        let row = if owner < kept::FIRST { &mut self.rows[owner as usize] } else { self.kept.row(owner) };
         row.samples -= u32::from(block.samples);
         let gone = std::mem::replace(&mut row.first, block.next);
         if gone == row.last {
@@ -134,16 +162,18 @@ impl Store {
     /// Makes frames of the open block.
     fn seal(&mut self, id: u32) {
         let (mut times, mut values) = ([0; FRAME], [0.0; FRAME]);
-        let row = &mut self.rows[id as usize];
-        if let Some(block) = self.pool.at(row.open) {
+        let row = self.row(id);
+        row.opened = 0;
+        let open = row.open;
+        if let Some(block) = self.pool.at(open) {
             block.get(FRAME, &mut times, &mut values);
         }
-        row.opened = 0;
         self.keep(id, &times, &values);
-        while self.pool.at(self.rows[id as usize].first).is_some_and(|oldest| {
-            let row = &self.rows[id as usize];
-            row.first != row.last && row.samples as usize >= self.capacity + usize::from(oldest.samples)
-        }) {
+        while {
+            let row = *self.row(id);
+            let oldest = self.pool.at(row.first).map_or(0, |block| usize::from(block.samples));
+            row.first != row.last && row.samples as usize >= self.capacity + oldest
+        } {
             self.drop_first(id);
         }
     }
@@ -152,14 +182,14 @@ impl Store {
     fn keep(&mut self, id: u32, times: &[u64], values: &[f64]) {
         let shared = self.share(times);
         if self.put(id, times, values, shared) {
-            self.rows[id as usize].samples += times.len() as u32;
+            self.row(id).samples += times.len() as u32;
             return;
         }
         if let Some(place) = shared {
             self.unshare(place.block);
         }
         let half = times.len() / 2;
-        if half > 0 && self.rows[id as usize].last != NONE {
+        if half > 0 && self.row(id).last != NONE {
             self.keep(id, &times[..half], &values[..half]);
             self.keep(id, &times[half..], &values[half..]);
         }
@@ -167,7 +197,7 @@ impl Store {
 
     /// Whether a frame had room, in the newest block or in a new one.
     fn put(&mut self, id: u32, times: &[u64], values: &[f64], shared: Option<Place>) -> bool {
-        let last = self.rows[id as usize].last;
+        let last = self.row(id).last;
         if self.pool.at_mut(last).is_some_and(|block| add(block, times, values, shared)) {
             return true;
         }
@@ -177,7 +207,7 @@ impl Store {
 
     /// Closes a series' newest block and begins another. Where there is none to be had, the newest begins anew.
     fn begin(&mut self, id: u32) -> Option<u32> {
-        let last = self.rows[id as usize].last;
+        let last = self.row(id).last;
         if self.pool.at(last).is_some_and(|block| block.used > 0) {
             self.pool.close(last);
         } else if last != NONE {
@@ -188,7 +218,7 @@ impl Store {
             self.refused += FRAME as u64;
             return None;
         };
-        let row = &mut self.rows[id as usize];
+        let row = self.row(id);
         // The block that made room may have been this series' last.
         let before = std::mem::replace(&mut row.last, new);
         if row.first == NONE {
@@ -201,7 +231,11 @@ impl Store {
 
     /// Bytes held: blocks in use and free ones, and the table of series.
     pub fn bytes(&self) -> usize {
-        self.pool.bytes() + self.axes.bytes() + self.rows.capacity() * size_of::<Row>() + size_of::<Self>()
+        self.pool.bytes()
+            + self.axes.bytes()
+            + self.rows.capacity() * size_of::<Row>()
+            + self.kept.bytes()
+            + size_of::<Self>()
     }
 
     /// Blocks given up because of the common ceiling, before their series was at its own capacity.

@@ -1,8 +1,8 @@
 //! Reading history.
 
-use super::Store;
 use super::block::{Block, NONE};
 use super::frame::Frame;
+use super::{Row, Store};
 use crate::sample::SeriesId;
 use crate::time::SECOND;
 
@@ -44,10 +44,24 @@ impl Store {
     /// The samples of a series from `from_ns` to `to_ns`, both included.
     pub fn range(&self, id: SeriesId, from_ns: u64, to_ns: u64) -> Range<'_> {
         let row = self.rows.get(id.0 as usize).copied().unwrap_or(super::NO_ROW);
+        self.within(row, from_ns.saturating_add(self.zero), to_ns.saturating_add(self.zero))
+    }
+
+    /// The samples of a series from `from_ns` to `to_ns`, both included; moments below zero are those before the boot.
+    pub fn stretch(&self, id: SeriesId, from_ns: i64, to_ns: i64) -> impl Iterator<Item = (i64, f64)> {
+        self.stretch_of(self.rows.get(id.0 as usize).copied().unwrap_or(super::NO_ROW), from_ns, to_ns)
+    }
+
+    pub(super) fn stretch_of(&self, row: Row, from_ns: i64, to_ns: i64) -> impl Iterator<Item = (i64, f64)> {
+        let inside = |ns: i64| (self.zero as i64).saturating_add(ns).max(0) as u64;
+        self.within(row, inside(from_ns), inside(to_ns)).map(|(at, value)| (at as i64, value))
+    }
+
+    fn within(&self, row: Row, from: u64, to: u64) -> Range<'_> {
         Range {
             store: self,
-            from: from_ns,
-            to: to_ns,
+            from,
+            to,
             block: None,
             used: 0,
             next: row.first,
@@ -95,7 +109,7 @@ impl Iterator for Range<'_> {
                 let sample = (self.frame.times[self.nth], self.frame.values[self.nth]);
                 self.nth += 1;
                 if self.from <= sample.0 && sample.0 <= self.to {
-                    return Some(sample);
+                    return Some((sample.0.wrapping_sub(self.store.zero), sample.1));
                 }
             }
             self.refill()?;
@@ -103,13 +117,13 @@ impl Iterator for Range<'_> {
     }
 
     fn fold<B, F: FnMut(B, (u64, f64)) -> B>(mut self, start: B, mut take: F) -> B {
-        let mut so_far = start;
+        let (mut so_far, zero) = (start, self.store.zero);
         loop {
             let nth = self.nth.min(self.frame.count);
             let times = &self.frame.times[nth..self.frame.count];
             for (&at, &value) in times.iter().zip(&self.frame.values[nth..self.frame.count]) {
                 if self.from <= at && at <= self.to {
-                    so_far = take(so_far, (at, value));
+                    so_far = take(so_far, (at.wrapping_sub(zero), value));
                 }
             }
             if self.refill().is_none() {

@@ -4,7 +4,7 @@
 //! `fs/fuse/dev.c`: "Either request is already in userspace, or it was forced. Wait it out"). A process with a thread
 //! that waits so cannot end either. A child that waits so can be left behind; who waits for the child can end.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::mem::size_of;
 
@@ -15,16 +15,18 @@ use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal,
 use super::FsStat;
 
 /// What the child answers: the error's number, then the figures.
-type Answer = [u64; 7];
+type Answer = [u64; 9];
+
+/// In an answer: no device is known.
+const NO_DEVICE: (u32, u32) = (u32::MAX, u32::MAX);
 
 /// As [`super::Host::statvfs`]. Waits as long as the filesystem takes: call it aside.
-pub(super) fn statvfs(path: &str) -> io::Result<FsStat> {
-    let path = CString::new(path)?;
+pub(super) fn statvfs(path: &CStr) -> io::Result<FsStat> {
     let (reader, writer) = io::pipe()?;
     // SAFETY: the child calls `answer` and nothing else, which makes system calls only and does not return: what
     // other threads were in the middle of (an allocation, a lock) does not matter to it.
     match unsafe { libc::fork() } {
-        0 => answer(&path, &writer),
+        0 => answer(path, &writer),
         -1 => Err(io::Error::last_os_error()),
         child => {
             drop(writer);
@@ -50,6 +52,7 @@ fn take(mut reader: PipeReader) -> io::Result<FsStat> {
             inodes: next(),
             inodes_free: next(),
             read_only: next() != 0,
+            device: Some((next() as u32, next() as u32)).filter(|device| *device != NO_DEVICE),
         }),
         error => Err(io::Error::from_raw_os_error(error as i32)),
     }
@@ -70,8 +73,10 @@ fn answer(path: &CStr, writer: &PipeWriter) -> ! {
             stat.inodes,
             stat.inodes_free,
             u64::from(stat.read_only),
+            u64::from(stat.device.unwrap_or(NO_DEVICE).0),
+            u64::from(stat.device.unwrap_or(NO_DEVICE).1),
         ],
-        Err(error) => [u64::from(Errno::raw_os_error(error).unsigned_abs()), 0, 0, 0, 0, 0, 0],
+        Err(error) => [u64::from(Errno::raw_os_error(error).unsigned_abs()), 0, 0, 0, 0, 0, 0, 0, 0],
     };
     // SAFETY: the words are read only and live through the call. `_exit` runs nothing of this process's.
     unsafe {
@@ -104,28 +109,31 @@ fn close_others(kept: i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
     use crate::host::{Host, live::LiveHost};
 
     #[test]
     fn a_child_tells_what_the_process_itself_would_see() {
         let host = LiveHost::default();
         for _ in 0..20 {
-            let (apart, itself) = (statvfs("/proc").unwrap(), host.statvfs("/proc").unwrap());
+            let (apart, itself) = (statvfs(c"/proc").unwrap(), host.statvfs(Path::new("/proc")).unwrap());
             assert_eq!(apart, itself);
         }
-        let root = statvfs("/").unwrap();
-        assert_eq!((root.total_bytes, root.inodes > 0), (host.statvfs("/").unwrap().total_bytes, true));
-        for (path, kind) in
-            [("/no/such/place", io::ErrorKind::NotFound), ("a\0b", io::ErrorKind::InvalidInput)]
-        {
-            assert_eq!(statvfs(path).unwrap_err().kind(), kind, "{path:?}");
-        }
+        let root = statvfs(c"/").unwrap();
+        let itself = host.statvfs(Path::new("/")).unwrap();
+        assert_eq!(
+            (root.total_bytes, root.device, root.inodes > 0),
+            (itself.total_bytes, itself.device, true)
+        );
+        assert_eq!(statvfs(c"/no/such/place").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(host.statvfs_apart(Path::new("a\0b")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]
     fn an_answer_that_is_cut_short_is_an_error() {
         use std::io::Write;
-        for length in [0, 1, 8, 55] {
+        for length in [0, 1, 8, 71] {
             let (reader, mut writer) = io::pipe().unwrap();
             writer.write_all(&vec![0; length]).unwrap();
             drop(writer);

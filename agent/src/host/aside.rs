@@ -161,6 +161,11 @@ impl<T: Send + 'static> Aside<T> {
         self.stuck.len()
     }
 
+    /// Whether the question with this key is one of those.
+    pub fn is_stuck(&self, key: &str) -> bool {
+        self.stuck.contains_key(key)
+    }
+
     fn start(&mut self) -> Option<Worker<T>> {
         if self.stuck.len() >= self.max_threads {
             self.take_back();

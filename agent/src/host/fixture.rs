@@ -18,6 +18,7 @@
 //! //- hex /dev/nvme0n1#log2
 //! 00 3a01 57 0a 0d 00*506
 //! //- hang /dev/nvme1n1#log2
+//! //- hang /sys/class/net/eth0/speed
 //! //- redis:6379#INFO
 //! uptime_in_seconds:5
 //! //- inode /sys/fs/cgroup 1
@@ -36,14 +37,17 @@
 #![expect(clippy::disallowed_types, reason = "a test changes the host while a collector holds it")]
 
 mod hex;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::hex::hex;
+use self::words::{clock, statvfs};
 use super::command::MAX_OUTPUT;
 use super::{ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, TcpState, Uname};
 
@@ -138,6 +142,11 @@ impl FixtureHost {
         }
     }
 
+    /// Lets everything answer that hangs.
+    pub fn release(&self) {
+        self.tree().hanging.clear();
+    }
+
     /// Closes all TCP sockets.
     pub fn close_sockets(&self) {
         self.tree().tcp.clear();
@@ -205,22 +214,6 @@ impl Tree {
     }
 }
 
-fn clock(words: &[&str]) -> Option<Result<ClockSync, i32>> {
-    let mut sync = ClockSync::default();
-    for word in words {
-        match word.split_once('=') {
-            None if *word == "synced" => sync.synchronized = true,
-            Some(("offset", value)) => sync.offset_ns = value.parse().ok()?,
-            Some(("max", value)) => sync.max_error_us = value.parse().ok()?,
-            Some(("est", value)) => sync.estimated_error_us = value.parse().ok()?,
-            Some(("ppm", value)) => sync.frequency_ppm = value.parse().ok()?,
-            Some(("error", value)) => return Some(Err(value.parse().ok()?)),
-            _ => return None,
-        }
-    }
-    Some(Ok(sync))
-}
-
 fn tcp(state: &str, address: &str, words: &[&str]) -> Option<(TcpSocket, usize)> {
     let state = TcpState::ALL.into_iter().find(|known| known.name() == state)?;
     let address: SocketAddr = address.parse().ok()?;
@@ -239,24 +232,6 @@ fn tcp(state: &str, address: &str, words: &[&str]) -> Option<(TcpSocket, usize)>
     Some((socket, times))
 }
 
-fn statvfs(words: &[&str]) -> Option<Statvfs> {
-    let mut stat = FsStat::default();
-    for word in words {
-        match word.split_once('=') {
-            None if *word == "ro" => stat.read_only = true,
-            None if *word == "hang" => return Some(Statvfs::Hang),
-            Some(("total", value)) => stat.total_bytes = value.parse().ok()?,
-            Some(("free", value)) => stat.free_bytes = value.parse().ok()?,
-            Some(("avail", value)) => stat.available_bytes = value.parse().ok()?,
-            Some(("inodes", value)) => stat.inodes = value.parse().ok()?,
-            Some(("ifree", value)) => stat.inodes_free = value.parse().ok()?,
-            Some(("error", value)) => return Some(Statvfs::Error(value.parse().ok()?)),
-            _ => return None,
-        }
-    }
-    Some(Statvfs::Stat(stat))
-}
-
 impl Host for FixtureHost {
     fn open(&self, path: &str) -> io::Result<Box<dyn HostFile>> {
         self.tree().file(path)?;
@@ -264,6 +239,7 @@ impl Host for FixtureHost {
     }
 
     fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {
+        self.wait(path);
         buf.clear();
         buf.extend_from_slice(self.tree().file(path)?);
         Ok(())
@@ -303,9 +279,9 @@ impl Host for FixtureHost {
     }
 
     /// Hangs, where the text says so, until the text is changed.
-    fn statvfs(&self, path: &str) -> io::Result<FsStat> {
+    fn statvfs(&self, path: &Path) -> io::Result<FsStat> {
         loop {
-            let row = self.tree().filesystems.get(path).copied();
+            let row = self.tree().filesystems.get(&*path.to_string_lossy()).copied();
             match row {
                 Some(Statvfs::Stat(stat)) => return Ok(stat),
                 Some(Statvfs::Error(errno)) => return Err(io::Error::from_raw_os_error(errno)),
@@ -435,9 +411,9 @@ up
         assert_eq!(names(&host, "/proc"), ["1", "loadavg", "pressure"]);
         assert_eq!(names(&host, "/"), ["dev", "proc", "secret", "sys"]);
         assert_eq!(host.read_link("/sys/block/vda").unwrap(), "../devices/vda");
-        let root = host.statvfs("/").unwrap();
+        let root = host.statvfs(Path::new("/")).unwrap();
         assert_eq!((root.total_bytes, root.inodes_free, root.read_only), (1000, 50, true));
-        assert_eq!(host.statvfs("/bad").unwrap_err().raw_os_error(), Some(5));
+        assert_eq!(host.statvfs(Path::new("/bad")).unwrap_err().raw_os_error(), Some(5));
         assert_eq!(host.nic_driver("eth0").unwrap().firmware, "1.0 beta");
         assert_eq!(host.uname().nodename, "web-1");
         assert_eq!(read_text(&host, "/secret").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
@@ -459,7 +435,7 @@ up
         assert_eq!(kept.read(&mut buf).unwrap_err().kind(), io::ErrorKind::NotFound);
         let dead = {
             let host = host.clone();
-            std::thread::spawn(move || host.statvfs("/dead"))
+            std::thread::spawn(move || host.statvfs(Path::new("/dead")))
         };
         host.apply("//- statvfs /dead total=5").unwrap();
         assert_eq!(dead.join().unwrap().unwrap().total_bytes, 5);

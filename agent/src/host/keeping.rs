@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{FsStat, Host, HostFile, NicDriver, Uname};
+use super::{FsStat, Host, HostDir, HostFile, NicDriver, Uname};
 
 /// Files that stay open at most, by each that keeps some …
 const MAX_KEPT: usize = 512;
@@ -28,29 +29,38 @@ pub struct Keeping {
 
 #[derive(Default)]
 struct Files {
-    known: HashMap<Box<str>, Known>,
+    slots: Vec<Option<Known>>,
+    free: Vec<usize>,
+    by_path: HashMap<Arc<str>, usize>,
+    /// Slot of the file that was read last.
+    newest: usize,
     open: usize,
-    room: usize,
+    /// Files that may stay open; asked for once.
+    room: Option<usize>,
     pass: u64,
+    /// In this pass a file that was open could not be read any more.
+    lost: bool,
 }
 
 /// A path; without a file, nothing was there, or it is opened each time.
 struct Known {
+    path: Arc<str>,
     file: Option<Box<dyn HostFile>>,
     /// Pass in which it was last read, and before which it is not looked for again.
     seen: u64,
     not_before: u64,
+    /// Slot of the file that was read after it the last time.
+    next: usize,
 }
 
 impl Keeping {
     /// The host for one pass. What the pass before did not read is closed.
     pub fn over<'h>(&'h self, host: &'h dyn Host) -> KeepingHost<'h> {
         let mut files = self.files();
-        let pass = files.pass;
-        files.known.retain(|_, known| known.seen == pass);
-        files.open = files.known.values().filter(|known| known.file.is_some()).count();
-        files.room = MAX_KEPT.min((host.max_open_files() / SHARE) as usize);
+        files.close_unread();
+        files.room.get_or_insert_with(|| MAX_KEPT.min((host.max_open_files() / SHARE) as usize));
         files.pass += 1;
+        files.lost = false;
         drop(files);
         KeepingHost { host, keeping: self }
     }
@@ -61,9 +71,57 @@ impl Keeping {
 }
 
 impl Files {
+    fn close_unread(&mut self) {
+        let Self { slots, free, by_path, open, pass, .. } = self;
+        for (slot, place) in slots.iter_mut().enumerate() {
+            if let Some(known) = place.take_if(|known| known.seen != *pass) {
+                *open -= usize::from(known.file.is_some());
+                by_path.remove(&known.path);
+                free.push(slot);
+            }
+        }
+    }
+
+    fn at(&mut self, slot: usize) -> Option<&mut Known> {
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    /// The same files are read in the same order pass after pass: the one that followed the last time is the likely one.
+    fn find(&mut self, path: &str) -> Option<usize> {
+        let newest = self.newest;
+        let likely = self.at(newest).map(|known| known.next);
+        let likely = likely.filter(|&slot| self.at(slot).is_some_and(|known| *known.path == *path));
+        let slot = likely.or_else(|| self.by_path.get(path).copied())?;
+        if likely.is_none() {
+            self.follow(slot);
+        }
+        self.newest = slot;
+        Some(slot)
+    }
+
+    /// This one comes after the newest.
+    fn follow(&mut self, slot: usize) {
+        let newest = self.newest;
+        self.at(newest).into_iter().for_each(|known| known.next = slot);
+    }
+
+    fn keep(&mut self, known: Known) {
+        self.open += usize::from(known.file.is_some());
+        let path = Arc::clone(&known.path);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(known);
+        self.by_path.insert(path, slot);
+        self.follow(slot);
+        self.newest = slot;
+    }
+
     fn read(&mut self, host: &dyn Host, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {
         let pass = self.pass;
-        if let Some(known) = self.known.get_mut(path) {
+        let found = self.find(path);
+        if let Some(known) = found.and_then(|slot| self.at(slot)) {
             known.seen = pass;
             match &mut known.file {
                 None if pass < known.not_before => return Err(io::ErrorKind::NotFound.into()),
@@ -75,10 +133,12 @@ impl Files {
                     // Gone; there may be another one by this name.
                     known.file = None;
                     self.open -= 1;
+                    self.lost = true;
                 }
             }
         }
-        if self.open >= self.room || (self.known.len() >= MAX_KNOWN && !self.known.contains_key(path)) {
+        if self.open >= self.room.unwrap_or_default() || (found.is_none() && self.by_path.len() >= MAX_KNOWN)
+        {
             return host.read(path, buf);
         }
         let opened = host.open(path).and_then(|mut file| file.read(buf).map(|()| file));
@@ -88,8 +148,14 @@ impl Files {
             Ok(file) => (Some(file), Ok(())),
             Err(error) => (None, Err(error)),
         };
-        self.open += usize::from(file.is_some());
-        self.known.insert(path.into(), Known { file, seen: pass, not_before });
+        if let Some(known) = found.and_then(|slot| self.at(slot)) {
+            known.not_before = not_before;
+            let opened = usize::from(file.is_some());
+            known.file = file;
+            self.open += opened;
+        } else {
+            self.keep(Known { path: path.into(), file, seen: pass, not_before, next: 0 });
+        }
         result
     }
 }
@@ -98,6 +164,13 @@ impl Files {
 pub struct KeepingHost<'h> {
     host: &'h dyn Host,
     keeping: &'h Keeping,
+}
+
+impl KeepingHost<'_> {
+    /// Whether something that was open was gone when it was to be read again.
+    pub fn has_lost(&self) -> bool {
+        self.keeping.files().lost
+    }
 }
 
 impl Host for KeepingHost<'_> {
@@ -117,15 +190,19 @@ impl Host for KeepingHost<'_> {
         self.host.list_dirs(path, each)
     }
 
-    fn has_no_dirs(&self, path: &str) -> bool {
-        self.host.has_no_dirs(path)
+    fn count_dirs(&self, path: &str) -> Option<u64> {
+        self.host.count_dirs(path)
+    }
+
+    fn open_dir(&self, path: &str) -> io::Result<Box<dyn HostDir>> {
+        self.host.open_dir(path)
     }
 
     fn read_link(&self, path: &str) -> io::Result<String> {
         self.host.read_link(path)
     }
 
-    fn statvfs(&self, path: &str) -> io::Result<FsStat> {
+    fn statvfs(&self, path: &Path) -> io::Result<FsStat> {
         self.host.statvfs(path)
     }
 
@@ -172,7 +249,7 @@ mod tests {
         assert_eq!(keeping.files().open, 1, "/a was not read in the pass before the last");
         pass("/b");
         let files = keeping.files();
-        assert_eq!((files.open, files.known.len()), (0, 1));
+        assert_eq!((files.open, files.by_path.len()), (0, 1));
     }
 
     #[test]
@@ -187,5 +264,22 @@ mod tests {
             }
         }
         assert_eq!(keeping.files().open as u64, host.max_open_files() / SHARE);
+    }
+
+    #[test]
+    fn any_order_will_do() {
+        let host = FixtureHost::default();
+        let keeping = Keeping::default();
+        for name in ["a", "b", "c", "d"] {
+            host.set(&format!("/{name}"), name);
+        }
+        for order in ["abcd", "abcd", "dcba", "bd", "abcd", "acacbdx", "x", "", "dd", "xyzabcd", "dcbazyx"] {
+            let kept = keeping.over(&host);
+            for name in order.chars() {
+                let found = read_text(&kept, &format!("/{name}")).ok();
+                assert_eq!(found, (name < 'x').then(|| name.to_string()), "{order}");
+            }
+        }
+        assert_eq!(keeping.files().open, 4);
     }
 }

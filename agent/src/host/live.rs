@@ -3,19 +3,24 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::io;
-use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, StatVfsMountFlags};
+use rustix::fs::{Access, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 
 #[cfg(all(feature = "gpu", not(target_env = "musl")))]
 use super::gpu;
 use super::{
-    ClockSync, FsStat, Host, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, apart, command, diag,
-    ethtool, passthrough, peer, timex,
+    ClockSync, FsStat, Host, HostDir, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, apart,
+    command, diag, ethtool, namespace, net_tcp, passthrough, peer, timex,
 };
+
+mod dir;
+
+use dir::LiveDir;
 
 /// The machine this process runs on, seen through the roots of the configuration.
 #[derive(Clone, Debug)]
@@ -24,23 +29,42 @@ pub struct LiveHost {
     host_root: String,
     proc_root: String,
     sys_root: String,
+    /// Where the network of the host is seen; empty: where `proc_root` says.
+    net_root: String,
 }
+
+/// A process whose network is the host's, wherever this one lives: `/proc/net` is that of whoever reads it. Everybody may
+/// look (`get_proc_task_net`, `fs/proc/proc_net.c`), but for `hidepid`.
+const NET: &str = "/1/net";
 
 impl LiveHost {
     /// `host_root` is where the host's `/` is seen, `proc_root` its `/proc`, `sys_root` its `/sys`.
     pub fn new(host_root: &str, proc_root: &str, sys_root: &str) -> Self {
         let trim = |root: &str| root.trim_end_matches('/').to_owned();
-        Self { host_root: trim(host_root), proc_root: trim(proc_root), sys_root: trim(sys_root) }
+        let net_root = format!("{}{NET}", trim(proc_root));
+        let net_root =
+            if rustix::fs::access(&*net_root, Access::EXEC_OK).is_ok() { net_root } else { String::new() };
+        Self { host_root: trim(host_root), proc_root: trim(proc_root), sys_root: trim(sys_root), net_root }
     }
 
     /// Where a path of the host is seen by this process.
     fn map<'a>(&self, path: &'a str) -> Cow<'a, str> {
         let (from, root) = match path {
+            _ if below(path, "/proc/net") && !self.net_root.is_empty() => ("/proc/net", &self.net_root),
             _ if below(path, "/proc") => ("/proc", &self.proc_root),
             _ if below(path, "/sys") => ("/sys", &self.sys_root),
             _ => ("", &self.host_root),
         };
         if root == from { Cow::Borrowed(path) } else { Cow::Owned(format!("{root}{}", &path[from.len()..])) }
+    }
+
+    /// The same for the path of anything, which may hold any byte but one. `/proc` and `/sys` hold text only.
+    fn map_path(&self, path: &Path) -> io::Result<CString> {
+        let bytes = match path.to_str() {
+            Some(text) => self.map(text).into_owned().into_bytes(),
+            None => [self.host_root.as_bytes(), path.as_os_str().as_bytes()].concat(),
+        };
+        Ok(CString::new(bytes)?)
     }
 
     fn open_fd(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
@@ -49,17 +73,7 @@ impl LiveHost {
     }
 
     fn entries(&self, path: &str, each: &mut dyn FnMut(&str, FileType, u64)) -> io::Result<()> {
-        let fd = self.open_fd(path, OFlags::DIRECTORY)?;
-        let mut room = [MaybeUninit::uninit(); DIR_BUFFER];
-        let mut dir = RawDir::new(fd, &mut room);
-        while let Some(entry) = dir.next() {
-            let entry = entry?;
-            match entry.file_name().to_bytes() {
-                b"." | b".." => {}
-                name => each(&String::from_utf8_lossy(name), entry.file_type(), entry.ino()),
-            }
-        }
-        Ok(())
+        dir::entries(self.open_fd(path, OFlags::DIRECTORY)?, below(path, "/sys"), each)
     }
 }
 
@@ -103,9 +117,12 @@ impl Host for LiveHost {
         })
     }
 
-    fn has_no_dirs(&self, path: &str) -> bool {
-        // A link for itself, one from above, and one from each directory in it (`kernfs_refresh_inode`, `fs/kernfs/inode.c`).
-        path.starts_with("/sys/") && rustix::fs::stat(&*self.map(path)).is_ok_and(|stat| stat.st_nlink == 2)
+    fn count_dirs(&self, path: &str) -> Option<u64> {
+        if below(path, "/sys") { dir::dirs_of(&rustix::fs::stat(&*self.map(path)).ok()?) } else { None }
+    }
+
+    fn open_dir(&self, path: &str) -> io::Result<Box<dyn HostDir>> {
+        Ok(Box::new(LiveDir::new(self.open_fd(path, OFlags::DIRECTORY)?, below(path, "/sys"))))
     }
 
     fn read_link(&self, path: &str) -> io::Result<String> {
@@ -113,15 +130,19 @@ impl Host for LiveHost {
         Ok(target.to_string_lossy().into_owned())
     }
 
-    fn statvfs(&self, path: &str) -> io::Result<FsStat> {
-        Ok(statvfs(&CString::new(&*self.map(path))?)?)
+    fn statvfs(&self, path: &Path) -> io::Result<FsStat> {
+        Ok(statvfs(&self.map_path(path)?)?)
     }
 
-    fn statvfs_apart(&self, path: &str) -> io::Result<FsStat> {
-        apart::statvfs(&self.map(path))
+    fn statvfs_apart(&self, path: &Path) -> io::Result<FsStat> {
+        apart::statvfs(&self.map_path(path)?)
     }
 
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
+        // It would be asked of an interface of the same name here.
+        if namespace::has_own_net(self) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         ethtool::driver(interface)
     }
 
@@ -155,6 +176,10 @@ impl Host for LiveHost {
     }
 
     fn tcp_sockets(&self, states: u32, each: &mut dyn FnMut(&TcpSocket) -> bool) -> io::Result<()> {
+        // The kernel answers for the network of whoever asks.
+        if !self.net_root.is_empty() && namespace::has_own_net(self) {
+            return net_tcp::tcp_sockets(self, states, each);
+        }
         diag::tcp_sockets(states, each)
     }
 
@@ -202,10 +227,7 @@ impl Host for LiveHost {
     }
 }
 
-/// Bytes of directory entries fetched at once, on the stack: some 250 processes.
-const DIR_BUFFER: usize = 8192;
-
-/// Makes one system call and allocates nothing.
+/// Makes two system calls and allocates nothing.
 pub(super) fn statvfs(path: &CStr) -> rustix::io::Result<FsStat> {
     let stat = rustix::fs::statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
@@ -216,7 +238,15 @@ pub(super) fn statvfs(path: &CStr) -> rustix::io::Result<FsStat> {
         inodes: stat.f_files,
         inodes_free: stat.f_ffree,
         read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
+        device: device(path),
     })
+}
+
+/// Of a directory: files of some filesystems (overlay) bear the number of what lies below.
+fn device(path: &CStr) -> Option<(u32, u32)> {
+    let stat = rustix::fs::stat(path).ok()?;
+    let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    is_dir.then(|| (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev)))
 }
 
 struct LiveFile {
@@ -287,6 +317,18 @@ mod tests {
         }
     }
 
+    /// `/proc/net` of a process is its own; where process 1 is seen, its network is read.
+    #[test]
+    fn the_network_is_that_of_the_host() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_str().unwrap();
+        let host = || LiveHost::new("/", root, "/sys");
+        assert_eq!(host().map("/proc/net/dev"), format!("{root}/net/dev"), "nobody sees process 1");
+        fs::create_dir_all(dir.path().join("1/net")).unwrap();
+        assert_eq!(host().map("/proc/net/dev"), format!("{root}/1/net/dev"));
+        assert_eq!(host().map("/proc/network"), format!("{root}/network"));
+    }
+
     #[test]
     fn files_are_read_whole_again_and_again() {
         let dir = tempfile::tempdir().unwrap();
@@ -341,14 +383,29 @@ mod tests {
         let mut dirs = Vec::new();
         host.list_dirs("/proc/self", &mut |name| dirs.push(name.to_owned())).unwrap();
         assert!(dirs.iter().any(|d| d == "fd") && !dirs.iter().any(|d| d == "stat"), "{dirs:?}");
-        for path in ["/sys", "/sys/class", "/sys/class/net", "/sys/kernel", "/sys/none", "/proc"] {
+        for path in
+            ["/sys", "/sys/class", "/sys/class/net", "/sys/kernel", "/sys/none", "/sys/kernel/slab", "/proc"]
+        {
             let mut dirs = 0;
             let listed = host.list_dirs(path, &mut |_| dirs += 1).is_ok();
-            assert_eq!(host.has_no_dirs(path), listed && dirs == 0, "{path}");
+            let expect = (listed && path.starts_with("/sys")).then_some(dirs);
+            assert_eq!(host.count_dirs(path), expect, "{path}");
+            let kept = host.open_dir(path);
+            assert_eq!(kept.is_ok(), listed, "{path}");
+            let Ok(mut kept) = kept else { continue };
+            assert_eq!(kept.count_dirs(), expect, "{path}");
+            let (mut once, mut again) = (Vec::new(), Vec::new());
+            host.list_nodes(path, &mut |name, node| once.push((name.to_owned(), node))).unwrap();
+            for _ in 0..2 {
+                again.clear();
+                kept.list_nodes(&mut |name, node| again.push((name.to_owned(), node))).unwrap();
+                // Processes come and go.
+                assert!(again == once || path == "/proc", "{path}");
+            }
         }
         assert_eq!(host.read_link("/proc/self").unwrap(), std::process::id().to_string());
         assert_eq!(host.uname().release, read_text(&host, "/proc/sys/kernel/osrelease").unwrap().trim());
-        let root = host.statvfs("/").unwrap();
+        let root = host.statvfs(Path::new("/")).unwrap();
         assert!(root.total_bytes > root.free_bytes && root.free_bytes >= root.available_bytes);
         assert_eq!(host.ticks_per_second(), 100);
         assert!(host.page_size() >= 4096);

@@ -1,8 +1,6 @@
 //! The memory control groups of the host: version 1, version 2, or both at once, with the memory
 //! controller in either.
 
-use std::fmt::Write;
-
 use super::Host;
 use crate::cgroup::memory::{Events, Memory, is_plain};
 
@@ -80,8 +78,7 @@ impl Hierarchy {
 
     fn text<'a>(self, host: &dyn Host, path: &str, file: &str, room: &'a mut Room) -> Option<&'a str> {
         room.path.clear();
-        // Writing to a string does not fail.
-        let _ = write!(room.path, "{}{}/{file}", self.root, path.trim_end_matches('/'));
+        room.path.extend([self.root, path.trim_end_matches('/'), "/", file]);
         host.read(&room.path, &mut room.text).ok()?;
         std::str::from_utf8(&room.text).ok()
     }

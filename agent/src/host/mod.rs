@@ -5,10 +5,13 @@
 //! `agent.host_root`, `agent.proc_root` and `agent.sys_root`.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::text::arguments;
 
+pub mod agent_id;
+pub mod agent_id_file;
 mod apart;
 pub mod aside;
 pub mod block;
@@ -21,18 +24,21 @@ pub mod fixture;
 pub mod glob;
 pub mod gpu;
 pub mod health;
+pub mod heap;
 pub mod hook;
 pub mod kallsyms;
 pub mod keeping;
 pub mod live;
 pub mod memcg;
 pub mod namespace;
+mod net_tcp;
 pub mod parse;
 mod passthrough;
 mod peer;
 pub mod recorder;
 mod sockets;
 pub mod state;
+pub mod tail;
 pub mod tasks;
 mod timex;
 
@@ -53,6 +59,8 @@ pub struct FsStat {
     pub inodes_free: u64,
     /// Mounted read-only.
     pub read_only: bool,
+    /// Major and minor number of the device whose directory was found there, and no other thing.
+    pub device: Option<(u32, u32)>,
 }
 
 /// What `ETHTOOL_GDRVINFO` tells of an interface.
@@ -128,6 +136,15 @@ pub trait HostFile: Send {
     }
 }
 
+/// A directory that stays open between passes. When it was taken away there is nothing in it any more, even if another one
+/// has its name.
+pub trait HostDir: Send {
+    /// As [`Host::count_dirs`].
+    fn count_dirs(&mut self) -> Option<u64>;
+    /// As [`Host::list_nodes`].
+    fn list_nodes(&mut self, each: &mut dyn FnMut(&str, u64)) -> io::Result<()>;
+}
+
 /// Largest file read, bytes.
 pub const MAX_FILE: usize = 16 << 20;
 
@@ -163,18 +180,21 @@ pub trait Host: Send + Sync {
         dirs.for_each(|name| each(name));
         Ok(())
     }
-    /// Whether a directory of `/sys` is known to have none in it, which is sooner asked than they are listed.
-    fn has_no_dirs(&self, path: &str) -> bool {
-        let _ = path;
-        false
+    /// How many directories lie in a directory, where that is sooner known than they are listed.
+    fn count_dirs(&self, _path: &str) -> Option<u64> {
+        None
+    }
+    /// Opens a directory to be looked at again and again. `Unsupported`: it is to be asked for by its path each time.
+    fn open_dir(&self, _path: &str) -> io::Result<Box<dyn HostDir>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
     /// Target of a symbolic link.
     fn read_link(&self, path: &str) -> io::Result<String>;
     /// Filesystem figures. May hang on a dead mount: call it aside.
-    fn statvfs(&self, path: &str) -> io::Result<FsStat>;
+    fn statvfs(&self, path: &Path) -> io::Result<FsStat>;
     /// The same from a process of its own, for filesystems that may hold a thread for ever, whatever becomes of its
     /// process. Call it aside too.
-    fn statvfs_apart(&self, path: &str) -> io::Result<FsStat> {
+    fn statvfs_apart(&self, path: &Path) -> io::Result<FsStat> {
         self.statvfs(path)
     }
     /// Driver and firmware of an interface.

@@ -16,6 +16,13 @@ pub fn has_own_pids(host: &dyn Host) -> bool {
     host.read_link("/proc/self/ns/pid").is_ok_and(|link| link != FIRST_PID) && !seen_from_outside()
 }
 
+/// Whether the network is another one than that of process 1: each network has its own files (`proc_net_ns_init`), which have
+/// their numbers; to read the links in `ns` of others takes rights.
+pub fn has_own_net(host: &dyn Host) -> bool {
+    let file = |process: &str| host.inode(&format!("/proc/{process}/net/dev")).ok();
+    file("self").zip(file("1")).is_some_and(|(own, first)| own != first)
+}
+
 /// Whether processes of others are shown. Process 1 has all rights of its namespace, so that whoever sees it in spite
 /// of `hidepid` may look at everybody (`has_pid_permissions`, `fs/proc/base.c`; `cap_ptrace_access_check`).
 pub fn shows_others(host: &dyn Host) -> bool {

@@ -1,5 +1,5 @@
 //! Parsing of what the kernel writes, on bytes: names in it may be anything, numbers may be missing,
-//! cut or larger than they should be. Nothing here fails, and only [`unescape`] allocates; what is
+//! cut or larger than they should be. Nothing here fails, and only [`unescape_bytes`] allocates; what is
 //! not a number is `None`.
 
 /// Lines without their line breaks; a last line that was cut off is a line.
@@ -97,8 +97,13 @@ impl Cursor {
 
 /// Blanks and backslashes of paths are written as `\040` (`mangle`, `fs/proc_namespace.c`).
 pub fn unescape(text: &str) -> String {
+    String::from_utf8_lossy(&unescape_bytes(text.as_bytes())).into_owned()
+}
+
+/// The same for what may hold any byte.
+pub fn unescape_bytes(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.as_bytes();
+    let mut bytes = text;
     while let [first, rest @ ..] = bytes {
         let (byte, after) = match bytes {
             [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
@@ -109,7 +114,7 @@ pub fn unescape(text: &str) -> String {
         out.push(byte);
         bytes = after;
     }
-    String::from_utf8_lossy(&out).into_owned()
+    out
 }
 
 /// Whether a `/proc/PID/uid_map` maps every user to itself, as outside of user namespaces.

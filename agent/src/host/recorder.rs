@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{ClockSync, FsStat, Host, HostFile, NicDriver, Printed, TcpSocket, Uname};
@@ -11,7 +12,7 @@ use super::{ClockSync, FsStat, Host, HostFile, NicDriver, Printed, TcpSocket, Un
 /// Bytes kept of one file.
 pub const MAX_RECORDED: usize = 256 << 10;
 /// Files, links and names remembered.
-pub const MAX_ENTRIES: usize = 20_000;
+pub const MAX_ENTRIES: usize = 32_768;
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
@@ -130,18 +131,23 @@ impl Host for Recorder {
         Ok(())
     }
 
+    fn count_dirs(&self, path: &str) -> Option<u64> {
+        self.host.count_dirs(path)
+    }
+
     fn read_link(&self, path: &str) -> io::Result<String> {
         let target = self.host.read_link(path)?;
         self.record().room(|record| drop(record.links.insert(path.to_owned(), target.clone())));
         Ok(target)
     }
 
-    fn statvfs(&self, path: &str) -> io::Result<FsStat> {
+    fn statvfs(&self, path: &Path) -> io::Result<FsStat> {
         let stat = self.host.statvfs(path);
         let kept = stat.as_ref().map_err(errno);
+        let path = path.to_string_lossy().into_owned();
         match kept {
-            Ok(stat) => drop(self.record().filesystems.insert(path.to_owned(), Ok(*stat))),
-            Err(Some(errno)) => drop(self.record().filesystems.insert(path.to_owned(), Err(errno))),
+            Ok(stat) => drop(self.record().filesystems.insert(path, Ok(*stat))),
+            Err(Some(errno)) => drop(self.record().filesystems.insert(path, Err(errno))),
             Err(None) => {}
         }
         stat

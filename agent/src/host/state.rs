@@ -38,6 +38,38 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     replaced
 }
 
+/// Replaces a file of the user's, which keeps its owner, group and mode; a link stays one. Where that cannot be done in
+/// such a way that a crash leaves the old content or the new, it is not done.
+pub fn rewrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let path = path.canonicalize()?;
+    let old = std::fs::metadata(&path)?;
+    if old.nlink() > 1 {
+        return Err(io::Error::other("it has several names"));
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".sysops-agent.tmp");
+    let aside = path.with_file_name(name);
+    let write = || -> io::Result<()> {
+        // To its owner alone as long as it is not the owner's.
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        file.write_all(content)?;
+        let new = file.metadata()?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
+        file.set_permissions(old.permissions())?;
+        file.sync_data()?;
+        std::fs::rename(&aside, &path)
+    };
+    let written = write();
+    // One that was there before is somebody else's.
+    if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
+        let _ = std::fs::remove_file(&aside);
+    }
+    written
+}
+
 /// Puts an own file that cannot be used aside, beside its place; returns its new name.
 pub fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
     let aside = path.with_extension("bad");
@@ -93,9 +125,44 @@ pub fn read_user_file(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+/// Why a file or directory in the data directory cannot be used, and what to do: `what` is a verb.
+pub fn trouble(what: &str, path: &Path, error: &io::Error) -> String {
+    let help = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; give the agent's user the directory: chown -R, or set agent.data_dir"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free space on that filesystem",
+        io::ErrorKind::ReadOnlyFilesystem => "; mount it writable or set agent.data_dir",
+        _ => "",
+    };
+    format!("cannot {what} {}: {error}{help}", path.display())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_the_users_stays_the_users() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        std::fs::write(&real, "one").expect("written");
+        set_mode(&real, 0o640).expect("set");
+        std::os::unix::fs::symlink("real", &link).expect("linked");
+        // As root the owner is somebody else's, too.
+        let other = rustix::process::geteuid().is_root().then_some(12_345);
+        std::os::unix::fs::chown(&real, other, other).expect("given away");
+        let before = std::fs::metadata(&real).expect("there");
+        rewrite(&link, b"two").expect("rewritten");
+        let after = std::fs::metadata(&real).expect("there");
+        let traits = |meta: &std::fs::Metadata| (meta.mode(), meta.uid(), meta.gid());
+        assert_eq!((traits(&after), std::fs::read(&real).expect("read")), (traits(&before), b"two".to_vec()));
+        assert!(std::fs::symlink_metadata(&link).expect("there").is_symlink());
+        std::fs::hard_link(&real, dir.path().join("second")).expect("linked");
+        assert!(rewrite(&real, b"three").is_err() && rewrite(&dir.path().join("none"), b"").is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 3, "nothing is left behind");
+    }
 
     #[test]
     fn replaces_reads_and_removes() {

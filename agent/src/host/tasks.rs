@@ -2,7 +2,7 @@
 
 use std::io;
 
-pub use agent_common::task::{PF_KTHREAD, ProcessRecord, ThreadRecord, letter};
+pub use agent_common::task::{BRIEF, PF_KTHREAD, ProcessRecord, ThreadRecord, letter};
 
 /// Hands out all threads. Those of a process may come in any order.
 pub trait Tasks: Send {
@@ -11,4 +11,13 @@ pub trait Tasks: Send {
     /// # Errors
     /// The kernel's. What was handed out before does not count.
     fn scan(&mut self, each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> io::Result<()>;
+
+    /// The same, but what is known of a process with one thread may be left out where it has not run since it was handed out
+    /// last, by either call.
+    ///
+    /// # Errors
+    /// As above.
+    fn scan_brief(&mut self, each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>)) -> io::Result<()> {
+        self.scan(each)
+    }
 }

@@ -35,7 +35,7 @@ impl Asker {
         }
         let shared = host.shared();
         match self.aside.ask("gpus", now, PATIENCE, move || shared.gpus().read().ok()) {
-            Answer::Done(gpus) => gpus.iter().flatten().map(row).collect(),
+            Answer::Done(gpus) => gpus.iter().flatten().filter(|gpu| !gpu.forbidden).map(row).collect(),
             Answer::Stuck { .. } | Answer::NotAsked => Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! Inventory: what hardware and software the host is made of.
 //!
 //! Memory modules (SMBIOS) and the health of disks (SMART) want rights; without them, their keys are left
-//! out. GPUs are not read yet.
+//! out. GPUs are those of NVIDIA's driver.
 
 use serde::Serialize;
 
@@ -318,6 +318,11 @@ fn memory(host: &dyn Host, options: &Options) -> Memory {
 fn timestamp(now: Now) -> String {
     let secs = now.wall_ns.div_euclid(1_000_000_000);
     jiff::Timestamp::from_second(secs).unwrap_or_default().to_string()
+}
+
+/// `ID` of the distribution, e.g. `debian`; empty where it is not known.
+pub fn platform(host: &dyn Host) -> String {
+    system::os(host, host.uname()).id
 }
 
 #[cfg(test)]

@@ -5,23 +5,23 @@
 //! stands and repeats it; a message is one more word to that task.
 
 use super::backoff::Backoff;
-use super::channel::{Channel, Made, SendError, Sending};
+use super::channel::{Channel, SendError, Sending};
 use super::http::{self, Http};
 use super::prometheus::{ended, labels, posted};
+use super::routes::Made;
 use super::terminal::Screen;
-use super::way::Way;
 use super::{TIMEOUT, json_body};
-use crate::alert::{Alert, Status};
+use crate::alert::{Alert, STANDS, Status};
 use crate::config::Config;
 use crate::host::clock;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// Its section below `[alerting]`.
 pub const NAME: &str = "alertmanager";
@@ -33,6 +33,8 @@ const MISSES: u32 = 4;
 const EVENT_STANDS: SignedDuration = SignedDuration::from_hours(1);
 /// Alerts repeated. Beyond, the one that came first is repeated no more, and stands as long as an event.
 const MAX_STANDING: usize = 256;
+/// Messages noted before it is known what was told earlier; that is known at the start.
+const MAX_HEARD: usize = 1024;
 
 /// Made as the configuration says.
 pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
@@ -44,8 +46,6 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     Ok(Some(Made {
         channel: Arc::new(made.map_err(|why| format!("alerting.alertmanager: {why}"))?),
         backoff: Backoff::default(),
-        min_severity: section.min_severity,
-        severity_filter: section.severity_filter.clone(),
     }))
 }
 
@@ -58,7 +58,12 @@ pub struct Alertmanager {
     keeper: OnceLock<mpsc::Sender<Word>>,
 }
 
-type Word = (Box<Alert>, oneshot::Sender<Result<(), SendError>>);
+enum Word {
+    /// Pass it on, and answer.
+    Tell(Box<Alert>, oneshot::Sender<Result<(), SendError>>),
+    /// These were told before this task began.
+    Resume(Vec<Arc<Alert>>),
+}
 
 impl Alertmanager {
     /// Checks the options; connects to nothing. The URL is that of the server, without `/api/v2/alerts`.
@@ -82,8 +87,12 @@ impl Alertmanager {
     fn keeper(&self) -> &mpsc::Sender<Word> {
         self.keeper.get_or_init(|| {
             let (words, inbox) = mpsc::channel(1);
-            let keeper =
-                Keeper { http: Arc::clone(&self.http), repeat: self.repeat, standing: Standing::default() };
+            let keeper = Keeper {
+                http: Arc::clone(&self.http),
+                repeat: self.repeat,
+                standing: Standing::default(),
+                heard: HashSet::new(),
+            };
             // Ends with the channel, whose sender is the only one.
             tokio::spawn(keeper.run(inbox));
             words
@@ -96,18 +105,26 @@ impl Channel for Alertmanager {
         NAME
     }
 
-    fn travel(&mut self, way: &Way) {
+    fn follows_incidents(&self) -> bool {
+        true
+    }
+
+    fn http(&mut self) -> Option<&mut Http> {
         // The task that shares it begins with the first message.
-        if let Some(http) = Arc::get_mut(&mut self.http) {
-            http.travel(way);
-        }
+        Arc::get_mut(&mut self.http)
+    }
+
+    fn resume(&self, standing: Vec<Arc<Alert>>) {
+        let words = self.keeper().clone();
+        // If the task has ended, so has the channel.
+        tokio::spawn(async move { words.send(Word::Resume(standing)).await });
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, _: &'a str) -> Sending<'a> {
         Box::pin(async move {
             let (done, result) = oneshot::channel();
             let gone = || SendError::retry("the task that speaks to Alertmanager has ended");
-            self.keeper().send((Box::new(alert.clone()), done)).await.map_err(|_| gone())?;
+            self.keeper().send(Word::Tell(Box::new(alert.clone()), done)).await.map_err(|_| gone())?;
             result.await.map_err(|_| gone())?
         })
     }
@@ -118,21 +135,27 @@ struct Keeper {
     http: Arc<Http>,
     repeat: Duration,
     standing: Standing,
+    /// Ids of which it heard itself: what was told before knows less of them.
+    heard: HashSet<String>,
 }
 
 impl Keeper {
     async fn run(mut self, mut inbox: mpsc::Receiver<Word>) {
+        // Not a pause after each message: with one every few seconds nothing would ever be said again.
+        let mut next = interval(self.repeat);
+        next.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 word = inbox.recv() => match word {
-                    Some((alert, done)) => {
+                    Some(Word::Resume(alerts)) => self.resume(&alerts),
+                    Some(Word::Tell(alert, done)) => {
                         let result = self.tell(&alert).await;
                         // Who asked may have given up waiting.
                         let _ = done.send(result);
                     }
                     None => return,
                 },
-                () = sleep(self.repeat), if !self.standing.0.is_empty() => {
+                _ = next.tick(), if !self.standing.0.is_empty() => {
                     let all = self.standing.all(now(), self.repeat);
                     // The next repetition comes soon; a message of its own tells of failures.
                     let _ = timeout(self.repeat, self.post(all)).await;
@@ -144,7 +167,21 @@ impl Keeper {
     async fn tell(&mut self, alert: &Alert) -> Result<(), SendError> {
         self.post(self.standing.with(alert, now(), self.repeat)).await?;
         self.standing.keep(alert);
+        self.hear(alert);
         Ok(())
+    }
+
+    fn hear(&mut self, alert: &Alert) {
+        if self.heard.len() < MAX_HEARD {
+            self.heard.insert(alert.id.clone());
+            self.heard.extend(alert.also_over().map(str::to_owned));
+        }
+    }
+
+    fn resume(&mut self, alerts: &[Arc<Alert>]) {
+        let since = std::mem::take(&mut self.standing);
+        alerts.iter().filter(|alert| !self.heard.contains(&alert.id)).for_each(|a| self.standing.keep(a));
+        since.0.iter().for_each(|alert| self.standing.keep(alert));
     }
 
     async fn post(&self, alerts: Vec<Value>) -> Result<(), SendError> {
@@ -170,11 +207,17 @@ impl Standing {
             .map(|before| posted(before, now))
             .into_iter()
             .chain([posted(alert, until(alert, now, repeat))])
+            .chain(self.ended_with(alert).map(|other| posted(other, now)))
             .collect()
     }
 
+    /// What else is over with it.
+    fn ended_with(&self, alert: &Alert) -> impl Iterator<Item = &Alert> {
+        self.0.iter().filter(|a| alert.also_over().any(|id| id == a.id))
+    }
+
     fn keep(&mut self, alert: &Alert) {
-        self.0.retain(|a| a.id != alert.id);
+        self.0.retain(|a| a.id != alert.id && alert.also_over().all(|id| id != a.id));
         if repeats(alert) {
             self.0.push_back(alert.clone());
         }
@@ -188,9 +231,10 @@ impl Standing {
     }
 }
 
-/// A reading over its limit is told when it is over; an event may not be.
+/// A reading over its limit is told when it is over, and so is a summary of such; an event may not be.
 fn repeats(alert: &Alert) -> bool {
-    alert.threshold.is_some() && alert.status != Status::Resolved
+    let lasts = alert.threshold.is_some() || alert.context.contains_key(STANDS);
+    lasts && alert.status != Status::Resolved
 }
 
 fn until(alert: &Alert, now: Timestamp, repeat: Duration) -> Timestamp {

@@ -2,13 +2,9 @@
 //! try, or never. When, how often and what to tell is the worker's.
 
 use super::backoff::Backoff;
-use super::terminal::Screen;
-use super::way::Way;
-use super::{
-    alertmanager, discord, email, exec, ntfy, pagerduty, slack, syslog, telegram, terminal, webhook,
-};
+use super::http::Http;
+use super::unmade::Unmade;
 use crate::alert::{Alert, Severity};
-use crate::config::{Config, passes};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,8 +19,25 @@ pub trait Channel: Send + Sync {
     fn name(&self) -> &'static str;
     /// Sends one message; `text` is the channel's template filled in. One is under way at a time.
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a>;
-    /// Which way its requests go; nothing for channels that do not speak HTTP.
-    fn travel(&mut self, _: &Way) {}
+    /// Whether the other side follows each incident by a key of its own: then no message may stand for several.
+    fn follows_incidents(&self) -> bool {
+        false
+    }
+    /// Whether its messages stay on this host: then they are not counted over all channels.
+    fn is_local(&self) -> bool {
+        false
+    }
+    /// What sends its requests, before the first of them; none for channels that do not speak HTTP.
+    fn http(&mut self) -> Option<&mut Http> {
+        None
+    }
+    /// A hash of the files that it was made of, besides those of its [`Http`]: other files make another channel.
+    fn files(&self) -> u64 {
+        0
+    }
+    /// What it was told by an earlier run, or by the channel that it follows, and still stands; only asked of those that
+    /// follow incidents. Messages may come before.
+    fn resume(&self, _standing: Vec<Arc<Alert>>) {}
     /// What of its configuration will not do what it seems to, in a sentence for `doctor`.
     fn doubt(&self) -> Option<String> {
         None
@@ -39,6 +52,11 @@ pub enum SendError {
     Retry {
         /// The other side's wish, at most [`super::backoff::MAX_RETRY_AFTER`].
         after: Option<Duration>,
+        /// A sentence.
+        why: String,
+    },
+    /// The channel is set up wrong or shut out: no message gets through until somebody mends it.
+    Barred {
         /// A sentence.
         why: String,
     },
@@ -60,10 +78,15 @@ impl SendError {
         Self::Refused { why: why.into() }
     }
 
+    /// A failure of the channel itself, whatever the message.
+    pub fn barred(why: impl Into<String>) -> Self {
+        Self::Barred { why: why.into() }
+    }
+
     /// The sentence.
     pub fn why(&self) -> &str {
         match self {
-            Self::Retry { why, .. } | Self::Refused { why } => why,
+            Self::Retry { why, .. } | Self::Barred { why } | Self::Refused { why } => why,
         }
     }
 }
@@ -83,12 +106,17 @@ pub struct Route {
     pub severities: Severities,
     /// Pace of its retries.
     pub backoff: Backoff,
+    /// A hash of the files that it was made of.
+    pub files: u64,
+    /// It is only the place of a channel that cannot be made yet.
+    pub unmade: Option<Unmade>,
 }
 
 impl Route {
     /// A channel that is told everything, with the usual pace.
     pub fn new(channel: Arc<dyn Channel>) -> Self {
-        Self { channel, severities: Severities::from(Severity::Info), backoff: Backoff::default() }
+        let severities = Severities::from(Severity::Info);
+        Self { channel, severities, backoff: Backoff::default(), files: 0, unmade: None }
     }
 }
 
@@ -114,84 +142,9 @@ impl FromIterator<Severity> for Severities {
     }
 }
 
-/// How a kind of channel comes from the configuration: none if it is not enabled.
-pub type Make = fn(&Config, Screen) -> Result<Option<Made>, String>;
-
-/// A channel as its section of the configuration describes it.
-pub struct Made {
-    /// The channel.
-    pub channel: Arc<dyn Channel>,
-    /// Pace of its retries.
-    pub backoff: Backoff,
-    /// Its `min_severity`.
-    pub min_severity: Option<Severity>,
-    /// Its `severity_filter`.
-    pub severity_filter: Vec<Severity>,
-}
-
-impl Made {
-    fn route(self, least: Severity) -> Route {
-        let Self { channel, backoff, min_severity, severity_filter } = self;
-        let routing: Vec<_> = Severity::ALL.into_iter().filter(|s| *s >= least).collect();
-        let takes = |severity: &Severity| passes(min_severity, &severity_filter, &routing, *severity);
-        Route { channel, severities: Severity::ALL.into_iter().filter(takes).collect(), backoff }
-    }
-}
-
-/// A kind of channel.
-pub struct Kind {
-    /// Its section below `[alerting]`.
-    pub name: &'static str,
-    /// Least severity it gets unless its section says otherwise.
-    pub least: Severity,
-    /// Makes it.
-    pub make: Make,
-}
-
-/// Every kind of channel. One more: one file and one line here.
-pub const CHANNELS: &[Kind] = &[
-    Kind { name: terminal::NAME, least: Severity::Info, make: terminal::make },
-    Kind { name: syslog::NAME, least: Severity::Info, make: syslog::make },
-    Kind { name: webhook::NAME, least: Severity::Info, make: webhook::make },
-    Kind { name: discord::NAME, least: Severity::Warn, make: discord::make },
-    Kind { name: slack::NAME, least: Severity::Warn, make: slack::make },
-    Kind { name: email::NAME, least: Severity::Critical, make: email::make },
-    Kind { name: telegram::NAME, least: Severity::Critical, make: telegram::make },
-    Kind { name: pagerduty::NAME, least: Severity::Critical, make: pagerduty::make },
-    Kind { name: ntfy::NAME, least: Severity::Warn, make: ntfy::make },
-    Kind { name: alertmanager::NAME, least: Severity::Info, make: alertmanager::make },
-    Kind { name: exec::NAME, least: Severity::Info, make: exec::make },
-    #[cfg(feature = "nats")]
-    Kind { name: super::nats::NAME, least: Severity::Info, make: super::nats::make },
-];
-
-/// All enabled channels, and all problems of the configuration.
-pub fn routes(config: &Config, screen: Screen) -> (Vec<Route>, Vec<String>) {
-    let (mut routes, mut problems) = (Vec::new(), Vec::new());
-    let way = Way::of(config).unwrap_or_else(|problem| {
-        problems.push(problem);
-        Way::default()
-    });
-    for kind in CHANNELS {
-        match (kind.make)(config, screen) {
-            Ok(Some(mut made)) => {
-                // Nobody else has it yet.
-                if let Some(channel) = Arc::get_mut(&mut made.channel) {
-                    channel.travel(&way);
-                }
-                routes.push(made.route(kind.least));
-            }
-            Ok(None) => {}
-            Err(problem) => problems.push(problem),
-        }
-    }
-    (routes, problems)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Switch;
 
     #[test]
     fn severities_are_sets() {
@@ -200,44 +153,5 @@ mod tests {
         assert_eq!(from(Severity::Critical), [false, false, true, true]);
         let only: Severities = [Severity::Warn].into_iter().collect();
         assert_eq!(Severity::ALL.map(|s| only.has(s)), [false, true, false, false]);
-    }
-
-    #[test]
-    fn names_are_unique() {
-        let mut names: Vec<_> = CHANNELS.iter().map(|k| k.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), CHANNELS.len());
-    }
-
-    #[test]
-    fn enabled_channels_are_made_with_their_severities() {
-        let mut config = Config::default();
-        config.alerting.syslog.min_severity = Some(Severity::Critical);
-        config.alerting.webhook.url = "http://collector/alerts".to_owned().into();
-        let names = |config: &Config, tty| {
-            let (routes, problems) = routes(config, Screen::new(tty, &|_| None));
-            assert_eq!(problems, Vec::<String>::new());
-            routes.iter().map(|r| (r.channel.name(), r.severities)).collect::<Vec<_>>()
-        };
-        let (all, bad) = (Severities::from(Severity::Info), Severities::from(Severity::Critical));
-        assert_eq!(names(&config, true), [("terminal", all), ("syslog", bad)]);
-        assert_eq!(names(&config, false), [("syslog", bad)]);
-        config.alerting.terminal.enabled = Switch::On;
-        assert_eq!(names(&config, false), [("terminal", all), ("syslog", bad)]);
-        config.alerting.webhook.enabled = true;
-        config.alerting.webhook.severity_filter = vec![Severity::Info];
-        config.alerting.terminal.enabled = Switch::Off;
-        let info = [Severity::Info].into_iter().collect();
-        assert_eq!(names(&config, true), [("syslog", bad), ("webhook", info)]);
-    }
-
-    #[test]
-    fn all_problems_are_told_at_once() {
-        let mut config = Config::default();
-        config.alerting.syslog.address = "http://logs".to_owned();
-        config.alerting.webhook.enabled = true;
-        let (_, problems) = routes(&config, Screen::new(false, &|_| None));
-        assert_eq!(problems.len(), 2, "{problems:?}");
     }
 }

@@ -1,11 +1,11 @@
 //! Alerts to a Discord channel through a webhook: one embed each, coloured by severity.
 
 use super::backoff::Backoff;
-use super::channel::{Channel, Made, Sending};
+use super::channel::{Channel, Sending};
 use super::fit::{Markup, PLAIN, take_while_they_fit, utf16};
 use super::http::{self, Http, Reading};
+use super::routes::Made;
 use super::terminal::Screen;
-use super::way::Way;
 use super::{TIMEOUT, facts, json_body};
 use crate::alert::Alert;
 use crate::config::Config;
@@ -68,8 +68,6 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     Ok(Some(Made {
         channel: Arc::new(Discord::new(options).map_err(|why| format!("alerting.discord: {why}"))?),
         backoff: Backoff::default(),
-        min_severity: section.min_severity,
-        severity_filter: section.severity_filter.clone(),
     }))
 }
 
@@ -144,8 +142,8 @@ impl Channel for Discord {
         NAME
     }
 
-    fn travel(&mut self, way: &Way) {
-        self.http.travel(way);
+    fn http(&mut self) -> Option<&mut Http> {
+        Some(&mut self.http)
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {
@@ -275,7 +273,8 @@ fn read(status: u16, body: &str) -> Reading {
         (429, _) => Some("too many messages for this webhook"),
         _ => None,
     };
-    Reading { after: after.map(|s| Duration::from_secs_f64(s.min(86_400.0))), advice, retry: None }
+    let after = after.map(|s| Duration::from_secs_f64(s.min(86_400.0)));
+    Reading { after, advice, ..Reading::default() }
 }
 
 #[cfg(test)]

@@ -224,7 +224,8 @@ impl Disk {
     /// What the status page shows.
     pub(super) fn stats(&self, ledger: &Ledger) -> OutboxStats {
         let unstored = ledger.iter().filter(|(_, e)| e.place.is_none()).count() as u64;
-        OutboxStats { alerts: ledger.len() as u64, unstored, ..self.stats.clone() }
+        let used_percent = ledger.used_percent();
+        OutboxStats { alerts: ledger.len() as u64, used_percent, unstored, ..self.stats.clone() }
     }
 
     /// An alert was dropped at a limit.

@@ -136,7 +136,7 @@ async fn marks_are_written_and_compaction_keeps_the_file_small() {
     for _ in 0..6000 {
         disk.mark(Seq(0), slot, Outcome::Delivered, &ledger);
     }
-    ledger.settle(Seq(0), slot, true);
+    ledger.settle(Seq(0), slot, Outcome::Delivered);
     for _ in 0..2 {
         add_and_visit(&mut disk, &mut ledger, NOW).await.unwrap();
     }

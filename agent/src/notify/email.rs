@@ -3,9 +3,11 @@
 
 use super::TIMEOUT;
 use super::backoff::Backoff;
-use super::channel::{Channel, Made, SendError, Sending};
+use super::channel::{Channel, SendError, Sending};
 use super::mail::{Letter, message};
+use super::routes::Made;
 use super::terminal::Screen;
+use super::way::hash;
 use crate::alert::Alert;
 use crate::config::{Config, SmtpTls};
 use crate::host::state;
@@ -62,8 +64,6 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     Ok(Some(Made {
         channel: Arc::new(made.map_err(|why| format!("alerting.email: {why}"))?),
         backoff: Backoff::default(),
-        min_severity: section.min_severity,
-        severity_filter: section.severity_filter.clone(),
     }))
 }
 
@@ -204,7 +204,10 @@ impl Email {
         let server = format!("{host}:{port}");
         if error.is_permanent() {
             let code = code.unwrap_or_default();
-            return SendError::refused(format!("{server} answered {code}{}: {said}", meaning(code)));
+            let why = format!("{server} answered {code}{}: {said}", meaning(code));
+            // No mail gets through with a login like this.
+            let barred = matches!(code, 530 | 534 | 535 | 538);
+            return if barred { SendError::barred(why) } else { SendError::refused(why) };
         }
         if error.is_transient() {
             return SendError::retry(format!("{server} does not take mail now: {said}"));
@@ -275,6 +278,10 @@ fn root(error: &Error) -> String {
 impl Channel for Email {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn files(&self) -> u64 {
+        self.authorities.as_deref().map_or(0, hash)
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {

@@ -1,7 +1,8 @@
 //! Alerts to a program of the user's own: the alert object as JSON on standard input.
 
 use super::backoff::Backoff;
-use super::channel::{Channel, Made, SendError, Sending};
+use super::channel::{Channel, SendError, Sending};
+use super::routes::Made;
 use super::terminal::Screen;
 use crate::alert::Alert;
 use crate::config::Config;
@@ -27,8 +28,6 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     Ok(Some(Made {
         channel: Arc::new(Exec::new(section.command.clone(), limit)),
         backoff: Backoff::default(),
-        min_severity: section.min_severity,
-        severity_filter: section.severity_filter.clone(),
     }))
 }
 

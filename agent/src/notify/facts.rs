@@ -1,7 +1,7 @@
 //! What a message tells of its alert, the same for every channel that talks to people. Pure; all texts are harmless,
 //! but without the markup of any service.
 
-use crate::alert::{Alert, Severity, Status};
+use crate::alert::{Alert, NO_CALL, Severity, Status};
 use crate::text;
 use jiff::Timestamp;
 use reqwest::Url;
@@ -19,9 +19,8 @@ const MAX_URL: usize = 500;
 /// Facts that tell most, in this order; the others follow by name.
 const FIRST: &[&str] = &[
     "victim",
-    "victim cmdline",
+    "command line",
     "process",
-    "task cmdline",
     "device",
     "mount",
     "unit",
@@ -31,14 +30,16 @@ const FIRST: &[&str] = &[
     "cgroups",
     "reason",
     "cgroup",
-    "oom memcg",
+    "limited cgroup",
     "limit",
     "usage",
     "swap used",
-    "mem available",
+    "memory available",
     "wait channel",
     "kernel stack",
     "last minutes",
+    "trend",
+    "what to do",
     "largest processes",
     "top processes",
     "top",
@@ -48,13 +49,37 @@ const FIRST: &[&str] = &[
 const UNITS: &[&str] = &["bytes", "kb", "secs", "seconds", "ms", "percent"];
 /// Keys of an object that name it.
 const NAMES_OF: &[&str] = &["name", "comm"];
+/// Of a thing in a list, too long for a line.
+const LONG: &str = "cmdline";
 /// Items shown of a list or an object.
 const MAX_ITEMS: usize = 5;
 /// Characters shown of a value.
 const MAX_VALUE: usize = 200;
+/// Facts that are better known under another name.
+const TITLES: &[(&str, &str)] = &[
+    ("victim_cmdline", "command line"),
+    ("task_cmdline", "command line"),
+    ("oom_memcg", "limited cgroup"),
+    ("mem_available_kb", "memory available"),
+];
+/// Labels that are for machines: the sentence tells the same in words.
+const NO_FACTS: &[&str] = &["scope", "runtime"];
+/// What the sentence tells already, unless it is the user's own.
+const WHAT_TO_DO: &str = "what_to_do";
+/// The least and the greatest of the last readings, and their picture.
+const LAST_MINUTES: &str = "last_minutes";
+const SPARKLINE: &str = "sparkline";
+const TREND: &str = "trend";
+const PER_HOUR: &str = "trend_per_hour";
+/// In a summary, how many it stands for.
+const GROUPED: &str = "grouped";
 /// Facts that the sentence or the first line tells already, and those for machines: the channels that
 /// carry the whole object have them.
 const ELSEWHERE: &[&str] = &[
+    LAST_MINUTES,
+    SPARKLINE,
+    TREND,
+    PER_HOUR,
     "held_back",
     "late_secs",
     "incident",
@@ -63,7 +88,10 @@ const ELSEWHERE: &[&str] = &[
     "alerts",
     "alerts_left_out",
     "only_message",
-    "grouped",
+    "no_call",
+    "closes",
+    "stands",
+    GROUPED,
     "kernel_time_ns",
     "level",
     "held_secs",
@@ -165,7 +193,14 @@ pub fn message(alert: &Alert) -> String {
 
 /// When it was made, with its zone, as a person reads it.
 pub fn time(alert: &Alert) -> String {
-    text::clean(&alert.timestamp, 40).replacen('T', " ", 1)
+    moment(&alert.timestamp)
+}
+
+/// A moment of an alert, without parts of a second.
+pub fn moment(rfc3339: &str) -> String {
+    let text = text::clean(rfc3339, 40).replacen('T', " ", 1);
+    let Some((whole, rest)) = text.split_once('.') else { return text };
+    format!("{whole}{}", rest.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 /// The same for machines; `None` if it is no time.
@@ -181,26 +216,36 @@ pub fn calls(alert: &Alert) -> bool {
         Status::Updated => alert.threshold.is_some(),
         Status::Resolved => alert.is_only_message(),
     };
-    news && alert.severity >= Severity::Critical
+    news && alert.severity >= Severity::Critical && !alert.context.contains_key(NO_CALL)
 }
 
-/// The reading that led to it, unless the message is about an event.
+/// The reading that led to it, unless the message is about an event, or about several alerts.
 pub fn measured(alert: &Alert) -> Option<String> {
-    let lasted = (alert.duration_secs > 0).then(|| format!(", for {}", text::span(alert.duration_secs)));
-    let limit = alert.threshold.map(|t| format!(" (limit {})", text::number(t)));
+    if alert.context.contains_key(GROUPED) {
+        return None;
+    }
+    let lasts = alert.duration_secs > 0 && alert.status != Status::Resolved;
+    let lasted = lasts.then(|| format!(", for {}", text::span(alert.duration_secs)));
+    let limit = alert.threshold.map(|t| format!(" (limit {})", show_number(&alert.metric, t)));
     if limit.is_none() && lasted.is_none() {
         return None;
     }
-    let value = text::number(alert.value);
+    let value = show_number(&alert.metric, alert.value);
     let metric = text::clean(&alert.metric, 64);
     Some(format!("{metric} = {value}{}{}", limit.unwrap_or_default(), lasted.unwrap_or_default()))
 }
 
-/// Facts of the context, then labels that the context does not repeat; those that tell most come first.
+/// Facts of the context, then labels that the context does not repeat; those that tell most come first. A list of things has
+/// a line for each.
 pub fn facts(alert: &Alert) -> Vec<Fact> {
-    let of_context = alert.context.iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str()));
+    let shown = |name: &str, value: &Value| !ELSEWHERE.contains(&name) && !is_said(alert, name, value);
+    let of_context = alert.context.iter().filter(|(name, value)| shown(name, value));
     let mut known: Vec<Fact> = of_context.map(|(name, value)| (title(name), show(name, value))).collect();
+    known.extend(last_minutes(alert).map(|text| (title(LAST_MINUTES), text)));
+    known.extend(trend(alert).map(|text| (title(TREND), text)));
+    known.extend(common_hint(alert).map(|hint| (title(WHAT_TO_DO), text::clean(hint, MAX_VALUE))));
     let own_labels = alert.labels.iter().filter(|(name, _)| !alert.context.contains_key(*name));
+    let own_labels = own_labels.filter(|(name, _)| !NO_FACTS.contains(&name.as_str()));
     for (name, value) in
         own_labels.filter(|(_, value)| value.len() < 3 || !alert.message.contains(value.as_str()))
     {
@@ -209,6 +254,39 @@ pub fn facts(alert: &Alert) -> Vec<Fact> {
     known.retain(|(name, value)| !value.is_empty() && !name.trim().is_empty());
     known.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     known
+}
+
+/// Whether the sentence says it, or there is nothing to say.
+fn is_said(alert: &Alert, name: &str, value: &Value) -> bool {
+    match name {
+        WHAT_TO_DO | "oom_memcg" => value.as_str().is_some_and(|said| alert.message.contains(said)),
+        "swap_used_kb" => value.as_u64() == Some(0),
+        _ => false,
+    }
+}
+
+/// Where a reading goes; what is over goes nowhere.
+fn trend(alert: &Alert) -> Option<String> {
+    let words = alert.context.get(TREND).filter(|_| alert.status != Status::Resolved)?;
+    let Some(words) = words.as_str() else { return Some(show(TREND, words)) };
+    let way = ["rising", "falling"].into_iter().find(|way| words.starts_with(way));
+    let per_hour = alert.context.get(PER_HOUR).and_then(Value::as_f64);
+    Some(match way.zip(per_hour) {
+        Some((way, per_hour)) => format!("{way} {} an hour", show_number(&alert.metric, per_hour.abs())),
+        None => text::clean(words, MAX_VALUE),
+    })
+}
+
+/// `▁▂▄▇█ 52 % to 95.9 %`
+fn last_minutes(alert: &Alert) -> Option<String> {
+    let picture = [SPARKLINE, LAST_MINUTES].iter().find_map(|name| alert.context.get(*name)?.as_str());
+    let end = |name| alert.context.get(LAST_MINUTES)?.get(name)?.as_f64();
+    let between = end("min").zip(end("max")).map(|(min, max)| {
+        let [min, max] = [min, max].map(|value| show_number(&alert.metric, value));
+        if min == max { format!("{min} all the time") } else { format!("{min} to {max}") }
+    });
+    let parts: Vec<_> = picture.map(|text| text::clean(text, MAX_VALUE)).into_iter().chain(between).collect();
+    (!parts.is_empty()).then(|| parts.join("  "))
 }
 
 /// Who saw it.
@@ -224,15 +302,32 @@ pub fn runbook(alert: &Alert) -> Option<String> {
     good.then(|| url.to_string()).filter(|url| !url.contains(['<', '>', '|', ' ', '(', ')', '"']))
 }
 
-/// Sentences of the alerts that a summary carries.
+/// Sentences of the alerts that a summary carries, without what to do about all of them.
 pub fn members(alert: &Alert) -> Vec<String> {
-    let alerts = alert.context.get("alerts").and_then(Value::as_array);
-    let sentence = |alert: &Value| Some(text::clean(alert.get("message")?.as_str()?, MAX_VALUE));
-    alerts.into_iter().flatten().filter_map(sentence).collect()
+    let hint = common_hint(alert).map(|hint| format!(". {hint}")).unwrap_or_default();
+    let sentence = |alert: &Value| {
+        let message = alert.get("message")?.as_str()?;
+        Some(text::clean(message.strip_suffix(&hint).unwrap_or(message), MAX_VALUE))
+    };
+    carried(alert).iter().filter_map(sentence).collect()
+}
+
+fn carried(alert: &Alert) -> &[Value] {
+    alert.context.get("alerts").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// What to do about all alerts that a summary carries, where that is the same.
+fn common_hint(alert: &Alert) -> Option<&str> {
+    let mut hints = carried(alert).iter().map(|alert| alert.get("context")?.get(WHAT_TO_DO)?.as_str());
+    let first = hints.next()??;
+    hints.all(|hint| hint == Some(first)).then_some(first)
 }
 
 /// A key as words; the unit at its end shows in the value.
 fn title(key: &str) -> String {
+    if let Some((_, title)) = TITLES.iter().find(|(name, _)| *name == key) {
+        return (*title).to_owned();
+    }
     let name = key.rsplit_once('_').filter(|(_, unit)| UNITS.contains(unit)).map_or(key, |(name, _)| name);
     text::clean(name, 40).replace('_', " ")
 }
@@ -242,10 +337,12 @@ fn show(key: &str, value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        // Names of facts.
+        Value::String(text) if key == "unknown" => title(text),
         Value::String(text) => text::clean(text, MAX_VALUE),
         Value::Number(number) => show_number(key, number.as_f64().unwrap_or_default()),
         Value::Array(items) => {
-            let gap = if items.iter().any(Value::is_object) { "; " } else { ", " };
+            let gap = if items.iter().any(Value::is_object) { "\n" } else { ", " };
             let more = if items.len() > MAX_ITEMS { format!("{gap}…") } else { String::new() };
             let items: Vec<_> = items.iter().take(MAX_ITEMS).map(|item| show(key, item)).collect();
             format!("{}{more}", items.join(gap))
@@ -257,18 +354,29 @@ fn show(key: &str, value: &Value) -> String {
 /// `java, pid 1234, rss 3.2 GiB`: the name needs no title.
 fn show_object(fields: &Map<String, Value>) -> String {
     let name = NAMES_OF.iter().find_map(|key| fields.get_key_value(*key));
-    let others = fields.iter().filter(|(key, _)| name.is_none_or(|(own, _)| own != *key));
-    let parts = others.take(MAX_ITEMS).map(|(key, value)| format!("{} {}", title(key), show(key, value)));
+    let others = fields.iter().filter(|(key, _)| **key != LONG && name.is_none_or(|(own, _)| own != *key));
+    let shown =
+        others.map(|(key, value)| (key, value, show(key, value))).filter(|(.., shown)| !shown.is_empty());
+    let parts = shown.take(MAX_ITEMS).map(|(key, value, shown)| match value {
+        Value::Array(_) | Value::Object(_) => format!("{} ({})", title(key), shown.replace('\n', "; ")),
+        _ => format!("{} {shown}", title(key)),
+    });
     name.map(|(key, value)| show(key, value)).into_iter().chain(parts).collect::<Vec<_>>().join(", ")
 }
 
 fn show_number(name: &str, value: f64) -> String {
+    if let Some(name) = name.strip_suffix("_per_second") {
+        return format!("{}/s", show_number(name, value));
+    }
     match name.rsplit('_').next() {
         Some("bytes") => text::kib((value / 1024.0) as u64),
         Some("kb") => text::kib(value as u64),
         Some("secs" | "seconds") => text::span(value as u64),
         Some("ms") => format!("{} ms", text::number(value)),
         Some("percent") => format!("{} %", text::number(value)),
+        Some("celsius") => format!("{} °C", text::number(value)),
+        Some("watts") => format!("{} W", text::number(value)),
+        Some("gb") => format!("{} GiB", text::number(value)),
         _ => text::number(value),
     }
 }

@@ -37,6 +37,8 @@ pub struct Reading {
     pub advice: Option<&'static str>,
     /// Whether the same message may be taken later, where the status misleads.
     pub retry: Option<bool>,
+    /// Whether the fault is not the message's but that of key, address or place, where the status misleads.
+    pub barred: bool,
 }
 
 /// How the answers of a service are read: status and beginning of the body.
@@ -112,7 +114,7 @@ impl Http {
     }
 
     /// Host and port, which may be told.
-    fn host(&self) -> String {
+    pub fn host(&self) -> String {
         let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
         format!("{}{port}", self.url.host_str().unwrap_or_default())
     }
@@ -138,8 +140,19 @@ impl Http {
 
     /// The same to a service that says more than its status.
     pub async fn send_to(&self, body: Vec<u8>, read: Read) -> Result<(), SendError> {
+        self.request(body, self.headers.clone(), read).await
+    }
+
+    /// Sends a body with further headers of its own.
+    pub async fn send_with(&self, body: Vec<u8>, more: HeaderMap) -> Result<(), SendError> {
+        let mut headers = self.headers.clone();
+        headers.extend(more);
+        self.request(body, headers, |_, _| Reading::default()).await
+    }
+
+    async fn request(&self, body: Vec<u8>, headers: HeaderMap, read: Read) -> Result<(), SendError> {
         let client = self.client().map_err(SendError::retry)?;
-        let request = client.request(self.method.clone(), self.url.clone()).headers(self.headers.clone());
+        let request = client.request(self.method.clone(), self.url.clone()).headers(headers);
         match request.body(body).send().await {
             Ok(answer) => self.judge(answer, read).await,
             Err(error) => Err(SendError::retry(self.explain(error))),
@@ -166,6 +179,8 @@ impl Http {
             // A service that names its wait in the body is more exact there.
             let after = reading.after.map(|after| after.min(MAX_RETRY_AFTER)).or(after);
             SendError::Retry { after, why }
+        } else if reading.barred || reading.retry.is_none() && is_barred(status) {
+            SendError::Barred { why }
         } else {
             SendError::Refused { why }
         })
@@ -195,7 +210,12 @@ impl Http {
             return format!("{host} did not answer within {} s", self.timeout.as_secs());
         }
         let what = if error.is_connect() { "cannot connect to" } else { "lost the connection to" };
-        format!("{what} {host}: {}", self.harmless(&root(&error), MAX_SHOWN))
+        let why = root(&error);
+        // Of rustls, and of OpenSSL.
+        let is_unknown =
+            why.contains("UnknownIssuer") || why.contains("self-signed") || why.contains("local issuer");
+        let advice = if is_unknown { BY_ONES_OWN } else { "" };
+        format!("{what} {host}: {}{advice}", self.harmless(&why, MAX_SHOWN))
     }
 
     /// Text from outside without secrets and control characters, cut.
@@ -205,6 +225,8 @@ impl Http {
     }
 }
 
+/// What helps against a certificate that is not trusted.
+const BY_ONES_OWN: &str = " (if an authority of your own signs it, set alerting.ca_file)";
 const AGENT: &str = concat!("sysops-agent/", env!("CARGO_PKG_VERSION"));
 
 fn parse(url: &str) -> Result<Url, String> {
@@ -264,6 +286,11 @@ fn is_worth_retrying(status: StatusCode) -> bool {
         )
 }
 
+/// Whether it says nothing of the message: a wrong address, or wrong credentials.
+fn is_barred(status: StatusCode) -> bool {
+    status.is_redirection() || matches!(status.as_u16(), 401 | 403 | 404 | 405 | 407 | 410)
+}
+
 fn meaning(status: StatusCode) -> &'static str {
     match status.as_u16() {
         300..=399 => " (a redirect; set the url to where it leads)",
@@ -297,6 +324,11 @@ mod tests {
             (599, true),
         ] {
             assert_eq!(is_worth_retrying(StatusCode::from_u16(status).unwrap()), retry, "{status}");
+        }
+        for (status, barred) in
+            [(301, true), (400, false), (401, true), (403, true), (404, true), (413, false), (500, false)]
+        {
+            assert_eq!(is_barred(StatusCode::from_u16(status).unwrap()), barred, "{status}");
         }
     }
 

@@ -6,8 +6,9 @@
 #![expect(clippy::disallowed_methods, reason = "the outbox has its one owner here")]
 
 use super::ledger::{Entry, Ledger, MAX_RECENT, Seq, Set};
-use super::record::{self, Mark, Outcome, Place, Record, Stored};
+use super::record::{self, Mark, Place, Record, Stored};
 use crate::alert::Alert;
+use crate::host::state;
 use crate::time::Now;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use std::collections::VecDeque;
@@ -200,7 +201,7 @@ impl Journal {
         if let Err(error) = written.and(linked) {
             // Half a record at the end would be cut at the next start anyway; a failure here changes nothing.
             let _ = file.set_len(self.end);
-            return Err(sentence("write", &path, &error));
+            return Err(state::trouble("write", &path, &error));
         }
         self.end += buf.len() as u64;
         Ok(places)
@@ -211,7 +212,7 @@ impl Journal {
         let (path, new) = (self.path(), self.dir.join("alerts.new"));
         if self.unread && path.exists() {
             let aside = self.dir.join("alerts.unread");
-            fs::rename(&path, &aside).map_err(|e| sentence("put aside", &path, &e))?;
+            fs::rename(&path, &aside).map_err(|e| state::trouble("put aside", &path, &e))?;
             tracing::warn!(
                 "{} could not be read and is now {}; to have its alerts sent, stop the agent and rename it back",
                 path.display(),
@@ -221,11 +222,14 @@ impl Journal {
         let Copied { file, end, places } = self.copy(&new, job).map_err(|e| {
             // Its bytes are needed elsewhere; if it cannot go, the next rewrite replaces it.
             let _ = fs::remove_file(&new);
-            sentence("write", &new, &e)
+            state::trouble("write", &new, &e)
         })?;
-        fs::rename(&new, &path).map_err(|e| sentence("replace", &path, &e))?;
+        fs::rename(&new, &path).map_err(|e| state::trouble("replace", &path, &e))?;
         // Without this the rename, and with it every later alert, could be undone by a power cut.
-        self.lock.as_ref().map_or(Ok(()), File::sync_all).map_err(|e| sentence("sync", &self.dir, &e))?;
+        self.lock
+            .as_ref()
+            .map_or(Ok(()), File::sync_all)
+            .map_err(|e| state::trouble("sync", &self.dir, &e))?;
         (self.file, self.end, self.unread) = (Some(Arc::new(file)), end, false);
         Ok(places)
     }
@@ -254,8 +258,8 @@ impl Journal {
             return Ok(());
         }
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
-        made.map_err(|e| sentence("make", &self.dir, &e))?;
-        let dir = File::open(&self.dir).map_err(|e| sentence("open", &self.dir, &e))?;
+        made.map_err(|e| state::trouble("make", &self.dir, &e))?;
+        let dir = File::open(&self.dir).map_err(|e| state::trouble("open", &self.dir, &e))?;
         // A program that is just being started holds our files until it runs.
         let is_held = |pause| {
             std::thread::sleep(std::time::Duration::from_millis(pause));
@@ -280,7 +284,7 @@ impl Journal {
                 self.unread = false;
                 return Ok(());
             }
-            other => other.map_err(|e| sentence("read", &path, &e))?,
+            other => other.map_err(|e| state::trouble("read", &path, &e))?,
         };
         let mut recent = VecDeque::new();
         // Twice what a healthy file can have; more is not ours.
@@ -289,7 +293,7 @@ impl Journal {
             Record::Alert(stored) => recover_alert(ledger, &mut recent, place, stored, now),
             Record::Mark(mark) => {
                 if let Some(slot) = ledger.slot(&mark.channel) {
-                    ledger.settle(mark.seq, slot, mark.outcome == Outcome::Delivered);
+                    ledger.settle(mark.seq, slot, mark.outcome);
                 }
             }
         });
@@ -297,7 +301,7 @@ impl Journal {
         found.recent = recent.into();
         self.broken = scan.damaged > 0 || !scan.clean_end;
         (self.file, self.end, self.unread) = (Some(Arc::new(file)), scan.len, false);
-        writable.map(|_| ()).map_err(|e| sentence("write", &path, &e))
+        writable.map(|_| ()).map_err(|e| state::trouble("write", &path, &e))
     }
 
     /// Cuts damage out of the file and makes a first one where there is none.
@@ -380,18 +384,6 @@ fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32);
     options
-}
-
-fn sentence(what: &str, path: &Path, error: &io::Error) -> String {
-    let help = match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "; give the agent's user the directory: chown -R, or set agent.data_dir"
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free space on that filesystem",
-        io::ErrorKind::ReadOnlyFilesystem => "; mount it writable or set agent.data_dir",
-        _ => "",
-    };
-    format!("cannot {what} {}: {error}{help}", path.display())
 }
 
 #[cfg(test)]

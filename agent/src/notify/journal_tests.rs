@@ -1,5 +1,6 @@
 use super::*;
 use crate::alert::{Severity, Status};
+use crate::notify::record::Outcome;
 use crate::notify::tests::alert;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -88,7 +89,7 @@ fn a_rewrite_keeps_the_state_and_drops_the_rest() {
     let seqs = add(&mut outbox, &["a", "b", "c"]);
     mark(&mut outbox, seqs[1], "webhook", Outcome::Delivered);
     let slot = outbox.ledger.slot("webhook").unwrap();
-    outbox.ledger.settle(seqs[1], slot, true);
+    outbox.ledger.settle(seqs[1], slot, Outcome::Delivered);
     outbox.ledger.get_mut(seqs[2]).unwrap().held = None;
     let old = (outbox.journal.reader().unwrap(), outbox.ledger.get(seqs[2]).unwrap().place.unwrap());
     let mut job = rewrite_job(&outbox.ledger);

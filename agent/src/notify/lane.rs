@@ -2,18 +2,23 @@
 //!
 //! Rules, in this order: messages about one incident keep their order; recoveries only to who was told;
 //! an update that a newer message makes needless is left out; what has failed less often goes first, so that a
-//! message that keeps failing does not stop the others; then the more severe.
+//! message that keeps failing does not stop the others; then the more severe; then rules that were heard of less.
 
 mod accounts;
+mod backlog;
+mod failing;
+mod held;
 
-use super::backoff::{Backoff, MAX_RETRY_AFTER};
+use super::backoff::Backoff;
 use super::channel::{Route, SendError, Severities};
 use super::ledger::{Entry, Incident, Ledger, Seq, Slot};
-use super::limit::{Limiter, Limits, Stop, Window};
+use super::limit::{Limiter, Limits, Window};
 use super::record::Outcome;
 use super::stats::ChannelStats;
 use crate::alert::{Severity, Status};
 use crate::time::Now;
+pub use backlog::{BACKLOG_FROM, STALE_SECS};
+use held::{Held, Reply};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -28,12 +33,14 @@ const MAX_SPOKEN: usize = 1024;
 const MAX_ERROR: usize = 300;
 
 /// What a channel can do now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Tell this alert, and how many were held back before it.
     Tell(Seq, u64),
     /// Tell how many were held back.
     Summary(u64),
+    /// Tell all these in one message, and how many were held back before them.
+    Backlog(Vec<Seq>, u64),
     /// Nothing before this moment of the monotonic clock, nanoseconds.
     Wait(u64),
     /// Nothing.
@@ -50,11 +57,19 @@ pub struct Lane {
     pub slot: Slot,
     /// Severities it gets.
     pub severities: Severities,
+    /// A hash of the files that the channel was made of.
+    pub files: u64,
     backoff: Backoff,
     limits: Limits,
     limiter: Limiter,
+    /// Every incident has to be told by itself, however late.
+    each: bool,
     /// The message under way.
     flight: Option<Flight>,
+    /// What it tells, if it is a backlog.
+    telling: Vec<Seq>,
+    /// A backlog was refused as one message.
+    one_by_one: bool,
     /// Failures in a row.
     failures: u32,
     /// Nothing is sent before, nanoseconds of the monotonic clock.
@@ -64,8 +79,9 @@ pub struct Lane {
     /// The last message about each incident.
     spoken: BTreeMap<Incident, Spoken>,
     /// Held back and not yet told of.
-    held_back: u64,
-    held_at: Now,
+    held: Held,
+    /// Messages that must not be dropped have waited for the limit.
+    was_limited: bool,
     stats: ChannelStats,
 }
 
@@ -95,6 +111,8 @@ struct Head<'a> {
     entry: &'a Entry,
     /// Something newer says more.
     outdone: bool,
+    /// Its end waits too.
+    over: bool,
 }
 
 impl Lane {
@@ -103,16 +121,20 @@ impl Lane {
         Self {
             slot,
             severities: route.severities,
+            files: route.files,
             backoff: route.backoff,
             limits,
-            limiter: Limiter::new(&limits),
+            limiter: Limiter::new(&limits, route.channel.is_local()),
+            each: route.channel.follows_incidents(),
             flight: None,
+            telling: Vec::new(),
+            one_by_one: false,
             failures: 0,
             ready_ns: 0,
             tries: HashMap::new(),
             spoken: BTreeMap::new(),
-            held_back: 0,
-            held_at: Now::default(),
+            held: Held::default(),
+            was_limited: false,
             stats: ChannelStats { name: route.channel.name().to_owned(), ..ChannelStats::default() },
         }
     }
@@ -120,14 +142,17 @@ impl Lane {
     /// Other limits; what was counted under them begins anew only where they differ.
     pub fn set_limits(&mut self, limits: Limits) {
         if limits != self.limits {
-            (self.limits, self.limiter) = (limits, Limiter::new(&limits));
+            (self.limits, self.limiter) = (limits, Limiter::new(&limits, self.limiter.local));
         }
     }
 
     /// The channel was set up anew: what failed may work now.
     pub fn renew(&mut self, route: &Route) {
-        (self.severities, self.backoff) = (route.severities, route.backoff);
-        (self.failures, self.ready_ns) = (0, 0);
+        (self.severities, self.backoff, self.files) = (route.severities, route.backoff, route.files);
+        self.each = route.channel.follows_incidents();
+        self.limiter.local = route.channel.is_local();
+        // How often it failed stays: only a delivery shows that it is well again.
+        (self.ready_ns, self.one_by_one) = (0, false);
         self.tries.clear();
     }
 
@@ -148,7 +173,7 @@ impl Lane {
             let before = settled.len();
             let next = self.pass(now, ledger, total, settled);
             for (seq, outcome) in &settled[before..] {
-                ledger.settle(*seq, self.slot, false);
+                ledger.settle(*seq, self.slot, *outcome);
                 self.count(*seq, *outcome);
             }
             // What was settled may have stood before something that can go.
@@ -159,30 +184,44 @@ impl Lane {
     }
 
     fn pass(&mut self, now: Now, ledger: &Ledger, total: &mut Window, settled: &mut Settled) -> Next {
-        let (mut ready, mut wake) = (Vec::new(), u64::MAX);
-        let told = ledger.told_to(self.slot);
+        let (mut ready, mut wake, mut stale, before) = (Vec::new(), u64::MAX, 0, settled.len());
+        let (told, classes) = (ledger.told_to(self.slot), self.limiter.classes());
         for head in self.heads(ledger) {
             let known = head.entry.incidents().any(|i| told.contains(&i));
+            let late = head.entry.age_secs(now) >= STALE_SECS;
+            stale += usize::from(late && self.quiet_until(head.entry) <= now.mono_ns);
             match self.judge(&head, now, known) {
                 Verdict::Settle(outcome) => settled.push((head.seq, outcome)),
                 Verdict::Wait(until) => wake = wake.min(until),
                 Verdict::Ready => {
                     let failures = self.tries.get(&head.seq).map_or(0, |t| t.count);
-                    ready.push(((failures, Reverse(head.entry.severity), head.seq), head.entry));
+                    // Of equals, what was heard of least.
+                    let heard = classes.get(&head.entry.class).copied().unwrap_or(0);
+                    ready.push(((failures, Reverse(head.entry.severity), heard, head.seq), head));
                 }
             }
         }
+        if let Some(seqs) = self.backlog(now, ledger, stale) {
+            // What needs not be told is settled first.
+            let settled_some = settled.len() > before;
+            return if settled_some { Next::Idle } else { self.tell_backlog(now, ledger, total, seqs) };
+        }
         ready.sort_unstable_by_key(|(rank, _)| *rank);
-        for ((_, _, seq), entry) in ready {
-            if let Ok(counted) = self.admit(entry, now, total) {
-                let incident = Some((entry.incident, entry.severity));
-                let held_back = self.held_back;
-                self.flight = Some(Flight { seq: Some(seq), incident, counted, held_back });
-                return Next::Tell(seq, held_back);
+        for (_, head) in ready {
+            let Head { seq, entry, .. } = head;
+            match self.admit(&head, now, total) {
+                Reply::Go(counted) => {
+                    let incident = Some((entry.incident, entry.severity));
+                    let held_back = self.held.count;
+                    self.flight = Some(Flight { seq: Some(seq), incident, counted, held_back });
+                    return Next::Tell(seq, held_back);
+                }
+                Reply::Wait(until) => wake = wake.min(until),
+                Reply::Drop => {
+                    settled.push((seq, Outcome::Limited));
+                    self.held.add(seq, entry.severity, now);
+                }
             }
-            settled.push((seq, Outcome::Limited));
-            self.held_back += 1;
-            self.held_at = now;
         }
         self.summary(now, total, wake)
     }
@@ -196,21 +235,24 @@ impl Lane {
             let before: Vec<usize> = entry.incidents().filter_map(|i| known.get(&i).copied()).collect();
             for at in &before {
                 let head = &mut heads[*at];
-                head.outdone |= entry.status == Status::Resolved || entry.severity >= head.entry.severity;
+                let ends = entry.status == Status::Resolved;
+                head.outdone |= ends || entry.severity >= head.entry.severity;
+                // The end of one member is not that of a summary.
+                head.over |= ends && (head.entry.members.is_empty() || entry.incident == head.entry.incident);
             }
             let place = before.first().copied().unwrap_or(heads.len());
             for incident in entry.incidents() {
                 known.entry(incident).or_insert(place);
             }
             if before.is_empty() {
-                heads.push(Head { seq, entry, outdone: false });
+                heads.push(Head { seq, entry, outdone: false, over: false });
             }
         }
         heads
     }
 
     fn judge(&self, head: &Head<'_>, now: Now, told: bool) -> Verdict {
-        let Head { seq, entry, outdone } = head;
+        let Head { seq, entry, outdone, .. } = head;
         if entry.age_secs(now) > EXPIRE_SECS {
             return Verdict::Settle(Outcome::Expired);
         }
@@ -235,36 +277,8 @@ impl Lane {
         }
     }
 
-    /// Asks the limits: the moment at which the message was counted, none for one that need not be.
-    fn admit(&mut self, entry: &Entry, now: Now, total: &mut Window) -> Result<Option<Now>, Stop> {
-        let free = entry.status == Status::Resolved && !entry.only
-            || entry.severity == Severity::Emergency && self.limits.emergency_bypass;
-        if free {
-            return Ok(None);
-        }
-        self.limiter.take(now, total).map(|()| Some(now))
-    }
-
-    fn summary(&mut self, now: Now, total: &mut Window, wake: u64) -> Next {
-        let wait = if wake == u64::MAX { Next::Idle } else { Next::Wait(wake) };
-        if self.held_back == 0 {
-            return wait;
-        }
-        let due = self.held_at.plus_secs(SUMMARY_SECS).mono_ns;
-        if due > now.mono_ns {
-            return Next::Wait(due.min(wake));
-        }
-        if self.limiter.take(now, total).is_err() {
-            self.held_at = now;
-            return Next::Wait(now.plus_secs(SUMMARY_SECS).mono_ns.min(wake));
-        }
-        let held_back = self.held_back;
-        self.flight = Some(Flight { seq: None, incident: None, counted: Some(now), held_back });
-        Next::Summary(held_back)
-    }
-
-    /// Takes in how the message under way fared; returns its fate if that is now decided. `random` is from 0
-    /// to 1.
+    /// Takes in how the message under way fared; returns the fate of what it told, if that is now decided. `random`
+    /// is from 0 to 1.
     pub fn finished(
         &mut self,
         now: Now,
@@ -272,8 +286,11 @@ impl Lane {
         random: f64,
         ledger: &mut Ledger,
         total: &mut Window,
-    ) -> Option<(Seq, Outcome)> {
-        let flight = self.flight.take()?;
+    ) -> Settled {
+        let Some(flight) = self.flight.take() else { return Settled::new() };
+        if !self.telling.is_empty() {
+            return self.backlog_ended(now, flight, result, random, (ledger, total));
+        }
         let outcome = match result {
             Ok(()) => {
                 self.succeeded(now, flight);
@@ -281,32 +298,27 @@ impl Lane {
             }
             Err(SendError::Refused { why }) => {
                 self.give_back(flight, total);
-                self.failures = 0;
+                // Only a delivery proves that the channel is well.
+                self.failures = self.failures.saturating_add(1);
                 self.note(&why);
                 tracing::error!(channel = %self.stats.name, why = %self.error(), "an alert was refused for good");
                 Outcome::Refused
             }
-            Err(SendError::Retry { after, why }) => {
+            Err(error) => {
                 self.give_back(flight, total);
-                self.note(&why);
-                self.failed(now, flight.seq, after, random);
-                return None;
+                self.kept(now, flight.seq, &error, random);
+                return Settled::new();
             }
         };
-        let seq = flight.seq?;
-        ledger.settle(seq, self.slot, outcome == Outcome::Delivered);
-        self.count(seq, outcome);
-        Some((seq, outcome))
+        self.settle_all(flight.seq.into_iter().collect(), outcome, ledger)
     }
 
     /// The text of the message under way could not be read back.
-    pub fn unreadable(&mut self, ledger: &mut Ledger, total: &mut Window) -> Option<(Seq, Outcome)> {
-        let flight = self.flight.take()?;
+    pub fn unreadable(&mut self, ledger: &mut Ledger, total: &mut Window) -> Settled {
+        let Some(flight) = self.flight.take() else { return Settled::new() };
         self.give_back(flight, total);
-        let seq = flight.seq?;
-        ledger.settle(seq, self.slot, false);
-        self.count(seq, Outcome::Unreadable);
-        Some((seq, Outcome::Unreadable))
+        let backlog = std::mem::take(&mut self.telling);
+        self.settle_all(flight.seq.into_iter().chain(backlog).collect(), Outcome::Unreadable, ledger)
     }
 
     fn succeeded(&mut self, now: Now, flight: Flight) {
@@ -318,33 +330,19 @@ impl Lane {
             self.tries.clear();
         }
         self.failures = 0;
-        self.held_back = self.held_back.saturating_sub(flight.held_back);
-        let Some((incident, severity)) = flight.incident else { return };
+        self.held.told(flight.held_back);
+        self.was_limited = false;
+        if let Some((incident, severity)) = flight.incident {
+            self.note_spoken(now, incident, severity);
+        }
+    }
+
+    fn note_spoken(&mut self, now: Now, incident: Incident, severity: Severity) {
         if self.spoken.len() >= MAX_SPOKEN {
             let oldest = self.spoken.iter().min_by_key(|(_, s)| s.at).map(|(i, _)| *i);
             oldest.map(|incident| self.spoken.remove(&incident));
         }
         self.spoken.insert(incident, Spoken { at: now, severity });
-    }
-
-    fn failed(&mut self, now: Now, seq: Option<Seq>, after: Option<Duration>, random: f64) {
-        self.stats.retries += 1;
-        self.failures = self.failures.saturating_add(1);
-        let wait =
-            self.backoff.delay(self.failures, random).max(after.unwrap_or_default().min(MAX_RETRY_AFTER));
-        self.ready_ns = later(now, wait);
-        if let Some(seq) = seq {
-            let attempt = self.tries.entry(seq).or_default();
-            attempt.count = attempt.count.saturating_add(1);
-            attempt.ready_ns = later(now, self.backoff.delay(attempt.count, random).max(wait));
-        }
-        // Once at the first failure, and once when it turns out to last.
-        if self.failures == 1 || self.failures == self.backoff.quick.saturating_add(1) {
-            tracing::warn!(
-                channel = %self.stats.name, failures = self.failures, why = %self.error(),
-                "an alert could not be delivered; it is kept and tried again for {} h", EXPIRE_SECS / 3600
-            );
-        }
     }
 
     fn give_back(&mut self, flight: Flight, total: &mut Window) {

@@ -50,7 +50,8 @@ impl Scene {
 
     fn end(&mut self, result: Result<(), SendError>) -> Option<(u64, Outcome)> {
         let fate = self.lane.finished(self.now, result, 0.0, &mut self.ledger, &mut self.total);
-        fate.map(|(seq, outcome)| (seq.0, outcome))
+        assert!(fate.len() < 2, "{fate:?}");
+        fate.first().map(|(seq, outcome)| (seq.0, *outcome))
     }
 
     fn fail(&mut self) {
@@ -297,7 +298,7 @@ fn what_cannot_be_read_back_is_lost_and_counted() {
     scene.add("x", Warn, Firing);
     scene.next();
     let fate = scene.lane.unreadable(&mut scene.ledger, &mut scene.total);
-    assert_eq!(fate, Some((Seq(0), Outcome::Unreadable)));
+    assert_eq!(fate, [(Seq(0), Outcome::Unreadable)]);
     assert_eq!(scene.next(), Next::Idle);
     assert_eq!(scene.lane.stats(Now::default(), &scene.ledger).lost, 1);
 }
@@ -344,6 +345,17 @@ proptest! {
                     ended.extend(scene.end(result).map(|(seq, _)| seq));
                 }
                 Next::Summary(_) => { scene.end(Ok(())); }
+                Next::Backlog(seqs, _) => {
+                    let result = match fates.next() {
+                        Some(0) => Err(SendError::refused("no")),
+                        Some(1..4) => Err(SendError::retry("later")),
+                        _ => Ok(()),
+                    };
+                    let fate = scene.lane.finished(scene.now, result, 0.0, &mut scene.ledger, &mut scene.total);
+                    prop_assert!(fate.is_empty() || fate.len() == seqs.len());
+                    told.extend(fate.iter().map(|(seq, _)| seq.0));
+                    ended.extend(fate.iter().map(|(seq, _)| seq.0));
+                }
                 Next::Wait(until) => {
                     prop_assert!(until > scene.now.mono_ns, "no busy waiting");
                     scene.wait(1 + (until - scene.now.mono_ns) / 1_000_000_000);
@@ -394,4 +406,111 @@ fn an_end_that_is_the_only_message_is_told_and_limited() {
     }
     assert_eq!(s.run(), [0]);
     assert_eq!(s.settled(), [(1, Outcome::Limited)]);
+}
+
+#[test]
+fn what_is_critical_and_stands_waits_for_the_limit() {
+    let mut s = Scene::new(Limits { per_minute: 1, ..Limits::OFF });
+    for (id, severity) in [("c1", Critical), ("c2", Critical), ("c3", Critical), ("w", Warn)] {
+        s.add(id, severity, Firing);
+    }
+    assert_eq!(s.run(), [0]);
+    assert_eq!(s.settled(), [(3, Outcome::Limited)], "only the warning is dropped");
+    assert_eq!(s.wait_of(), Some(60));
+    // One of those that wait is over: nobody needs to hear of it.
+    s.add("c2", Critical, Resolved);
+    assert_eq!(s.wait_of(), Some(60));
+    assert_eq!(s.settled(), [(1, Outcome::Limited), (4, Outcome::Untold)]);
+    assert_eq!(s.lane.worst_held(), Some(Seq(1)));
+    s.wait(60);
+    assert_eq!(s.next(), Next::Tell(Seq(2), 2));
+    assert_eq!(s.end(Ok(())), Some((2, Outcome::Delivered)));
+    s.add("c3", Critical, Resolved);
+    assert_eq!(s.run(), [5], "the end of what was told");
+    assert_eq!((s.next(), s.lane.worst_held()), (Next::Idle, None));
+    // The end of one member does not drop the summary.
+    let mut summary = alert("g", Critical, Firing);
+    summary.context.insert("members".into(), vec!["m", "n"].into());
+    let due = s.ledger.set(["dummy"].into_iter());
+    s.ledger.push(Entry::new(Arc::new(summary), s.now, due));
+    s.add("m", Critical, Resolved);
+    assert_eq!(s.wait_of(), Some(60));
+    assert_eq!(s.settled(), []);
+}
+
+#[test]
+fn a_share_of_the_hour_is_kept_free_for_what_is_critical() {
+    let mut s = Scene::new(Limits { per_hour: 10, ..Limits::OFF });
+    for n in 0..20 {
+        s.add(&n.to_string(), Warn, Firing);
+    }
+    assert_eq!(s.run().len(), 8);
+    s.add("c1", Critical, Firing);
+    s.add("c2", Critical, Firing);
+    assert_eq!(s.run().len(), 1, "a part of it for each rule");
+    let other = Alert { rule: "other".into(), ..alert("c3", Critical, Firing) };
+    let due = s.ledger.set(["dummy"].into_iter());
+    s.ledger.push(Entry::new(Arc::new(other), s.now, due));
+    assert_eq!(s.run().len(), 1);
+    assert_eq!(s.wait_of(), Some(3600));
+    s.wait(3600);
+    assert_eq!(s.run().len(), 1, "in time");
+}
+
+#[test]
+fn what_waited_for_a_limit_is_one_message_in_the_end() {
+    let mut s = Scene::new(Limits { per_hour: 1, ..Limits::OFF });
+    for n in 0..6 {
+        s.add(&n.to_string(), Critical, Firing);
+    }
+    assert_eq!(s.run(), [0]);
+    s.wait(3600);
+    assert_eq!(s.next(), Next::Backlog((1..6).map(Seq).collect(), 0));
+    assert!(s.lane.was_limited());
+}
+
+#[test]
+fn a_channel_that_bars_everything_fails_and_keeps_its_alerts() {
+    let mut s = Scene::new(Limits::OFF);
+    for id in ["a", "b", "c"] {
+        s.add(id, Warn, Firing);
+    }
+    for (failing, wait) in [(1, 60), (2, 120), (3, 180), (4, 240), (5, 300), (6, 300)] {
+        assert!(matches!(s.next(), Next::Tell(..) | Next::Backlog(..)));
+        let barred = Err(SendError::barred("401"));
+        assert_eq!(s.lane.finished(s.now, barred, 0.0, &mut s.ledger, &mut s.total), []);
+        let stats = s.lane.stats(s.now, &s.ledger);
+        assert_eq!((stats.failing, stats.queued, stats.refused), (failing, 3, 0));
+        assert_eq!(s.wait_of(), Some(wait));
+        s.wait(wait);
+    }
+    assert_eq!(s.run().len(), 3, "mended, everything is told");
+    assert_eq!(s.lane.stats(s.now, &s.ledger).failing, 0);
+}
+
+#[test]
+fn refusals_are_failures_until_something_is_delivered() {
+    let mut s = Scene::new(Limits::OFF);
+    for id in ["a", "b", "c"] {
+        s.add(id, Warn, Firing);
+    }
+    for failing in 1..3 {
+        assert!(matches!(s.next(), Next::Tell(..)));
+        s.end(Err(SendError::refused("400")));
+        assert_eq!(s.lane.stats(s.now, &s.ledger).failing, failing);
+    }
+    assert_eq!(s.run(), [2]);
+    assert_eq!(s.lane.stats(s.now, &s.ledger).failing, 0);
+}
+
+#[test]
+fn other_keys_do_not_make_a_failing_channel_well() {
+    let mut s = Scene::new(Limits::OFF);
+    s.add("a", Warn, Firing);
+    s.next();
+    s.end(Err(SendError::barred("401")));
+    s.lane.renew(&Route::new(Arc::new(Dummy)));
+    assert_eq!(s.lane.stats(s.now, &s.ledger).failing, 1);
+    assert_eq!(s.run(), [0], "at once");
+    assert_eq!(s.lane.stats(s.now, &s.ledger).failing, 0);
 }

@@ -1,12 +1,18 @@
 //! What the outbox knows of each alert, in memory and without I/O: who still has to tell it, who has, and where
 //! its text lies in the file. The texts themselves stay on disk, so ten thousand waiting alerts cost a megabyte.
 
-use super::record::Place;
+mod room;
+mod standing;
+
+use super::lane::EXPIRE_SECS;
+use super::limit::Class;
+use super::record::{Outcome, Place};
 pub use super::slots::{MAX_CHANNELS, Set, Slot};
-use crate::alert::{Alert, Severity, Status};
+use crate::alert::{Alert, MEMBERS, STANDS, Severity, Status};
 use crate::time::Now;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub use standing::MAX_STANDING;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -24,6 +30,8 @@ pub const MAX_HOT: usize = 128;
 pub const MAX_RECENT: usize = 1000;
 /// How long a told alert whose incident is over is remembered, seconds.
 pub const RECENT_SECS: u64 = 3600;
+/// Age at which an alert of an earlier run counts at most, seconds: an hour less than that at which it would be given up.
+const OLDEST_FOUND: i64 = EXPIRE_SECS as i64 - 3600;
 /// No clock that was set shows an earlier time, Unix seconds (September 2020).
 const CLOCK_UNSET: i64 = 1_600_000_000;
 
@@ -42,16 +50,21 @@ impl Incident {
         Self::of_id(&alert.id)
     }
 
-    fn of_id(id: &str) -> Self {
+    /// That of an alert's id.
+    pub fn of_id(id: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         Self(hasher.finish())
     }
 
-    /// The incidents that a summary tells together.
+    /// The incidents that a summary tells together, and those that an end ends besides its own.
     fn members(alert: &Alert) -> Box<[Self]> {
-        let ids = alert.context.get("members").and_then(Value::as_array).into_iter().flatten();
-        ids.filter_map(Value::as_str).map(Self::of_id).collect()
+        let ids = alert.context.get(MEMBERS).and_then(Value::as_array).into_iter().flatten();
+        let told = ids.filter_map(Value::as_str);
+        let mut all: Vec<Self> = told.chain(alert.also_over()).map(Self::of_id).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into()
     }
 }
 
@@ -71,23 +84,41 @@ pub struct Entry {
     pub severity: Severity,
     /// Where the incident stands.
     pub status: Status,
+    /// Its rule.
+    pub class: Class,
     /// Which incident.
     pub incident: Incident,
     /// The incidents it tells together, if it is a summary.
     pub members: Box<[Incident]>,
     /// About something that happened once (an OOM kill), not about a level that goes up and down.
     pub event: bool,
+    /// Something that lasts, and whose end is told.
+    pub lasts: bool,
     /// An end whose begin nobody was told: news for everybody.
     pub only: bool,
     /// Channels that still have to tell it.
     pub due: Set,
     /// Channels that have told it.
     pub told: Set,
+    /// Channels whose limits held it back for good.
+    pub limited: Set,
+}
+
+fn class(alert: &Alert) -> Class {
+    Class(crc32fast::hash(alert.rule.as_bytes()))
 }
 
 /// The engine puts the key of the incident into the context of kernel events.
 fn is_event(alert: &Alert) -> bool {
     alert.context.contains_key("incident")
+}
+
+/// A level over its limit, a summary of such, a hang; other kernel events happen once.
+fn lasts(alert: &Alert) -> bool {
+    let hangs = || alert.context.get("incident").and_then(|key| key.get("kind")).is_some_and(|k| k == "hang");
+    let lasts =
+        alert.threshold.is_some() || alert.context.contains_key(STANDS) || !is_event(alert) || hangs();
+    lasts && alert.status != Status::Resolved
 }
 
 impl Entry {
@@ -99,20 +130,24 @@ impl Entry {
             born_ns: now.mono_ns as i64,
             severity: alert.severity,
             status: alert.status,
+            class: class(&alert),
             incident: Incident::of(&alert),
             members: Incident::members(&alert),
             event: is_event(&alert),
+            lasts: lasts(&alert),
             only: alert.is_only_message(),
             held: Some(alert),
             due,
             told: Set::default(),
+            limited: Set::default(),
         }
     }
 
     /// An alert found in the file, accepted `at` Unix seconds.
     pub fn recovered(alert: &Alert, place: Place, at: i64, now: Now) -> Self {
         let age = (now.wall_ns.div_euclid(1_000_000_000).saturating_sub(at)).max(0);
-        let age = if at < CLOCK_UNSET { 0 } else { age };
+        // The clock may be wrong, and nobody was there to tell it: there is time to.
+        let age = if at < CLOCK_UNSET { 0 } else { age.min(OLDEST_FOUND) };
         Self {
             place: Some(place),
             held: None,
@@ -120,12 +155,15 @@ impl Entry {
             born_ns: (now.mono_ns as i64).saturating_sub(age.saturating_mul(1_000_000_000)),
             severity: alert.severity,
             status: alert.status,
+            class: class(alert),
             incident: Incident::of(alert),
             members: Incident::members(alert),
             event: is_event(alert),
+            lasts: lasts(alert),
             only: alert.is_only_message(),
             due: Set::default(),
             told: Set::default(),
+            limited: Set::default(),
         }
     }
 
@@ -252,11 +290,13 @@ impl Ledger {
     }
 
     /// Notes what became of an alert on one channel.
-    pub fn settle(&mut self, seq: Seq, slot: Slot, told: bool) {
+    pub fn settle(&mut self, seq: Seq, slot: Slot, outcome: Outcome) {
         if let Some(entry) = self.entries.get_mut(&seq) {
             entry.due.remove(slot);
-            if told {
+            if outcome.is_told() {
                 entry.told.add(slot);
+            } else if outcome == Outcome::Limited {
+                entry.limited.add(slot);
             }
         }
     }
@@ -304,39 +344,24 @@ impl Ledger {
     }
 
     /// Forgets told alerts beyond the newest [`MAX_RECENT`], and those older than [`RECENT_SECS`] whose incident
-    /// is over. What was told of an incident is remembered while somebody still has to tell the rest of it.
+    /// is over. What was told of an incident is remembered while somebody still has to tell the rest of it, and while
+    /// it stands, up to [`MAX_STANDING`]: its end is for who heard of it.
     pub fn forget_told(&mut self, now: Now) {
         let incidents = |wanted: fn(&Entry) -> bool| -> HashSet<Incident> {
             self.entries.values().filter(|e| wanted(e)).flat_map(Entry::incidents).collect()
         };
         let over = incidents(|e| e.status == Status::Resolved);
         let open = incidents(|e| !e.due.is_empty());
-        let done = |e: &Entry| !e.incidents().any(|i| open.contains(&i));
-        let mut surplus = self.entries.values().filter(|e| done(e)).count().saturating_sub(MAX_RECENT);
-        self.entries.retain(|_, entry| {
+        let standing = self.standing(&over);
+        let done =
+            |seq: &Seq, e: &Entry| !standing.contains(seq) && !e.incidents().any(|i| open.contains(&i));
+        let mut surplus = self.entries.iter().filter(|(s, e)| done(s, e)).count().saturating_sub(MAX_RECENT);
+        self.entries.retain(|seq, entry| {
             let old = entry.is_over(&over) && entry.age_secs(now) > RECENT_SECS;
-            let forget = done(entry) && (surplus > 0 || old);
+            let forget = done(seq, entry) && (surplus > 0 || old);
             surplus -= usize::from(forget && surplus > 0);
             !forget
         });
-    }
-
-    /// Drops alerts until all limits hold; returns those that somebody still had to tell.
-    pub fn enforce(&mut self) -> Vec<(Seq, Entry)> {
-        let mut use_ = Use::of(&self.entries);
-        if use_.fits() {
-            return Vec::new();
-        }
-        let rank = |e: &Entry| if e.due.is_empty() { None } else { Some(e.severity) };
-        let mut order: Vec<_> = self.entries.iter().map(|(seq, e)| (rank(e), *seq)).collect();
-        order.sort_unstable();
-        let mut lost = Vec::new();
-        for (rank, seq) in order {
-            let Some(entry) = self.entries.get(&seq).filter(|e| use_.gains_by(e)) else { continue };
-            use_.take(entry);
-            lost.extend(self.entries.remove_entry(&seq).filter(|_| rank.is_some()));
-        }
-        lost
     }
 
     /// Lets go of texts that the file has too: of told alerts, and of the oldest beyond [`MAX_HOT`].
@@ -349,35 +374,6 @@ impl Ledger {
                 room -= 1;
             }
         }
-    }
-}
-
-/// How much of the limits is used.
-#[derive(Debug)]
-struct Use {
-    alerts: usize,
-    unstored: usize,
-    bytes: u64,
-}
-
-impl Use {
-    fn of(entries: &BTreeMap<Seq, Entry>) -> Self {
-        let unstored = entries.values().filter(|e| e.place.is_none()).count();
-        Self { alerts: entries.len(), unstored, bytes: entries.values().map(Entry::bytes).sum() }
-    }
-    fn fits(&self) -> bool {
-        self.alerts <= MAX_ALERTS && self.unstored <= MAX_UNSTORED && self.bytes <= MAX_BYTES
-    }
-    /// Whether a limit is broken and dropping `entry` helps.
-    fn gains_by(&self, entry: &Entry) -> bool {
-        self.alerts > MAX_ALERTS
-            || self.bytes > MAX_BYTES && entry.place.is_some()
-            || self.unstored > MAX_UNSTORED && entry.place.is_none()
-    }
-    fn take(&mut self, entry: &Entry) {
-        self.alerts -= 1;
-        self.unstored -= usize::from(entry.place.is_none());
-        self.bytes -= entry.bytes();
     }
 }
 

@@ -174,7 +174,7 @@ fn a_recovery_is_for_those_who_know_or_will_know() {
     assert_eq!(audience(&ledger, "z"), [] as [&str; 0]);
     let (a, x) = (ledger.slot("a").unwrap(), Incident::of(&alert("x", Info, Firing)));
     assert!(!ledger.told_to(a).contains(&x));
-    ledger.settle(Seq(0), a, true);
+    ledger.settle(Seq(0), a, Outcome::Delivered);
     assert!(ledger.told_to(a).contains(&x));
 }
 
@@ -256,4 +256,107 @@ fn a_summary_is_remembered_until_all_its_members_are_over() {
     ledger.push(Entry::new(summary("h", Resolved, &["m", "n"]), at(0), Set::default()));
     ledger.forget_told(now);
     assert_eq!(ids(&ledger), [] as [u64; 0]);
+}
+
+#[test]
+fn what_was_told_and_stands_is_not_forgotten() {
+    let now = at(10_000);
+    let begin = [("level", Warn, Firing, "", "a b", 9), ("level", Warn, Status::Updated, "", "a", 9)];
+    let mut ledger = ledger(&begin, now);
+    let mut event = Alert { threshold: None, ..alert("event", Critical, Firing) };
+    event.context.insert("incident".into(), serde_json::json!({ "kind": "oom" }));
+    let mut event = Entry::new(Arc::new(event), now, Set::default());
+    event.told = ledger.set(["a"].into_iter());
+    ledger.push(event);
+    for n in 0..2 * MAX_RECENT {
+        for status in [Firing, Resolved] {
+            let mut entry = Entry::new(Arc::new(alert(&n.to_string(), Warn, status)), now, Set::default());
+            entry.told = ledger.set(["a"].into_iter());
+            ledger.push(entry);
+        }
+    }
+    ledger.forget_told(now);
+    assert_eq!(ids(&ledger)[..2], [0, 1], "the newest that each channel was told; an event has no end");
+    assert_eq!(ledger.len(), MAX_RECENT + 2);
+    let a = ledger.slot("a").unwrap();
+    assert_eq!(ledger.standing_of(a, 9), [Seq(1)]);
+    let end = alert("level", Warn, Resolved);
+    let who = ledger.audience(&end);
+    assert_eq!(ledger.names(who).collect::<Vec<_>>(), ["a", "b"]);
+    let mut end = Entry::new(Arc::new(end), now, who);
+    end.due.remove(a);
+    ledger.push(end);
+    assert_eq!(ledger.standing_of(a, 9), []);
+    let b = ledger.slot("b").unwrap();
+    assert_eq!(ledger.standing_of(b, 9), [Seq(0)], "not yet told there");
+}
+
+#[test]
+fn only_so_many_that_stand_are_kept() {
+    let mut ledger = Ledger::default();
+    for n in 0..MAX_STANDING + MAX_RECENT + 10 {
+        let mut entry = Entry::new(Arc::new(alert(&n.to_string(), Warn, Firing)), at(0), Set::default());
+        entry.told = ledger.set(["a"].into_iter());
+        ledger.push(entry);
+    }
+    ledger.forget_told(at(0));
+    assert_eq!(ledger.len(), MAX_STANDING + MAX_RECENT);
+}
+
+#[test]
+fn the_last_end_is_also_that_of_the_summary() {
+    let mut ledger = Ledger::default();
+    let a = ledger.set(["a"].into_iter());
+    let mut begin = alert("g", Warn, Firing);
+    begin.context.insert(STANDS.into(), true.into());
+    let mut begin = Entry::new(Arc::new(begin), at(0), Set::default());
+    begin.told = a;
+    ledger.push(begin);
+    let mut end = alert("m", Warn, Resolved);
+    end.context.insert("closes".into(), vec!["g"].into());
+    assert_eq!(ledger.audience(&end), a, "who heard of the summary hears of its end");
+    ledger.push(Entry::new(Arc::new(end), at(0), Set::default()));
+    assert_eq!(ledger.standing_of(Slot(0), 9), []);
+}
+
+#[test]
+fn what_limits_hold_back_is_known_until_it_is_told() {
+    let mut ledger = Ledger::default();
+    let (a, b) = (ledger.slot("a").unwrap(), ledger.slot("b").unwrap());
+    let both = ledger.set(["a", "b"].into_iter());
+    let now = Now::default();
+    let push = |ledger: &mut Ledger, id: &str| {
+        ledger.push(Entry::new(Arc::new(alert(id, Critical, Firing)), now, both))
+    };
+    let (x, y) = (push(&mut ledger, "x"), push(&mut ledger, "y"));
+    let asked = ["x", "y", "z"].map(Incident::of_id);
+    let held = |ledger: &Ledger, limited: Set| -> Vec<String> {
+        let all = ledger.held_back(&asked, limited);
+        all.iter().map(|set| ledger.names(*set).collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!(held(&ledger, Set::default()), ["", "", ""]);
+    ledger.settle(x, a, Outcome::Limited);
+    ledger.settle(y, a, Outcome::Delivered);
+    assert_eq!(held(&ledger, Set::default()), ["a", "", ""]);
+    let mut waits = Set::default();
+    waits.add(b);
+    assert_eq!(held(&ledger, waits), ["a b", "b", ""]);
+    let news = push(&mut ledger, "x");
+    ledger.settle(news, a, Outcome::Delivered);
+    assert_eq!(held(&ledger, Set::default()), ["", "", ""]);
+}
+
+#[test]
+fn a_clock_that_is_far_ahead_gives_nothing_up() {
+    let now = Now { mono_ns: 5_000_000_000, wall_ns: 1_900_000_000_000_000_000 };
+    for (at, age) in [
+        (1_900_000_000 - 60, 60),
+        (1_900_000_000 - 100 * 3600, 71 * 3600),
+        (1_700_000_000, 71 * 3600),
+        (2_000_000_000, 0),
+        (5, 0),
+    ] {
+        let entry = Entry::recovered(&alert("x", Warn, Firing), Place { offset: 0, len: 1 }, at, now);
+        assert_eq!(entry.age_secs(now), age, "{at}");
+    }
 }

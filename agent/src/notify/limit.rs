@@ -1,11 +1,15 @@
 //! Rate limits, pure. A limit of 0 is off.
 
 use crate::time::{Now, SECOND};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// Most messages an hour over all channels.
 pub const TOTAL_PER_HOUR: u32 = 100;
-/// A larger hourly limit is cut to this: each message of the hour takes 8 bytes.
+/// Of the messages an hour, one in so many is kept free for what is critical or worse ...
+const RESERVE: usize = 5;
+/// ... and of these, one rule gets one in so many: a storm of one leaves room for the others.
+const SHARE: usize = 4;
+/// A larger hourly limit is cut to this: each message of the hour takes 16 bytes.
 const MAX_PER_HOUR: u32 = 10_000;
 const HOUR: u64 = 3600 * SECOND;
 
@@ -23,6 +27,10 @@ pub struct Limits {
     /// Seconds between two messages on one channel about the same incident that is getting no worse.
     pub min_interval_secs: u64,
 }
+
+/// What is urgent is told apart by its rule, as a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Class(pub u32);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -58,36 +66,61 @@ pub enum Stop {
 pub struct Limiter {
     minute: Bucket,
     hour: Window,
+    /// Goes no further than this host: does not count in the total.
+    pub local: bool,
 }
 
 impl Limiter {
-    /// A fresh one.
-    pub fn new(limits: &Limits) -> Self {
-        Self { minute: Bucket::new(limits.per_minute), hour: Window::new(limits.per_hour) }
+    /// A fresh one; a `local` one does not count in the total.
+    pub fn new(limits: &Limits, local: bool) -> Self {
+        Self { minute: Bucket::new(limits.per_minute), hour: Window::new(limits.per_hour), local }
     }
 
-    /// Counts a message, unless a limit forbids it: then nothing is counted.
-    pub fn take(&mut self, now: Now, total: &mut Window) -> Result<(), Stop> {
+    /// Counts a message, unless a limit forbids it: then nothing is counted. Only an `urgent` one may use what of
+    /// the hours is kept free for such.
+    pub fn take(&mut self, now: Now, total: &mut Window, urgent: Option<Class>) -> Result<(), Stop> {
         if !self.minute.has(now) {
             return Err(Stop::Minute);
         }
-        if !self.hour.has(now) {
+        if !self.hour.has(now, urgent) {
             return Err(Stop::Hour);
         }
-        if !total.has(now) {
+        if !self.local && !total.has(now, urgent) {
             return Err(Stop::Total);
         }
         self.minute.take();
-        self.hour.take(now);
-        total.take(now);
+        self.hour.take(now, urgent);
+        if !self.local {
+            total.take(now, urgent);
+        }
         Ok(())
+    }
+
+    /// When an urgent message may go that may not now, nanoseconds of the monotonic clock; later if others are faster.
+    pub fn free_at(&self, now: Now, total: &Window, urgent: Option<Class>) -> u64 {
+        let total = if self.local { 0 } else { total.free_at(urgent) };
+        // Never now: what may not go must not be asked again at once.
+        self.minute.free_at(now).max(self.hour.free_at(urgent)).max(total).max(now.mono_ns + SECOND)
+    }
+
+    /// How many urgent messages of each rule there were within the hour.
+    pub fn classes(&self) -> HashMap<Class, usize> {
+        let mut all = HashMap::new();
+        self.hour
+            .taken
+            .iter()
+            .filter_map(|taken| taken.class)
+            .for_each(|class| *all.entry(class).or_default() += 1);
+        all
     }
 
     /// Takes back what was counted at `at`: the message did not get through.
     pub fn give_back(&mut self, at: Now, total: &mut Window) {
         self.minute.give_back();
         self.hour.give_back(at);
-        total.give_back(at);
+        if !self.local {
+            total.give_back(at);
+        }
     }
 }
 
@@ -113,6 +146,12 @@ impl Bucket {
         self.per_minute == 0 || self.tokens >= 1.0 - 1e-9
     }
 
+    fn free_at(&self, now: Now) -> u64 {
+        let missing = (1.0 - self.tokens).max(0.0);
+        let secs = if self.per_minute == 0 { 0.0 } else { missing * 60.0 / f64::from(self.per_minute) };
+        now.mono_ns + (secs * SECOND as f64) as u64
+    }
+
     fn take(&mut self) {
         self.tokens = (self.tokens - 1.0).max(0.0);
     }
@@ -126,7 +165,15 @@ impl Bucket {
 #[derive(Debug)]
 pub struct Window {
     limit: u32,
-    taken: VecDeque<u64>,
+    taken: VecDeque<Taken>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    at: u64,
+    class: Option<Class>,
+    /// It used what is kept free.
+    reserved: bool,
 }
 
 impl Window {
@@ -135,21 +182,54 @@ impl Window {
         Self { limit: limit.min(MAX_PER_HOUR), taken: VecDeque::new() }
     }
 
-    fn has(&mut self, now: Now) -> bool {
-        while self.taken.front().is_some_and(|at| now.mono_ns.saturating_sub(*at) >= HOUR) {
-            self.taken.pop_front();
-        }
-        self.limit == 0 || self.taken.len() < self.limit as usize
+    /// What anybody may use.
+    fn open(&self) -> usize {
+        let limit = self.limit as usize;
+        limit - limit / RESERVE
     }
 
-    fn take(&mut self, now: Now) {
+    /// What one rule may use of the rest.
+    fn share(&self) -> usize {
+        (self.limit as usize / RESERVE).div_ceil(SHARE)
+    }
+
+    fn has(&mut self, now: Now, urgent: Option<Class>) -> bool {
+        while self.taken.front().is_some_and(|taken| now.mono_ns.saturating_sub(taken.at) >= HOUR) {
+            self.taken.pop_front();
+        }
+        if self.limit == 0 || self.taken.len() < self.open() {
+            return true;
+        }
+        let room = self.taken.len() < self.limit as usize;
+        room && urgent.is_some_and(|class| self.reserved_by(class).count() < self.share())
+    }
+
+    fn reserved_by(&self, class: Class) -> impl DoubleEndedIterator<Item = &Taken> {
+        self.taken.iter().filter(move |taken| taken.reserved && taken.class == Some(class))
+    }
+
+    /// When there is room for one; 0 is now.
+    fn free_at(&self, urgent: Option<Class>) -> u64 {
+        if self.limit == 0 {
+            return 0;
+        }
+        let gone = |taken: Option<&Taken>| taken.map_or(0, |taken| taken.at.saturating_add(HOUR));
+        let below = |most: usize| gone(self.taken.len().checked_sub(most).and_then(|at| self.taken.get(at)));
+        let open = below(self.open());
+        let Some(class) = urgent else { return open };
+        let own = gone(self.reserved_by(class).rev().nth(self.share().saturating_sub(1)));
+        open.min(below(self.limit as usize).max(own))
+    }
+
+    fn take(&mut self, now: Now, class: Option<Class>) {
         if self.limit > 0 {
-            self.taken.push_back(now.mono_ns);
+            let reserved = self.taken.len() >= self.open();
+            self.taken.push_back(Taken { at: now.mono_ns, class, reserved });
         }
     }
 
     fn give_back(&mut self, at: Now) {
-        if let Some(index) = self.taken.iter().rposition(|t| *t == at.mono_ns) {
+        if let Some(index) = self.taken.iter().rposition(|taken| taken.at == at.mono_ns) {
             self.taken.remove(index);
         }
     }
@@ -159,6 +239,14 @@ impl Window {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Another rule each time.
+    #[expect(clippy::unnecessary_wraps, reason = "as the limiter takes it")]
+    fn class() -> Option<Class> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Some(Class(NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
 
     fn at(secs: u64) -> Now {
         Now::default().plus_secs(secs)
@@ -166,8 +254,8 @@ mod tests {
 
     /// How many of `tries` pass, one each `step` seconds.
     fn passed(limits: Limits, step: u64, tries: u64) -> u64 {
-        let (mut limiter, mut total) = (Limiter::new(&limits), Window::new(limits.total_per_hour));
-        (0..tries).filter(|n| limiter.take(at(n * step), &mut total).is_ok()).count() as u64
+        let (mut limiter, mut total) = (Limiter::new(&limits, false), Window::new(limits.total_per_hour));
+        (0..tries).filter(|n| limiter.take(at(n * step), &mut total, class()).is_ok()).count() as u64
     }
 
     #[test]
@@ -190,25 +278,47 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_of_one_rule_leaves_room_for_others() {
+        let limits = Limits { total_per_hour: 100, ..Limits::OFF };
+        let (mut limiter, mut total) = (Limiter::new(&limits, false), Window::new(100));
+        let mut passed = |class: Option<u32>, tries: u64, from: u64| {
+            let tries = (0..tries).map(|n| limiter.take(at(from + n), &mut total, class.map(Class)));
+            let passed = tries.flatten().count();
+            let free = limiter.free_at(at(from), &total, class.map(Class));
+            (passed, free / SECOND)
+        };
+        assert_eq!(passed(Some(1), 1000, 0), (85, 3605));
+        assert_eq!(passed(None, 10, 1000).0, 0);
+        assert_eq!(passed(Some(2), 10, 1000).0, 5);
+        assert_eq!(passed(Some(3), 10, 1100).0, 5);
+        assert_eq!(passed(Some(1), 10, 1200).0, 0);
+        assert_eq!(passed(Some(4), 10, 1200).0, 5);
+        assert_eq!(passed(Some(5), 10, 1200), (0, 3600), "the hour is full");
+        // An hour after the storm there is room for all.
+        assert_eq!(passed(None, 10, 3700).0, 10);
+    }
+
+    #[test]
     fn the_stop_names_the_limit_and_counts_nothing() {
         let limits = Limits { per_minute: 2, per_hour: 3, total_per_hour: 4, ..Limits::OFF };
-        let (mut a, mut b, mut total) = (Limiter::new(&limits), Limiter::new(&limits), Window::new(4));
-        assert_eq!([0; 3].map(|_| a.take(at(0), &mut total)), [Ok(()), Ok(()), Err(Stop::Minute)]);
-        assert_eq!([0; 2].map(|_| b.take(at(0), &mut total)), [Ok(()), Ok(())]);
-        assert_eq!(a.take(at(60), &mut total), Err(Stop::Total));
+        let (mut a, mut b, mut total) =
+            (Limiter::new(&limits, false), Limiter::new(&limits, false), Window::new(4));
+        assert_eq!([0; 3].map(|_| a.take(at(0), &mut total, class())), [Ok(()), Ok(()), Err(Stop::Minute)]);
+        assert_eq!([0; 2].map(|_| b.take(at(0), &mut total, class())), [Ok(()), Ok(())]);
+        assert_eq!(a.take(at(60), &mut total, class()), Err(Stop::Total));
         a.give_back(at(0), &mut total);
-        assert_eq!(a.take(at(60), &mut total), Ok(()));
-        assert_eq!(a.take(at(3599), &mut total), Err(Stop::Total));
-        assert_eq!(a.take(at(3600), &mut total), Ok(()));
+        assert_eq!(a.take(at(60), &mut total, class()), Ok(()));
+        assert_eq!(a.take(at(3599), &mut total, class()), Err(Stop::Total));
+        assert_eq!(a.take(at(3600), &mut total, class()), Ok(()));
     }
 
     #[test]
     fn the_hourly_limit_of_a_channel_is_named() {
         let limits = Limits { per_hour: 1, ..Limits::OFF };
-        let (mut limiter, mut total) = (Limiter::new(&limits), Window::new(0));
-        assert_eq!(limiter.take(at(0), &mut total), Ok(()));
-        assert_eq!(limiter.take(at(3599), &mut total), Err(Stop::Hour));
-        assert_eq!(limiter.take(at(3600), &mut total), Ok(()));
+        let (mut limiter, mut total) = (Limiter::new(&limits, false), Window::new(0));
+        assert_eq!(limiter.take(at(0), &mut total, class()), Ok(()));
+        assert_eq!(limiter.take(at(3599), &mut total, class()), Err(Stop::Hour));
+        assert_eq!(limiter.take(at(3600), &mut total, class()), Ok(()));
     }
 
     proptest! {
@@ -217,11 +327,11 @@ mod tests {
             limit in 1_u32..20, minute in 1_u32..10, steps in prop::collection::vec(0_u64..300, 1..300)
         ) {
             let limits = Limits { per_minute: minute, per_hour: limit, ..Limits::OFF };
-            let (mut limiter, mut total) = (Limiter::new(&limits), Window::new(0));
+            let (mut limiter, mut total) = (Limiter::new(&limits, false), Window::new(0));
             let (mut now, mut sent) = (0, Vec::new());
             for step in steps {
                 now += step;
-                if limiter.take(at(now), &mut total).is_ok() {
+                if limiter.take(at(now), &mut total, class()).is_ok() {
                     sent.push(now);
                 }
             }
@@ -236,11 +346,11 @@ mod tests {
         #[test]
         fn giving_back_leaves_no_trace(times in prop::collection::vec(0_u64..4000, 0..50)) {
             let limits = Limits { per_minute: 3, per_hour: 5, total_per_hour: 7, ..Limits::OFF };
-            let (mut limiter, mut total) = (Limiter::new(&limits), Window::new(7));
+            let (mut limiter, mut total) = (Limiter::new(&limits, false), Window::new(7));
             let mut times = times;
             times.sort_unstable();
             for secs in times {
-                if limiter.take(at(secs), &mut total).is_ok() {
+                if limiter.take(at(secs), &mut total, class()).is_ok() {
                     limiter.give_back(at(secs), &mut total);
                 }
             }

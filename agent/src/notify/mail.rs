@@ -1,23 +1,26 @@
-//! What a mail says: plain text, the same as HTML, and headers that keep the messages about one incident together. Pure.
+//! What a mail says: plain text, the same as HTML (`mail_html`), and headers that keep the messages about one incident together. Pure.
 
-use super::facts;
 use super::fit::{Markup, PLAIN, utf16};
-use crate::alert::{Alert, Severity, Status};
+use super::{facts, mail_html};
+use crate::alert::{Alert, MEMBERS, Severity, Status, TOLD_IN};
 use crate::text;
 use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 /// Characters of the subject behind its prefix.
 const MAX_SUBJECT: usize = 160;
 /// Of the sentence.
-const MAX_SENTENCE: usize = 20_000;
+pub(super) const MAX_SENTENCE: usize = 20_000;
 /// Facts told.
 const MAX_FACTS: usize = 100;
 /// Characters of an incident's id that stand in a Message-ID.
 const MAX_ID: usize = 60;
+/// Earlier mails named besides the first one about it.
+const MAX_EARLIER: usize = 20;
 /// Columns of a fact's name in the plain text.
 const NAMES: usize = 18;
 
@@ -52,7 +55,8 @@ pub struct Letter {
 /// A sentence, should the mail library not take it.
 pub fn message(alert: &Alert, text: Option<&str>, letter: &Letter) -> Result<Message, String> {
     let domain = letter.from.email.domain();
-    let root = message_id(alert, domain, None);
+    let root = root(&alert.id, domain);
+    let earlier = earlier(alert, domain);
     let mut mail = Message::builder()
         .from(letter.from.clone())
         .subject(subject(alert, &letter.subject_prefix))
@@ -67,19 +71,16 @@ pub fn message(alert: &Alert, text: Option<&str>, letter: &Letter) -> Result<Mes
         mail.message_id(Some(root))
     } else {
         // An answer to the first mail, whether that arrived or not.
-        mail.message_id(Some(message_id(alert, domain, Some(alert.status.name()))))
-            .in_reply_to(root.clone())
-            .references(root)
+        mail.message_id(Some(message_id(alert, domain, alert.status.name())))
+            .in_reply_to(earlier.first().cloned().unwrap_or_default())
+            .references(earlier.join(" "))
     };
     if alert.severity >= Severity::Critical && alert.status != Status::Resolved {
         mail = mail.raw_header(header("Importance", "high"));
     }
     let (plain, html) = match text {
-        Some(text) => (
-            text.to_owned(),
-            page(alert, &format!("<pre style=\"white-space:pre-wrap\">{}</pre>", HTML.all(text))),
-        ),
-        None => (plain(alert), page(alert, &table(alert))),
+        Some(text) => (text.to_owned(), mail_html::with_text(alert, text)),
+        None => (plain(alert), mail_html::page(alert)),
     };
     // Made of the id so that the same alert gives the same mail; quoted-printable text has no `=_`.
     let boundary = format!("=_{:08x}", crc32fast::hash(alert.id.as_bytes()));
@@ -101,16 +102,32 @@ pub fn subject(alert: &Alert, prefix: &str) -> String {
     text.trim_start().to_owned()
 }
 
-/// The same for the same message, so that one that is sent twice can be known.
-fn message_id(alert: &Alert, domain: &str, part: Option<&str>) -> String {
+/// The mails that told of it before: the summaries it was told in, those of what it sums up, and its own.
+fn earlier(alert: &Alert, domain: &str) -> Vec<String> {
+    let ids = |key: &str| alert.context.get(key).and_then(Value::as_array).into_iter().flatten();
+    let others = ids(TOLD_IN).chain(ids(MEMBERS)).filter_map(Value::as_str).take(MAX_EARLIER);
+    let mut all: Vec<String> = others.map(|id| root(id, domain)).collect();
+    if !alert.context.contains_key(MEMBERS) || all.is_empty() {
+        all.push(root(&alert.id, domain));
+    }
+    all
+}
+
+/// The first mail about an incident.
+fn root(id: &str, domain: &str) -> String {
+    format!("<{}.{:08x}@{domain}>", name(id), crc32fast::hash(id.as_bytes()))
+}
+
+/// What a person can read of an id.
+fn name(id: &str) -> String {
     let word = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
-    let id: String = alert.id.chars().take(MAX_ID).map(word).collect();
-    let whole = match part {
-        None => alert.id.clone(),
-        Some(_) => format!("{}\n{}\n{}", alert.id, alert.timestamp, alert.message),
-    };
-    let part = part.map(|part| format!(".{part}")).unwrap_or_default();
-    format!("<sysops-agent.{id}.{:08x}{part}@{domain}>", crc32fast::hash(whole.as_bytes()))
+    format!("sysops-agent.{}", id.chars().take(MAX_ID).map(word).collect::<String>())
+}
+
+/// The same for the same message, so that one that is sent twice can be known.
+fn message_id(alert: &Alert, domain: &str, part: &str) -> String {
+    let whole = format!("{}\n{}\n{}", alert.id, alert.timestamp, alert.message);
+    format!("<{}.{:08x}.{part}@{domain}>", name(&alert.id), crc32fast::hash(whole.as_bytes()))
 }
 
 /// The plain text.
@@ -125,13 +142,14 @@ pub fn plain(alert: &Alert) -> String {
     }
     out.push('\n');
     for (name, value) in known(alert) {
+        let value = value.replace('\n', &format!("\n{:NAMES$}  ", ""));
         let _ = writeln!(out, "{name:NAMES$}  {value}");
     }
     out
 }
 
 /// Facts, and at the end those about the message itself.
-fn known(alert: &Alert) -> Vec<(String, String)> {
+pub(super) fn known(alert: &Alert) -> Vec<(String, String)> {
     let mut known = facts::facts(alert);
     if known.len() > MAX_FACTS {
         let left_out = known.len() - MAX_FACTS + 1;
@@ -142,7 +160,7 @@ fn known(alert: &Alert) -> Vec<(String, String)> {
     let last = [
         ("host", Some(text::clean(&alert.hostname, 255))),
         ("time", Some(facts::time(alert))),
-        ("began", Some(text::clean(&alert.started_at, 40).replacen('T', " ", 1))),
+        ("began", Some(facts::moment(&alert.started_at)).filter(|began| *began != facts::time(alert))),
         ("lasted", lasted),
         ("seen by", Some(facts::sources(alert))),
         ("runbook", facts::runbook(alert)),
@@ -151,61 +169,6 @@ fn known(alert: &Alert) -> Vec<(String, String)> {
     let last = last.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     known.extend(last.filter(|(_, value)| !value.is_empty()));
     known
-}
-
-const CELL: &str = "padding:4px 12px 4px 0;vertical-align:top;border-top:1px solid #eaecf0;";
-
-fn table(alert: &Alert) -> String {
-    let mut out = format!(
-        "<p style=\"margin:0 0 12px;font-size:16px;line-height:1.5\">{}</p>\n",
-        HTML.fit(&facts::message(alert), MAX_SENTENCE)
-    );
-    if let Some(line) = facts::measured(alert) {
-        let _ = writeln!(out, "<p style=\"margin:0 0 12px;color:#475467\">{}</p>", HTML.all(&line));
-    }
-    let members = facts::members(alert);
-    if !members.is_empty() {
-        let items: Vec<_> = members.iter().map(|member| HTML.all(member)).collect();
-        let items = items.join("</li><li>");
-        let _ = writeln!(out, "<ul style=\"margin:0 0 12px;padding-left:20px\"><li>{items}</li></ul>");
-    }
-    out.push_str(
-        "<table role=\"presentation\" style=\"border-collapse:collapse;width:100%;font-size:14px\">\n",
-    );
-    for (name, value) in known(alert) {
-        let value = if name == "runbook" {
-            let url = HTML.all(&value);
-            format!("<a href=\"{url}\" style=\"color:#175cd3\">{url}</a>")
-        } else {
-            HTML.all(&value)
-        };
-        let name = HTML.all(&name);
-        let _ = writeln!(
-            out,
-            "<tr><td style=\"{CELL}color:#667085;width:24%\">{name}</td>\
-             <td style=\"{CELL}word-break:break-word\">{value}</td></tr>"
-        );
-    }
-    out + "</table>\n"
-}
-
-/// A page that needs nothing from elsewhere, with the colour of the severity.
-fn page(alert: &Alert, content: &str) -> String {
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title></head>\n\
-         <body style=\"margin:0;padding:16px;background:#f2f4f7;color:#101828;\
-         font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif\">\n\
-         <div style=\"max-width:640px;margin:0 auto;background:#fff;border-radius:8px;overflow:hidden;\
-         border:1px solid #eaecf0\">\n\
-         <div style=\"background:#{colour:06x};color:#fff;padding:12px 20px;font-size:18px;font-weight:600\">{title}</div>\n\
-         <div style=\"padding:16px 20px\">\n{content}</div>\n</div>\n\
-         <p style=\"max-width:640px;margin:8px auto;color:#667085;font-size:12px\">sysops-agent {version}</p>\n\
-         </body></html>\n",
-        title = HTML.all(&facts::headline(alert)),
-        colour = facts::colour(alert),
-        version = env!("CARGO_PKG_VERSION"),
-    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::notify::samples::{all, hostile, huge, oom, resolved, update};
+use crate::notify::samples::{hostile, huge, oom, resolved, update};
 
 fn letter() -> Letter {
     Letter {
@@ -22,14 +22,11 @@ fn line<'a>(mail: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn mails_look_so() {
-    for (name, alert) in all() {
-        insta::assert_snapshot!(format!("mail_plain_{name}"), plain(&alert));
-        insta::assert_snapshot!(format!("mail_html_{name}"), page(&alert, &table(&alert)));
-    }
-    insta::assert_snapshot!("mail_whole_oom", raw(&oom(), None).replace('\r', ""));
+fn heads_and_templates_look_so() {
     insta::assert_snapshot!("mail_head_resolved", head(&raw(&resolved(), None)).replace('\r', ""));
-    insta::assert_snapshot!("mail_template", raw(&oom(), Some("mine <b>\n& yours")).replace('\r', ""));
+    let mail = raw(&oom(), Some("mine <b>\n& yours")).replace("=\r\n", "").replace('\r', "");
+    assert!(mail.contains("\nmine <b>\n& yours\n"), "{mail}");
+    assert!(mail.contains(">mine &lt;b&gt;\n&amp; yours</pre>"), "{mail}");
 }
 
 #[test]
@@ -50,6 +47,29 @@ fn messages_about_one_incident_hang_together() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), count, "{ids:?}");
+}
+
+#[test]
+fn ends_hang_below_the_summaries_that_told_of_the_begin() {
+    let with = |id: &str, status, context: &[(&str, &[&str])]| {
+        let context = context.iter().map(|(key, ids)| ((*key).to_owned(), (*ids).into())).collect();
+        raw(&Alert { id: id.into(), status, context, ..oom() }, None)
+    };
+    let root = |id: &str| line(&with(id, Status::Firing, &[]), "Message-ID").unwrap().to_owned();
+    let unfold = |mail: &str| mail.replace("\r\n ", " ");
+    let check = |mail: &str, expect: &[String]| {
+        let mail = unfold(mail);
+        assert_eq!(line(&mail, "In-Reply-To"), Some(expect[0].as_str()));
+        assert_eq!(line(&mail, "References").map(str::to_owned), Some(expect.join(" ")));
+    };
+    // The end of one that a summary told.
+    let mail = with("a", Status::Resolved, &[("told_in", &["s-g"])]);
+    check(&mail, &[root("s-g"), root("a")]);
+    // The end of two of them together.
+    let mail = with("e-g", Status::Resolved, &[("members", &["a", "b"]), ("told_in", &["s-g"])]);
+    check(&mail, &[root("s-g"), root("a"), root("b")]);
+    let mail = with("e-g", Status::Resolved, &[("members", &["a", "b"])]);
+    check(&mail, &[root("a"), root("b")]);
 }
 
 #[test]
@@ -86,7 +106,7 @@ fn no_name_adds_a_header_or_breaks_out_of_the_page() {
         assert!(
             subject(&alert, "[s]").chars().count() <= 170 && !subject(&alert, "[s]").contains(['\r', '\n'])
         );
-        let page = page(&alert, &table(&alert));
+        let page = mail_html::page(&alert);
         assert!(!page.contains("<b ") && !page.contains("onclick=x>") && !page.contains('\x1b'), "{page}");
         assert!(page.len() < 400_000 && plain(&alert).len() < 200_000);
     }

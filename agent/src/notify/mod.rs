@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub mod alertmanager;
+pub mod backlog;
 pub mod backoff;
 pub mod channel;
 pub mod discord;
@@ -36,6 +37,7 @@ pub mod lane;
 pub mod ledger;
 pub mod limit;
 pub mod mail;
+pub mod mail_html;
 #[cfg(feature = "nats")]
 pub mod nats;
 pub mod ntfy;
@@ -43,6 +45,7 @@ mod own;
 pub mod pagerduty;
 pub mod prometheus;
 pub mod record;
+pub mod routes;
 #[cfg(test)]
 mod samples;
 pub mod slack;
@@ -54,13 +57,15 @@ pub mod telegram;
 pub mod template;
 pub mod terminal;
 pub mod trial;
+pub mod unmade;
 pub mod way;
 pub mod webhook;
 mod worker;
 
-pub use channel::{CHANNELS, Channel, Route, SendError, routes};
+pub use channel::{Channel, Route, SendError};
 pub use journal::{Outbox, Recovered};
 pub use limit::Limits;
+pub use routes::{CHANNELS, routes};
 pub use stats::Stats;
 pub use template::Templates;
 pub use trial::test_alert;
@@ -142,13 +147,25 @@ impl Notifier {
         stats.await.unwrap_or_default()
     }
 
+    /// For each of these incidents the channels whose rate limits hold it back.
+    pub async fn limited(&self, ids: Vec<String>) -> Vec<Vec<String>> {
+        let (done, limited) = oneshot::channel();
+        let _ = self.commands.send(Command::Limited(ids, done)).await;
+        limited.await.unwrap_or_default()
+    }
+
     /// Goes on with other channels, limits and words; `same` are those that are as they were. Nothing that waits
-    /// is lost: see `swap`.
-    pub async fn swap(&self, options: Options, routes: Vec<Route>, same: Vec<&'static str>) {
+    /// is lost: see `swap`. Returns which of those that stay began anew.
+    pub async fn swap(
+        &self,
+        options: Options,
+        routes: Vec<Route>,
+        same: Vec<&'static str>,
+    ) -> Vec<&'static str> {
         let (done, swapped) = oneshot::channel();
         let _ = self.commands.send(Command::Swap(Box::new(Swap { options, routes, same }), done)).await;
         // A worker that has ended has nothing to swap.
-        let _ = swapped.await;
+        swapped.await.unwrap_or_default()
     }
 
     /// Sends what can be sent within `patience`, writes the outbox and ends the worker. Returns how many alerts

@@ -2,12 +2,12 @@
 //! <https://developer.pagerduty.com/docs/send-alert-event>
 
 use super::backoff::Backoff;
-use super::channel::{Channel, Made, SendError, Sending};
+use super::channel::{Channel, SendError, Sending};
 use super::fit::PLAIN;
 use super::http::{self, Http, Reading};
+use super::routes::Made;
 use super::terminal::Screen;
 use super::trial::RULE as TEST;
-use super::way::Way;
 use super::{TIMEOUT, facts, json_body};
 use crate::alert::{Alert, Severity, Status};
 use crate::config::Config;
@@ -39,8 +39,6 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     Ok(Some(Made {
         channel: Arc::new(PagerDuty::new(options).map_err(|why| format!("alerting.pagerduty: {why}"))?),
         backoff: Backoff::default(),
-        min_severity: section.min_severity,
-        severity_filter: section.severity_filter.clone(),
     }))
 }
 
@@ -80,6 +78,9 @@ impl PagerDuty {
         for action in actions(alert) {
             self.http.send_to(json_body(&body(alert, text, key, action))?, read).await?;
         }
+        for id in alert.also_over() {
+            self.http.send_to(json_body(&end(alert, id, key))?, read).await?;
+        }
         Ok(())
     }
 }
@@ -97,8 +98,12 @@ impl Channel for PagerDuty {
         NAME
     }
 
-    fn travel(&mut self, way: &Way) {
-        self.http.travel(way);
+    fn follows_incidents(&self) -> bool {
+        true
+    }
+
+    fn http(&mut self) -> Option<&mut Http> {
+        Some(&mut self.http)
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {
@@ -123,7 +128,9 @@ pub fn body(alert: &Alert, text: Option<&str>, routing_key: &str, action: &str) 
     if !members.is_empty() {
         details.insert("alerts".into(), members.into());
     }
-    details.insert("seen by".into(), facts::sources(alert).into());
+    if !alert.source.is_empty() {
+        details.insert("seen by".into(), facts::sources(alert).into());
+    }
     let mut payload = Map::from_iter([
         ("summary".to_owned(), Value::from(PLAIN.fit(&text.unwrap_or_else(built_in), MAX_SUMMARY))),
         ("source".to_owned(), some(&alert.hostname).into()),
@@ -148,6 +155,11 @@ pub fn body(alert: &Alert, text: Option<&str>, routing_key: &str, action: &str) 
     event.into()
 }
 
+/// The end of another incident that is over with this one.
+fn end(alert: &Alert, id: &str, routing_key: &str) -> Value {
+    json!({ "routing_key": routing_key, "event_action": "resolve", "dedup_key": key_of(&alert.hostname, id) })
+}
+
 /// PagerDuty wants a text, and refuses an empty one.
 fn some(text: &str) -> String {
     let text = text::clean(text, MAX_KEY);
@@ -156,7 +168,11 @@ fn some(text: &str) -> String {
 
 /// One for each incident of a host.
 fn key(alert: &Alert) -> String {
-    let whole = format!("{}/{}", alert.hostname, alert.id);
+    key_of(&alert.hostname, &alert.id)
+}
+
+fn key_of(hostname: &str, id: &str) -> String {
+    let whole = format!("{hostname}/{id}");
     let tail = format!("/{:08x}", crc32fast::hash(whole.as_bytes()));
     if whole.chars().count() <= MAX_KEY {
         return text::clean(&whole, MAX_KEY);
@@ -165,30 +181,25 @@ fn key(alert: &Alert) -> String {
 }
 
 /// What PagerDuty says: `{"status": "invalid event", "message": …, "errors": […]}`.
-fn read(status: u16, _: &str) -> Reading {
+fn read(status: u16, body: &str) -> Reading {
+    // "Invalid routing key", "Length of 'routing_key' is incorrect (should be 32 characters)"
+    let said = body.to_ascii_lowercase();
+    let of_key =
+        status == 400 && ["routing key", "routing_key", "service_key"].iter().any(|k| said.contains(k));
     let advice = match status {
-        400 => Some("the event or the key is not valid; check routing_key"),
+        400 if of_key => Some("the key is not valid; check routing_key"),
+        400 => Some("the event is not valid"),
         403 => Some("the key is not allowed to send events; check routing_key"),
         429 => Some("too many events for this key"),
         _ => None,
     };
-    Reading { advice, ..Reading::default() }
+    Reading { advice, barred: of_key, ..Reading::default() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::samples::{all, hostile, huge, oom, resolved, show, update};
-
-    #[test]
-    fn events_look_so() {
-        for (name, alert) in all() {
-            insta::assert_snapshot!(
-                format!("pagerduty_{name}"),
-                show(&body(&alert, None, "KEY", actions(&alert)[0]))
-            );
-        }
-    }
+    use crate::notify::samples::{hostile, huge, oom, resolved, show, update};
 
     #[test]
     fn an_incident_keeps_its_key() {
@@ -199,6 +210,22 @@ mod tests {
         for alert in [a, b, hostile()] {
             assert!(key(&alert).chars().count() <= MAX_KEY && !key(&alert).contains('\n'));
         }
+    }
+
+    #[test]
+    fn a_wrong_key_is_no_fault_of_the_event() {
+        for (body, barred) in [
+            (
+                r#"{"status":"invalid event","message":"Event object is invalid","errors":["Invalid routing key"]}"#,
+                true,
+            ),
+            (r#"{"errors":["Length of 'routing_key' is incorrect (should be 32 characters)"]}"#, true),
+            (r#"{"errors":["'payload.summary' is too long"]}"#, false),
+            ("", false),
+        ] {
+            assert_eq!(read(400, body).barred, barred, "{body}");
+        }
+        assert!(!read(500, "routing_key").barred);
     }
 
     #[test]

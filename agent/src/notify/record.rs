@@ -77,6 +77,15 @@ pub enum Outcome {
     Unreadable,
     /// The channel is no longer configured.
     Gone,
+    /// It was told together with others after an outage.
+    Collapsed,
+}
+
+impl Outcome {
+    /// Whether the channel was told of the incident.
+    pub const fn is_told(self) -> bool {
+        matches!(self, Self::Delivered | Self::Collapsed)
+    }
 }
 
 /// Appends one line.

@@ -1,4 +1,4 @@
-//! Alerts that every channel is shown: what it makes of them is under snapshot.
+//! Alerts to try single channels with. What all channels make of alerts of the engine is in `tests/rendered`.
 
 use super::tests::gpu;
 use crate::alert::{Alert, Severity, Status};
@@ -69,27 +69,6 @@ pub(crate) fn resolved() -> Alert {
     }
 }
 
-/// Several in one.
-pub(crate) fn summary() -> Alert {
-    let one = |mount: &str, percent: f64| json!({ "id": mount, "message": format!("{mount} is {percent} % full"), "labels": {} });
-    Alert {
-        severity: Severity::Warn,
-        message: "3 more disk warnings within 30 s: / (91 %), /var (88 %), /data (95 %)".into(),
-        metric: "disk_used_percent".into(),
-        value: 3.0,
-        threshold: None,
-        duration_secs: 0,
-        labels: [("fstype".to_owned(), "ext4".to_owned())].into(),
-        context: map(&json!({
-            "grouped": 3, "members": ["a", "b", "c"], "incidents": [],
-            "alerts": [one("/", 91.0), one("/var", 88.0), one("/data", 95.0)],
-        })),
-        id: "group-3".into(),
-        rule: "disk_used_percent".into(),
-        ..gpu()
-    }
-}
-
 /// Everything that a process name, a log line or a label could do.
 pub(crate) fn hostile() -> Alert {
     let evil = "@everyone @here <!channel> <@U12345> <@&99> <b onclick=x>&amp;</b> [a](http://evil) *b* _c_ `d` \\ \"q\" \
@@ -133,17 +112,6 @@ pub(crate) fn huge() -> Alert {
     }
     alert.context.insert("alerts".into(), vec![json!({ "message": long }); 50].into());
     alert
-}
-
-/// All that are worth a picture.
-pub(crate) fn all() -> Vec<(&'static str, Alert)> {
-    vec![
-        ("oom", oom()),
-        ("update", update()),
-        ("resolved", resolved()),
-        ("summary", summary()),
-        ("hostile", hostile()),
-    ]
 }
 
 /// A message of a service as it is put under snapshot.

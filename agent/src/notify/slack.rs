@@ -2,11 +2,11 @@
 //! the severity.
 
 use super::backoff::Backoff;
-use super::channel::{Channel, Made, Sending};
+use super::channel::{Channel, Sending};
 use super::fit::{Markup, PLAIN, take_while_they_fit, utf16};
 use super::http::{self, Http, Reading};
+use super::routes::Made;
 use super::terminal::Screen;
-use super::way::Way;
 use super::{TIMEOUT, facts, json_body};
 use crate::alert::Alert;
 use crate::config::Config;
@@ -63,8 +63,6 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     Ok(Some(Made {
         channel: Arc::new(Slack::new(options).map_err(|why| format!("alerting.slack: {why}"))?),
         backoff: Backoff::default(),
-        min_severity: section.min_severity,
-        severity_filter: section.severity_filter.clone(),
     }))
 }
 
@@ -137,8 +135,8 @@ impl Channel for Slack {
         NAME
     }
 
-    fn travel(&mut self, way: &Way) {
-        self.http.travel(way);
+    fn http(&mut self) -> Option<&mut Http> {
+        Some(&mut self.http)
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {
@@ -259,7 +257,13 @@ fn read(status: u16, body: &str) -> Reading {
         (_, 429) => "too many messages for this webhook",
         _ => return Reading::default(),
     };
-    Reading { advice: Some(advice), ..Reading::default() }
+    // Of the channel or the webhook, whatever the message.
+    let of_message = advice.contains("the message") || status == 429;
+    Reading {
+        advice: Some(advice),
+        barred: (400..500).contains(&status) && !of_message,
+        ..Reading::default()
+    }
 }
 
 #[cfg(test)]

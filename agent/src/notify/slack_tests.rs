@@ -1,5 +1,5 @@
 use super::*;
-use crate::notify::samples::{all, hostile, huge, oom, show, texts};
+use crate::notify::samples::{hostile, huge, oom, texts};
 
 fn options(users: &[&str], channel: &str) -> Options {
     let (calls, names) = calls(&users.iter().map(|u| (*u).to_owned()).collect::<Vec<_>>());
@@ -9,16 +9,6 @@ fn options(users: &[&str], channel: &str) -> Options {
         calls,
         names,
         template: false,
-    }
-}
-
-#[test]
-fn messages_look_so() {
-    for (name, alert) in all() {
-        insta::assert_snapshot!(
-            format!("slack_{name}"),
-            show(&body(&alert, None, &options(&["U12345"], "#ops")))
-        );
     }
 }
 

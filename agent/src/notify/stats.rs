@@ -26,6 +26,9 @@ pub struct ChannelStats {
     pub limited: u64,
     /// Messages that took so long that they were given up.
     pub expired: u64,
+    /// Alerts told together in one message after an outage.
+    #[serde(default)]
+    pub collapsed: u64,
     /// Updates whose place a newer message about the same incident took.
     pub superseded: u64,
     /// Messages that were lost: dropped at a limit of the outbox, or unreadable there.
@@ -41,6 +44,14 @@ pub struct ChannelStats {
     pub last_error: Option<String>,
 }
 
+impl ChannelStats {
+    /// Whether something waits for it, and nothing was tried yet: nobody knows how it does.
+    pub fn is_untried(&self) -> bool {
+        let Self { delivered, retries, refused, failing, .. } = self;
+        self.queued > 0 && delivered + retries + refused + u64::from(*failing) == 0
+    }
+}
+
 /// The outbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxStats {
@@ -48,6 +59,9 @@ pub struct OutboxStats {
     pub path: String,
     /// Alerts in it, told ones that are remembered included.
     pub alerts: u64,
+    /// How much of its limits alerts take that somebody has still to tell, percent.
+    #[serde(default)]
+    pub used_percent: u64,
     /// Alerts that are in memory only.
     pub unstored: u64,
     /// Bytes of the file.

@@ -11,6 +11,7 @@ use super::ledger::Set;
 use super::limit::Window;
 use super::record::Outcome;
 use super::worker::Worker;
+use std::sync::Arc;
 
 /// What comes in place of what there was.
 pub(super) struct Swap {
@@ -21,20 +22,22 @@ pub(super) struct Swap {
 }
 
 impl Worker {
-    /// Goes on with other channels.
-    pub(super) fn swap(&mut self, Swap { options, routes, same }: Swap) {
+    /// Goes on with other channels. Returns which began anew.
+    pub(super) fn swap(&mut self, Swap { options, routes, same }: Swap) -> Vec<&'static str> {
         if options.limits.total_per_hour != self.options.limits.total_per_hour {
             self.total = Window::new(options.limits.total_per_hour);
         }
         self.options = options;
-        self.route(routes, &same);
+        self.route(routes, &same)
     }
 
     /// Takes over the channels; those in `same` go on with the lane they have.
-    pub(super) fn route(&mut self, routes: Vec<Route>, same: &[&str]) {
+    /// Returns which began anew.
+    pub(super) fn route(&mut self, routes: Vec<Route>, same: &[&str]) -> Vec<&'static str> {
         let limits = self.options.limits;
         let lanes = std::mem::take(&mut self.lanes).into_iter();
         let mut before: Vec<_> = lanes.zip(std::mem::take(&mut self.channels)).collect();
+        let (mut unmade, mut renewed) = (Vec::new(), Vec::new());
         for route in routes {
             let name = route.channel.name();
             let Some(slot) = self.ledger.slot(name) else {
@@ -44,23 +47,37 @@ impl Worker {
                 );
                 continue;
             };
+            let waits = self.unmade.iter().any(|(unmade, _)| *unmade == slot);
             let had = before.iter().position(|(lane, _)| lane.slot == slot).map(|at| before.swap_remove(at));
-            let (lane, channel) = match had {
-                Some((mut lane, channel)) if same.contains(&name) => {
-                    lane.set_limits(limits);
-                    (lane, channel)
-                }
+            let is_same = |lane: &Lane| same.contains(&name) && lane.files == route.files && !waits;
+            let fresh = !had.as_ref().is_some_and(|(lane, _)| is_same(lane));
+            let (mut lane, channel) = match had {
+                Some((lane, channel)) if !fresh => (lane, channel),
                 Some((mut lane, _)) => {
-                    lane.set_limits(limits);
                     lane.renew(&route);
+                    renewed.push(name);
                     (lane, route.channel)
                 }
                 None => (Lane::new(slot, &route, limits), route.channel),
             };
+            lane.set_limits(limits);
+            match route.unmade {
+                Some(place) => {
+                    lane.not_made((self.clock)(), &place.why);
+                    unmade.push((slot, Arc::new(place)));
+                }
+                None if waits => lane.made(),
+                None => {}
+            }
             self.lanes.push(lane);
             self.channels.push(channel);
+            if fresh {
+                self.resume(self.lanes.len() - 1);
+            }
         }
+        self.unmade = unmade;
         self.leave();
+        renewed
     }
 
     /// What becomes of alerts that wait for channels that are gone.

@@ -1,7 +1,8 @@
 //! Alerts to the system log: `/dev/log` in the traditional form, a server over UDP or TCP in that of RFC 5424.
 
 use super::backoff::Backoff;
-use super::channel::{Channel, Made, SendError, Sending};
+use super::channel::{Channel, SendError, Sending};
+use super::routes::Made;
 use super::terminal::Screen;
 use crate::alert::{Alert, Severity};
 use crate::config::Config;
@@ -42,12 +43,7 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
         zone: TimeZone::system(),
         pid: std::process::id(),
     };
-    Ok(Some(Made {
-        channel: Arc::new(Syslog::new(options)),
-        backoff: Backoff::default(),
-        min_severity: section.min_severity,
-        severity_filter: section.severity_filter.clone(),
-    }))
+    Ok(Some(Made { channel: Arc::new(Syslog::new(options)), backoff: Backoff::default() }))
 }
 
 /// Where to.
@@ -153,6 +149,10 @@ impl Syslog {
 impl Channel for Syslog {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn is_local(&self) -> bool {
+        matches!(self.options.target, Target::Local(_))
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {

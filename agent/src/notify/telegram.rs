@@ -1,11 +1,11 @@
 //! Alerts to a Telegram chat through a bot.
 
 use super::backoff::Backoff;
-use super::channel::{Channel, Made, SendError, Sending};
+use super::channel::{Channel, SendError, Sending};
 use super::fit::{Markup, PLAIN, take_while_they_fit, utf16};
 use super::http::{self, Http, Reading};
+use super::routes::Made;
 use super::terminal::Screen;
-use super::way::Way;
 use super::{TIMEOUT, facts, json_body};
 use crate::alert::{Alert, Severity, Status};
 use crate::config::{Config, ParseMode};
@@ -41,8 +41,6 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     Ok(Some(Made {
         channel: Arc::new(Telegram::new(options).map_err(|why| format!("alerting.telegram: {why}"))?),
         backoff: Backoff::default(),
-        min_severity: section.min_severity,
-        severity_filter: section.severity_filter.clone(),
     }))
 }
 
@@ -142,8 +140,8 @@ impl Channel for Telegram {
         NAME
     }
 
-    fn travel(&mut self, way: &Way) {
-        self.http.travel(way);
+    fn http(&mut self) -> Option<&mut Http> {
+        Some(&mut self.http)
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {
@@ -233,6 +231,21 @@ fn built_in(alert: &Alert, mode: ParseMode) -> String {
     out + "\n" + &markup.all(&last)
 }
 
+/// Refusals that are no fault of a message.
+const OF_THE_CHAT: &[&str] = &[
+    "chat not found",
+    "chat_id",
+    "PEER_ID_INVALID",
+    "upgraded to a supergroup",
+    "group chat was deactivated",
+    "message thread not found",
+    "TOPIC_CLOSED",
+    "TOPIC_DELETED",
+    "not enough rights",
+    "CHAT_WRITE_FORBIDDEN",
+    "bot is not a member",
+];
+
 /// What Telegram says: `{"ok": false, "description": …, "parameters": {"retry_after": SECONDS}}`.
 fn read(status: u16, body: &str) -> Reading {
     let said: Value = serde_json::from_str(body).unwrap_or_default();
@@ -250,7 +263,9 @@ fn read(status: u16, body: &str) -> Reading {
         429 => Some("too many messages for this chat"),
         _ => None,
     };
-    Reading { after: after.map(Duration::from_secs), advice, retry: None }
+    // Of the chat and the bot, whatever the message: the others would fare no better.
+    let barred = status == 400 && OF_THE_CHAT.iter().any(|part| has(part));
+    Reading { after: after.map(Duration::from_secs), advice, barred, ..Reading::default() }
 }
 
 #[cfg(test)]

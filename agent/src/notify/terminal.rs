@@ -1,8 +1,9 @@
 //! Alerts on the terminal, in a form for somebody who has just been woken.
 
 use super::backoff::Backoff;
-use super::channel::{Channel, Made, SendError, Sending};
+use super::channel::{Channel, SendError, Sending};
 use super::facts;
+use super::routes::Made;
 use crate::alert::{Alert, Severity, Status};
 use crate::config::{Config, Switch};
 use crate::text;
@@ -16,11 +17,11 @@ pub const NAME: &str = "terminal";
 /// Most lines of one alert.
 pub const MAX_LINES: usize = 12;
 /// Lines that the message may take of these.
-const MAX_MESSAGE: usize = 3;
+const MAX_MESSAGE: usize = 4;
 /// Columns before message and facts.
 const INDENT: usize = 10;
 /// Columns of a fact's name.
-const NAMES: usize = 10;
+const NAMES: usize = 17;
 /// Narrower terminals are written as if they had this, columns.
 const MIN_WIDTH: usize = 40;
 /// Width where it is not known, columns.
@@ -72,8 +73,6 @@ pub(super) fn make(config: &Config, screen: Screen) -> Result<Option<Made>, Stri
     Ok(Some(Made {
         channel: Arc::new(Terminal::new(options, || Box::new(io::stdout()))),
         backoff: Backoff::default(),
-        min_severity: section.min_severity,
-        severity_filter: section.severity_filter.clone(),
     }))
 }
 
@@ -123,6 +122,10 @@ impl Terminal {
 impl Channel for Terminal {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {
@@ -188,7 +191,7 @@ fn last_facts(alert: &Alert) -> Vec<String> {
 }
 
 fn fact(name: &str, value: &str) -> String {
-    format!("{name:NAMES$}  {value}")
+    format!("{name:NAMES$}  {}", value.replace('\n', "; "))
 }
 
 /// Breaks at spaces into at most `lines` lines; the last one may be cut.

@@ -31,11 +31,11 @@ fn a_reading_over_its_limit() {
     insta::assert_snapshot!(render(&gpu(), false, 100), @"
     2026-02-22 16:30:00+09:00  CRITICAL  gpu-server-01
               GPU 0 temperature 87°C exceeds threshold 85°C
-              gpu_temperature_celsius = 87 (limit 85), for 40 s
-              trend       rising
-              gpu         0
-              model       A100
-              seen by     nvml
+              gpu_temperature_celsius = 87 °C (limit 85 °C), for 40 s
+              trend              rising
+              gpu                0
+              model              A100
+              seen by            nvml
     ");
 }
 

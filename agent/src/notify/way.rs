@@ -6,6 +6,7 @@ use crate::host::state;
 use reqwest::Certificate;
 use reqwest::{ClientBuilder, NoProxy, Proxy, Url};
 use secrecy::{ExposeSecret, SecretString};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Without TLS nobody shows a certificate.
 #[cfg(not(any(feature = "tls-rustls", feature = "tls-native")))]
@@ -18,6 +19,8 @@ pub struct Way {
     proxy: Option<SecretString>,
     /// Those of `alerting.ca_file`, besides the system's.
     authorities: Vec<Certificate>,
+    /// Content of that file.
+    pem: String,
 }
 
 impl Way {
@@ -29,18 +32,22 @@ impl Way {
         let alerting = &config.alerting;
         let proxy = Some(alerting.proxy.clone()).filter(|proxy| !proxy.expose_secret().is_empty());
         let path = &alerting.ca_file;
-        let authorities = if path.as_os_str().is_empty() {
-            Vec::new()
-        } else {
-            let pem = state::read_user_file(path)
+        let (mut pem, mut authorities) = (String::new(), Vec::new());
+        if !path.as_os_str().is_empty() {
+            pem = state::read_user_file(path)
                 .map_err(|error| format!("alerting.ca_file {} cannot be read: {error}", path.display()))?;
-            certificates(&pem).ok_or_else(|| {
+            authorities = certificates(&pem).ok_or_else(|| {
                 format!("alerting.ca_file {} holds no certificates in PEM form", path.display())
-            })?
-        };
-        let way = Self { proxy, authorities };
+            })?;
+        }
+        let way = Self { proxy, authorities, pem };
         way.proxy()?;
         Ok(way)
+    }
+
+    /// A hash of the file that it was made of.
+    pub(super) fn files(&self) -> u64 {
+        hash(&self.pem)
     }
 
     fn proxy(&self) -> Result<Option<Proxy>, String> {
@@ -95,6 +102,13 @@ impl Way {
             None => host.to_owned(),
         }
     }
+}
+
+/// Of the content of a file, to see whether it changed.
+pub(super) fn hash(content: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]

@@ -1,11 +1,11 @@
 //! Alerts as JSON to any HTTP server.
 
 use super::backoff::Backoff;
-use super::channel::{Channel, Made, SendError, Sending};
+use super::channel::{Channel, SendError, Sending};
 use super::http::{self, Http};
 use super::prometheus;
+use super::routes::Made;
 use super::terminal::Screen;
-use super::way::Way;
 use crate::alert::Alert;
 use crate::config::{Config, WebhookFormat};
 use secrecy::SecretString;
@@ -33,8 +33,6 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     Ok(Some(Made {
         channel: Arc::new(channel.map_err(|why| format!("alerting.webhook: {why}"))?),
         backoff: Backoff { quick: section.retry_count, ..Backoff::default() },
-        min_severity: section.min_severity,
-        severity_filter: section.severity_filter.clone(),
     }))
 }
 
@@ -84,8 +82,12 @@ impl Channel for Webhook {
         NAME
     }
 
-    fn travel(&mut self, way: &Way) {
-        self.http.travel(way);
+    fn follows_incidents(&self) -> bool {
+        self.format == WebhookFormat::Alertmanager
+    }
+
+    fn http(&mut self) -> Option<&mut Http> {
+        Some(&mut self.http)
     }
 
     fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {

@@ -1,33 +1,32 @@
 //! One task owns the waiting alerts; every message under way is a task of its own, so a channel that hangs holds
 //! up nobody. Sending does not wait for the disk: an alert about a dying disk must not die with it.
 
+mod making;
+mod sending;
+
 use super::backoff::Dice;
 use super::channel::{Channel, Route, SendError};
 use super::disk::Disk;
-use super::journal::{self, Outbox, Recovered};
+use super::journal::{Outbox, Recovered};
 use super::lane::{Lane, Next, Settled};
-use super::ledger::{Entry, Ledger, Seq, Set, Slot};
+use super::ledger::{Entry, Incident, Ledger, MAX_STANDING, Seq, Set, Slot};
 use super::limit::Window;
-use super::record::{Outcome, Place, fit};
+use super::record::{Outcome, fit};
 use super::stats::Stats;
 use super::swap::Swap;
-use super::template::Templates;
+use super::unmade::Unmade;
 use super::{Clock, Options, own};
-use crate::alert::{Alert, Severity, Status};
-use crate::text;
+use crate::alert::{Alert, Status};
 use crate::time::Now;
+use making::Attempt;
+use sending::{Addition, Sent, Source, Text, Waiting, deliver, held_back_alert};
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::task::{Id, JoinError, JoinSet, spawn_blocking};
+use tokio::time::sleep;
 
-/// Longest that a channel may take for one message, whatever its own limits are.
-const SEND_TIMEOUT: Duration = Duration::from_secs(90);
-/// From this delay on a message says how late it is, seconds.
-const LATE_SECS: u64 = 300;
 /// The worker looks around at least so often, seconds.
 const LOOK_SECS: u64 = 60;
 
@@ -37,33 +36,30 @@ pub(super) enum Command {
     Accept(Vec<Arc<Alert>>, oneshot::Sender<bool>),
     /// Tell how things stand.
     Stats(oneshot::Sender<Stats>),
-    /// Go on with these channels and limits; answer when that is so.
-    Swap(Box<Swap>, oneshot::Sender<()>),
+    /// Tell which channels' limits hold these incidents back.
+    Limited(Vec<String>, oneshot::Sender<Vec<Vec<String>>>),
+    /// Go on with these channels and limits; answer, when that is so, with those that began anew.
+    Swap(Box<Swap>, oneshot::Sender<Vec<&'static str>>),
     /// Send what can be sent at once, write everything, stop; answer with the number left for the next start.
     Drain(Duration, oneshot::Sender<usize>),
-}
-
-/// How a message fared.
-enum Sent {
-    Done { result: Result<(), SendError>, template_error: Option<String> },
-    Unreadable,
 }
 
 /// The task's state.
 pub(super) struct Worker {
     pub(super) options: Options,
-    clock: Clock,
+    pub(super) clock: Clock,
     dice: Dice,
     pub(super) ledger: Ledger,
     pub(super) disk: Disk,
     pub(super) lanes: Vec<Lane>,
     pub(super) channels: Vec<Arc<dyn Channel>>,
     pub(super) total: Window,
+    /// Channels that cannot be made yet.
+    pub(super) unmade: Vec<(Slot, Arc<Unmade>)>,
+    making: JoinSet<Attempt>,
     sends: JoinSet<Sent>,
     /// Which channel a sending task belongs to.
     tasks: HashMap<Id, Slot>,
-    /// What was told of the way out itself.
-    watched: own::Watched,
     /// Until when, nanoseconds of the monotonic clock, and who wants to know.
     draining: Option<(u64, oneshot::Sender<usize>)>,
 }
@@ -87,9 +83,10 @@ impl Worker {
             ledger,
             lanes: Vec::new(),
             channels: Vec::new(),
+            unmade: Vec::new(),
+            making: JoinSet::new(),
             sends: JoinSet::new(),
             tasks: HashMap::new(),
-            watched: own::Watched::default(),
             draining: None,
         };
         worker.route(routes, &[]);
@@ -115,6 +112,7 @@ impl Worker {
                     None => sleep(Duration::from_millis(10)).await,
                 },
                 Some(sent) = self.sends.join_next_with_id() => self.sent(sent),
+                Some(attempt) = self.making.join_next() => self.tried(attempt),
                 visit = self.disk.visited() => {
                     let lost = self.disk.finish((self.clock)(), visit, &mut self.ledger);
                     self.drop_lost(&lost);
@@ -147,9 +145,11 @@ impl Worker {
             Command::Stats(done) => {
                 let _ = done.send(self.stats());
             }
+            Command::Limited(ids, done) => {
+                let _ = done.send(self.limited(&ids));
+            }
             Command::Swap(swap, done) => {
-                self.swap(*swap);
-                let _ = done.send(());
+                let _ = done.send(self.swap(*swap));
             }
             Command::Drain(patience, done) => self.begin_drain(patience, done),
         }
@@ -168,6 +168,14 @@ impl Worker {
         }
     }
 
+    fn limited(&self, ids: &[String]) -> Vec<Vec<String>> {
+        let mut limited = Set::default();
+        self.lanes.iter().filter(|lane| lane.was_limited()).for_each(|lane| limited.add(lane.slot));
+        let incidents: Vec<Incident> = ids.iter().map(|id| Incident::of_id(id)).collect();
+        let names = |set: Set| self.ledger.names(set).map(str::to_owned).collect();
+        self.ledger.held_back(&incidents, limited).into_iter().map(names).collect()
+    }
+
     fn accept(&mut self, alerts: Vec<Arc<Alert>>, done: oneshot::Sender<bool>) {
         let now = (self.clock)();
         let seqs: Vec<Seq> = alerts.into_iter().map(|alert| self.take_in(alert, now)).collect();
@@ -176,23 +184,11 @@ impl Worker {
         self.drop_lost(&lost);
     }
 
-    /// Tells through the others that a channel fails, and that it works again; so of an outbox that fills up.
-    fn watch_channels(&mut self, now: Now) {
-        let mut news: Vec<Alert> = Vec::new();
-        for index in 0..self.lanes.len() {
-            let host = &self.options.hostname;
-            let used = self.ledger.len() * 100 / super::ledger::MAX_ALERTS;
-            let waits = self.lanes[index].stats(now, &self.ledger);
-            let new = own::judge(&mut self.watched, host, &waits, now).into_iter();
-            news.extend(new.chain(own::outbox(&mut self.watched, host, used as u64, now)));
+    fn take_in(&mut self, mut alert: Arc<Alert>, now: Now) -> Seq {
+        let about = own::about(&alert);
+        if let Some(lane) = self.lanes.iter().find(|lane| about == Some(self.ledger.name(lane.slot))) {
+            own::explain(Arc::make_mut(&mut alert), &lane.stats(now, &self.ledger));
         }
-        if !news.is_empty() {
-            // Nobody waits for the disk.
-            self.accept(news.into_iter().map(Arc::new).collect(), oneshot::channel().0);
-        }
-    }
-
-    fn take_in(&mut self, alert: Arc<Alert>, now: Now) -> Seq {
         let alert = match fit(&alert) {
             std::borrow::Cow::Borrowed(_) => alert,
             std::borrow::Cow::Owned(fitted) => Arc::new(fitted),
@@ -240,6 +236,10 @@ impl Worker {
     fn send_what_can_go(&mut self, now: Now) -> u64 {
         let mut wake = u64::MAX;
         for index in 0..self.lanes.len() {
+            if let Some(next) = self.make(index, now) {
+                wake = wake.min(next);
+                continue;
+            }
             let mut settled = Settled::new();
             let lane = &mut self.lanes[index];
             let next = lane.next(now, &mut self.ledger, &mut self.total, &mut settled);
@@ -250,8 +250,11 @@ impl Worker {
                 Next::Tell(seq, held_back) => self.tell(index, seq, held_back, now),
                 Next::Summary(held_back) => {
                     let alert = held_back_alert(&self.options.hostname, held_back, now);
-                    self.spawn(index, Source::Held(Arc::new(alert)), Addition::default());
+                    let worst = self.worst(index, held_back);
+                    let addition = Addition { worst, ..Addition::default() };
+                    self.spawn(index, Source::One(Text::Held(Arc::new(alert))), addition);
                 }
+                Next::Backlog(seqs, held_back) => self.tell_backlog(index, &seqs, held_back, now),
                 Next::Wait(until) => wake = wake.min(until),
                 Next::Idle => {}
             }
@@ -262,12 +265,52 @@ impl Worker {
     fn tell(&mut self, index: usize, seq: Seq, held_back: u64, now: Now) {
         let Some(entry) = self.ledger.get(seq) else { return };
         let late_secs = entry.age_secs(now);
-        let source = match (&entry.held, self.disk.reader(), entry.place) {
-            (Some(alert), _, _) => Source::Held(Arc::clone(alert)),
-            (None, Some(file), Some(place)) => Source::File(file, seq, place),
-            (None, _, _) => Source::Nowhere,
+        let source = Source::One(self.text(seq, entry));
+        let worst = self.worst(index, held_back);
+        self.spawn(index, source, Addition { held_back, worst, late_secs });
+    }
+
+    /// The worst of what was held back, if a message tells of that.
+    fn worst(&self, index: usize, held_back: u64) -> Option<Text> {
+        let seq = self.lanes[index].worst_held().filter(|_| held_back > 0)?;
+        Some(self.text(seq, self.ledger.get(seq)?))
+    }
+
+    /// Tells a fresh channel that follows incidents what stands there.
+    pub(super) fn resume(&self, index: usize) {
+        let channel = Arc::clone(&self.channels[index]);
+        let standing = if channel.follows_incidents() {
+            self.ledger.standing_of(self.lanes[index].slot, MAX_STANDING)
+        } else {
+            Vec::new()
         };
-        self.spawn(index, source, Addition { held_back, late_secs });
+        let texts = standing.into_iter().filter_map(|seq| Some(self.text(seq, self.ledger.get(seq)?)));
+        let texts: Vec<Text> = texts.collect();
+        if !texts.is_empty() {
+            let told = move || channel.resume(texts.into_iter().filter_map(Text::read).collect());
+            // Sending waits for no disk, so nobody waits for this.
+            drop(spawn_blocking(told));
+        }
+    }
+
+    fn text(&self, seq: Seq, entry: &Entry) -> Text {
+        match (&entry.held, self.disk.reader(), entry.place) {
+            (Some(alert), _, _) => Text::Held(Arc::clone(alert)),
+            (None, Some(file), Some(place)) => Text::File(file, seq, place),
+            (None, _, _) => Text::Nowhere,
+        }
+    }
+
+    fn tell_backlog(&mut self, index: usize, seqs: &[Seq], held_back: u64, now: Now) {
+        let texts = seqs.iter().filter_map(|seq| Some((*seq, self.ledger.get(*seq)?)));
+        let texts = texts.map(|(seq, entry)| (self.text(seq, entry), entry.born_ns)).collect();
+        let channel = self.ledger.name(self.lanes[index].slot).to_owned();
+        let first = seqs.first().map_or(0, |seq| seq.0);
+        let hostname = self.options.hostname.clone();
+        let limited = self.lanes[index].was_limited();
+        let source = Source::Backlog(Box::new(Waiting { texts, hostname, channel, first, now, limited }));
+        let worst = self.worst(index, held_back);
+        self.spawn(index, source, Addition { held_back, worst, late_secs: 0 });
     }
 
     fn spawn(&mut self, index: usize, source: Source, addition: Addition) {
@@ -290,13 +333,13 @@ impl Worker {
         let Some(lane) = self.lanes.iter_mut().find(|lane| Some(lane.slot) == slot) else { return };
         let (now, random) = ((self.clock)(), self.dice.roll());
         let (ledger, total) = (&mut self.ledger, &mut self.total);
-        let (fate, template_error) = match sent {
+        let (fates, template_error) = match sent {
             Sent::Done { result, template_error } => {
                 (lane.finished(now, result, random, ledger, total), template_error)
             }
             Sent::Unreadable => (lane.unreadable(ledger, total), None),
         };
-        if let Some((seq, outcome)) = fate {
+        for (seq, outcome) in fates {
             if outcome == Outcome::Unreadable {
                 tracing::error!(
                     "an alert could not be read back from the outbox; it is lost for this channel"
@@ -304,68 +347,8 @@ impl Worker {
             }
             self.disk.mark(seq, lane.slot, outcome, ledger);
         }
-        self.watch_channels(now);
         if let Some(why) = template_error.filter(|_| self.disk.template_error()) {
             tracing::warn!(%why, "a template could not be filled in; the built-in text was sent");
         }
     }
-}
-
-/// Where a sending task finds its alert.
-enum Source {
-    Held(Arc<Alert>),
-    File(Arc<File>, Seq, Place),
-    Nowhere,
-}
-
-/// What a message says besides its alert.
-#[derive(Clone, Copy, Default)]
-struct Addition {
-    held_back: u64,
-    late_secs: u64,
-}
-
-async fn deliver(
-    channel: Arc<dyn Channel>,
-    templates: Arc<Templates>,
-    source: Source,
-    addition: Addition,
-) -> Sent {
-    let alert = match source {
-        Source::Held(alert) => Some(alert),
-        Source::File(file, seq, place) => {
-            let read = tokio::task::spawn_blocking(move || journal::read(&file, seq, place));
-            read.await.ok().flatten().map(Arc::new)
-        }
-        Source::Nowhere => None,
-    };
-    let Some(alert) = alert.map(|alert| dress(alert, addition)) else { return Sent::Unreadable };
-    let (text, template_error) = templates.text(channel.name(), &alert);
-    let late = |_| Err(SendError::retry(format!("no answer within {} s", SEND_TIMEOUT.as_secs())));
-    let result = timeout(SEND_TIMEOUT, channel.send(&alert, &text)).await.unwrap_or_else(late);
-    Sent::Done { result, template_error }
-}
-
-/// Adds to the alert what only the worker knows.
-fn dress(mut alert: Arc<Alert>, Addition { held_back, late_secs }: Addition) -> Arc<Alert> {
-    if held_back > 0 {
-        let alert = Arc::make_mut(&mut alert);
-        alert.message = format!("{} ({held_back} more held back by the rate limit)", alert.message);
-        alert.context.insert("held_back".into(), held_back.into());
-    }
-    if late_secs >= LATE_SECS {
-        let alert = Arc::make_mut(&mut alert);
-        alert.message = format!("{} (sent {} late)", alert.message, text::span(late_secs));
-        alert.context.insert("late_secs".into(), late_secs.into());
-    }
-    alert
-}
-
-/// The message that says how many were held back, when no other message could.
-fn held_back_alert(hostname: &str, held_back: u64, now: Now) -> Alert {
-    let message = format!("{held_back} alerts were held back by the rate limit");
-    let mut alert = super::own_alert(hostname, "notify_held_back", Severity::Warn, message, now);
-    alert.value = held_back as f64;
-    alert.context.insert("held_back".into(), held_back.into());
-    alert
 }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cgroup::memory::Memory;
 
 /// The newest look at the memory control groups of the host.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GroupTable {
     /// One row a group, those nearest to the root first, at most [`MAX_GROUP_ROWS`]; the root has none.
     pub rows: Vec<GroupRow>,
@@ -19,7 +22,7 @@ pub struct GroupTable {
 pub const MAX_GROUP_ROWS: usize = 2048;
 
 /// One group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupRow {
     /// Path within the hierarchy; hostile text.
     pub path: Arc<str>,

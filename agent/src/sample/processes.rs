@@ -14,6 +14,10 @@ pub struct ProcTable {
     pub total: usize,
     /// Command lines of the first rows, at most [`ROWS_WITH_CMDLINE`], in the same order; hostile text.
     pub cmdlines: Vec<Option<Arc<str>>>,
+    /// Proportional memory of the first rows, bytes, at most [`ROWS_WITH_PSS`], in the same order.
+    pub pss: Vec<Option<u64>>,
+    /// Those that read and write most, at most [`MAX_IO_ROWS`], most first; nobody where it may not be known.
+    pub io: Vec<IoRow>,
 }
 
 impl ProcTable {
@@ -21,6 +25,13 @@ impl ProcTable {
     pub fn find(&self, pid: u32) -> Option<(&ProcRow, Option<&str>)> {
         let at = self.rows.iter().position(|row| row.pid == pid)?;
         Some((self.rows.get(at)?, self.cmdlines.get(at).and_then(Option::as_deref)))
+    }
+
+    /// The largest, with their command lines and proportional memory, as far as these are known.
+    pub fn largest(&self) -> impl Iterator<Item = (&ProcRow, Option<&str>, Option<u64>)> {
+        let cmdline = |at: usize| self.cmdlines.get(at).and_then(Option::as_deref);
+        let pss = |at: usize| self.pss.get(at).copied().flatten();
+        self.rows.iter().enumerate().map(move |(at, row)| (row, cmdline(at), pss(at)))
     }
 }
 
@@ -32,6 +43,32 @@ pub const ROWS_IN_ORDER: usize = 64;
 pub const ROWS_WITH_CGROUP: usize = 8;
 /// Rows at the head of a [`ProcTable`] whose command line is known: an OOM kill takes the largest.
 pub const ROWS_WITH_CMDLINE: usize = ROWS_IN_ORDER;
+
+/// Rows at the head of a [`ProcTable`] whose proportional memory is known: those that alerts list.
+pub const ROWS_WITH_PSS: usize = 5;
+
+/// Rows of [`ProcTable::io`].
+pub const MAX_IO_ROWS: usize = 5;
+
+/// What a process moves from and to disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct IoRow {
+    /// Process id.
+    pub pid: u32,
+    /// As [`ProcRow::start_ticks`].
+    pub start_ticks: u64,
+    /// Bytes read a second.
+    pub read_per_second: f64,
+    /// Bytes written a second.
+    pub written_per_second: f64,
+}
+
+impl IoRow {
+    /// Bytes moved a second.
+    pub fn sum(&self) -> f64 {
+        self.read_per_second + self.written_per_second
+    }
+}
 
 /// One process.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -22,13 +22,17 @@ pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
         Ok(mut kernel) => {
             kernel.try_journal();
             features.extend_from_slice(kernel.features());
-            extra.extend(kernel.processes(config));
+            extra.extend(kernel.processes(config, host.as_ref()));
         }
         Err(problem) => features.push(Feature::broken("kernel_events", problem, "mend the configuration")),
     }
     features.extend(collectors(config, host, extra));
     features.extend(channels(config));
+    features.extend(super::outlets::examine(config));
+    features.extend(super::endpoints::examine(config));
+    features.extend(super::ship::examine(config));
     features.push(data_dir(&config.agent.data_dir));
+    features.extend(super::history::examine(config));
     features
 }
 

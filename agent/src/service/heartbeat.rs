@@ -1,52 +1,85 @@
 //! The tasks that send signs of life, one for each place, so that one that hangs costs the others nothing.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::newest::Reader;
+use super::outlets::Outlets;
 use crate::host::{Host, clock, read_text};
-use crate::notify::Notifier;
-use crate::notify::heartbeat::{Health, Heart};
+use crate::notify::heartbeat::{Health, Heart, Whose};
+use crate::notify::{Notifier, Stats};
+use crate::publish::pace;
+use crate::time::SECOND;
 
 /// What the last word gets.
 const LAST_WORD: Duration = Duration::from_secs(2);
+/// Without new values for so long, nanoseconds, the engine stands still. The slowest collectors read every five minutes.
+const STANDSTILL_NS: u64 = 600 * SECOND;
 
-/// Beats until `stop`; then says so.
-pub(super) fn start(
-    hearts: Vec<Heart>,
-    hostname: &str,
-    host: &Arc<dyn Host>,
-    notifier: &Notifier,
-    stop: &CancellationToken,
-) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
-    for heart in hearts {
-        let (host, notifier, stop) = (Arc::clone(host), notifier.clone(), stop.clone());
-        tasks.spawn(beat(heart, hostname.to_owned(), host, notifier, stop));
-    }
-    tasks
+/// What is asked how the agent does.
+#[derive(Clone)]
+pub(super) struct Pulse {
+    /// Whose it is.
+    pub(super) whose: Whose,
+    /// The uptime of the host.
+    pub(super) host: Arc<dyn Host>,
+    /// Alerts and their ways.
+    pub(super) notifier: Notifier,
+    /// The newest values.
+    pub(super) newest: Reader,
+    /// What goes out besides alerts.
+    pub(super) outlets: Outlets,
 }
 
-async fn beat(heart: Heart, name: String, host: Arc<dyn Host>, notifier: Notifier, stop: CancellationToken) {
-    let mut ticks = interval(heart.pace);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failing = false;
+/// Beats as the newest of `hearts` says until `stop`.
+pub(super) async fn follow(
+    mut hearts: watch::Receiver<Option<Arc<Heart>>>,
+    pulse: Pulse,
+    stop: CancellationToken,
+) {
+    loop {
+        let heart = hearts.borrow_and_update().clone();
+        let beating = async {
+            match &heart {
+                Some(heart) => beat(heart, &pulse, &stop).await,
+                None => stop.cancelled().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = changed(&mut hearts) => {}
+            () = beating => return,
+        }
+    }
+}
+
+async fn changed(hearts: &mut watch::Receiver<Option<Arc<Heart>>>) {
+    if hearts.changed().await.is_err() {
+        // Nobody is left who could change it.
+        pending::<()>().await;
+    }
+}
+
+/// Beats until `stop`; then says so.
+pub(super) async fn beat(heart: &Heart, pulse: &Pulse, stop: &CancellationToken) {
+    let place = pace::hash(&pulse.whose.agent_id);
+    let (mut failing, mut pause) = (false, Duration::ZERO);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            _ = ticks.tick() => {}
+            () = sleep(pause) => {}
         }
-        let stats = notifier.stats().await;
-        let bad = stats.outbox.trouble.is_some() || stats.channels.iter().any(|channel| channel.failing > 0);
-        let health = if bad { Health::Degraded } else { Health::Healthy };
+        let health = pulse.health().await;
         let done = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            done = heart.beat(&name, uptime_secs(host.as_ref()), health, clock::now()) => done,
+            done = heart.beat(&pulse.whose, pulse.uptime_secs(), &health, clock::now()) => done,
         };
         match &done {
             Ok(()) if failing => tracing::info!("heartbeats arrive again"),
@@ -54,13 +87,52 @@ async fn beat(heart: Heart, name: String, host: Arc<dyn Host>, notifier: Notifie
             _ => {}
         }
         failing = done.is_err();
+        pause = pace::until_next(place, heart.pace, clock::now().wall_ns);
     }
     // Whoever listens then knows that this silence is meant; without it, it is an alarm.
-    let _ = timeout(LAST_WORD, heart.beat(&name, uptime_secs(host.as_ref()), Health::Stopping, clock::now()))
-        .await;
+    let last = heart.beat(&pulse.whose, pulse.uptime_secs(), &Health::Stopping, clock::now());
+    let _ = timeout(LAST_WORD, last).await;
 }
 
-fn uptime_secs(host: &dyn Host) -> u64 {
-    let text = read_text(host, "/proc/uptime").unwrap_or_default();
-    text.split(['.', ' ']).next().and_then(|secs| secs.parse().ok()).unwrap_or_default()
+impl Pulse {
+    async fn health(&self) -> Health {
+        let mut reasons = troubles(&self.notifier.stats().await);
+        reasons.extend(self.outlets.troubles());
+        let at = self.newest.borrow().at();
+        if at.mono_ns > 0 && clock::now().since(at) > STANDSTILL_NS {
+            reasons.push("no new readings for ten minutes".to_owned());
+        }
+        Health::Running(reasons)
+    }
+
+    fn uptime_secs(&self) -> u64 {
+        let text = read_text(self.host.as_ref(), "/proc/uptime").unwrap_or_default();
+        text.split(['.', ' ']).next().and_then(|secs| secs.parse().ok()).unwrap_or_default()
+    }
+}
+
+/// What of the way out does not work; names of the configuration only, no text from outside.
+fn troubles(stats: &Stats) -> Vec<String> {
+    let outbox = stats.outbox.trouble.as_ref().map(|_| "alerts are in memory only".to_owned());
+    let failing = stats.channels.iter().filter(|channel| channel.failing > 0);
+    outbox.into_iter().chain(failing.map(|channel| format!("alerts do not reach {}", channel.name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::stats::ChannelStats;
+
+    #[test]
+    fn who_is_degraded_says_why() {
+        let mut stats = Stats::default();
+        let name = |stats: &Stats| Health::Running(troubles(stats)).name();
+        assert_eq!(name(&stats), "healthy");
+        let channel = |failing| ChannelStats { name: "slack".into(), failing, ..ChannelStats::default() };
+        stats.channels = vec![channel(0), channel(1)];
+        stats.outbox.trouble = Some("cannot write to /x: no space".into());
+        assert_eq!(name(&stats), "degraded");
+        assert_eq!(troubles(&stats), ["alerts are in memory only", "alerts do not reach slack"]);
+        assert_eq!(Health::Stopping.name(), "stopping");
+    }
 }

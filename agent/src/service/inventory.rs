@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 
 use super::pipeline::Message;
 use crate::config::Config;
@@ -17,10 +18,13 @@ use crate::event::{Event, HostChange, Source, What};
 use crate::host::{Host, clock};
 use crate::inventory::changes::Parts;
 use crate::inventory::kept::{Kept, Outcome};
-use crate::inventory::{Options, Reader};
+use crate::inventory::{Inventory, Options, Reader};
 
 /// How soon a difference is looked at again.
 const SOON: Duration = Duration::from_secs(30);
+
+/// The newest inventory, for whoever publishes it; none until it was read.
+pub(super) type Shown = watch::Sender<Option<Arc<Inventory>>>;
 
 /// The thread.
 pub(super) struct InventoryWatch {
@@ -34,11 +38,12 @@ impl InventoryWatch {
         config: &Config,
         host: Arc<dyn Host>,
         inbox: Sender<Message>,
+        shown: Shown,
     ) -> std::io::Result<Option<Self>> {
         if !config.inventory.enabled {
             return Ok(None);
         }
-        let worker = Worker::new(config, host, &config.agent.data_dir);
+        let worker = Worker::new(config, host, &config.agent.data_dir, shown);
         let pace = Duration::from_secs(config.inventory.collect_interval_secs);
         let (stop, stopped) = sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -60,13 +65,14 @@ struct Worker {
     reader: Reader,
     choice: String,
     kept: Kept,
+    shown: Shown,
 }
 
 impl Worker {
-    fn new(config: &Config, host: Arc<dyn Host>, data_dir: &Path) -> Self {
+    fn new(config: &Config, host: Arc<dyn Host>, data_dir: &Path, shown: Shown) -> Self {
         let chosen = [&config.collector.exclude_devices, &config.collector.exclude_interfaces];
         let choice = format!("{chosen:?}");
-        Self { host, reader: Reader::new(Options::of(config)), choice, kept: Kept::open(data_dir) }
+        Self { host, reader: Reader::new(Options::of(config)), choice, kept: Kept::open(data_dir), shown }
     }
 
     fn run(mut self, pace: Duration, stop: &Receiver<()>, inbox: &Sender<Message>) {
@@ -90,7 +96,9 @@ impl Worker {
 
     fn read(&mut self) -> Outcome {
         let inventory = self.reader.read(self.host.as_ref(), clock::now());
-        self.kept.take(Parts::of(self.host.as_ref(), &inventory, self.choice.clone()))
+        let outcome = self.kept.take(Parts::of(self.host.as_ref(), &inventory, self.choice.clone()));
+        self.shown.send_replace(Some(Arc::new(inventory)));
+        outcome
     }
 }
 
@@ -114,7 +122,7 @@ mod tests {
         config.inventory.collect_interval_secs = 0;
         let run = |host: &FixtureHost| {
             let (inbox, messages) = tokio::sync::mpsc::channel(8);
-            let watch = InventoryWatch::start(&config, host.shared(), inbox).unwrap();
+            let watch = InventoryWatch::start(&config, host.shared(), inbox, Shown::default()).unwrap();
             (watch.unwrap(), messages)
         };
         let host = FixtureHost::parse(HOST).unwrap();
@@ -137,6 +145,6 @@ mod tests {
         assert!(messages.recv().await.is_none(), "told once");
         config.inventory.enabled = false;
         let (inbox, _messages) = tokio::sync::mpsc::channel(8);
-        assert!(InventoryWatch::start(&config, host.shared(), inbox).unwrap().is_none());
+        assert!(InventoryWatch::start(&config, host.shared(), inbox, Shown::default()).unwrap().is_none());
     }
 }

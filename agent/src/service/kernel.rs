@@ -14,15 +14,19 @@ use super::journal_health::{self, JournalHealth};
 use super::pipeline::Message;
 #[cfg(feature = "ebpf")]
 use super::refusals::Refusals;
+use super::syslog;
+#[cfg(feature = "ebpf")]
+use crate::collect;
 use crate::collect::runner::Item;
 use crate::config::{Config, Switch};
 use crate::engine::incident::Witnesses;
-use crate::event::{JournalMark, KmsgMark, Source};
+use crate::event::{JournalMark, KmsgMark, Source, SyslogMark};
 use crate::host::{Host, clock};
 use crate::watch::journal::follow::JournalWatch;
-use crate::watch::kmsg::KmsgWatch;
-use crate::watch::rules::{Custom, RuleSet};
+use crate::watch::kmsg::{KmsgWatch, Raw};
+use crate::watch::rules::{Choice, Custom, RuleSet};
 use crate::watch::scan::{Resume, Scanner};
+use crate::watch::syslog::follow::SyslogWatch;
 
 /// Kernel-event sources, opened but not yet read.
 pub(super) struct Kernel {
@@ -32,6 +36,7 @@ pub(super) struct Kernel {
     tasks: Option<crate::ebpf::tasks::TaskIter>,
     kmsg: Option<KmsgWatch>,
     journal: Option<JournalWatch>,
+    syslog: Option<SyslogWatch>,
     /// The kernel's lines come by the journal.
     relays: bool,
     witnesses: Witnesses,
@@ -45,6 +50,8 @@ pub(super) struct Places {
     pub(super) kmsg: Option<KmsgMark>,
     /// In the journal.
     pub(super) journal: Option<JournalMark>,
+    /// In the syslog file.
+    pub(super) syslog: Option<SyslogMark>,
 }
 
 /// The watch on uninterruptible sleep needs no right; with some it tells more.
@@ -79,6 +86,22 @@ fn dstate(after_secs: u64, host: &dyn Host) -> Feature {
     Feature::degraded(NAME, reason, remedy)
 }
 
+/// The rules as configured: the error names every pattern that cannot be used.
+pub(super) fn rules(config: &Config) -> Result<RuleSet, String> {
+    let section = &config.log_analyzer;
+    let custom: Vec<Custom<'_>> = section
+        .custom_patterns
+        .iter()
+        .map(|c| Custom { name: &c.name, pattern: &c.pattern, severity: c.severity })
+        .collect();
+    let choice = Choice {
+        gpu: section.gpu_xid_monitoring,
+        disabled: &section.disabled_rules,
+        severity: Some(&section.severity),
+    };
+    RuleSet::chosen(&custom, choice)
+}
+
 impl Kernel {
     /// Opens what can be opened. An error only where the configuration insists (`ebpf.enabled = "on"`) or
     /// a pattern cannot be used.
@@ -90,6 +113,7 @@ impl Kernel {
             tasks: None,
             kmsg: None,
             journal: None,
+            syslog: None,
             relays: false,
             witnesses: Witnesses::default(),
             features: Vec::new(),
@@ -105,21 +129,20 @@ impl Kernel {
         let section = &config.log_analyzer;
         // Whichever is named carries the kernel's lines, and this device tells them best.
         if !section.enabled || section.sources.is_empty() {
-            let features =
-                ["kernel_log", "journal"].map(|name| Feature::off(name, "switched off in [log_analyzer]"));
+            let features = ["kernel_log", "journal", syslog::NAME]
+                .map(|name| Feature::off(name, "switched off in [log_analyzer]"));
             self.features.extend(features);
             return Ok(());
         }
-        let custom: Vec<Custom<'_>> = section
-            .custom_patterns
-            .iter()
-            .map(|c| Custom { name: &c.name, pattern: &c.pattern, severity: c.severity })
-            .collect();
-        let rules = Arc::new(RuleSet::new(&custom, section.gpu_xid_monitoring)?);
+        let rules = Arc::new(rules(config)?);
         // Asked first whether there is a journal at all: then what processes write to the device is left to it.
         let has_journal = journal::plan(config, host.as_ref(), false).0.is_some();
         self.open_kmsg(config, host, places.kmsg, &rules, has_journal);
         self.open_journal(config, host, places.journal, &rules);
+        let kernel = self.kmsg.is_none() && !self.relays;
+        let (watch, feature) = syslog::open(config, host.as_ref(), places.syslog, &rules, kernel);
+        self.syslog = watch;
+        self.features.push(feature);
         Ok(())
     }
 
@@ -271,8 +294,9 @@ impl Kernel {
 
     /// Collectors that the sources bring along.
     #[cfg(feature = "ebpf")]
-    pub(super) fn collectors(&mut self, config: &Config) -> Vec<Item> {
-        let mut items: Vec<Item> = self.processes(config).into_iter().chain(self.journal_health()).collect();
+    pub(super) fn collectors(&mut self, config: &Config, host: &dyn Host) -> Vec<Item> {
+        let processes = self.processes(config, host);
+        let mut items: Vec<Item> = processes.into_iter().chain(self.journal_health()).collect();
         let Some(ebpf) = &mut self.ebpf else { return items };
         let pace = std::time::Duration::from_secs(config.collector.disk_io_interval_secs);
         let skip = crate::host::glob::Globs::new(&config.collector.exclude_devices);
@@ -286,12 +310,18 @@ impl Kernel {
         let cpu = std::time::Duration::from_secs(config.collector.cpu_interval_secs);
         items.extend(ebpf.tcp_collector().map(|tcp| -> Item { ("ebpf_tcp", network, Box::new(tcp)) }));
         items.extend(ebpf.wait_collector().map(|waits| -> Item { ("ebpf_waits", cpu, Box::new(waits)) }));
+        // In place of the one of the table, which knows of no maps.
+        let maps = ebpf.map_bytes();
+        let own = collect::enabled(config).find(|entry| entry.name == "agent");
+        items.extend(own.map(|entry| -> Item {
+            (entry.name, (entry.pace)(config), Box::new(collect::agent::Agent::beside(maps)))
+        }));
         items
     }
 
     /// Collectors that the sources bring along.
     #[cfg(not(feature = "ebpf"))]
-    pub(super) fn collectors(&mut self, _: &Config) -> Vec<Item> {
+    pub(super) fn collectors(&mut self, _: &Config, _: &dyn Host) -> Vec<Item> {
         self.journal_health().into_iter().collect()
     }
 
@@ -306,6 +336,17 @@ impl Kernel {
         for feature in self.features.iter_mut().filter(|feature| feature.name == journal::NAME) {
             *feature = journal::tried(watch.wanted(), feature.clone());
         }
+    }
+
+    /// Hands on the records of the kernel log themselves too; whether it is read at all.
+    pub(super) fn copy_records(&mut self, to: Sender<Raw>) -> bool {
+        self.kmsg = self.kmsg.take().map(|kmsg| kmsg.copied_to(to));
+        self.kmsg.is_some()
+    }
+
+    /// Whether the journal is read.
+    pub(super) fn reads_journal(&self) -> bool {
+        self.journal.is_some()
     }
 
     /// Starts the tasks that read them.
@@ -326,6 +367,9 @@ impl Kernel {
         }
         if let Some(journal) = self.journal {
             tasks.spawn(journal.run(inbox.clone(), stop.clone()));
+        }
+        if let Some(syslog) = self.syslog {
+            tasks.spawn(syslog.run(inbox.clone(), stop.clone()));
         }
         #[cfg(feature = "ebpf")]
         if let Some(ebpf) = self.ebpf {

@@ -6,7 +6,8 @@
 //! kmsg task      ┤             │                            └► positions in the logs
 //! journal task   ┤             │
 //! hangs thread ◄─┤── follow ◄──┘
-//! inventory    ──┘
+//! inventory    ──┤             ├─ newest values ─► publishing to NATS, pushing to a collector
+//! vitals task  ──┘             └─ history ─► its files, answers to `query`
 //! ```
 //!
 //! Stopping goes the same way: sources end, the engine tells what it holds back, delivery writes it to
@@ -15,27 +16,45 @@
 pub mod control;
 pub mod delivery;
 pub mod doctor;
+mod endpoints;
 pub mod features;
 mod hangs;
 mod heartbeat;
+pub mod history;
 mod inventory;
 mod journal;
 pub mod journal_health;
 mod kernel;
+mod limits;
 pub mod memory;
+mod names;
 mod namespaces;
 #[cfg(feature = "ebpf")]
 mod naming;
+pub mod newest;
+#[cfg(test)]
+mod outage_tests;
+mod outlets;
+mod outward;
 pub mod pidfile;
 pub mod pipeline;
 pub mod position;
+#[cfg(feature = "nats")]
+pub mod publish;
+pub mod push;
+pub mod query;
+pub mod recording;
 #[cfg(feature = "ebpf")]
 mod refusals;
 mod reload;
+pub mod replay;
+pub mod ship;
 mod signals;
 mod sources;
 mod summary;
+mod syslog;
 pub mod systemd;
+pub mod vitals;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,10 +63,11 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Lack};
 use crate::engine::board::Escalation;
 use crate::engine::compose::Identity;
 use crate::engine::quiet::maintenance;
@@ -64,10 +84,12 @@ use delivery::Delivery;
 use inventory::InventoryWatch;
 use kernel::{Kernel, Places};
 use memory::Memory;
+use outward::{News, Outward};
 use pipeline::{INBOX, OUTBOUND, Pipeline};
 use position::{KmsgPlace, Position};
 use reload::Reloader;
 use signals::{Signal, Signals};
+use vitals::Vitals;
 
 /// Longest time between SIGTERM and the end.
 pub const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -76,8 +98,8 @@ const LAST_SENDING: Duration = Duration::from_millis(3500);
 /// How long to wait for an agent that was killed to let go of its outbox: its files stay open until the kernel has
 /// taken its probes off, one grace period each.
 const PREDECESSOR_SECS: u64 = 5;
-/// Threads that may wait for a disk at once.
-const BLOCKING_THREADS: usize = 4;
+/// Threads that may wait at once: seven for files on a disk that is dead, the others for names of servers.
+const BLOCKING_THREADS: usize = 14;
 
 /// What the agent was started with.
 #[derive(Debug)]
@@ -86,10 +108,15 @@ pub struct Start {
     pub config: Config,
     /// The file it came from; built-in defaults without one.
     pub file: Option<PathBuf>,
+    /// Keys of channels whose values are not to be had yet.
+    pub lacking: Vec<Lack>,
 }
 
 /// Runs the agent until it is told to stop. An error is a sentence.
 pub fn run(start: Start) -> Result<(), String> {
+    crate::host::heap::share();
+    limits::raise_open_files();
+    limits::no_core_dumps();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -118,33 +145,37 @@ pub fn hostname(config: &Config, host: &dyn Host) -> String {
 }
 
 async fn serve(start: Start) -> Result<(), String> {
-    raise_open_files();
     let mut signals = Signals::install().map_err(|e| format!("signals cannot be handled: {e}"))?;
     let config = &start.config;
     let host = host(config);
     let now = clock::now();
     let identity = identity(config, host.as_ref());
     let _pid_file = pid_file(&config.agent.pid_file);
+    let outward = Outward::of(config, start.file.as_deref(), &identity.hostname, host.as_ref());
 
     let data_dir = &config.agent.data_dir;
     let (outbox, found) = open_outbox(data_dir, now).await;
     let (kmsg_position, told) = Position::<KmsgPlace>::open(data_dir, &identity.boot_id);
     let kmsg = told.map(|place| place.mark);
     let (journal_position, journal) = Position::open(data_dir, &identity.boot_id);
-    let mut kernel = Kernel::open(config, &host, Places { kmsg, journal })?;
+    let (syslog_position, syslog) = Position::open(data_dir, position::ANY_BOOT);
+    let past = history::open(config, identity.boot_id.clone(), now);
+    let mut kernel = Kernel::open(config, &host, Places { kmsg, journal, syslog })?;
     let mut engine = Engine::new(settings(config, identity.clone(), kernel.witnesses()), now);
     let (memory, kept) = Memory::open(data_dir);
     if let Some(kept) = kept {
         engine.resume(kept, now);
     }
+    let past = history::opened(past, &mut engine).await;
     engine.remember(found.recent.iter().map(AsRef::as_ref), now);
     told.and_then(|place| place.kills).into_iter().for_each(|kills| engine.resume_counting(kills));
 
-    let (notifier, worker) = notifier(config, &identity, (outbox, &found))?;
+    let (notifier, worker) = notifier(&start, &identity, (outbox, &found))?;
     let stop = CancellationToken::new();
     let (inbox, messages) = mpsc::channel(INBOX);
     let (outbound, outputs) = mpsc::channel(OUTBOUND);
-    let (extra, tasks) = (kernel.collectors(config), kernel.tasks());
+    let (mut extra, tasks) = (kernel.collectors(config, host.as_ref()), kernel.tasks());
+    extra.extend(outward.collectors());
     let mut features = vec![doctor::privileges(host.as_ref())];
     features.extend_from_slice(kernel.features());
     let witnesses = kernel.witnesses();
@@ -152,58 +183,59 @@ async fn serve(start: Start) -> Result<(), String> {
     let file = start.file.as_ref().map_or("built-in defaults".to_owned(), |f| f.display().to_string());
     let about =
         About { hostname: identity.hostname.clone(), config: file, features: features.clone(), start: now };
-    let desk = Desk { about, inbox: inbox.clone(), notifier: notifier.clone() };
-    let control = control_socket(data_dir, desk, &stop);
-    let hearts = notify::heartbeat::Heart::all(config).unwrap_or_else(|problem| {
-        tracing::error!("{problem}");
-        Vec::new()
-    });
-    let hearts = heartbeat::start(hearts, &identity.hostname, &host, &notifier, &stop);
-    let mut reloader = Reloader {
+    let outlets = outward.outlets();
+    let desk = Arc::new(Desk { about, inbox: inbox.clone(), notifier: notifier.clone(), outlets });
+    let control = control_socket(data_dir, Arc::clone(&desk), &stop);
+    let (newest, values) = newest::Share::new();
+    let endpoints = endpoints::start(
+        config,
+        outward.about(config, host.as_ref()),
+        host.as_ref(),
+        values.clone(),
+        desk,
+        &stop,
+    )?;
+    let (shown, inventory) = tokio::sync::watch::channel(None);
+    let heart = outward.heart();
+    let outward = outward.start(config, &host, &notifier, &News { values, inventory }, &stop);
+    let (keeper, troubles) = history::start(config, past, (&identity.boot_id, now), &inbox, &stop);
+    let reloader = Reloader {
         file: start.file.clone(),
         config: config.clone(),
         identity,
         witnesses,
         inbox: inbox.clone(),
         notifier: notifier.clone(),
+        heart,
     };
     let hangs =
         hangs::HangWatch::start(config.ebpf.dstate_watch_secs, Arc::clone(&host), tasks, inbox.clone())
             .map_err(|e| format!("the thread that watches hung tasks cannot be started: {e}"))?;
-    let inventory = InventoryWatch::start(config, Arc::clone(&host), inbox.clone())
+    let inventory = InventoryWatch::start(config, Arc::clone(&host), inbox.clone(), shown)
         .map_err(|e| format!("the inventory thread cannot be started: {e}"))?;
-    let collectors = sources::Collectors::start(config, Arc::clone(&host), extra, inbox)
+    let collectors = sources::Collectors::start(config, Arc::clone(&host), extra, inbox.clone())
         .map_err(|e| format!("the collector thread cannot be started: {e}"))?;
+    let vitals = Vitals::of(&collectors.progress, inbox, &outbound, &notifier, troubles).start(&stop);
 
     let first_round = summary::first_round(&start, &host, features, collectors.count);
     let spares = collectors.spares.clone();
     let (inbox, first_round, stopped) = (messages, Some(first_round), stop.clone());
-    let follow = hangs.asks.clone();
-    let health = BTreeMap::new();
-    let pipeline = Pipeline { engine, inbox, stop: stopped, outbound, spares, follow, health, first_round };
+    let (follow, health, newest) = (hangs.asks.clone(), BTreeMap::new(), Some(newest));
+    let pipeline =
+        Pipeline { engine, inbox, stop: stopped, outbound, spares, follow, health, first_round, newest };
     let pipeline = tokio::spawn(pipeline.run());
-    let delivery =
-        tokio::spawn(Delivery::new(notifier, kmsg_position, journal_position, memory).run(outputs));
+    let delivery = Delivery::new(notifier, kmsg_position, journal_position, syslog_position, memory);
+    let delivery = tokio::spawn(delivery.run(outputs));
 
-    while signals.next().await == Signal::Reload {
-        reloader.reload().await;
-    }
-    // The engine ends when nobody can send it anything any more.
-    drop(reloader);
+    Box::pin(obey(&mut signals, reloader)).await;
     systemd::stopping();
     tracing::info!("stopping");
     stop.cancel();
-    let threads = [Some(collectors.stop()), Some(hangs.stop()), inventory.map(InventoryWatch::stop)];
+    let threads =
+        [Some(collectors.stop()), Some(hangs.stop()), inventory.map(InventoryWatch::stop), endpoints];
     let ended = timeout(STOP_WITHIN, async {
-        let _ = tokio::join!(sources, pipeline, control, hearts.join_all());
-        if let Ok(notifier) = delivery.await {
-            let left = notifier.drain(LAST_SENDING).await;
-            if left > 0 {
-                tracing::warn!(
-                    "{left} alerts are not delivered yet; they stay in the outbox for the next start"
-                );
-            }
-        }
+        let _ = tokio::join!(sources, pipeline, control, vitals, keeper, outward.join_all());
+        last_sending(delivery).await;
         let _ = worker.await;
     });
     if ended.await.is_err() {
@@ -212,31 +244,42 @@ async fn serve(start: Start) -> Result<(), String> {
             STOP_WITHIN.as_secs()
         );
     }
-    for thread in threads.into_iter().flatten().filter(std::thread::JoinHandle::is_finished) {
+    join(threads.into_iter().flatten());
+    Ok(())
+}
+
+/// Reloads as often as it is told to, until it is told to stop.
+async fn obey(signals: &mut Signals, mut reloader: Reloader) {
+    while signals.next().await == Signal::Reload {
+        tokio::select! {
+            () = reloader.reload() => {}
+            () = signals.stop() => break,
+        }
+    }
+    // Here the reloader goes: the engine ends when nobody can send it anything any more.
+}
+
+/// Channels get a last while to send what is left.
+async fn last_sending(delivery: JoinHandle<Notifier>) {
+    let Ok(notifier) = delivery.await else { return };
+    let left = notifier.drain(LAST_SENDING).await;
+    if left > 0 {
+        tracing::warn!("{left} alerts are not delivered yet; they stay in the outbox for the next start");
+    }
+}
+
+/// Takes in those that have ended; one that hangs is left behind.
+fn join(threads: impl Iterator<Item = std::thread::JoinHandle<()>>) {
+    for thread in threads.filter(std::thread::JoinHandle::is_finished) {
         let name = thread.thread().name().unwrap_or_default().to_owned();
         if thread.join().is_err() {
             tracing::error!("the thread {name} had panicked");
         }
     }
-    Ok(())
-}
-
-/// Most open files the agent asks for: the kept ones of processes and control groups.
-const OPEN_FILES: u64 = 16_384;
-
-/// Services start with a soft limit of 1024, for the sake of programs that use `select`.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Some(current) = limit.current.filter(|&current| current < OPEN_FILES) {
-        let wanted = limit.maximum.unwrap_or(OPEN_FILES).clamp(current, OPEN_FILES);
-        // Without it fewer files stay open.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
-    }
 }
 
 /// Begins to answer on the control socket. Without one the agent runs all the same.
-fn control_socket(data_dir: &Path, desk: Desk, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
+fn control_socket(data_dir: &Path, desk: Arc<Desk>, stop: &CancellationToken) -> JoinHandle<()> {
     // Where systemd made a directory for it, else beside the agent's files.
     let dir = edge::runtime_dir().unwrap_or_else(|| data_dir.to_owned());
     let stop = stop.clone();
@@ -255,11 +298,21 @@ fn identity(config: &Config, host: &dyn Host) -> Identity {
     Identity { hostname: hostname(config, host), zone: TimeZone::system(), boot_id, labels }
 }
 
-fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incident::Witnesses) -> Settings {
+/// What shapes the engine, as the configuration says.
+pub fn settings(
+    config: &Config,
+    identity: Identity,
+    witnesses: crate::engine::incident::Witnesses,
+) -> Settings {
     let alerting = &config.alerting;
-    let (mut rules, absences) = own::rules(&alerting.rules);
+    let (mut rules, mut absences) = own::rules(&alerting.rules);
     rules.extend(builtin::rules(&config.thresholds));
+    let first = crate::collect::enabled(config).next();
+    absences.extend(first.map(|entry| {
+        builtin::collecting(crate::collect::runner::SERIES.name, (entry.pace)(config).as_secs())
+    }));
     Settings {
+        known: names::known(config),
         identity,
         rules,
         absences,
@@ -273,11 +326,14 @@ fn settings(config: &Config, identity: Identity, witnesses: crate::engine::incid
             dedup_secs: crate::alert::Severity::ALL.map(|s| alerting.dedup_window_secs.of(s)),
             group_secs: if alerting.grouping.enabled { alerting.grouping.window_secs } else { 0 },
             recovery: alerting.recovery.enabled,
+            join_ends: alerting.recovery.notify_once,
         },
         witnesses,
         warmup_secs: alerting.state_warmup_secs,
         history_capacity: config.storage.ring_buffer_capacity,
         formulas: formulas::FORMULAS,
+        analysis: builtin::analysis(&config.analyzer),
+        rooms: formulas::ROOMS,
         disks: builtin::disk_policy(config),
         oom_counter: crate::collect::vmstat::OOM_KILLS.name,
     }
@@ -314,14 +370,15 @@ fn pid_file(path: &Path) -> Option<pidfile::PidFile> {
 }
 
 fn notifier(
-    config: &Config,
+    Start { config, file, lacking }: &Start,
     identity: &Identity,
     outbox: (Outbox, &Recovered),
-) -> Result<(Notifier, tokio::task::JoinHandle<()>), String> {
-    let (routes, problems) = edge::routes(config);
-    for problem in problems {
-        tracing::error!("{problem}");
+) -> Result<(Notifier, JoinHandle<()>), String> {
+    for lack in lacking {
+        tracing::error!("{lack}; the agent runs without it until it can");
     }
+    // The worker tells them one by one.
+    let (routes, _) = edge::routes_in_any_case(config, file.as_deref(), lacking);
     let options = notify::Options::of(config, &identity.hostname, clock::now().mono_ns)?;
     Ok(Notifier::start(options, outbox, routes, clock::now))
 }

@@ -15,7 +15,7 @@ struct Kind {
     remedy: &'static str,
 }
 
-const KINDS: [Kind; 2] = [
+const KINDS: [Kind; 3] = [
     Kind {
         file: "pid",
         host: namespace::FIRST_PID,
@@ -29,6 +29,13 @@ const KINDS: [Kind; 2] = [
         lacks: "limits and usage of other control groups are not seen",
         remedy: "share the host's control groups (docker run --cgroupns=host) with /sys/fs/cgroup of the host",
     },
+    Kind {
+        file: "net",
+        host: "",
+        lacks: "how many connections may wait at a port, limits of the network and what drivers say of interfaces are not the \
+                host's; ports, sockets and counters are, and interfaces if /sys is",
+        remedy: "share the host's network (docker run --network=host, hostNetwork: true in a pod)",
+    },
 ];
 
 /// How the agent sees the host.
@@ -41,7 +48,7 @@ pub(super) fn feature(host: &dyn Host) -> Feature {
         return Feature::degraded(NAME, reason, remedy);
     }
     if own.is_empty() {
-        return Feature::on(NAME, "processes and control groups of the whole host are seen");
+        return Feature::on(NAME, "processes, control groups and network of the whole host are seen");
     }
     let list =
         |part: fn(&Kind) -> &'static str| own.iter().map(|kind| part(kind)).collect::<Vec<_>>().join("; ");
@@ -51,8 +58,10 @@ pub(super) fn feature(host: &dyn Host) -> Feature {
 }
 
 fn is_own(host: &dyn Host, kind: &Kind) -> bool {
-    if kind.file == "pid" {
-        return namespace::has_own_pids(host);
+    match kind.file {
+        "pid" => return namespace::has_own_pids(host),
+        "net" => return namespace::has_own_net(host),
+        _ => {}
     }
     let link = host.read_link(&format!("/proc/self/ns/{}", kind.file));
     link.is_ok_and(|link| link != kind.host)
@@ -75,6 +84,19 @@ mod tests {
         assert_eq!(got, state, "{told}");
         for part in parts {
             assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_its_own_is_told() {
+        let host = FixtureHost::parse("//- /proc/1/stat\n1 (init) S\n").expect("valid");
+        for (own, first, state) in [(7, 7, State::On), (8, 7, State::Degraded)] {
+            host.apply(&format!("//- inode /proc/self/net/dev {own}\n//- inode /proc/1/net/dev {first}\n"))
+                .expect("valid");
+            let told = feature(&host);
+            assert_eq!(told.state, state, "{told:?}");
+            let remedy = told.remedy.unwrap_or_default();
+            assert_eq!(remedy.contains("--network=host"), state == State::Degraded, "{remedy}");
         }
     }
 

@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::protocol::Counts;
 use super::hangs::Ask;
-use super::systemd;
+use super::newest::Share;
+use super::{systemd, vitals};
 use crate::collect::runner::Health;
 use crate::engine::control::{Answer, Order, View};
+use crate::engine::look_back::{Tracks, Wish};
 use crate::engine::{Engine, Input, Output};
 use crate::event::Event;
 use crate::host::clock;
@@ -23,8 +25,8 @@ use crate::time::SECOND;
 /// What sources send.
 #[derive(Debug)]
 pub enum Message {
-    /// One pass of a collector.
-    Batch(Batch),
+    /// One pass of each collector that was due: together, so that the engine wakes once.
+    Round(Vec<Batch>),
     /// Something happened.
     Event(Event),
     /// A collector fares otherwise than before.
@@ -33,6 +35,8 @@ pub enum Message {
     Order(Order, oneshot::Sender<Result<Answer, String>>),
     /// Somebody wants to know how things stand.
     Look(oneshot::Sender<Look>),
+    /// Somebody looks back.
+    Past(Box<Wish>, oneshot::Sender<Tracks>),
 }
 
 /// How things stand in the engine.
@@ -74,6 +78,8 @@ pub struct Pipeline {
     pub health: BTreeMap<&'static str, String>,
     /// Called once, after every collector's first pass went through.
     pub first_round: Option<FirstRound>,
+    /// For those who publish the newest values; none where nobody does.
+    pub newest: Option<Share>,
 }
 
 /// What happens when the first round is through.
@@ -89,7 +95,7 @@ impl Pipeline {
     pub async fn run(mut self) {
         let mut watchdog = systemd::Watchdog::new();
         let longest = watchdog.pace().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
-        let (mut fed, mut ready) = (false, false);
+        let (mut fed, mut changed, mut ready) = (false, false, false);
         // Messages since the last tick: they go before the clock, but not for ever.
         let mut unticked = 0;
         let stop = self.stop.clone();
@@ -118,8 +124,16 @@ impl Pipeline {
             }
             unticked = if tick { 0 } else { unticked + 1 };
             let Some(message) = message else { break };
-            fed |= matches!(message, Some(Message::Batch(_)));
+            if let Some(Message::Round(round)) = &message {
+                let is_fed = round.iter().any(|batch| batch.collector != vitals::NAME);
+                (fed, changed) = (fed || is_fed, true);
+            }
             self.step(message).await;
+            // A round that follows at once is handed on with this one.
+            if changed && self.inbox.is_empty() {
+                changed = false;
+                self.hand_on();
+            }
             ready = ready || fed && systemd::ready("collecting");
             watchdog.alive(clock::now());
             self.announce();
@@ -150,14 +164,17 @@ impl Pipeline {
                 let (view, counts) = (self.engine.view(now), Counts::of(&self.engine, now));
                 let _ = done.send(Look { view, counts, health: self.health.clone() });
             }
+            Some(Message::Past(wish, done)) => drop(done.send(self.engine.look_back(now, &wish))),
             Some(Message::Health(Health { collector, result })) => match result {
                 Ok(()) => drop(self.health.remove(collector)),
                 Err(error) => drop(self.health.insert(collector, error.to_string())),
             },
-            Some(Message::Batch(mut batch)) => {
-                self.engine.step(now, Input::Batch(&mut batch), &mut out);
-                // A full return queue drops the buffers: they are only a saving.
-                let _ = self.spares.try_send(batch);
+            Some(Message::Round(round)) => {
+                for mut batch in round {
+                    self.engine.step(now, Input::Batch(&mut batch), &mut out);
+                    // A full return queue drops the buffers: they are only a saving.
+                    let _ = self.spares.try_send(batch);
+                }
             }
         }
         self.pass_on(out).await;
@@ -172,6 +189,12 @@ impl Pipeline {
         }
         if !out.is_empty() && self.outbound.send(out).await.is_err() {
             tracing::error!("the delivery task is gone; alerts cannot be told any more");
+        }
+    }
+
+    fn hand_on(&mut self) {
+        if let Some(newest) = &mut self.newest {
+            newest.refresh(&self.engine, clock::now());
         }
     }
 
@@ -204,6 +227,24 @@ mod tests {
         Engine::new(crate::service::settings(&Config::default(), identity, witnesses), clock::now())
     }
 
+    #[test]
+    fn collectors_that_read_nothing_are_told() {
+        let mut engine = engine();
+        let start = clock::now();
+        let mut told = |secs| {
+            let mut out = Vec::new();
+            engine.step(start.plus_secs(secs), Input::Tick, &mut out);
+            let alert = |output: Output| match output {
+                Output::Alert(alert) => Some(alert.rule.clone()),
+                _ => None,
+            };
+            out.into_iter().filter_map(alert).collect::<Vec<_>>()
+        };
+        assert_eq!(told(50), Vec::<String>::new());
+        assert_eq!(told(70), ["collectors_stuck"]);
+        assert_eq!(told(80), Vec::<String>::new());
+    }
+
     #[tokio::test]
     async fn a_source_that_does_not_end_costs_nothing_held_back() {
         let (hung, inbox) = channel(8);
@@ -220,6 +261,7 @@ mod tests {
             follow,
             health: BTreeMap::new(),
             first_round: None,
+            newest: None,
         };
         for pid in [7, 8] {
             let victim = Task { pid: Some(pid), ..Task::default() };

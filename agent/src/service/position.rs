@@ -5,8 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::event::{JournalMark, KmsgMark};
+use crate::event::{JournalMark, KmsgMark, SyslogMark};
 use crate::host::state;
+use crate::host::tail;
 use crate::time::{Now, SECOND};
 use crate::watch::journal::place::Place;
 
@@ -59,6 +60,21 @@ impl Mark for JournalMark {
         Place::parse(text).map(|place| Self { place: place.text() })
     }
 }
+
+impl Mark for SyslogMark {
+    const FILE: &'static str = "syslog-position";
+
+    fn text(&self) -> String {
+        self.place.to_string()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        tail::Mark::parse(text).map(|mark| Self { place: mark.text().into() })
+    }
+}
+
+/// In place of the boot's id: a file is the same over boots.
+pub const ANY_BOOT: &str = "file";
 
 /// A stored position.
 #[derive(Debug)]

@@ -2,25 +2,34 @@
 //! that waits or stands is lost. A file with a problem changes nothing.
 
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::control;
 use super::pipeline::Message;
 use crate::config::{Change, Config, changes};
 use crate::edge;
+use crate::engine::Settings;
 use crate::engine::compose::Identity;
 use crate::engine::control::{Answer, Order};
 use crate::engine::incident::Witnesses;
 use crate::host::clock;
+use crate::notify::heartbeat::Heart;
 use crate::notify::{self, Notifier};
 
 /// Sections that take effect without a restart.
 const LIVE: &[&str] = &["thresholds.", "alerting."];
-/// Keys and sections in them that do not.
-const NOT_LIVE: &[&str] = &["alerting.state_warmup_secs", "alerting.heartbeat."];
-/// What every channel that speaks HTTP depends on.
-const COMMON: &[&str] = &["alerting.proxy", "alerting.ca_file"];
+/// A key in them that does not.
+const NOT_LIVE: &str = "alerting.state_warmup_secs";
+/// What the engine tells in alerts; metrics to NATS keep those of the start.
+const LABELS: &str = "agent.labels.";
+/// Longest wait for the engine before it is said that it takes long.
+const SOON: Duration = Duration::from_secs(5);
 
 /// What a reload changes.
 pub(super) struct Reloader {
@@ -31,6 +40,8 @@ pub(super) struct Reloader {
     pub(super) witnesses: Witnesses,
     pub(super) inbox: Sender<Message>,
     pub(super) notifier: Notifier,
+    /// Takes the heartbeat to `alerting.heartbeat.url`.
+    pub(super) heart: watch::Sender<Option<Arc<Heart>>>,
 }
 
 impl Reloader {
@@ -43,68 +54,89 @@ impl Reloader {
         let file = file.display();
         match self.apply().await {
             Err(problem) => tracing::error!("SIGHUP: nothing changed. {problem}"),
-            Ok(changed) if changed.is_empty() => {
-                tracing::info!("SIGHUP: {file} is as it was; secrets and files were read again");
-            }
-            Ok(changed) => {
-                tracing::info!("SIGHUP: {file} is in effect, {} keys changed", changed.len());
-                for change in changed {
-                    if is_live(&change.key) {
-                        tracing::info!("changed {change}");
-                    } else {
-                        tracing::warn!(
-                            "changed {change}; this one needs a restart: systemctl restart sysops-agent"
-                        );
-                    }
+            Ok(Applied { changed, renewed }) => {
+                if changed.is_empty() {
+                    tracing::info!("SIGHUP: {file} is as it was; secrets and files were read again");
+                } else {
+                    tracing::info!("SIGHUP: {file} is in effect, {} keys changed", changed.len());
+                }
+                self.tell(&changed);
+                if !renewed.is_empty() {
+                    tracing::info!("begun anew, with what waits for them: {}", renewed.join(", "));
                 }
             }
         }
     }
 
-    async fn apply(&mut self) -> Result<Vec<Change>, String> {
+    fn tell(&self, changed: &[Change]) {
+        for change in changed {
+            if is_live(&change.key) || change.key.starts_with(LABELS) && !self.config.nats.enabled {
+                tracing::info!("changed {change}");
+            } else {
+                tracing::warn!("changed {change}; this one needs a restart: systemctl restart sysops-agent");
+            }
+        }
+    }
+
+    async fn apply(&mut self) -> Result<Applied, String> {
         let (mut new, warnings) = edge::load(self.file.as_deref().unwrap_or_else(|| "".as_ref()))?;
         let changed = changes(&self.config, &new);
-        // Its heartbeats go over a connection of their own.
+        // Metrics go over its connection, too.
         new.nats = self.config.nats.clone();
         let (routes, problems) = edge::routes(&new);
         if !problems.is_empty() {
             return Err(problems.join("\n"));
         }
+        let heart = Heart::web(&new)?;
         let options = notify::Options::of(&new, &self.identity.hostname, clock::now().mono_ns)?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let same =
-            routes.iter().map(|route| route.channel.name()).filter(|name| is_same(name, &changed)).collect();
-        self.config.thresholds = new.thresholds;
-        let warmup = self.config.alerting.state_warmup_secs;
-        self.config.alerting = new.alerting;
-        self.config.alerting.state_warmup_secs = warmup;
-        let settings = super::settings(&self.config, self.identity.clone(), self.witnesses.clone());
-        match control::order(&self.inbox, Order::Reload(Box::new(settings))).await {
-            Ok(Answer::Reloaded { rules, ended }) => {
-                tracing::debug!("{rules} rules are in effect, {ended} alerts ended with theirs");
-            }
-            Ok(_) => {}
-            Err(why) => return Err(why),
+        let names = routes.iter().map(|route| route.channel.name());
+        let same = names.filter(|name| is_same(name, &changed)).collect();
+        let mut config = self.config.clone();
+        let warmup = config.alerting.state_warmup_secs;
+        (config.thresholds, config.alerting, config.agent.labels) =
+            (new.thresholds, new.alerting, new.agent.labels);
+        config.alerting.state_warmup_secs = warmup;
+        let identity = Identity { labels: config.agent.labels.clone(), ..self.identity.clone() };
+        self.order(super::settings(&config, identity.clone(), self.witnesses.clone())).await?;
+        (self.config, self.identity) = (config, identity);
+        self.heart.send_replace(heart.map(Arc::new));
+        let renewed = self.notifier.swap(options, routes, same).await;
+        Ok(Applied { changed, renewed })
+    }
+
+    /// Waits until the engine has it: what was ordered cannot be taken back.
+    async fn order(&self, settings: Settings) -> Result<(), String> {
+        let mut ordered = pin!(control::carried_out(&self.inbox, Order::Reload(Box::new(settings))));
+        let answer = if let Ok(answer) = timeout(SOON, &mut ordered).await {
+            answer
+        } else {
+            tracing::warn!("SIGHUP: the engine is busy; the new configuration waits for it");
+            ordered.await
+        };
+        if let Answer::Reloaded { rules, ended } = answer? {
+            tracing::debug!("{rules} rules are in effect, {ended} alerts ended with theirs");
         }
-        self.notifier.swap(options, routes, same).await;
-        Ok(changed)
+        Ok(())
     }
 }
 
+/// What a reload led to.
+struct Applied {
+    changed: Vec<Change>,
+    /// Channels that were made anew.
+    renewed: Vec<&'static str>,
+}
+
 fn is_live(key: &str) -> bool {
-    LIVE.iter().any(|section| key.starts_with(section)) && !NOT_LIVE.iter().any(|not| key.starts_with(not))
+    LIVE.iter().any(|section| key.starts_with(section)) && key != NOT_LIVE
 }
 
 /// Whether nothing that a channel is made of changed.
 fn is_same(name: &str, changed: &[Change]) -> bool {
-    let section = format!("alerting.{name}.");
-    let template = format!("alerting.templates.{name}");
-    let of_it = |change: &Change| {
-        change.key.starts_with(&section) || change.key == template || COMMON.contains(&change.key.as_str())
-    };
-    !changed.iter().any(of_it)
+    !changed.iter().any(|change| notify::routes::is_of(name, &change.key))
 }
 
 #[cfg(test)]
@@ -120,7 +152,10 @@ mod tests {
         assert!(!is_same("webhook", &changed(&["alerting.webhook.headers.X"])));
         assert!(!is_same("webhook", &changed(&["alerting.proxy"])));
         assert!(!is_same("slack", &changed(&["alerting.templates.slack"])));
-        assert!(is_live("alerting.webhook.url") && !is_live("alerting.state_warmup_secs"));
-        assert!(!is_live("collector.enabled"));
+        assert!(is_live("alerting.webhook.url") && is_live("alerting.heartbeat.url"));
+        assert!(!is_live("alerting.state_warmup_secs"));
+        for key in ["collector.enabled", "nats.url", "agent.labels.env", "ebpf.oom"] {
+            assert!(!is_live(key), "{key}");
+        }
     }
 }

@@ -37,4 +37,11 @@ impl Signals {
             _ = self.hup.recv() => Signal::Reload,
         }
     }
+    /// The next order to stop; others wait.
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
 }

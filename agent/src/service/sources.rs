@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::Sender;
 
 use super::pipeline::Message;
-use crate::collect::runner::{Health, Item, Runner, Sink};
+use crate::collect::runner::{Health, Item, Progress, Runner, Sink};
 use crate::config::Config;
 use crate::event::Event;
 use crate::host::{Host, clock};
@@ -33,6 +33,8 @@ pub(super) struct Collectors {
     pub(super) spares: SyncSender<Batch>,
     /// Batches that make one round.
     pub(super) count: u64,
+    /// Which of them runs.
+    pub(super) progress: Arc<Progress>,
 }
 
 impl Collectors {
@@ -44,14 +46,14 @@ impl Collectors {
         inbox: Sender<Message>,
     ) -> std::io::Result<Self> {
         let runner = Runner::new(config, host, extra, clock::now());
-        let count = runner.count() as u64;
+        let (count, progress) = (runner.count() as u64, runner.progress());
         let (stop, stopped) = sync_channel(1);
         let (spares, returned) = sync_channel(SPARES);
         let mut sink = ToEngine { inbox, returned, held: Vec::new() };
         let thread = std::thread::Builder::new()
             .name("collect".into())
             .spawn(move || runner.run(&stopped, &mut sink))?;
-        Ok(Self { stop, thread, spares, count })
+        Ok(Self { stop, thread, spares, count, progress })
     }
 
     /// Asks the thread to end. It ends after the pass it is in.
@@ -79,10 +81,9 @@ impl Sink for ToEngine {
     }
 
     fn round(&mut self) {
-        for batch in self.held.drain(..) {
-            if self.inbox.blocking_send(Message::Batch(batch)).is_err() {
-                tracing::debug!("the engine has ended before the collectors");
-            }
+        let round = std::mem::take(&mut self.held);
+        if !round.is_empty() && self.inbox.blocking_send(Message::Round(round)).is_err() {
+            tracing::debug!("the engine has ended before the collectors");
         }
     }
 

@@ -22,9 +22,12 @@ pub(super) fn first_round(
     batches: u64,
 ) -> FirstRound {
     let (host, config) = (Arc::clone(host), start.config.clone());
+    let (file, lacking) = (start.file.clone(), start.lacking.clone());
     let from = start.file.as_ref().map_or("built-in defaults".to_owned(), |f| f.display().to_string());
     let print = move |engine: &Engine| {
-        let channels: Vec<&str> = edge::routes(&config).0.iter().map(|r| r.channel.name()).collect();
+        let (routes, _) = edge::routes_in_any_case(&config, file.as_deref(), &lacking);
+        let channels: Vec<&str> =
+            routes.iter().filter(|r| r.unmade.is_none()).map(|r| r.channel.name()).collect();
         let screen = screen(host.as_ref(), engine, &features, &channels, &from);
         // Nobody may be listening; that is no reason to stop.
         let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), screen.as_bytes());

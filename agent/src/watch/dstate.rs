@@ -65,6 +65,7 @@ pub enum Standing {
 struct Status {
     state: u8,
     tgid: Option<u32>,
+    parent: Option<u32>,
     switches: u64,
     dumping: bool,
 }
@@ -78,9 +79,11 @@ impl Status {
         // The name is the first line, its line breaks escaped (`proc_task_name`, `fs/proc/array.c`).
         let value = |key: &str| text.lines().skip(1).find_map(|line| line.strip_prefix(key)).map(str::trim);
         let number = |key: &str| value(key)?.parse::<u64>().ok();
+        let pid = |key: &str| number(key).and_then(|pid| u32::try_from(pid).ok());
         Some(Self {
             state: *value("State:")?.as_bytes().first()?,
-            tgid: number("Tgid:").and_then(|tgid| u32::try_from(tgid).ok()),
+            tgid: pid("Tgid:"),
+            parent: pid("PPid:"),
             // Only compared: a sum that wraps is as good as any.
             switches: number("voluntary_ctxt_switches:")?
                 .wrapping_add(number("nonvoluntary_ctxt_switches:")?),

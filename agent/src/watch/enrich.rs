@@ -108,6 +108,7 @@ impl Enricher {
             | What::Lost(_)
             | What::KmsgMark(_)
             | What::JournalMark(_)
+            | What::SyslogMark(_)
             | What::Witness { .. } => {}
         }
     }

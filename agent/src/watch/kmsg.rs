@@ -93,7 +93,11 @@ pub struct KmsgWatch {
     scanner: Scanner,
     clock: fn() -> Now,
     enricher: Option<Enricher>,
+    records: Option<Sender<Raw>>,
 }
+
+/// A record as it was read, and when.
+pub type Raw = (Now, Box<[u8]>);
 
 impl KmsgWatch {
     /// Opens the log at `path` (`/dev/kmsg`, below `agent.host_root`).
@@ -111,7 +115,7 @@ impl KmsgWatch {
 
     /// The same over an open descriptor that does not block and gives one record a read.
     pub fn from_fd(path: &str, fd: OwnedFd, scanner: Scanner, clock: fn() -> Now) -> Self {
-        Self { path: path.to_owned(), fd, scanner, clock, enricher: None }
+        Self { path: path.to_owned(), fd, scanner, clock, enricher: None, records: None }
     }
 
     /// Asks `/proc` about the task of a fresh event at once, while it still stands.
@@ -121,16 +125,23 @@ impl KmsgWatch {
         self
     }
 
+    /// Hands on the records themselves too, from now on; a full channel is waited for.
+    #[must_use]
+    pub fn copied_to(mut self, records: Sender<Raw>) -> Self {
+        self.records = Some(records);
+        self
+    }
+
     /// Sends events until `stop`. A full channel is waited for: meanwhile the kernel's own buffer holds
     /// the records, and what it has to overwrite is told as lost.
     pub async fn run<T: From<Event>>(self, tx: Sender<T>, stop: CancellationToken) -> Result<(), KmsgError> {
-        let Self { path, fd, scanner, clock, enricher } = self;
+        let Self { path, fd, scanner, clock, enricher, records } = self;
         let broken =
             |error: std::io::Error| KmsgError::Broken { path: path.clone(), error: error.to_string() };
         // SAFETY: an `OwnedFd` is open and the same until it is dropped, and the `AsyncFd` owns it.
         let fd = unsafe { AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) };
         let fd = fd.map_err(|error| broken(error.into()))?;
-        let mut stream = Stream { scanner, clock, enricher, caught_up: false, out: Vec::new(), tx };
+        let mut stream = Stream { scanner, clock, enricher, records, caught_up: false, out: Vec::new(), tx };
         let follow = stream.follow(&fd);
         tokio::select! {
             biased;
@@ -145,6 +156,7 @@ struct Stream<T> {
     scanner: Scanner,
     clock: fn() -> Now,
     enricher: Option<Enricher>,
+    records: Option<Sender<Raw>>,
     /// Everything from before the start was read: from now on events are fresh.
     caught_up: bool,
     out: Vec<Event>,
@@ -162,7 +174,9 @@ impl<T: From<Event>> Stream<T> {
                 Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => {
                     refused = 0;
-                    self.scanner.record(&buf[..n], (self.clock)(), &mut self.out);
+                    let now = (self.clock)();
+                    self.scanner.record(&buf[..n], now, &mut self.out);
+                    self.copy(now, &buf[..n]).await;
                 }
                 Err(Errno::AGAIN) => {
                     if !self.wait(fd).await? {
@@ -206,11 +220,20 @@ impl<T: From<Event>> Stream<T> {
                 return Ok(false);
             }
         }
+        let due = self.scanner.due_ns().map(|due| due.saturating_sub((self.clock)().mono_ns));
         tokio::select! {
             ready = fd.readable() => ready?.clear_ready(),
             () = self.tx.closed() => return Ok(false),
+            () = tokio::time::sleep(due.map_or(Duration::MAX, Duration::from_nanos)) => {}
         }
         Ok(true)
+    }
+
+    async fn copy(&mut self, now: Now, record: &[u8]) {
+        if let Some(records) = self.records.as_mut().filter(|_| self.caught_up) {
+            // Who wants them no longer need not have them.
+            let _ = records.send((now, record.into())).await;
+        }
     }
 
     async fn send(&mut self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::flood::Flood;
 use super::hang_text::HangText;
 use super::killer_text;
 use super::killers::{Killers, Saying};
@@ -45,6 +46,7 @@ pub struct Scanner {
     /// The journal tells what systemd-oomd and earlyoom say, and who vouches for it.
     only_oomd: bool,
     killers: Killers,
+    flood: Flood,
     last_seq: Option<u64>,
     marked: Option<u64>,
     /// A fragment whose rest may come.
@@ -80,6 +82,7 @@ impl Scanner {
             any_facility: false,
             only_oomd: false,
             killers: Killers::default(),
+            flood: Flood::default(),
             last_seq: skip,
             marked: None,
             held: None,
@@ -173,6 +176,7 @@ impl Scanner {
     /// begun is complete.
     pub fn drained(&mut self, settled: bool, now: Now, out: &mut Vec<Event>) {
         self.killers.expire(now, out);
+        self.flood.due(now, false, out);
         if settled {
             self.release(now, out);
             self.killers.settle(out);
@@ -192,6 +196,17 @@ impl Scanner {
     /// Whether something was begun that [`drained`](Self::drained) with `settled` would complete.
     pub fn pending(&self) -> bool {
         self.held.is_some() || self.hang.pending() || self.killers.due_ns().is_some()
+    }
+
+    /// When something that waits must be told by [`drained`](Self::drained), monotonic nanoseconds.
+    pub fn due_ns(&self) -> Option<u64> {
+        [self.killers.due_ns(), self.flood.due_ns()].into_iter().flatten().min()
+    }
+
+    /// Tells of a flood that is still counted: nothing comes any more.
+    pub fn finish(&mut self, now: Now, out: &mut Vec<Event>) {
+        self.drained(true, now, out);
+        self.flood.due(now, true, out);
     }
 
     /// Records that are not as the kernel writes them, since the start.
@@ -239,13 +254,19 @@ impl Scanner {
         if told {
             return;
         }
+        let flood = &mut self.flood;
+        // Each pattern of the user wants the line too.
+        if !historic && !self.rules.has_custom() && flood.again(text, moment(time_us, now), now) {
+            return;
+        }
         self.rules.find(text, &mut |mut found: LogMatch| {
             for (i, (_, name)) in DICTIONARY.iter().enumerate() {
                 found
                     .fields
                     .extend(device(i).map(|value| ((*name).to_owned(), cut(&value, MAX_FIELD).to_owned())));
             }
-            out.push(event(moment(time_us, now), historic, What::Log(Box::new(found))));
+            let found = event(moment(time_us, now), historic, What::Log(Box::new(found)));
+            out.extend(if historic { Some(found) } else { flood.pass(found, now) });
         });
     }
 }

@@ -13,7 +13,7 @@ use sysops_agent::engine::incident::Witnesses;
 use sysops_agent::engine::series::Series;
 use sysops_agent::engine::speak::Manners;
 use sysops_agent::engine::{Engine, Input, Output, Settings, builtin};
-use sysops_agent::formulas::FORMULAS;
+use sysops_agent::formulas::{FORMULAS, ROOMS};
 use sysops_agent::host::fixture::FixtureHost;
 use sysops_agent::host::{Host, clock};
 use sysops_agent::sample::{Batch, ProcTable};
@@ -49,6 +49,7 @@ impl Sink for Bench {
 
 fn settings(config: &Config) -> Settings {
     Settings {
+        known: Vec::new(),
         identity: Identity {
             hostname: "host".to_owned(),
             zone: jiff::tz::TimeZone::UTC,
@@ -64,11 +65,14 @@ fn settings(config: &Config) -> Settings {
             dedup_secs: [600, 600, 600, 0],
             group_secs: 0,
             recovery: true,
+            join_ends: true,
         },
         witnesses: Witnesses::default(),
         warmup_secs: 0,
         history_capacity: 100,
         formulas: FORMULAS,
+        analysis: builtin::analysis(&config.analyzer),
+        rooms: ROOMS,
         disks: builtin::disk_policy(config),
         oom_counter: "none",
     }

@@ -4,6 +4,7 @@
 
 #[path = "../bench/mod.rs"]
 mod bench;
+mod gpu;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod load;
@@ -46,6 +47,7 @@ fn config() -> Config {
     config.collector.network_interval_secs = 1;
     config.collector.process_interval_secs = 1;
     config.collector.fd_interval_secs = 1;
+    config.collector.gpu_interval_secs = 1;
     config
 }
 
@@ -142,6 +144,9 @@ fn other_readers_see_the_same() {
     compare_processes(&mut rows, &pids);
     compare_rates(&mut rows, load.disk());
     machine::compare(&mut rows);
+    if gpu::is_here() {
+        gpu::compare(&mut rows);
+    }
     drop((load, exporter));
     let page = rows.table(40);
     println!("{page}\n{} values in {:?}", rows.len(), begin.elapsed());
@@ -161,6 +166,7 @@ fn other_readers_see_the_same() {
         assert!(rows.of(tool) >= least, "{tool}: {}", rows.of(tool));
     }
     assert!(rows.of("iostat") >= 7 && rows.of("sar") >= 4 && rows.of("lscpu") >= 5);
+    assert!(!gpu::is_here() || rows.of("nvidia-smi") >= 6, "{}", rows.of("nvidia-smi"));
     assert!(rows.of("node_exporter") >= 200, "{}", rows.of("node_exporter"));
     assert!(begin.elapsed() < Duration::from_mins(5));
     if let Some(path) = std::env::var_os("COMPARISON_PAGE") {

@@ -56,6 +56,8 @@ broken! {
     bad_collector: "[collector]\nenabled = ['cpu', 'memroy']\ndisabled = ['gpus']\n";
     bad_window: "[alerting]\ndedup_window_secs = { warn = 1, warning = 2 }\n[alerting.grouping]\nwindow_secs = 0\n";
     unset_variable: "[alerting.webhook]\nurl = 'https://example.com/${WEBHOOK_KEY}'\n[agent]\nhostname = '${'\nlabels = { a = '${x y}' }\n";
+    bad_log_files: "[log_shipper]\nenabled = true\n[log_shipper.x]\n[push]\nlog_url = 'collector'\n";
+    log_files_without_a_root: "[log_shipper]\nfiles = ['/var/log/x', 'log/*.log']\n";
     enabled_without_what_it_needs: "[alerting.webhook]\nenabled = true\n[alerting.telegram]\nenabled = true\nbot_token = ''\n\
                                     [nats]\nenabled = true\n[alerting.email]\nenabled = true\nto = []\n";
     syntax_missing_value: "[agent]\nhostname =\n";

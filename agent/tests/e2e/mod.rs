@@ -8,6 +8,9 @@
 )]
 
 pub(crate) mod agent;
+pub(crate) mod collector;
 pub(crate) mod confine;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
 pub(crate) mod scene;
 pub(crate) mod webhook;

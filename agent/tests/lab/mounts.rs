@@ -45,3 +45,20 @@ impl Drop for Hidden {
         let _ = unmount(self.0, UnmountFlags::DETACH);
     }
 }
+
+/// An empty filesystem in memory with a size of its own, for a while.
+pub(crate) struct Small(std::path::PathBuf);
+
+impl Small {
+    /// Mounts it; `options` are those of tmpfs.
+    pub(crate) fn mount(path: &std::path::Path, options: &std::ffi::CStr) -> io::Result<Self> {
+        mount("tmpfs", path, "tmpfs", MountFlags::empty(), options)?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}

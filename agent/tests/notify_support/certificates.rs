@@ -9,7 +9,7 @@ pub(crate) struct Certificates(tempfile::TempDir);
 impl Certificates {
     /// `None`, and a word why, where openssl is missing.
     pub(crate) fn make() -> Option<Self> {
-        let made = Self(tempfile::tempdir().unwrap());
+        let made = Self(tempfile::tempdir().ok()?);
         let openssl = |arguments: &str| {
             let done = Command::new("openssl").args(arguments.split(' ')).current_dir(made.0.path()).output();
             done.is_ok_and(|done| done.status.success())
@@ -21,6 +21,9 @@ impl Certificates {
              -addext subjectAltName=DNS:localhost",
         ) && openssl(
             "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -out server.pem -days 2 -copy_extensions copyall",
+        ) && openssl(
+            // Over as soon as it is made.
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -out expired.pem -days 0 -copy_extensions copyall",
         );
         if !good {
             eprintln!("SKIPPED: openssl is missing: apt-get install openssl");
@@ -28,7 +31,7 @@ impl Certificates {
         good.then_some(made)
     }
 
-    /// `ca.pem`, `server.pem` or `server.key`.
+    /// `ca.pem`, `server.pem`, `expired.pem` or `server.key`.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }

@@ -9,7 +9,6 @@ use sysops_agent::alert::{Alert, Severity, Status};
 use sysops_agent::config::WebhookFormat;
 use sysops_agent::host::clock;
 use sysops_agent::notify::backoff::Backoff;
-use sysops_agent::notify::channel::Severities;
 use sysops_agent::notify::webhook::{Options as WebhookOptions, Webhook};
 use sysops_agent::notify::{Channel, Limits, Notifier, Options, Outbox, Recovered, Route, Templates};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +26,8 @@ pub(crate) enum Reply {
     Reset,
     /// No HTTP.
     Garbage,
+    /// The beginning of an answer, then a reset.
+    Half,
 }
 
 /// A request as it came.
@@ -136,6 +137,11 @@ async fn serve(
                 return;
             }
             Reply::Garbage => "\0\u{1}\u{2} nonsense\r\n\r\n".to_owned(),
+            Reply::Half => {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-le").await;
+                let _ = stream.set_zero_linger();
+                return;
+            }
         };
         if stream.write_all(bytes.as_bytes()).await.is_err() {
             return;
@@ -217,7 +223,7 @@ pub(crate) fn webhook(url: &str) -> Arc<dyn Channel> {
 /// A route whose retries are quick.
 pub(crate) fn route(channel: Arc<dyn Channel>) -> Route {
     let backoff = Backoff { first: Duration::from_millis(10), slow: Duration::from_millis(50), quick: 3 };
-    Route { channel, severities: Severities::from(Severity::Info), backoff }
+    Route { backoff, ..Route::new(channel) }
 }
 
 pub(crate) fn options(limits: Limits) -> Options {

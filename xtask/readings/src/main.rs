@@ -87,7 +87,7 @@ impl Sink for Engine {
             self.keep(raw_id(*id), *value);
         }
         let mut computed = Vec::new();
-        self.derived.evaluate(&self.table, at_ns, &mut computed);
+        self.derived.evaluate(&self.table, at_ns, SeriesId(0)..=SeriesId(u32::MAX), &mut computed);
         for (id, value) in computed {
             self.keep(id, value);
         }

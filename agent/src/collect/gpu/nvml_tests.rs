@@ -2,6 +2,7 @@
 //! give the same readings.
 
 use std::io;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -83,7 +84,7 @@ impl Host for WithLibrary {
     fn read_link(&self, path: &str) -> io::Result<String> {
         self.0.read_link(path)
     }
-    fn statvfs(&self, path: &str) -> io::Result<FsStat> {
+    fn statvfs(&self, path: &Path) -> io::Result<FsStat> {
         self.0.statvfs(path)
     }
     fn nic_driver(&self, interface: &str) -> io::Result<NicDriver> {
@@ -98,6 +99,19 @@ impl Host for WithLibrary {
     fn shared(&self) -> Arc<dyn Host> {
         Arc::new(Self(self.0.clone(), self.1.clone()))
     }
+}
+
+/// Boards that were given to other containers are not lost: the collector says that it may not read them.
+#[test]
+fn boards_of_others_are_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(path) = library(dir.path(), &["-DFORBIDDEN"]) else { return };
+    let host = WithLibrary(FixtureHost::parse("//- /proc/driver/nvidia/version\nNVRM\n").unwrap(), path);
+    let mut bench = Bench::new("", Gpus { patience: Duration::from_secs(10), ..Gpus::new() });
+    let error = bench.pass_on(&host).unwrap_err().to_string();
+    assert!(error.starts_with("GPU 0, 2 may not be read: it needs its device file, /dev/nvidiaN"), "{error}");
+    bench.expect(&[("gpu_count", 3.0), ("gpu_lost{1}", 0.0), ("gpu_memory_used_percent{1}", 75.0)]);
+    assert!(!bench.has("gpu_lost{0}") && !bench.has("gpu_lost{2}"));
 }
 
 #[test]

@@ -150,14 +150,47 @@ fn recordings_are_read() {
         ],
     );
     check(
+        include_str!("testdata/a100-mig-535.host"),
+        &["gpu_utilization_percent{0,NVIDIA A100-SXM4-80GB}", "gpu_ecc_corrected_errors_total{0,volatile}"],
+        &[
+            ("gpu_memory_total_gb{0}", 80.0),
+            ("gpu_ecc_corrected_errors_total{0,aggregate}", 0.0),
+            ("gpu_instance_memory_total_gb{0,3}", 19.5),
+            ("gpu_instance_memory_used_gb{0,3}", 12.0 / 1024.0),
+            ("gpu_throttled{0,power_cap}", 0.0),
+        ],
+    );
+    check(
         include_str!("testdata/a100-mig-510.host"),
-        &["gpu_utilization_percent{0,NVIDIA A100-SXM4-40GB}", "gpu_ecc_corrected_errors_total{0,volatile}"],
+        &[
+            "gpu_utilization_percent{0,NVIDIA A100-SXM4-40GB}",
+            "gpu_ecc_corrected_errors_total{0,volatile}",
+            "gpu_remap_pending{0}",
+        ],
         &[
             ("gpu_memory_total_gb{0}", 40.0),
-            ("gpu_ecc_corrected_errors_total{0,aggregate}", 0.0),
+            ("gpu_memory_temperature_celsius{0}", 44.0),
+            ("gpu_ecc_uncorrected_errors_total{0,aggregate}", 0.0),
             ("gpu_instance_memory_total_gb{0,1}", 19.5),
             ("gpu_instance_memory_used_gb{0,1}", 19.0 / 1024.0),
             ("gpu_throttled{0,power_cap}", 0.0),
+        ],
+    );
+    check(
+        include_str!("testdata/h200-mig-580.host"),
+        &[
+            "gpu_utilization_percent{0,NVIDIA H200}",
+            "gpu_fan_percent{0}",
+            "gpu_retired_pages_count{0,corrected}",
+        ],
+        &[
+            ("gpu_memory_total_gb{0}", 143_771.0 / 1024.0),
+            ("gpu_power_watts{0}", 89.93),
+            ("gpu_clock_mhz{0,sm}", 345.0),
+            ("gpu_pcie_generation{0,now}", 5.0),
+            ("gpu_throttled{0,power_cap}", 0.0),
+            ("gpu_processes_count{0}", 0.0),
+            ("gpu_lost{0}", 0.0),
         ],
     );
     check(

@@ -1,17 +1,19 @@
 //! One row a process, in the order of process ids, and what it used since the previous pass.
 
+use std::time::Duration;
+
 use crate::collect::stat_line::StatLine;
 use crate::host::Host;
-use crate::host::tasks::{Tasks, letter};
+use crate::host::tasks::{ProcessRecord, Tasks, ThreadRecord, letter};
 use crate::sample::Comm;
-use crate::time::SECOND;
+use crate::time::{Now, SECOND};
 
-use super::MAX_PROCESSES;
+use super::sleepers::MAX_SLEEPERS;
+use super::{MAX_PROCESSES, WHOLE};
 
 /// Threads that come before the first of their process: process ids have begun anew meanwhile. What further ones used is
 /// not counted.
 const MAX_EARLY: usize = 65_536;
-
 /// A process.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
@@ -41,6 +43,33 @@ impl Row {
     }
 }
 
+/// A thread in uninterruptible sleep.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asleep {
+    pub(super) tid: u32,
+    /// How often it has left a processor.
+    pub(super) switches: u64,
+}
+
+/// Rows of the previous pass, looked for in their order.
+struct Before<'r> {
+    rows: &'r [Row],
+    next: usize,
+}
+
+impl<'r> Before<'r> {
+    fn find(&mut self, pid: u32) -> Option<&'r Row> {
+        let behind = &self.rows[self.next.min(self.rows.len())..];
+        let at = match behind.iter().position(|row| row.pid >= pid) {
+            Some(ahead) if self.next == 0 || behind[0].pid <= pid => self.next + ahead,
+            // Process ids have begun anew.
+            _ => self.rows.partition_point(|row| row.pid < pid),
+        };
+        self.next = at;
+        self.rows.get(at).filter(|row| row.pid == pid)
+    }
+}
+
 /// All of them, now and in the previous pass.
 #[derive(Default)]
 pub(super) struct Rows {
@@ -48,6 +77,10 @@ pub(super) struct Rows {
     before: Vec<Row>,
     /// Processes and time of threads whose process has not come yet.
     early: Vec<(u32, u64)>,
+    /// Threads that the iterator found in uninterruptible sleep; `None` where it is not used.
+    pub(super) asleep: Option<Vec<Asleep>>,
+    /// When all was told last, monotonic nanoseconds; `None`: all is to be told.
+    whole_ns: Option<u64>,
     /// Processes beyond the limit.
     pub(super) skipped: usize,
 }
@@ -74,6 +107,9 @@ impl Rows {
         self.now.clear();
         self.early.clear();
         self.skipped = 0;
+        if let Some(asleep) = &mut self.asleep {
+            asleep.clear();
+        }
     }
 
     /// A line of `/proc/PID/stat`.
@@ -94,12 +130,32 @@ impl Rows {
         });
     }
 
-    /// All that the iterator tells. After an error there are no rows.
-    pub(super) fn scan(&mut self, tasks: &mut dyn Tasks, host: &dyn Host) -> std::io::Result<()> {
+    /// All that the iterator tells. After an error there are no rows. For some seconds a process that has not run is taken to be
+    /// as it was: its memory may have been taken from it meanwhile, or somebody may have moved it to another control group.
+    pub(super) fn scan(&mut self, tasks: &mut dyn Tasks, host: &dyn Host, now: Now) -> std::io::Result<()> {
         self.begin();
         let ns_per_tick = SECOND / host.ticks_per_second();
+        let brief = self
+            .whole_ns
+            .is_some_and(|whole| Duration::from_nanos(now.mono_ns.saturating_sub(whole)) < WHOLE);
         let (rows, early, skipped) = (&mut self.now, &mut self.early, &mut self.skipped);
-        let result = tasks.scan(&mut |thread, process| {
+        let asleep = self.asleep.get_or_insert_default();
+        let mut before = Before { rows: &self.before, next: 0 };
+        let mut unknown = false;
+        let each = &mut |thread: &ThreadRecord, process: Option<&ProcessRecord>| {
+            if letter(thread.state, thread.exit_state) == b'D' && asleep.len() < MAX_SLEEPERS {
+                asleep.push(Asleep { tid: thread.pid, switches: thread.switches });
+            }
+            if process.is_none() && thread.pid == thread.tgid {
+                match before.find(thread.pid) {
+                    Some(old) if rows.len() < MAX_PROCESSES => {
+                        rows.push(Row { state: letter(thread.state, thread.exit_state), ..old.clone() });
+                    }
+                    Some(_) => *skipped += 1,
+                    None => unknown = true,
+                }
+                return;
+            }
             let Some(process) = process else {
                 match rows.binary_search_by_key(&thread.tgid, |row| row.pid) {
                     Ok(at) => rows[at].cpu_ns += thread.runtime_ns,
@@ -127,10 +183,17 @@ impl Rows {
                 groups: process.groups,
                 tracked: None,
             });
-        });
+        };
+        let result = if brief { tasks.scan_brief(each) } else { tasks.scan(each) };
+        if !brief {
+            self.whole_ns = Some(now.mono_ns);
+        }
         match result {
             Ok(()) => self.finish(),
             Err(_) => std::mem::swap(&mut self.now, &mut self.before),
+        }
+        if unknown || result.is_err() {
+            self.whole_ns = None;
         }
         result
     }
@@ -197,7 +260,7 @@ mod tests {
     }
 
     fn check(rows: &mut Rows, told: Vec<(u32, u32, u64, u64)>, expect: &[(u32, u64, u64)]) {
-        rows.scan(&mut Told(told, true), &FixtureHost::default()).unwrap();
+        rows.scan(&mut Told(told, true), &FixtureHost::default(), Now::default()).unwrap();
         let found: Vec<_> = rows.all().iter().map(|row| (row.pid, row.cpu_ns, row.recent_ns)).collect();
         assert_eq!(found, expect);
     }
@@ -224,7 +287,57 @@ mod tests {
     fn a_scan_that_fails_leaves_the_previous_pass() {
         let rows = &mut Rows::default();
         check(rows, vec![(4, 4, 10, 0)], &[(4, 10, 10)]);
-        rows.scan(&mut Told(vec![(4, 4, 11, 0)], false), &FixtureHost::default()).unwrap_err();
+        let failing = &mut Told(vec![(4, 4, 11, 0)], false);
+        rows.scan(failing, &FixtureHost::default(), Now::default()).unwrap_err();
         check(rows, vec![(4, 4, 15, 0)], &[(4, 15, 5)]);
+    }
+
+    /// The same, but in brief what is known of these is left out.
+    struct Brief(Told, Vec<u32>);
+
+    impl Tasks for Brief {
+        fn scan(
+            &mut self,
+            each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>),
+        ) -> std::io::Result<()> {
+            self.0.scan(each)
+        }
+
+        fn scan_brief(
+            &mut self,
+            each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>),
+        ) -> std::io::Result<()> {
+            let Self(told, idle) = self;
+            told.scan(&mut |thread, process| each(thread, process.filter(|_| !idle.contains(&thread.pid))))
+        }
+    }
+
+    #[test]
+    fn who_has_not_run_is_as_before_for_a_while() {
+        let rows = &mut Rows::default();
+        let mut look = |secs, told: &[(u32, u32, u64, u64)], idle: &[u32]| {
+            let now = Now { mono_ns: secs * SECOND, wall_ns: 0 };
+            let result =
+                rows.scan(&mut Brief(Told(told.to_vec(), true), idle.to_vec()), &FixtureHost::default(), now);
+            result.unwrap();
+            let found = rows.all().iter().map(|row| (row.pid, row.cpu_ns, row.recent_ns));
+            found.collect::<Vec<_>>()
+        };
+        let first = [(3, 3, 10, 0), (5, 5, 20, 0), (6, 5, 7, 0), (9, 9, 30, 0)];
+        // Nothing is known before: all is told, whatever the iterator would leave out.
+        assert_eq!(look(1, &first, &[3, 5, 9]), [(3, 10, 10), (5, 27, 27), (9, 30, 30)]);
+        let mut told = first;
+        told[1].2 = 25;
+        assert_eq!(look(2, &told, &[3, 9]), [(3, 10, 0), (5, 32, 5), (9, 30, 0)]);
+        // Processes come and go, ids begin anew; times that nobody is told of are not looked at.
+        let other = [(9, 9, 99, 0), (2, 2, 4, 0), (3, 3, 99, 0), (4, 4, 1, 0)];
+        assert_eq!(look(3, &other, &[3, 9]), [(2, 4, 4), (3, 10, 0), (4, 1, 1), (9, 30, 0)]);
+        // One that nobody knows is missed once, and then all are told.
+        assert_eq!(look(4, &other, &[3, 9, 4, 7]), [(2, 4, 0), (3, 10, 0), (4, 1, 0), (9, 30, 0)]);
+        let another = [(3, 3, 50, 0), (7, 7, 5, 0)];
+        assert_eq!(look(5, &another, &[3, 7]), [(3, 10, 0)]);
+        assert_eq!(look(6, &another, &[3, 7]), [(3, 50, 40), (7, 5, 5)]);
+        assert_eq!(look(15, &[(3, 3, 60, 0)], &[3]), [(3, 50, 0)]);
+        assert_eq!(look(16, &[(3, 3, 60, 0)], &[3]), [(3, 60, 10)]);
     }
 }

@@ -1,14 +1,15 @@
-//! For how long processes have been in uninterruptible sleep. The kernel keeps no such time: it is counted from the first pass
-//! that found one asleep, for as long as its first thread has not been on a processor meanwhile.
+//! For how long threads have been in uninterruptible sleep. The kernel keeps no such time: it is counted from the first pass
+//! that found one asleep, for as long as it has not been on a processor meanwhile. The task iterator tells all threads; where
+//! `/proc` is read, the first one of each process is looked at.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::rows::Row;
+use super::rows::Rows;
 use crate::host::Host;
 use crate::time::{Now, SECOND};
 
-/// Sleepers looked at in a pass; those with the lowest process ids.
+/// Sleepers looked at in a pass; those with the lowest numbers.
 pub(super) const MAX_SLEEPERS: usize = 256;
 
 /// Those of the newest pass.
@@ -22,6 +23,7 @@ pub(super) struct Sleepers {
 
 #[derive(Clone, Copy)]
 struct Sleep {
+    /// Of a process; 0 where a thread is known by its switches alone.
     start_ticks: u64,
     switches: u64,
     since: Now,
@@ -29,19 +31,29 @@ struct Sleep {
 
 impl Sleepers {
     /// Looks at those in uninterruptible sleep. How long the longest one has taken, seconds; 0 where there is none.
-    pub(super) fn look(&mut self, rows: &[Row], host: &dyn Host, now: Now) -> f64 {
+    pub(super) fn look(&mut self, rows: &Rows, host: &dyn Host, now: Now) -> f64 {
         std::mem::swap(&mut self.known, &mut self.before);
         self.known.clear();
-        for row in rows.iter().filter(|row| row.state == b'D').take(MAX_SLEEPERS) {
-            // Gone meanwhile.
-            let Some(switches) = self.switches(row.pid, host) else { continue };
-            let fresh = Sleep { start_ticks: row.start_ticks, switches, since: now };
-            let same = |old: &&Sleep| old.start_ticks == row.start_ticks && old.switches == switches;
-            let sleep = self.before.get(&row.pid).filter(same).copied().unwrap_or(fresh);
-            self.known.insert(row.pid, sleep);
+        if let Some(asleep) = &rows.asleep {
+            for thread in asleep {
+                self.note(thread.tid, 0, thread.switches, now);
+            }
+        } else {
+            for row in rows.all().iter().filter(|row| row.state == b'D').take(MAX_SLEEPERS) {
+                // Gone meanwhile.
+                let Some(switches) = self.switches(row.pid, host) else { continue };
+                self.note(row.pid, row.start_ticks, switches, now);
+            }
         }
         let longest = self.known.values().map(|sleep| now.since(sleep.since)).max();
         longest.unwrap_or(0) as f64 / SECOND as f64
+    }
+
+    fn note(&mut self, tid: u32, start_ticks: u64, switches: u64, now: Now) {
+        let fresh = Sleep { start_ticks, switches, since: now };
+        let same = |old: &&Sleep| old.start_ticks == start_ticks && old.switches == switches;
+        let sleep = self.before.get(&tid).filter(same).copied().unwrap_or(fresh);
+        self.known.insert(tid, sleep);
     }
 
     /// How often its first thread has left a processor.
@@ -63,8 +75,13 @@ impl Sleepers {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use agent_common::task::{ProcessRecord, ThreadRecord};
+
     use crate::collect::process::{Options, Process};
     use crate::collect::testing::Bench;
+    use crate::host::tasks::Tasks;
 
     /// A process in a state, that began at a tick and left a processor so often.
     fn set(bench: &Bench, pid: u32, state: char, start: u64, switches: Option<u64>) {
@@ -75,6 +92,43 @@ mod tests {
                 format!("Name:\tdd\nvoluntary_ctxt_switches:\t{switches}\nnonvoluntary_ctxt_switches:\t1\n");
             bench.host.set(&format!("/proc/{pid}/status"), status);
         }
+    }
+
+    /// Threads of process 9: number, state, switches.
+    struct Told(Arc<Mutex<Vec<(u32, u32, u64)>>>);
+
+    impl Tasks for Told {
+        fn scan(
+            &mut self,
+            each: &mut dyn FnMut(&ThreadRecord, Option<&ProcessRecord>),
+        ) -> std::io::Result<()> {
+            for &(pid, state, switches) in &*self.0.lock().unwrap() {
+                let thread = ThreadRecord { pid, tgid: 9, state, switches, ..ThreadRecord::default() };
+                each(&thread, (pid == 9).then(ProcessRecord::default).as_ref());
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn any_thread_counts_where_all_are_told() {
+        const SLEEPS: u32 = 2;
+        let told = Arc::new(Mutex::new(vec![(9, 1, 0), (10, 1, 0), (11, SLEEPS, 5)]));
+        let tasks = Told(Arc::clone(&told));
+        let mut bench = Bench::new("", Process::new(&Options::default(), Some(Box::new(tasks))));
+        let mut check = |threads: &[(u32, u32, u64)], expect: f64| {
+            *told.lock().unwrap() = threads.to_vec();
+            // Process 1 is not there.
+            bench.pass().unwrap_err();
+            bench.expect(&[("processes_uninterruptible_oldest_seconds", expect)]);
+        };
+        check(&[(9, 1, 0), (10, 1, 0), (11, SLEEPS, 5)], 0.0);
+        check(&[(9, SLEEPS, 2), (10, 1, 0), (11, SLEEPS, 5)], 10.0);
+        check(&[(9, SLEEPS, 2), (10, 1, 0), (11, SLEEPS, 6)], 10.0);
+        check(&[(9, 1, 0), (10, 1, 0), (11, SLEEPS, 6)], 10.0);
+        check(&[(9, 1, 0)], 0.0);
+        // A brief wait of idle kernel threads (`TASK_IDLE`) is none.
+        check(&[(9, 1, 0), (11, SLEEPS | 0x400, 6)], 0.0);
     }
 
     #[test]

@@ -24,7 +24,7 @@ section! {
         data_dir: PathBuf = "/var/lib/sysops-agent";
         /// File with the agent's process id. Empty: none. One that cannot be written is a warning.
         pid_file: PathBuf = "";
-        /// Root of the watched host; in a container the place where it is mounted.
+        /// Root of the watched host; in a container the place where it is mounted, as `rslave`, so that later mounts are seen.
         host_root: PathBuf = "/";
         /// Where the watched host's proc file system is.
         proc_root: PathBuf = "/proc";

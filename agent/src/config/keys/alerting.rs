@@ -168,8 +168,9 @@ section! {
     pub struct Recovery {
         /// Whether they are sent.
         enabled: bool = true;
-        /// Whether only one is sent for each incident.
-        notify_once: bool = true, later "repeated recovery messages";
+        /// Whether ends that come together are told once, in one message that names them. false: each alert that was
+        /// told has a message of its own at its end.
+        notify_once: bool = true;
     }
 }
 
@@ -254,7 +255,8 @@ section! {
         critical: Option<f64>;
         /// Seconds for which it must hold.
         for_secs: u64 = 30 => Whole(0, WEEK);
-        /// Value at which the alert is over. Without it: 5 % before the limit.
+        /// Value at which the alert is over. Without it: 5 % before the limit. A critical one is a warning again 5 % before
+        /// its own limit.
         clear: Option<f64>;
         /// Message, a template. Empty: made from the metric.
         message: String = "" => Template(RULE_VARIABLES);

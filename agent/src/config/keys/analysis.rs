@@ -1,11 +1,12 @@
 //! Closer looks: processors, analyzers, storage, the kernel log.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use toml::de::DeTable;
 
 use crate::alert::Severity;
-use crate::config::must::Must::{Real, Regex, Whole, Word};
+use crate::config::must::Must::{LogRule, Real, Regex, Whole, Word};
 use crate::config::reader::Reader;
 use crate::config::section::{choice, section};
 use crate::config::value::Node;
@@ -24,33 +25,67 @@ section! {
 
 section! {
     /// What judges the course of a series, beside the fixed limits.
-    pub struct Analyzer, later "statistical analysis" {
+    pub struct Analyzer {
         /// Samples of the window of the z-score; at 10 s, 360 are an hour.
         zscore_window: usize = 360 => Whole(10, 100_000);
-        /// Standard deviations from which a value is unusual.
+        /// Deviations from which a value is unusual: standard deviations of the window, mean deviations from the moving average.
         zscore_threshold: f64 = 3.0 => Real(0.5, 100.0);
         /// Weight of the newest sample in the moving average.
         ema_alpha: f64 = 0.1 => Real(0.001, 1.0);
         /// Hours that a trend looks back.
-        trend_window_hours: u64 = 6 => Whole(1, 168);
+        trend_window_hours: f64 = 6.0 => Real(0.001, 168.0);
         /// Hours for which something must grow before it is a leak.
-        leak_min_observation_hours: u64 = 1 => Whole(1, 168);
+        leak_min_observation_hours: f64 = 1.0 => Real(0.001, 168.0);
         /// How straight its growth must be: R², 0 to 1.
         leak_r_squared_threshold: f64 = 0.8 => Real(0.0, 1.0);
+        /// How bad an unusual course of a series is, as means of five minutes show it after half a day: context, unless you raise it.
+        anomaly_severity: Loudness = Loudness::Info;
+        /// How bad readings are that stay beyond `zscore_threshold` of their window. Where it is off, other alerts still say so.
+        zscore_severity: Loudness = Loudness::Off;
+        /// How bad readings are that stay beyond `zscore_threshold` of their moving average. Where it is off, other alerts still say so.
+        ema_severity: Loudness = Loudness::Off;
+        /// How bad a leak is that is sure: it grew for a day, or will soon have taken all. Before that it is an info. "off": neither.
+        leak_severity: Loudness = Loudness::Warn;
+    }
+}
+
+choice! {
+    /// How bad a finding is.
+    pub enum Loudness = Off {
+        /// It is not told.
+        Off = "off";
+        /// An info.
+        Info = "info";
+        /// A warning.
+        Warn = "warn";
+        /// Critical.
+        Critical = "critical";
+    }
+}
+
+impl Loudness {
+    /// The severity; none where it is not told.
+    pub const fn severity(self) -> Option<Severity> {
+        match self {
+            Self::Off => None,
+            Self::Info => Some(Severity::Info),
+            Self::Warn => Some(Severity::Warn),
+            Self::Critical => Some(Severity::Critical),
+        }
     }
 }
 
 section! {
     /// History of the series.
     pub struct Storage {
-        /// Samples kept in memory for each series; at 10 s, 8640 are a day.
+        /// Samples kept in memory for each series; at 10 s, 8640 are a day. Their files in `data_dir/history` keep that time over a restart.
         ring_buffer_capacity: usize = 8640 => Whole(1, 10_000_000);
-        /// Whether one-minute averages are kept on disk.
-        sqlite_enabled: bool = false, later "the history on disk";
+        /// Whether one-minute averages are kept in an SQLite file.
+        sqlite_enabled: bool = false, feature "sqlite";
         /// The file they are kept in.
-        sqlite_path: PathBuf = "/var/lib/sysops-agent/metrics.db", later "the history on disk";
+        sqlite_path: PathBuf = "/var/lib/sysops-agent/metrics.db", feature "sqlite";
         /// Days for which they are kept.
-        sqlite_retention_days: u64 = 30 => Whole(1, 3650), later "the history on disk";
+        sqlite_retention_days: u64 = 30 => Whole(1, 3650), feature "sqlite";
     }
 }
 
@@ -59,8 +94,8 @@ choice! {
     pub enum LogSource = Dmesg {
         /// The kernel's own buffer, /dev/kmsg.
         Dmesg = "dmesg";
-        /// The file at `syslog_path`.
-        Syslog = "syslog", later "syslog as a log source";
+        /// The file at `syslog_path`: patterns of your own, and the kernel's lines where neither /dev/kmsg nor the journal can be read.
+        Syslog = "syslog";
         /// The systemd journal: what systemd-oomd and earlyoom kill, and the kernel's lines where /dev/kmsg is closed.
         Journal = "journal";
     }
@@ -72,11 +107,15 @@ section! {
         /// Whether logs are read.
         enabled: bool = true;
         /// Which logs are read. What is not on a host is passed over.
-        sources: Vec<LogSource> = &[LogSource::Dmesg, LogSource::Journal];
-        /// The file of the source "syslog".
-        syslog_path: PathBuf = "/var/log/syslog", later "syslog as a log source";
+        sources: Vec<LogSource> = &[LogSource::Dmesg, LogSource::Syslog, LogSource::Journal];
+        /// The file of the source "syslog". Where the default is missing, /var/log/messages is read.
+        syslog_path: PathBuf = "/var/log/syslog";
         /// Whether errors reported by the NVIDIA driver (Xid) are alerts.
         gpu_xid_monitoring: bool = true;
+        /// Built-in rules that are off, by id (docs/LOG-RULES.md).
+        disabled_rules: Vec<String> = &[] => LogRule;
+        /// How bad built-in rules are here, by id, whatever a line says: `{ segfault = "warn" }`.
+        severity: BTreeMap<String, Severity>;
         /// Patterns that are alerts beside the built-in ones: `{ pattern, severity, name }`.
         custom_patterns: Vec<CustomPattern> = &[];
     }
@@ -96,4 +135,5 @@ section! {
 
 fn distinct_patterns(_: &LogAnalyzer, _: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>) {
     cx.distinct(table, "custom_patterns", "name");
+    cx.known_keys(table, "severity", LogRule);
 }

@@ -46,10 +46,12 @@ section! {
         /// Types of file systems that are left out.
         exclude_fstypes: Vec<String> = &[
             "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs",
-            "efivarfs", "erofs", "fusectl", "hugetlbfs", "iso9660", "mqueue", "nsfs", "overlay", "proc", "procfs",
-            "pstore", "ramfs", "rpc_pipefs", "securityfs", "selinuxfs", "squashfs", "sysfs", "tmpfs", "tracefs",
+            "efivarfs", "erofs", "fuse.*.AppImage", "fuse.gvfsd-fuse", "fuse.lxcfs", "fuse.portal", "fuse.snapfuse",
+            "fuse.squashfuse*", "fusectl", "hugetlbfs", "iso9660", "mqueue", "nsfs", "overlay", "proc", "procfs", "pstore",
+            "ramfs", "rpc_pipefs", "securityfs", "selinuxfs", "squashfs", "sysfs", "tmpfs", "tracefs",
         ];
-        /// Mount points that are left out; `*` stands for any characters.
+        /// Mount points that are left out; `*` stands for any characters. What container runtimes mount for their
+        /// containers is left out besides (below `/var/lib/docker`, `/var/lib/containers/storage`, `/var/lib/containerd`).
         exclude_mountpoints: Vec<String> = &[];
         /// Block devices that are left out; `*` stands for any characters.
         exclude_devices: Vec<String> = &["loop*", "ram*", "zram*", "fd*", "sr*"];

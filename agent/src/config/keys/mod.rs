@@ -5,6 +5,7 @@ mod alerting;
 mod analysis;
 mod channels;
 mod collector;
+mod endpoints;
 mod export;
 mod thresholds;
 
@@ -12,12 +13,13 @@ pub use agent::{Agent, Ebpf, Inventory, LogLevel, Switch, Transport};
 pub use alerting::{
     Alerting, DedupWindows, Escalation, Grouping, Heartbeat, Maintenance, Op, Recovery, Rule, Templates,
 };
-pub use analysis::{Analyzer, Cpu, CustomPattern, LogAnalyzer, LogSource, Storage};
+pub use analysis::{Analyzer, Cpu, CustomPattern, LogAnalyzer, LogSource, Loudness, Storage};
 pub use channels::{
     Alertmanager, Discord, Email, Exec, Facility, Method, Ntfy, PagerDuty, ParseMode, Slack, SmtpTls, Syslog,
     Telegram, Terminal, Webhook, WebhookFormat, passes,
 };
 pub use collector::{Collector, Docker, MAX_PATTERNS, Redis};
+pub(super) use endpoints::endpoints;
 pub use export::{Http, LogShipper, Nats, Prometheus, Push};
 pub use thresholds::{Threshold, Thresholds};
 

@@ -45,6 +45,9 @@ const HOURS: Must = Limit { from: 0.0, to: 8760.0, falling: true };
 const MILLISECONDS: Must = Limit { from: 0.0, to: 600_000.0, falling: false };
 const MULTIPLE: Must = Limit { from: 0.0, to: 1000.0, falling: false };
 const SHARE: Must = Limit { from: 0.0, to: 1.0, falling: false };
+/// Of one CPU; a process may use several.
+const PERCENT_OF_ONE: Must = Limit { from: 0.0, to: 100_000.0, falling: false };
+const MEGABYTES: Must = Limit { from: 0.0, to: 1_048_576.0, falling: false };
 const CELSIUS: Must = Limit { from: 0.0, to: 150.0, falling: false };
 
 section! {
@@ -66,13 +69,13 @@ section! {
         /// Swap in use.
         swap_percent: Threshold = Some((50.0, 80.0)) => PERCENT;
         /// Hours until memory is exhausted, when it goes on like this.
-        memory_exhausted_hours: Threshold = Some((24.0, 6.0)) => HOURS, later "statistical analysis";
+        memory_exhausted_hours: Threshold = Some((24.0, 6.0)) => HOURS;
         /// Space in use, of each file system.
         disk_percent: Threshold = Some((80.0, 90.0)) => PERCENT;
         /// Inodes in use, of each file system.
         disk_inode_percent: Threshold = Some((80.0, 95.0)) => PERCENT;
         /// Hours until a file system is full, when it goes on like this.
-        disk_full_hours: Threshold = Some((72.0, 24.0)) => HOURS, later "statistical analysis";
+        disk_full_hours: Threshold = Some((72.0, 24.0)) => HOURS;
         /// Time for which a block device is busy.
         disk_busy_percent: Threshold = Some((80.0, 95.0)) => PERCENT;
         /// Milliseconds a request to a block device takes on average.
@@ -92,6 +95,10 @@ section! {
         gpu_temperature_celsius: Threshold = Some((80.0, 85.0)) => CELSIUS;
         /// Power of a GPU, of its limit.
         gpu_power_percent: Threshold = Some((95.0, 99.0)) => PERCENT;
+        /// Processor time the agent itself uses, percent of one processor over five minutes.
+        agent_cpu_percent: Threshold = Some((1.0, 25.0)) => PERCENT_OF_ONE;
+        /// Memory the agent itself takes, that of its BPF maps included, in units of 2^20 bytes.
+        agent_memory_mb: Threshold = Some((50.0, 200.0)) => MEGABYTES;
     }
 }
 

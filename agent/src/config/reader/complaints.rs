@@ -150,6 +150,16 @@ impl Reader<'_> {
         }
     }
 
+    /// Reports keys of a table that are no such name.
+    pub(in crate::config) fn known_keys(&mut self, table: &DeTable<'_>, list: &str, must: Must) {
+        let Some(entries) = table.get(list).and_then(|node| node.get_ref().as_table()) else { return };
+        for (name, _) in entries {
+            if let Err(flaw) = must.judge(name.get_ref(), self.known) {
+                self.within(format!(".{list}.{}", name.get_ref()), |cx| cx.flaw(name.span(), flaw));
+            }
+        }
+    }
+
     /// Reports a key that does not exist, with where it may belong.
     pub(in crate::config) fn unknown(
         &mut self,

@@ -35,13 +35,16 @@ pub(super) fn follow(entry: &mut Standing, draft: &mut Draft, now: Now) {
     entry.critical_ns = (draft.severity >= Severity::Critical).then_some(since);
 }
 
-/// An alert that was told as critical and stands for so long is an emergency.
-pub(super) fn by_time(entry: &mut Standing, after_ns: u64, now: Now) -> Option<Draft> {
+/// Whether an alert was told as critical and stands for so long that it is an emergency.
+pub(super) fn is_due(entry: &Standing, after_ns: u64, now: Now) -> bool {
+    let since = entry.critical_ns.filter(|since| now.mono_ns.saturating_sub(*since) >= after_ns);
+    let was_told = entry.told.is_some() && entry.held.is_none();
+    since.is_some() && was_told && entry.draft.severity == Severity::Critical
+}
+
+/// It is an emergency from now on.
+pub(super) fn by_time(entry: &mut Standing, now: Now) -> Option<Draft> {
     let since = entry.critical_ns?;
-    let due = now.mono_ns.saturating_sub(since) >= after_ns;
-    if !due || entry.told.is_none() || entry.held.is_some() || entry.draft.severity != Severity::Critical {
-        return None;
-    }
     entry.raised = Some(Severity::Emergency);
     entry.draft.severity = Severity::Emergency;
     let lasted = span(now.mono_ns.saturating_sub(since) / SECOND);

@@ -1,7 +1,7 @@
 //! What keeps coming and going: one alert says so, then it is quiet until the condition is stable. And what fires
 //! again and again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,8 +41,8 @@ struct Flapping {
 /// What is to be done with a change.
 #[derive(Debug, PartialEq)]
 pub(super) enum Course {
-    /// As usual; begins in a row.
-    Usual(u32),
+    /// As usual.
+    Usual,
     /// It is flapping from now on: tell this instead.
     Begins(Box<Draft>),
     /// It is flapping: nothing is told.
@@ -52,7 +52,7 @@ pub(super) enum Course {
 /// All conditions by fingerprint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Flaps {
-    all: HashMap<String, History>,
+    all: BTreeMap<String, History>,
 }
 
 impl Flaps {
@@ -76,7 +76,7 @@ impl Flaps {
             return Course::Quiet;
         }
         if history.changes.len() < CHANGES {
-            return Course::Usual(history.row);
+            return Course::Usual;
         }
         let first = history.changes.front().copied().unwrap_or(now.mono_ns);
         let alert = alert(now, draft, now.mono_ns.saturating_sub(first));
@@ -84,23 +84,42 @@ impl Flaps {
         Course::Begins(Box::new(alert))
     }
 
+    /// Begins in a row.
+    pub(super) fn row(&self, fingerprint: &str) -> u32 {
+        self.all.get(fingerprint).map_or(0, |history| history.row)
+    }
+
     /// Whether nothing is told of it because it is flapping.
     pub(super) fn is_flapping(&self, fingerprint: &str) -> bool {
         self.all.get(fingerprint).is_some_and(|history| history.flapping.is_some())
     }
 
+    /// It flaps, and is worse than was told of that by now: the alert that says so gets worse with it.
+    pub(super) fn raise(&mut self, draft: &Draft) -> Option<Draft> {
+        let flapping = self.all.get_mut(&draft.fingerprint)?.flapping.as_mut()?;
+        if draft.severity <= flapping.draft.severity {
+            return None;
+        }
+        flapping.draft.severity = draft.severity;
+        let message = format!("{}; it keeps coming and going", draft.message);
+        let (value, threshold) = (draft.value, draft.threshold);
+        Some(Draft { status: Status::Updated, message, value, threshold, ..flapping.draft.clone() })
+    }
+
     /// Ends of flapping.
-    pub(super) fn due(&mut self, now: Now, out: &mut Vec<Draft>) {
+    pub(super) fn due(&mut self, now: Now) -> Vec<Draft> {
+        let mut stable = Vec::new();
         for history in self.all.values_mut() {
             if now.mono_ns.saturating_sub(history.last_ns) >= STABLE_NS
                 && let Some(flapping) = history.flapping.take()
             {
                 history.changes.clear();
-                flapping.end(now, out);
+                stable.push(flapping.end(now));
             }
         }
         let old = |history: &History| now.mono_ns.saturating_sub(history.last_ns) >= WINDOW_NS.max(ROW_NS);
         self.all.retain(|_, history| history.flapping.is_some() || !old(history));
+        stable
     }
 
     fn make_room(&mut self, fingerprint: &str) {
@@ -134,14 +153,14 @@ impl Flaps {
 }
 
 impl Flapping {
-    fn end(self, now: Now, out: &mut Vec<Draft>) {
+    fn end(self, now: Now) -> Draft {
         let (changes, lived) = (self.changes, now.since(self.draft.started) / SECOND);
         let message = format!(
             "{} is stable again: it came and went {changes} times in {}",
             self.draft.phrase,
             span(lived)
         );
-        out.push(Draft { status: Status::Resolved, ended: Some(now), message, ..self.draft });
+        Draft { status: Status::Resolved, ended: Some(now), message, ..self.draft }
     }
 }
 
@@ -151,7 +170,7 @@ fn alert(now: Now, draft: &Draft, window_ns: u64) -> Draft {
     let mut context = serde_json::Map::new();
     context.insert("level".into(), "flapping".into());
     Draft {
-        id: format!("{}-f", draft.id),
+        id: format!("{}-flap", draft.id),
         fingerprint: fingerprint([draft.fingerprint.as_str(), "flapping"]),
         status: Status::Firing,
         severity: draft.severity.min(Severity::Critical),

@@ -10,7 +10,7 @@ mod escalate;
 mod flap;
 mod restart;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ pub struct Standing {
 /// All that stands.
 #[derive(Debug, Default)]
 pub struct Board {
-    standing: HashMap<String, Standing>,
+    standing: BTreeMap<String, Standing>,
     /// What somebody wants not to hear.
     pub silences: Silences,
     causes: Causes,
@@ -81,7 +81,7 @@ impl Board {
         }
         match draft.status {
             Status::Firing | Status::Updated => self.stand(now, draft, scene, out),
-            Status::Resolved => self.end(now, draft, out),
+            Status::Resolved => self.end(now, draft, scene, out),
         }
     }
 
@@ -94,8 +94,7 @@ impl Board {
             Some(why) => {
                 self.count(&why);
                 if !muted {
-                    self.muted.push_back(draft.id);
-                    self.muted.drain(..self.muted.len().saturating_sub(MAX_MUTED));
+                    self.mute(draft.id);
                 }
             }
             None => {
@@ -109,14 +108,17 @@ impl Board {
         let id = draft.id.clone();
         let mut entry = self.standing.remove(&id).unwrap_or_else(|| Standing::new(&draft));
         let began = draft.status == Status::Firing && entry.told.is_none();
+        let mut of_flapping = None;
         if began && draft.lasts {
-            match self.flaps.change(now, &draft) {
-                Course::Usual(row) => escalate::by_row(&mut entry, &mut draft, row, scene),
-                Course::Begins(alert) => out.push(*alert),
-                Course::Quiet => {}
+            if let Course::Begins(alert) = self.flaps.change(now, &draft) {
+                of_flapping = Some(*alert);
             }
+            // Of a flapping one the alert that says so gets worse.
+            let row = self.flaps.row(&draft.fingerprint);
+            escalate::by_row(&mut entry, &mut draft, row, scene);
         }
         escalate::follow(&mut entry, &mut draft, now);
+        of_flapping = self.flaps.raise(&draft).or(of_flapping);
         entry.draft = draft;
         entry.held = if self.flaps.is_flapping(&entry.draft.fingerprint) {
             Some(FLAPPING.to_owned())
@@ -130,13 +132,16 @@ impl Board {
             out.push(entry.tell());
         }
         self.standing.insert(id, entry);
+        if let Some(alert) = of_flapping {
+            self.take(now, alert, scene, out);
+        }
     }
 
-    fn end(&mut self, now: Now, mut draft: Draft, out: &mut Vec<Draft>) {
+    fn end(&mut self, now: Now, mut draft: Draft, scene: &Scene<'_>, out: &mut Vec<Draft>) {
         let Some(entry) = self.standing.remove(&draft.id) else { return };
         self.causes.over(&draft.id);
         self.causes.forget(&draft.id);
-        let course = if draft.lasts { self.flaps.change(now, &draft) } else { Course::Usual(0) };
+        let course = if draft.lasts { self.flaps.change(now, &draft) } else { Course::Usual };
         draft.severity = draft.severity.max(entry.raised.unwrap_or(Severity::Info));
         match (entry.told, course == Course::Quiet) {
             (Some(_), _) => out.push(draft),
@@ -144,7 +149,7 @@ impl Board {
             (None, false) => self.count("over before it was told"),
         }
         if let Course::Begins(alert) = course {
-            out.push(*alert);
+            self.take(now, *alert, scene, out);
         }
     }
 
@@ -154,19 +159,25 @@ impl Board {
     }
 
     fn why_held(&mut self, now: Now, draft: &Draft, scene: &Scene<'_>, counts: bool) -> Option<String> {
+        if let Some(why) = self.unwanted(now, draft, scene, counts) {
+            return Some(why);
+        }
         let facts = Facts { table: scene.table };
-        if let Some(silence) = self.silences.of(now, draft) {
+        self.causes.of(now, draft, facts).map(|rule| format!("inhibited by {rule}"))
+    }
+
+    /// A silence or a window of maintenance.
+    fn unwanted(&mut self, now: Now, draft: &Draft, scene: &Scene<'_>, counts: bool) -> Option<String> {
+        let identity = &scene.settings.identity;
+        if let Some(silence) = self.silences.of(now, draft, &identity.labels) {
             if counts {
                 silence.count();
             }
             return Some(format!("silence {}", silence.id));
         }
-        let identity = &scene.settings.identity;
         let windows = &scene.settings.maintenance;
-        if let Some(window) = maintenance::of(windows, now, &identity.zone, draft, &identity.labels) {
-            return Some(format!("maintenance {}", window.name));
-        }
-        self.causes.of(now, draft, facts).map(|rule| format!("inhibited by {rule}"))
+        let window = maintenance::of(windows, now, &identity.zone, draft, &identity.labels)?;
+        Some(format!("maintenance {}", window.name))
     }
 
     /// From now on it explains what follows from it.
@@ -187,8 +198,10 @@ impl Board {
     pub fn look(&mut self, now: Now, scene: &Scene<'_>, out: &mut Vec<Draft>) {
         self.looked_ns = now.mono_ns;
         self.silences.expire(now);
-        self.flaps.due(now, out);
-        self.update_causes(now, out);
+        for stable in self.flaps.due(now) {
+            self.take(now, stable, scene, out);
+        }
+        self.update_causes(now, scene, out);
         let held: Vec<String> =
             self.standing.iter().filter(|(_, e)| e.held.is_some()).map(|(id, _)| id.clone()).collect();
         for id in held {
@@ -196,11 +209,38 @@ impl Board {
         }
         if scene.settings.escalation.emergency_after_mins > 0 {
             let after = scene.settings.escalation.emergency_after_mins * 60 * SECOND;
-            out.extend(self.standing.values_mut().filter_map(|entry| escalate::by_time(entry, after, now)));
+            self.escalate(now, after, scene, out);
         }
     }
 
-    fn update_causes(&mut self, now: Now, out: &mut Vec<Draft>) {
+    fn escalate(&mut self, now: Now, after_ns: u64, scene: &Scene<'_>, out: &mut Vec<Draft>) {
+        let due = self.standing.iter().filter(|(_, entry)| escalate::is_due(entry, after_ns, now));
+        for id in due.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            let Some(mut entry) = self.standing.remove(&id) else { continue };
+            if self.why_held(now, &entry.draft, scene, false).is_none() {
+                out.extend(escalate::by_time(&mut entry, now));
+            }
+            self.standing.insert(id, entry);
+        }
+    }
+
+    /// Whether nobody wants to hear any more of a begin that waited. Then it is told when nothing holds it back.
+    pub fn withholds(&mut self, now: Now, draft: &Draft, scene: &Scene<'_>) -> bool {
+        let Some(why) = self.unwanted(now, draft, scene, true) else { return false };
+        self.count(&why);
+        match self.standing.get_mut(&draft.id) {
+            Some(entry) => (entry.told, entry.held) = (None, Some(why)),
+            None => self.mute(draft.id.clone()),
+        }
+        true
+    }
+
+    fn mute(&mut self, id: String) {
+        self.muted.push_back(id);
+        self.muted.drain(..self.muted.len().saturating_sub(MAX_MUTED));
+    }
+
+    fn update_causes(&mut self, now: Now, scene: &Scene<'_>, out: &mut Vec<Draft>) {
         let mut drafts = Vec::new();
         self.causes.due(now, &mut drafts);
         for mut draft in drafts {
@@ -209,7 +249,9 @@ impl Board {
                 Some(entry) => draft.severity = entry.draft.severity,
                 None => {}
             }
-            out.push(draft);
+            if draft.status == Status::Resolved || self.why_held(now, &draft, scene, false).is_none() {
+                out.push(draft);
+            }
         }
     }
 
@@ -237,16 +279,21 @@ impl Board {
         *self.counts.entry(if known { kind } else { "other" }.to_owned()).or_default() += 1;
     }
 
+    /// Causes forgotten at their limit.
+    pub fn causes_forgotten(&self) -> u64 {
+        self.causes.forgotten()
+    }
+
     /// What was held back since the start, by reason.
     pub fn counts(&self) -> &BTreeMap<String, u64> {
         &self.counts
     }
 
     /// Ends an alert whose source is gone for good.
-    pub fn abandon(&mut self, now: Now, id: &str, out: &mut Vec<Draft>) {
+    pub fn abandon(&mut self, now: Now, id: &str, scene: &Scene<'_>, out: &mut Vec<Draft>) {
         let Some(entry) = self.standing.get(id) else { return };
         let draft = entry.draft.ended_without_a_reading(now);
-        self.end(now, draft, out);
+        self.end(now, draft, scene, out);
     }
 
     /// All that stands.

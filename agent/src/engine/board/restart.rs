@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::compose::Draft;
+use super::super::quiet::laws::Facts;
 use super::super::quiet::silence::Silences;
+use super::super::series::SeriesTable;
 use super::super::shift::Shift;
 use super::flap::Flaps;
 use super::{Board, Standing};
+use crate::time::Now;
 
 /// Alerts kept, the worst and oldest first; histories of flapping as many.
 pub const MAX_KEPT: usize = 512;
@@ -67,7 +71,7 @@ impl Board {
     }
 
     /// From a snapshot.
-    pub fn resume(&mut self, kept: Kept, shift: &Shift) {
+    pub fn resume(&mut self, now: Now, kept: Kept, shift: &Shift) {
         let Kept { standing, mut silences, flaps } = kept;
         for mut entry in standing {
             entry.draft.started = shift.both(entry.draft.started);
@@ -77,6 +81,13 @@ impl Board {
         silences.iter_mut().for_each(|silence| silence.until_ns = shift.mono(silence.until_ns));
         self.silences = silences;
         self.flaps = flaps.resumed(shift);
+        // What was told explains again what follows from it.
+        let told: Vec<Draft> =
+            self.standing.values().filter(|e| e.told.is_some()).map(|e| e.draft.clone()).collect();
+        let table = SeriesTable::default();
+        for mut draft in told {
+            self.causes.note(now, &mut draft, std::iter::empty(), Facts { table: &table });
+        }
     }
 
     /// An alert of an earlier run that was told after the snapshot was made.

@@ -50,6 +50,16 @@ const STATES: &[State] = &[
         hint: "Look in the kernel log for timeouts and resets of it",
     },
     State {
+        metric: "hwmon_stuck",
+        subject: "Sensor chip",
+        shown: &["chip", "device"],
+        bad: "does not answer",
+        good: "answers again",
+        noun: "silent sensors",
+        is_critical: false,
+        hint: "Its temperatures and fans are not seen; look in the kernel log for its bus or for the device it sits on",
+    },
+    State {
         metric: "filesystem_stuck",
         subject: "Mount",
         shown: &["mount"],
@@ -194,16 +204,16 @@ const STATES: &[State] = &[
 ];
 
 /// What has limits of its own that no key sets.
-struct Own {
-    metric: &'static str,
-    subject: &'static str,
-    shown: &'static [&'static str],
-    op: Op,
-    /// Warn and critical.
-    limits: (f64, f64),
-    unit: &'static str,
-    noun: &'static str,
-    hint: &'static str,
+pub(super) struct Own {
+    pub(super) metric: &'static str,
+    pub(super) subject: &'static str,
+    pub(super) shown: &'static [&'static str],
+    pub(super) op: Op,
+    pub(super) warn: f64,
+    pub(super) critical: Option<f64>,
+    pub(super) unit: &'static str,
+    pub(super) noun: &'static str,
+    pub(super) hint: &'static str,
 }
 
 const OWN: &[Own] = &[
@@ -212,7 +222,8 @@ const OWN: &[Own] = &[
         subject: "Use of the firewall's table of connections",
         shown: &[],
         op: Op::Above,
-        limits: (80.0, 95.0),
+        warn: 80.0,
+        critical: Some(95.0),
         unit: " %",
         noun: "conntrack alerts",
         hint: "When it is full, new connections are dropped: raise net.netfilter.nf_conntrack_max, or find with \
@@ -223,7 +234,8 @@ const OWN: &[Own] = &[
         subject: "Distance to the critical temperature of",
         shown: &["chip", "sensor"],
         op: Op::Below,
-        limits: (5.0, 1.0),
+        warn: 5.0,
+        critical: Some(1.0),
         unit: " °C",
         noun: "heat alerts",
         hint: "Look at fans, dust and the air that comes in; the hardware slows down or switches off",
@@ -231,7 +243,7 @@ const OWN: &[Own] = &[
 ];
 
 /// Seconds for which a value must be beyond a limit of [`OWN`]: two readings at their slowest pace.
-const FOR_SECS: u64 = 60;
+pub(super) const FOR_SECS: u64 = 60;
 
 pub(super) fn rules() -> impl Iterator<Item = Rule> {
     STATES.iter().map(State::rule).chain(OWN.iter().map(Own::rule))
@@ -262,9 +274,8 @@ impl State {
 }
 
 impl Own {
-    fn rule(&self) -> Rule {
-        let (warn, critical) = self.limits;
-        let limits = Limits { op: self.op, warn: Some(warn), critical: Some(critical), clear: None };
+    pub(super) fn rule(&self) -> Rule {
+        let limits = Limits { op: self.op, warn: Some(self.warn), critical: self.critical, clear: None };
         Rule {
             name: self.metric.to_owned(),
             metric: self.metric.to_owned(),

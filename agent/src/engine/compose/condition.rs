@@ -8,6 +8,7 @@ use super::{Context, Draft, Identity, fingerprint, lived_secs};
 use crate::alert::{Severity, Status};
 use crate::analyze::threshold::Op;
 use crate::analyze::trend::Trend;
+use crate::analyze::usual::Off;
 use crate::cgroup::owner;
 use crate::engine::condition::Firing;
 use crate::engine::limits::{ALL_LABELS, Rule, Style};
@@ -44,6 +45,8 @@ pub struct Finding<'a> {
     pub trend: Option<Trend>,
     /// The last minutes, drawn.
     pub sparkline: Option<String>,
+    /// How far its value is off, and what is usual; `None`: it is not.
+    pub unusual: Option<(Off, f64)>,
     /// All series, for those of processes.
     pub table: Option<&'a SeriesTable>,
 }
@@ -85,7 +88,7 @@ pub fn draft(finding: &Finding<'_>, id: String, now: Now) -> Draft {
 
 /// The labels of a series, harmless.
 pub fn labels(series: &Series) -> BTreeMap<String, String> {
-    let all = series.metric.labels.iter().zip(&series.labels);
+    let all = series.metric.labels.iter().zip(&*series.labels);
     all.map(|(name, value)| ((*name).to_owned(), clean(value, MAX_LABEL))).collect()
 }
 
@@ -142,6 +145,7 @@ fn told(rule: &Rule, series: &Series, value: f64) -> String {
         Style::Unit => with_unit(series.metric.unit, value),
         Style::Number(unit) => format!("{}{unit}", number(value)),
         Style::State(bad, _) => bad.to_owned(),
+        Style::Ahead(..) => span((value * 3600.0) as u64),
     }
 }
 
@@ -158,6 +162,15 @@ fn sentence(finding: &Finding<'_>, subject: &str, value: &str, limit: Option<f64
 fn what(finding: &Finding<'_>, subject: &str, value: &str, limit: Option<f64>, held: u64) -> String {
     let rule = finding.rule;
     let span = span(held);
+    if let Style::Ahead(bad, good) = rule.style {
+        return match (finding.status, finding.gone) {
+            (Status::Resolved, Some(why)) => format!("{subject} {why}; the alert stood for {span}"),
+            (Status::Resolved, None) => format!("{subject} {good} (the alert stood for {span})"),
+            (Status::Firing | Status::Updated, _) => {
+                format!("{subject} {bad} in {value}, if it goes on like this")
+            }
+        };
+    }
     if let Style::State(bad, good) = rule.style {
         return match (finding.status, finding.gone) {
             (Status::Resolved, Some(why)) => format!("{subject} {why}; the alert stood for {span}"),
@@ -194,6 +207,13 @@ fn context(finding: &Finding<'_>, held: u64) -> serde_json::Map<String, Value> {
     c.put_if("last_minutes", finding.recent.map(|r| {
         json!({ "min": r.min, "mean": r.mean, "max": r.max, "change": finding.series.value - r.first, "samples": r.samples })
     }));
+    c.put_if(
+        "unusual",
+        finding
+            .unusual
+            .map(|(off, usual)| json!({ "zscore": off.zscore, "ema_deviation": off.ema, "usual": usual })),
+    );
+    c.put_if("analyzer", matches!(finding.rule.style, Style::Ahead(..)).then_some("trend"));
     c.put_if("trend", finding.trend.map(|trend| trend.words()));
     c.put_if("trend_per_hour", finding.trend.map(|trend| trend.per_hour));
     c.put_if("sparkline", finding.sparkline.clone());

@@ -1,10 +1,17 @@
 //! The processes worth naming beside a condition.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::oom::place;
+use crate::cgroup::owner;
 use crate::engine::series::SeriesTable;
-use crate::sample::ProcTable;
+use crate::sample::{ProcRow, ProcTable};
+use crate::text::clean;
 
+/// Characters of a command line.
+const MAX_CMDLINE: usize = 200;
+/// State letter of uninterruptible sleep.
+const WAITS_FOR_DISK: u8 = b'D';
 /// How many are named.
 const TOP: usize = 3;
 /// Open files of a process.
@@ -21,12 +28,50 @@ pub enum Culprits {
     Memory,
     /// Those that hold most open files.
     Files,
-    /// Those that wait for a disk now, the largest first.
+    /// Those that read and write most, and those that wait for a disk now.
     Waiting,
 }
 
-/// State letter of uninterruptible sleep.
-const WAITS_FOR_DISK: u8 = b'D';
+/// A process among the largest: what it holds, where it lives, and how it was called.
+pub(super) fn by_memory((row, cmdline, pss): (&ProcRow, Option<&str>, Option<u64>)) -> Value {
+    let mut out = Map::new();
+    let mut put = |name: &str, value: Option<Value>| value.map(|value| out.insert(name.to_owned(), value));
+    put("pid", Some(row.pid.into()));
+    put("comm", Some((*row.comm).into()));
+    put("rss_kb", Some((row.rss_bytes / 1024).into()));
+    put("pss_kb", pss.map(|bytes| (bytes / 1024).into()));
+    put("cmdline", cmdline.map(|line| clean(line, MAX_CMDLINE).into()));
+    if let Some(path) = row.cgroup.as_deref() {
+        match place(&owner(path)) {
+            Some(place) => put("in", Some(place.into())),
+            None => put("cgroup", Some(path.into())),
+        };
+    }
+    Value::Object(out)
+}
+
+/// Those that read and write most, then those that wait for a disk, the largest first.
+fn by_io(table: &ProcTable) -> Vec<Value> {
+    let waits = |row: &ProcRow| (row.state == WAITS_FOR_DISK).then_some("waits for a disk");
+    let moving = table.io.iter().map(|io| {
+        let row = table.rows.iter().find(|row| (row.pid, row.start_ticks) == (io.pid, io.start_ticks));
+        let mut out = json!({
+            "pid": io.pid,
+            "comm": row.map_or("", |row| &*row.comm),
+            "read_bytes_per_second": io.read_per_second.round(),
+            "written_bytes_per_second": io.written_per_second.round(),
+        });
+        if let (Some(state), Value::Object(out)) = (row.and_then(waits), &mut out) {
+            out.insert("state".to_owned(), state.into());
+        }
+        out
+    });
+    let is_moving = |row: &ProcRow| table.io.iter().any(|io| io.pid == row.pid);
+    let waiting = table.rows.iter().filter(|row| !is_moving(row)).filter_map(|row| {
+        waits(row).map(|state| json!({ "pid": row.pid, "comm": &*row.comm, "state": state }))
+    });
+    moving.chain(waiting).take(TOP).collect()
+}
 
 impl Culprits {
     /// The first three, as far as they are known.
@@ -34,10 +79,9 @@ impl Culprits {
         let rows = || processes.into_iter().flat_map(|table| &table.rows);
         let list: Vec<Value> = match self {
             Self::Nobody => return None,
-            Self::Memory => rows()
-                .take(TOP)
-                .map(|r| json!({ "pid": r.pid, "comm": &*r.comm, "rss_kb": r.rss_bytes / 1024 }))
-                .collect(),
+            Self::Memory => {
+                processes.into_iter().flat_map(ProcTable::largest).take(TOP).map(by_memory).collect()
+            }
             Self::Cpu => {
                 let mut rows: Vec<_> = rows().collect();
                 rows.sort_by(|a, b| b.cpu_percent.total_cmp(&a.cpu_percent));
@@ -46,11 +90,7 @@ impl Culprits {
                     .map(|r| json!({ "pid": r.pid, "comm": &*r.comm, "cpu_percent": r.cpu_percent }))
                     .collect()
             }
-            Self::Waiting => rows()
-                .filter(|r| r.state == WAITS_FOR_DISK)
-                .take(TOP)
-                .map(|r| json!({ "pid": r.pid, "comm": &*r.comm, "state": "waits for a disk" }))
-                .collect(),
+            Self::Waiting => processes.map(by_io).unwrap_or_default(),
             Self::Files => {
                 let of = table.into_iter().flat_map(SeriesTable::iter).map(|(_, series)| series);
                 let mut all: Vec<_> = of.filter(|s| s.metric.name == OPEN_FILES && s.at_ns > 0).collect();

@@ -10,6 +10,8 @@ use crate::engine::events;
 use crate::event::{Event, HostChange};
 use crate::text::clean;
 
+/// Rule of changes.
+pub const RULE: &str = "inventory_changed";
 /// Longest sentence of one change, characters.
 const MAX_TEXT: usize = 400;
 /// Changes in the message; all are in the context.
@@ -26,7 +28,7 @@ pub fn draft(event: &Event, change: &HostChange, id: String) -> Draft {
     c.put("changes", Some(listed.collect::<Vec<_>>()));
     c.put_if("changes_left_out", (change.left_out > 0).then_some(change.left_out));
     Draft {
-        rule: "inventory_changed".to_owned(),
+        rule: RULE.to_owned(),
         noun: "changes of the inventory".into(),
         phrase: texts.first().cloned().unwrap_or_default(),
         severity: Severity::Info,

@@ -133,6 +133,7 @@ fn the_log_alone_is_enough() {
         meaning: "a disk could not read or write".into(),
         line: line.into(),
         fields: vec![("device".into(), "vdc".into()), ("sector".into(), "16".into())],
+        ..LogMatch::default()
     };
     let io = IoError::from_log(&log).expect("device and sector");
     assert_eq!((io.op, io.sector), (Some("write"), 16));
@@ -152,6 +153,7 @@ fn lines_without_a_place_are_not_of_one_request() {
         meaning: String::new(),
         line: line.into(),
         fields: fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        ..LogMatch::default()
     };
     for fields in [&[][..], &[("device", "sda")], &[("sector", "1")], &[("device", "sda"), ("sector", "x")]] {
         assert_eq!(IoError::from_log(&log(fields, "")), None, "{fields:?}");

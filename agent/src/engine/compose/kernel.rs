@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{Context, Draft, fingerprint};
 use crate::engine::events;
-use crate::event::{Event, LogMatch};
-use crate::text::clean;
+use crate::event::{Event, LogMatch, Repeats, Source};
+use crate::text::{clean, span};
 
 const MAX_NAME: usize = 64;
 const MAX_TEXT: usize = 300;
+const NOT_PROVEN: &str = "read in a syslog file, where any program may write";
 
 /// The alert of a kernel-log line.
 pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
@@ -22,18 +23,34 @@ pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
     let print = fingerprint(labels.values().map(String::as_str).chain(words));
     let mut c = Context::default();
     c.put("line", Some(line.clone())).put("kernel_time_ns", Some(event.at.mono_ns));
+    c.put_if("what_to_do", Some(found.advice).filter(|advice| !advice.is_empty()));
+    c.put_if("not_proven", (event.source == Source::Syslog).then_some(NOT_PROVEN));
+    let flood = found.repeats.as_deref().map(|repeats| {
+        c.put("lines_count", Some(repeats.count))
+            .put("lines_per_second", Some(rate(repeats)))
+            .put("first_line", Some(clean(repeats.first.trim_end(), MAX_TEXT)));
+        let secs = span((repeats.millis / 1000).max(1));
+        format!("{} more lines like this within {secs}, the last: ", repeats.count)
+    });
+    let value = found.repeats.as_ref().map_or(1.0, |repeats| repeats.count as f64);
     Draft {
         rule: found.rule.clone(),
         noun: "kernel-log alerts".into(),
         phrase: clean(&whole, 80),
         severity: found.severity,
         metric: events::LOG_EVENTS.name.into(),
-        message: format!("{}: {line}", found.meaning),
+        value,
+        message: format!("{}: {}{line}", found.meaning, flood.unwrap_or_default()),
         labels,
         fingerprint: print,
         context: c.done(),
         ..Draft::of(event, id)
     }
+}
+
+/// Lines a second of a flood.
+fn rate(repeats: &Repeats) -> u64 {
+    (repeats.count * 1000).div_ceil(repeats.millis.max(1000))
 }
 
 /// What stays the same when a line is written again: numbers, addresses and times do not.
@@ -45,7 +62,7 @@ fn words(line: &str) -> Vec<&str> {
 mod tests {
     use super::*;
     use crate::alert::Severity;
-    use crate::event::{Source, What};
+    use crate::event::What;
     use crate::time::Now;
 
     fn print(rule: &str, line: &str, fields: &[(&str, &str)]) -> String {
@@ -56,6 +73,7 @@ mod tests {
             meaning: String::new(),
             line: line.into(),
             fields,
+            ..LogMatch::default()
         };
         let what = What::Log(Box::new(found.clone()));
         let event = Event { at: Now::default(), source: Source::Kmsg, historic: false, what };
@@ -65,6 +83,29 @@ mod tests {
     /// Whether two lines of one rule are told as one.
     fn check(one: &str, other: &str, fields: &[(&str, &str)], expect: bool) {
         assert_eq!(print("r", one, fields) == print("r", other, fields), expect, "{one:?} {other:?}");
+    }
+
+    #[test]
+    fn a_flood_says_how_many_and_the_first_and_last_line() {
+        let repeats = Some(Box::new(Repeats { count: 9000, millis: 4500, first: "line 1".into() }));
+        let found = LogMatch {
+            rule: "r".into(),
+            meaning: "it is bad".into(),
+            line: "line 9000".into(),
+            advice: "do",
+            repeats,
+            ..LogMatch::default()
+        };
+        let what = What::Log(Box::new(found.clone()));
+        let event = Event { at: Now::default(), source: Source::Syslog, historic: false, what };
+        let draft = log(&event, &found, String::new());
+        assert_eq!(draft.message, "it is bad: 9000 more lines like this within 4 s, the last: line 9000");
+        assert_eq!((draft.value, draft.context["lines_per_second"].as_u64()), (9000.0, Some(2000)));
+        assert_eq!(
+            (draft.context["first_line"].as_str(), draft.context["what_to_do"].as_str()),
+            (Some("line 1"), Some("do"))
+        );
+        assert!(draft.context["not_proven"].as_str().is_some_and(|text| text.contains("any program")));
     }
 
     #[test]

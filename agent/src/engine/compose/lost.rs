@@ -5,6 +5,9 @@ use crate::alert::Severity;
 use crate::engine::events;
 use crate::event::{Event, Lost};
 
+/// Rule of losses.
+pub const RULE: &str = "agent_events_lost";
+
 /// What was lost, and what to do, by reason; none where it was left out on purpose, which a limit says by itself.
 fn words(reason: &str) -> Option<(&'static str, &'static str)> {
     Some(match reason {
@@ -33,7 +36,7 @@ pub fn draft(event: &Event, lost: &Lost, id: impl FnOnce() -> String) -> Option<
     let (what, hint) = words(lost.reason)?;
     let labels = [("part", lost.part), ("reason", lost.reason)];
     Some(Draft {
-        rule: "agent_events_lost".to_owned(),
+        rule: RULE.to_owned(),
         noun: "losses of events".into(),
         phrase: format!("{} {what}", lost.count),
         severity: Severity::Warn,
@@ -41,7 +44,7 @@ pub fn draft(event: &Event, lost: &Lost, id: impl FnOnce() -> String) -> Option<
         value: lost.count as f64,
         message: format!("{} {what}: alerts about them are missing or know less. {hint}", lost.count),
         labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        fingerprint: fingerprint(["agent_events_lost", lost.part, lost.reason]),
+        fingerprint: fingerprint([RULE, lost.part, lost.reason]),
         ..Draft::of(event, id())
     })
 }

@@ -1,6 +1,7 @@
 //! From a finding to the alert object: one sentence for a person, few labels, everything else typed.
 
 pub mod absent;
+pub mod analysis;
 pub mod condition;
 mod culprits;
 pub mod hang;

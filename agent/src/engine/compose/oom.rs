@@ -137,7 +137,7 @@ fn more(oom: &Oom) -> String {
     }
 }
 
-fn place(owner: &Owner) -> Option<String> {
+pub(super) fn place(owner: &Owner) -> Option<String> {
     match (&owner.container, &owner.unit) {
         (Some(container), _) => Some(format!("container {} ({})", container.short_id(), container.runtime)),
         (None, Some(unit)) => Some(clean(unit, MAX_PATH)),

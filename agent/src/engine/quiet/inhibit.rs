@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::compose::Draft;
 use super::laws::{Facts, LAWS, Law};
-use crate::alert::Status;
+use crate::alert::{NO_CALL, Status};
 use crate::text::span;
 use crate::time::{Now, SECOND};
 
@@ -15,6 +15,8 @@ use crate::time::{Now, SECOND};
 pub const MAX_CAUSES: usize = 64;
 /// Consequences named with a cause; further ones are counted.
 pub const MAX_RELATED: usize = 16;
+/// Consequences told apart; beyond it none is counted.
+const MAX_KNOWN: usize = 1024;
 /// A cause is told again with what followed from it at most this often.
 const UPDATE_NS: u64 = 30 * SECOND;
 
@@ -29,6 +31,8 @@ struct Cause {
     /// Ids of what stands because of it.
     open: BTreeSet<String>,
     named: Vec<String>,
+    /// Fingerprints of what was named or counted.
+    known: BTreeSet<String>,
     unnamed: u64,
     /// There is something new to tell of it.
     news: bool,
@@ -87,6 +91,7 @@ impl Causes {
             until_ns,
             open: BTreeSet::new(),
             named: Vec::new(),
+            known: BTreeSet::new(),
             unnamed: 0,
             news: false,
             was_joined: false,
@@ -126,6 +131,7 @@ impl Causes {
                 (cause.news, cause.updated_ns, cause.was_joined) = (false, now.mono_ns, true);
                 let mut draft = Draft { status: Status::Updated, ..cause.draft.clone() };
                 cause.tell_related(&mut draft);
+                draft.context.insert(NO_CALL.into(), true.into());
                 out.push(draft);
             }
         }
@@ -155,9 +161,10 @@ impl Cause {
     }
 
     fn name(&mut self, draft: &Draft) {
-        if self.named.contains(&draft.phrase) {
+        if self.known.contains(&draft.fingerprint) || self.known.len() >= MAX_KNOWN {
             return;
         }
+        self.known.insert(draft.fingerprint.clone());
         self.news = true;
         if self.named.len() < MAX_RELATED { self.named.push(draft.phrase.clone()) } else { self.unnamed += 1 }
     }

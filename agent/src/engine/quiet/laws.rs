@@ -41,10 +41,14 @@ const LATENCY: &[&str] = &[
     "filesystem_error",
 ];
 
+/// All but that a board is lost, which is worse than a driver that does not answer.
+const GPU_READINGS: &[&str] =
+    &["gpu_utilization*", "gpu_memory*", "gpu_temperature*", "gpu_power*", "gpu_throttle*", "gpu_process*"];
+
 pub(super) const LAWS: &[Law] = &[
     // A GPU that is lost has no readings worth a word.
     Law { causes: &["gpu_lost"], only: None, hidden: &["gpu_*"], same: Same::Label("gpu"), secs: 0 },
-    Law { causes: &["gpu_driver_stuck"], only: None, hidden: &["gpu_*"], same: Same::Host, secs: 0 },
+    Law { causes: &["gpu_driver_stuck"], only: None, hidden: GPU_READINGS, same: Same::Host, secs: 0 },
     // A disk that fails is slow, and its filesystems with it.
     Law {
         causes: &[
@@ -109,6 +113,8 @@ impl Law {
         };
         let is_cause_itself = self.causes.contains(&draft.rule.as_str()) && self.same != Same::Below;
         !is_cause_itself
+            // A warning is no reason to keep quiet of what is critical.
+            && draft.severity <= cause.severity
             && self.is_cause(cause)
             && self.hidden.iter().any(named)
             && self.is_same(cause, draft, facts)
@@ -149,6 +155,11 @@ fn is_part_of(device: &str, disk: &str) -> bool {
     if rest.is_empty() {
         return !disk.is_empty();
     }
+    // A controller and its namespaces: `nvme0` and `nvme0n1p2`.
+    let is_controller = disk.strip_prefix("nvme").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    if is_controller && rest.starts_with('n') {
+        return rest[1..].starts_with(|c: char| c.is_ascii_digit());
+    }
     let number =
         if disk.ends_with(|c: char| c.is_ascii_digit()) { rest.strip_prefix('p') } else { Some(rest) };
     number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())) && !disk.is_empty()
@@ -173,6 +184,10 @@ mod tests {
             ("sdab", "sda", false),
             ("sdab1", "sda", false),
             ("nvme0n1p2", "nvme0n1", true),
+            ("nvme0n1p2", "nvme0", true),
+            ("nvme0", "nvme0", true),
+            ("nvme01", "nvme0", false),
+            ("nvme0n", "nvme0", false),
             ("nvme0n12", "nvme0n1", false),
             ("nvme0n1", "nvme0n1p2", false),
             ("dm-10", "dm-1", false),

@@ -46,7 +46,7 @@ impl Silences {
     /// # Errors
     /// A sentence: no end, too long, too many, nothing to match.
     pub fn add(&mut self, now: Now, new: NewSilence) -> Result<u64, String> {
-        let NewSilence { matcher, labels, secs, reason, by } = new;
+        let NewSilence { matcher, labels, secs, reason, by, .. } = new;
         if matcher.is_empty() {
             return Err("A silence needs the name of a metric or a rule, or `*` for all alerts.".into());
         }
@@ -93,9 +93,9 @@ impl Silences {
         self.all.retain(|silence| silence.until_ns > now.mono_ns);
     }
 
-    /// The silence that holds `draft` back.
-    pub fn of(&mut self, now: Now, draft: &Draft) -> Option<&mut Silence> {
-        self.all.iter_mut().find(|silence| silence.until_ns > now.mono_ns && silence.matches(draft))
+    /// The silence that holds `draft` back. `own` are the labels that every alert of this host has.
+    pub fn of(&mut self, now: Now, draft: &Draft, own: &BTreeMap<String, String>) -> Option<&mut Silence> {
+        self.all.iter_mut().find(|silence| silence.until_ns > now.mono_ns && silence.matches(draft, own))
     }
 
     /// When the next one ends, monotonic nanoseconds.
@@ -116,9 +116,10 @@ impl Silences {
 }
 
 impl Silence {
-    fn matches(&self, draft: &Draft) -> bool {
+    fn matches(&self, draft: &Draft, own: &BTreeMap<String, String>) -> bool {
         let named = self.matcher == "*" || self.matcher == draft.rule || self.matcher == draft.metric;
-        named && self.labels.iter().all(|(name, value)| draft.labels.get(name) == Some(value))
+        let has = |name| draft.labels.get(name).or_else(|| own.get(name));
+        named && self.labels.iter().all(|(name, value)| has(name) == Some(value))
     }
 
     /// It held one back.

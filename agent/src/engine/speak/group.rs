@@ -1,11 +1,11 @@
 //! Followers of an alert, collected by rule and place, and the one summary that tells them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::super::compose::{Draft, fingerprint};
-use crate::alert::{ONLY_MESSAGE, Status};
+use crate::alert::{CLOSES, MEMBERS, ONLY_MESSAGE, STANDS, Severity, Status, TOLD_IN};
 
 /// Drafts held back for one rule, and one for each of its groups; further ones are counted in the summary
 /// without being listed.
@@ -51,20 +51,30 @@ pub(super) struct Group {
     pub ends_ns: u64,
     pub held: Vec<Draft>,
     pub uncounted: u64,
-    /// What the uncounted ones have in common.
-    labels: Option<BTreeMap<String, String>>,
+    /// How many of the uncounted ones are critical or worse.
+    bad: u64,
+    /// The worst of the uncounted ones, with the labels that all of them have.
+    worst: Option<Draft>,
 }
 
 impl Group {
     pub(super) fn new(ends_ns: u64) -> Self {
-        Self { ends_ns, held: Vec::new(), uncounted: 0, labels: None }
+        Self { ends_ns, held: Vec::new(), uncounted: 0, bad: 0, worst: None }
     }
 
     pub(super) fn count_only(&mut self, draft: Draft) {
         self.uncounted += 1;
-        match &mut self.labels {
-            Some(labels) => labels.retain(|k, v| draft.labels.get(k) == Some(v)),
-            none => *none = Some(draft.labels),
+        self.bad += u64::from(draft.severity >= Severity::Critical);
+        match &mut self.worst {
+            Some(worst) => {
+                let mut common = std::mem::take(&mut worst.labels);
+                common.retain(|k, v| draft.labels.get(k) == Some(v));
+                if draft.severity > worst.severity {
+                    *worst = draft;
+                }
+                worst.labels = common;
+            }
+            none => *none = Some(draft),
         }
     }
 
@@ -73,10 +83,12 @@ impl Group {
         if self.held.len() < 2 && self.uncounted == 0 {
             return self.held.pop();
         }
-        let first = self.held.first()?;
-        let severity = self.held.iter().map(|d| d.severity).max()?;
+        // The worst comes first: whatever is cut off below, it is not that.
+        self.held.sort_by_key(|draft| std::cmp::Reverse(draft.severity));
+        let first = self.held.first().or(self.worst.as_ref())?;
+        let severity = self.held.first().into_iter().chain(&self.worst).map(|d| d.severity).max()?;
         let count = self.held.len() as u64 + self.uncounted;
-        let over = self.held.iter().all(|d| d.status == Status::Resolved);
+        let over = self.held.iter().chain(&self.worst).all(|d| d.status == Status::Resolved);
         let place = Some(first.place.as_str()).filter(|place| !place.is_empty());
         let mut context = Map::from_iter([("grouped".to_owned(), Value::from(count))]);
         if over && !is_end(first) {
@@ -114,7 +126,12 @@ impl Group {
         };
         let mut parts: Vec<String> = listed.iter().map(part).collect();
         if count > named {
-            parts.push(format!("and {} more", count - named));
+            let bad = self.held.iter().filter(|d| d.severity >= Severity::Critical).count() as u64 + self.bad;
+            let shown = self.shown(&listed, Severity::Critical);
+            // Of a crowd of critical ones it goes without saying.
+            let is_news = bad > shown && bad < count;
+            let bad = if is_news { format!(", {} of them critical", bad - shown) } else { String::new() };
+            parts.push(format!("and {} more{bad}", count - named));
         }
         let parts = parts.join(", ");
         if is_end(first) {
@@ -124,8 +141,14 @@ impl Group {
         }
     }
 
+    /// How many of at least this severity have one of these phrases.
+    fn shown(&self, listed: &[(&str, u64)], severity: Severity) -> u64 {
+        let named = |draft: &&Draft| listed.iter().any(|(phrase, _)| *phrase == draft.phrase);
+        self.held.iter().filter(|draft| draft.severity >= severity).filter(named).count() as u64
+    }
+
     fn common_labels(&self) -> BTreeMap<String, String> {
-        let mut all = self.held.iter().map(|d| &d.labels).chain(&self.labels);
+        let mut all = self.held.iter().chain(&self.worst).map(|d| &d.labels);
         let mut common = all.next().cloned().unwrap_or_default();
         for labels in all {
             common.retain(|k, v| labels.get(k) == Some(v));
@@ -142,7 +165,17 @@ impl Group {
         let room = MAX_CONTEXT_BYTES.saturating_sub(taken).min(MAX_WHOLE_BYTES);
         let whole = while_they_fit(self.held.iter().map(whole), MAX_WHOLE, room);
         let left_out = self.held.len() as u64 + self.uncounted - whole.len() as u64;
-        context.insert("members".into(), members.into());
+        for key in [CLOSES, TOLD_IN] {
+            let ids = self.held.iter().filter_map(|d| d.context.get(key)?.as_array()).flatten();
+            let ids: BTreeSet<&str> = ids.filter_map(Value::as_str).collect();
+            if !ids.is_empty() {
+                context.insert(key.into(), ids.into_iter().collect());
+            }
+        }
+        if self.held.iter().any(|draft| draft.lasts && draft.status != Status::Resolved) {
+            context.insert(STANDS.into(), true.into());
+        }
+        context.insert(MEMBERS.into(), members.into());
         context.insert("incidents".into(), keys.into());
         context.insert("alerts".into(), whole.into());
         if left_out > 0 {

@@ -4,8 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::super::compose::Draft;
 use super::super::shift::Shift;
-use super::{Manners, Repeat, Speaker};
-use crate::alert::Severity;
+use super::{Manners, Repeat, Speaker, Summaries};
+use crate::alert::{CLOSES, ONLY_MESSAGE, Severity, Status, TOLD_IN};
+use crate::time::Now;
+
+/// What of the context of an end says how it is told, and what else is over with it.
+const STEERS: [&str; 3] = [ONLY_MESSAGE, CLOSES, TOLD_IN];
 
 /// Fingerprints kept over a restart: those told last.
 const MAX_KEPT: usize = 1024;
@@ -40,6 +44,24 @@ impl Speaker {
         if self.silent.contains(id) { Some("repeated") } else { grouped().then_some("grouped") }
     }
 
+    /// An earlier run told this incident, perhaps after the snapshot that still has it wait.
+    pub fn was_told(&mut self, id: &str) {
+        if self.silent.remove(id) {
+            self.repeats.values_mut().for_each(|repeat| drop(repeat.waiting.take_if(|draft| draft.id == id)));
+        }
+    }
+
+    /// Remembers that an earlier run told this fingerprint.
+    pub fn remember(&mut self, fingerprint: String, severity: Severity, told_ns: u64) {
+        if let Some(known) = self.repeats.get_mut(&fingerprint) {
+            if known.told_ns < told_ns {
+                (known.told_ns, known.severity) = (told_ns, severity);
+            }
+            return;
+        }
+        self.repeats.insert(fingerprint, Repeat { told_ns, severity, held: 0, waiting: None });
+    }
+
     /// For a snapshot.
     pub fn kept(&self) -> Vec<KeptRepeat> {
         let mut all: Vec<_> = self.repeats.iter().collect();
@@ -54,8 +76,49 @@ impl Speaker {
         all.into_iter().take(MAX_KEPT).map(kept).collect()
     }
 
+    /// Ends that wait to be told with others, for a snapshot: what they end is known there no more.
+    pub fn ends(&self) -> Vec<Draft> {
+        let held = self.groups.values().flat_map(|group| &group.held).chain(&self.owed);
+        let ends = held.filter(|draft| draft.lasts && draft.status == Status::Resolved).take(MAX_KEPT);
+        // Of the context what matters for how it is told.
+        let context = |draft: &Draft| {
+            draft
+                .context
+                .iter()
+                .filter(|(key, _)| STEERS.contains(&key.as_str()))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect()
+        };
+        ends.map(|draft| Draft { context: context(draft), ..draft.clone() }).collect()
+    }
+
     /// From one.
-    pub fn resume(&mut self, kept: Vec<KeptRepeat>, shift: &Shift) {
+    pub fn owe(&mut self, mut ends: Vec<Draft>, shift: &Shift) {
+        for draft in &mut ends {
+            draft.started = shift.both(draft.started);
+        }
+        self.owed = ends;
+    }
+
+    pub(super) fn tell_owed(&mut self, now: Now, out: &mut Vec<Draft>) {
+        for draft in std::mem::take(&mut self.owed) {
+            self.group(now, draft, out);
+        }
+    }
+
+    /// An earlier run told this end, perhaps after the snapshot that still has it wait.
+    pub fn end_was_told(&mut self, id: &str) {
+        self.owed.retain(|draft| draft.id != id);
+    }
+
+    /// Summaries that stand, for a snapshot.
+    pub fn summaries(&self) -> Summaries {
+        self.summaries.clone()
+    }
+
+    /// From one.
+    pub fn resume(&mut self, kept: Vec<KeptRepeat>, summaries: Summaries, shift: &Shift) {
+        self.summaries = summaries;
         for KeptRepeat { fingerprint, told_ns, severity, held, mut waiting } in kept {
             if let Some(draft) = &mut waiting {
                 draft.started = shift.both(draft.started);

@@ -8,10 +8,18 @@ use crate::engine::quiet::maintenance::Window;
 
 fn silence(r: &mut Run, matcher: &str, mount: &str, secs: u64) -> Answer {
     let labels = BTreeMap::from([("mount".to_owned(), mount.to_owned())]);
-    let new = NewSilence { matcher: matcher.into(), labels, secs, reason: "move".into(), by: "root".into() };
+    let (reason, by) = ("move".into(), "root".into());
+    let new = NewSilence { matcher: matcher.into(), labels, secs, reason, by, force: false };
     let answer = r.engine.order(r.now, Order::Silence(new), &mut r.out).expect("a silence");
     r.drop_kept();
     answer
+}
+
+/// So many readings of one disk, 10 s apart.
+pub(super) fn hold(r: &mut Run, times: usize, mount: &str, percent: f64) {
+    for _ in 0..times {
+        r.disks(&[(mount, percent)]);
+    }
 }
 
 fn full(r: &mut Run, times: usize) {
@@ -39,6 +47,19 @@ fn a_silence_holds_back_is_seen_and_at_its_end_what_stands_is_told() {
         "firing warn Disk usage of /a is 85 %, over 80 % for 30 s (held back until now: silence 1)"
     );
     assert!(r.engine.view(r.now).silences.is_empty());
+}
+
+#[test]
+fn a_silence_by_the_labels_of_the_host_holds_its_alerts_back() {
+    for (given, held) in [("prod", true), ("test", false)] {
+        let mut r = with(|settings| drop(settings.identity.labels.insert("env".into(), "prod".into())));
+        let labels = BTreeMap::from([("env".to_owned(), given.to_owned())]);
+        let new = NewSilence { matcher: "*".into(), labels, secs: 1000, ..NewSilence::default() };
+        r.engine.order(r.now, Order::Silence(new), &mut r.out).expect("a silence");
+        r.drop_kept();
+        hold(&mut r, 5, "/a", 85.0);
+        assert_eq!(r.told().is_empty(), held, "{given}: {:#?}", r.told());
+    }
 }
 
 #[test]
@@ -119,6 +140,25 @@ fn a_warning_that_comes_again_and_again_is_critical() {
     assert!(told[3].starts_with("resolved critical"), "{told:#?}");
 }
 
+#[test]
+fn what_flaps_more_often_than_the_escalation_allows_is_critical_too() {
+    let mut r = with(|settings| {
+        settings.escalation.critical_after = 4;
+        settings.manners.dedup_secs = [0; 4];
+        settings.manners.min_interval_secs = 0;
+    });
+    for _ in 0..6 {
+        hold(&mut r, 4, "/", 85.0);
+        hold(&mut r, 1, "/", 10.0);
+    }
+    let told = r.told();
+    let of_flapping: Vec<_> = told.iter().filter(|t| t.contains("coming and going")).collect();
+    assert_eq!(of_flapping.len(), 2, "{told:#?}");
+    assert!(of_flapping[0].starts_with("firing warn"), "{told:#?}");
+    assert!(of_flapping[1].starts_with("updated critical"), "{told:#?}");
+    assert!(of_flapping[1].contains("it began 5 times in a row"), "{told:#?}");
+}
+
 const LOST: Metric = Metric { name: "gpu_lost", labels: &["gpu"], unit: Unit::Count, ..USED };
 const HOT: Metric = Metric { name: "gpu_temperature_celsius", labels: &["gpu"], unit: Unit::Celsius, ..USED };
 
@@ -193,4 +233,113 @@ fn what_is_on_its_way_is_seen_with_how_long_to_go() {
         (pending[0].severity, pending[0].held_secs, pending[0].to_go_secs),
         (Severity::Critical, 20, 10)
     );
+}
+
+fn flap(r: &mut Run, times: usize, value: f64) {
+    for _ in 0..times {
+        hold(r, 4, "/", value);
+        r.disks(&[("/", 10.0)]);
+    }
+}
+
+fn eager(settings: &mut Settings) {
+    settings.manners.dedup_secs = [0; 4];
+    settings.manners.min_interval_secs = 0;
+}
+
+#[test]
+fn what_flaps_as_a_warning_and_gets_critical_is_told() {
+    let mut r = with(eager);
+    flap(&mut r, 4, 85.0);
+    let before = r.told();
+    assert_eq!(
+        before.iter().filter(|line| line.contains("keeps coming and going: 6")).count(),
+        1,
+        "{before:#?}"
+    );
+    flap(&mut r, 3, 95.0);
+    let told = r.told();
+    let news: Vec<_> = told[before.len()..].iter().filter(|line| line.contains("critical")).collect();
+    assert_eq!(news.len(), 1, "{told:#?}");
+    assert!(news[0].starts_with("updated critical Disk usage of / is 95 %"), "{told:#?}");
+    assert!(news[0].ends_with("; it keeps coming and going"), "{told:#?}");
+    for _ in 0..100 {
+        r.disks(&[("/", 10.0)]);
+    }
+    let end = r.told().pop();
+    assert!(
+        end.as_ref()
+            .is_some_and(|line| line.starts_with("resolved critical Disk usage of / (10 %) is stable")),
+        "{end:?}"
+    );
+}
+
+#[test]
+fn a_silence_holds_back_flapping_escalation_and_what_waits() {
+    let mut r = with(eager);
+    silence(&mut r, "*", "/", 100_000);
+    flap(&mut r, 5, 85.0);
+    r.check(&[]);
+
+    let mut r = with(|settings| {
+        eager(settings);
+        settings.escalation.emergency_after_mins = 1;
+    });
+    hold(&mut r, 4, "/", 95.0);
+    assert_eq!(r.told().len(), 1);
+    silence(&mut r, "disk_used_percent", "/", 600);
+    hold(&mut r, 30, "/", 95.0);
+    assert_eq!(r.told().len(), 1, "{:#?}", r.told());
+    hold(&mut r, 60, "/", 95.0);
+    assert!(r.told()[1].starts_with("updated emergency"), "{:#?}", r.told());
+
+    // A repetition that waits for the end of its window.
+    let mut r = run(0);
+    hold(&mut r, 4, "/", 85.0);
+    r.disks(&[("/", 10.0)]);
+    hold(&mut r, 4, "/", 85.0);
+    let before = r.told().len();
+    silence(&mut r, "disk_used_percent", "/", 5000);
+    hold(&mut r, 100, "/", 85.0);
+    assert_eq!(r.told().len(), before, "{:#?}", r.told());
+    let view = r.engine.view(r.now);
+    assert_eq!(view.active[0].suppressed_by.as_deref(), Some("silence 1"));
+    hold(&mut r, 500, "/", 85.0);
+    assert_eq!(r.told().len(), before + 1, "{:#?}", r.told());
+}
+
+#[test]
+fn a_limit_that_is_taken_away_ends_what_it_began() {
+    let mut r = run(0);
+    full(&mut r, 5);
+    let mut new = settings(0);
+    new.rules[0].policy.limits = Limits { op: Op::Above, warn: None, critical: Some(99.0), clear: None };
+    assert!(r.engine.order(r.now, Order::Reload(Box::new(new)), &mut r.out).is_ok());
+    full(&mut r, 5);
+    let over = r.told().iter().filter(|line| line.starts_with("resolved warn")).count();
+    assert_eq!((over, r.engine.view(r.now).active.len()), (2, 0), "{:#?}", r.told());
+}
+
+#[test]
+fn a_silence_of_a_name_that_nobody_has_is_refused_with_the_nearest() {
+    let mut r =
+        with(|settings| settings.known = ["memory_used_percent", "oom_kill"].map(str::to_owned).into());
+    let mut check = |matcher: &str, force: bool, expect: Option<&str>| {
+        let new = NewSilence { matcher: matcher.into(), secs: 60, force, ..NewSilence::default() };
+        let answer = r.engine.order(r.now, Order::Silence(new), &mut r.out);
+        match expect {
+            None => assert!(matches!(answer, Ok(Answer::Silenced(_))), "{matcher}: {answer:?}"),
+            Some(part) => {
+                assert!(answer.as_ref().is_err_and(|why| why.contains(part)), "{matcher}: {answer:?}");
+            }
+        }
+    };
+    for known in ["*", "oom_kill", "memory_used_percent", "disk_used_percent"] {
+        check(known, false, None);
+    }
+    check("disk_usd_percent", false, Some("is called `disk_usd_percent`. Did you mean `disk_used_percent`?"));
+    check("oom_kil", false, Some("Did you mean `oom_kill`?"));
+    check("colour\u{1b}[2J", false, Some("is called `colour?[2J`. docs/METRICS.md"));
+    check("colour", true, None);
+    check("", true, Some("needs the name of a metric"));
 }

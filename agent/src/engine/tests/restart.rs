@@ -192,3 +192,56 @@ proptest! {
         prop_assert!(r.engine.view(r.now).active.is_empty());
     }
 }
+
+#[test]
+fn events_that_were_told_are_known_from_the_snapshot_alone() {
+    let mut r = run(30);
+    let at = r.now;
+    for pid in 1..4 {
+        r.event(Source::Ebpf, oom(pid));
+    }
+    r.event(Source::Watch, hang(7, "f")).wait_ms(60_000);
+    let before = r.told().len();
+    let hang_id = r.alerts().iter().find(|alert| alert.rule == "hung_task").expect("it hangs").id.clone();
+    restart(&mut r, 5, "boot");
+    // The kernel log is read again, and the watch sees the task again.
+    for pid in 1..5 {
+        let event = Event { at, source: Source::Kmsg, historic: false, what: oom(pid) };
+        r.engine.step(r.now, Input::Event(event), &mut r.out);
+        r.drop_kept();
+    }
+    r.event(Source::Watch, hang(7, "f")).wait_ms(1000);
+    let pids: Vec<_> = r.alerts()[before..].iter().map(|alert| alert.context["victim_pid"].clone()).collect();
+    assert_eq!(pids, [4], "{:#?}", r.told());
+    // And again: what the first run told is still known.
+    restart(&mut r, 5, "boot");
+    r.event(Source::Watch, hang(7, "f")).wait_ms(1000).event(Source::Watch, released(7)).wait_ms(1000);
+    let last = r.alerts().pop().expect("its end");
+    assert_eq!(
+        (r.told().len(), &last.id, last.status),
+        (before + 2, &hang_id, Status::Resolved),
+        "{:#?}",
+        r.told()
+    );
+}
+
+#[test]
+fn what_is_kept_of_events_is_bounded() {
+    let mut told = told::Told::default();
+    let mut r = run(0);
+    r.event(Source::Ebpf, oom(1)).event(Source::Kmsg, oom(1)).wait_ms(100);
+    let alert = r.alerts()[0].clone();
+    for n in 0..2000 {
+        told.note(&Alert { id: n.to_string(), ..alert.clone() });
+    }
+    let kept = told.kept();
+    assert!(kept.len() <= told::MAX_TOLD && kept.last().is_some_and(|alert| alert.id == "1999"));
+    assert!(serde_json::to_vec(&kept).unwrap().len() < told::MAX_TOLD_BYTES + kept.len() + 2);
+    let mut huge = alert.clone();
+    huge.context.insert("incidents".into(), "x".repeat(told::MAX_TOLD_BYTES).into());
+    told.note(&huge);
+    told.note(&Alert { id: "1999".into(), ..alert.clone() });
+    assert_eq!(told.kept().len(), kept.len(), "too large, and known");
+    told.note(&Alert { context: serde_json::Map::new(), ..alert });
+    assert_eq!(told.kept().len(), kept.len(), "about no incident");
+}

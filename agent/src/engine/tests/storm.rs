@@ -13,6 +13,7 @@ fn a_storm_ends_in_few_messages_that_name_the_cause() {
             meaning: "the link is down".into(),
             line: format!("port {n} failed"),
             fields: vec![("device".into(), format!("eth{}", n % 1000))],
+            ..LogMatch::default()
         }))
     };
     for second in 0..60 {

@@ -1,5 +1,6 @@
 //! What is told at once, what a summary tells, and how much of it.
 
+use super::held::hold;
 use super::*;
 use crate::engine::speak::{MAX_PLACES, MAX_WHOLE};
 
@@ -133,4 +134,72 @@ fn held_hangs_that_are_all_over_are_one_end() {
         "resolved warn 2 more hangs within 30 s: dd (pid 8) cleared after 36 s, dd (pid 9) cleared after 37 s"
     );
     assert!(r.alerts()[1].is_only_message() && r.alerts()[1].ended_at.is_some());
+}
+
+#[test]
+fn a_summary_of_what_lasts_is_closed_with_the_last_of_it() {
+    let mut r = run(30);
+    let all = |value: f64| ["/a", "/b", "/c", "/d"].map(|mount| (mount, value));
+    for _ in 0..10 {
+        r.disks(&all(85.0));
+    }
+    let summary = r.alerts().into_iter().find(|a| a.id.ends_with("-g")).cloned().expect("a summary");
+    assert!(summary.context.contains_key("stands"), "{summary:#?}");
+    r.disks(&[("/a", 10.0), ("/b", 10.0), ("/c", 10.0)]);
+    hold(&mut r, 6, "/d", 85.0);
+    let over = |r: &Run| -> Vec<String> {
+        let alerts = r.alerts();
+        alerts.iter().flat_map(|a| a.also_over().map(str::to_owned).collect::<Vec<_>>()).collect()
+    };
+    assert!(!over(&r).contains(&summary.id), "one of them still stands");
+    hold(&mut r, 10, "/d", 10.0);
+    let over = over(&r);
+    assert_eq!(over.iter().filter(|id| **id == summary.id).count(), 1, "{:#?}", r.alerts());
+}
+
+#[test]
+fn the_worst_of_a_summary_is_named_first() {
+    let mut r = run(30);
+    let names: Vec<String> = (0..40).map(|nth| format!("/{nth:02}")).collect();
+    let mut rows: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 85.0)).collect();
+    rows[35].1 = 95.0;
+    rows[39].1 = 95.0;
+    for _ in 0..10 {
+        r.disks(&rows);
+    }
+    let told = r.told();
+    let summary = told.iter().find(|line| line.contains("more disk alerts within")).expect("a summary");
+    assert!(summary.starts_with("firing critical"), "{summary}");
+    assert!(
+        summary.contains(
+            "within 30 s: Disk usage of /35 (95 %), Disk usage of /39 (95 %), Disk usage of /01 (85 %)"
+        ),
+        "{summary}"
+    );
+}
+
+/// Two conditions that end within one window: their ends as told.
+fn ends(join: bool) -> Vec<String> {
+    let mut r = rules::with(|settings| {
+        settings.manners.group_secs = 30;
+        settings.manners.join_ends = join;
+    });
+    let mounts = ["/a", "/b", "/c", "/d"];
+    for _ in 0..12 {
+        r.disks(&mounts.map(|mount| (mount, 85.0)));
+    }
+    for _ in 0..8 {
+        r.disks(&mounts.map(|mount| (mount, 10.0)));
+    }
+    r.told().into_iter().filter(|told| told.starts_with("resolved")).collect()
+}
+
+#[test]
+fn ends_are_joined_unless_each_is_wanted() {
+    let joined = ends(true);
+    assert_eq!(joined.len(), 2, "{joined:#?}");
+    assert!(joined[1].contains("3 disk alerts are over: "), "{joined:#?}");
+    let single = ends(false);
+    assert_eq!(single.len(), 4, "{single:#?}");
+    assert!(single.iter().all(|told| told.contains("is back to 10 % after")), "{single:#?}");
 }

@@ -47,6 +47,8 @@ pub struct Gpu {
     pub ecc: Option<bool>,
     /// Why nothing can be read of it; the driver's words.
     pub lost: Option<String>,
+    /// Nothing can be read of it because this process may not: it was given to another container. Nothing is wrong with it.
+    pub forbidden: bool,
     /// A metric, the value of its label behind `gpu` (empty: it has none), and the value.
     pub readings: Vec<(&'static Metric, &'static str, f64)>,
     /// Links to other GPUs or switches.
@@ -64,12 +66,52 @@ pub struct Gpu {
 pub struct Link {
     /// Number.
     pub link: u32,
+    /// Count of each [`LinkError`]; `None` where this kind of link does not count it.
+    pub errors: [Option<u64>; LinkError::NAMES.len()],
+}
+
+/// What may go wrong on a link: the first three up to Hopper, the others and recoveries from Blackwell on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkError {
     /// Transmissions repeated.
-    pub replay: Option<u64>,
-    /// Trainings of the link repeated.
-    pub recovery: Option<u64>,
+    Replay,
+    /// Trainings of the link repeated, with success.
+    Recovery,
     /// Checksums that were wrong.
-    pub crc: Option<u64>,
+    Crc,
+    /// Packets that make no sense.
+    Malformed,
+    /// Packets for which a receiver had no room.
+    Overrun,
+    /// Packets that arrived with an error.
+    Received,
+    /// Packets that the other side marked as broken.
+    Remote,
+    /// Packets that were refused for other reasons.
+    General,
+    /// Errors of the link itself beyond what it bears.
+    Integrity,
+    /// Packets that were not sent.
+    Discarded,
+    /// Trainings of the link repeated in vain.
+    RecoveryFailed,
+}
+
+impl LinkError {
+    /// Names, in the order of the variants.
+    pub const NAMES: [&str; 11] = [
+        "replay",
+        "recovery",
+        "crc",
+        "malformed",
+        "overrun",
+        "received",
+        "remote",
+        "general",
+        "integrity",
+        "discarded",
+        "recovery_failed",
+    ];
 }
 
 /// One instance of a divided GPU.

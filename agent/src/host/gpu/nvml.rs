@@ -12,7 +12,9 @@ use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, Nvml};
 
-use super::{Driver, Error, Gpu, Instance, Link, MAX_GPUS, MAX_LINKS, Process, bus_of, metrics, tame};
+use super::{
+    Driver, Error, Gpu, Instance, Link, LinkError, MAX_GPUS, MAX_LINKS, Process, bus_of, metrics, tame,
+};
 
 /// Names under which the library is looked for; the first is what a driver package installs, the second what its
 /// development package adds.
@@ -25,6 +27,8 @@ pub struct Library {
     nvml: Nvml,
     driver: String,
     cuda: String,
+    /// Boards that have answered, by number.
+    seen: [bool; MAX_GPUS],
 }
 
 impl Library {
@@ -43,17 +47,33 @@ impl Library {
         // 12020 is 12.2 (`nvmlSystemGetCudaDriverVersion`, nvml.h).
         let cuda = nvml.sys_cuda_driver_version().map(|v| format!("{}.{}", v / 1000, v % 1000 / 10));
         let cuda = cuda.unwrap_or_default();
-        Some(Self { nvml, driver, cuda })
+        Some(Self { nvml, driver, cuda, seen: [false; MAX_GPUS] })
     }
 
-    fn gpu(&self, index: u32) -> Gpu {
+    /// `None`: it is not there, or the driver has no answer that says anything of the board.
+    fn gpu(&mut self, index: u32) -> Option<Gpu> {
         let mut gpu = Gpu { index, driver: self.driver.clone(), cuda: self.cuda.clone(), ..Gpu::default() };
+        let seen = self.seen.get_mut(index as usize)?;
         match self.nvml.device_by_index(index) {
-            Ok(device) => read(&device, &mut gpu),
-            Err(error) => gpu.lost = Some(error.to_string()),
+            Ok(device) => {
+                *seen = true;
+                read(&device, &mut gpu);
+            }
+            Err(NvmlError::NoPermission) => gpu.forbidden = true,
+            Err(error) if is_lost(&error) || (*seen && matches!(error, NvmlError::NotFound)) => {
+                gpu.lost = Some(error.to_string());
+            }
+            Err(_) => return None,
         }
-        gpu
+        Some(gpu)
     }
+}
+
+/// Whether the driver cannot speak with a board: all that `nvmlDeviceGetHandleByIndex` gives for that (`nvml.h`). `nvidia-smi`
+/// writes a line `Unable to determine the device handle` for them.
+const fn is_lost(error: &NvmlError) -> bool {
+    use NvmlError::{GpuLost, InsufficientPower, IrqIssue, ResetRequired, Unknown};
+    matches!(error, GpuLost | ResetRequired | InsufficientPower | IrqIssue | Unknown)
 }
 
 /// Before driver 510 there is no second form of the question for memory and no third of that for processes, the only ones
@@ -66,7 +86,7 @@ fn lacks_calls(device: &Device<'_>) -> bool {
 impl Driver for Library {
     fn read(&mut self) -> Result<Vec<Gpu>, Error> {
         let count = self.nvml.device_count().map_err(|error| Error::Failed(error.to_string()))?;
-        Ok((0..count.min(MAX_GPUS as u32)).map(|index| self.gpu(index)).collect())
+        Ok((0..count.min(MAX_GPUS as u32)).filter_map(|index| self.gpu(index)).collect())
     }
 
     fn name(&self) -> &'static str {
@@ -176,12 +196,11 @@ fn links(device: &Device<'_>) -> Vec<Link> {
         let link = device.link_wrapper_for(number);
         link.is_active().ok().filter(|active| *active)?;
         let count = |counter| link.error_counter(counter).ok();
-        Some(Link {
-            link: number,
-            replay: count(ErrorCounter::DlReplay),
-            recovery: count(ErrorCounter::DlRecovery),
-            crc: count(ErrorCounter::DlCrcFlit),
-        })
+        let mut errors = [None; LinkError::NAMES.len()];
+        errors[LinkError::Replay as usize] = count(ErrorCounter::DlReplay);
+        errors[LinkError::Recovery as usize] = count(ErrorCounter::DlRecovery);
+        errors[LinkError::Crc as usize] = count(ErrorCounter::DlCrcFlit);
+        Some(Link { link: number, errors })
     };
     (0..MAX_LINKS as u32).filter_map(link).collect()
 }
@@ -194,11 +213,11 @@ fn instances(device: &Device<'_>) -> Vec<Instance> {
     (0..device.mig_device_count().unwrap_or(0).min(super::MAX_INSTANCES)).filter_map(instance).collect()
 }
 
+/// Those that compute, as `nvidia-smi --query-compute-apps` lists them; one that draws is a desktop's.
 fn processes(device: &Device<'_>) -> Vec<Process> {
     let compute = device.running_compute_processes().unwrap_or_default();
-    let graphics = device.running_graphics_processes().unwrap_or_default();
-    let mut processes: Vec<Process> = Vec::with_capacity(compute.len() + graphics.len());
-    for info in compute.into_iter().chain(graphics) {
+    let mut processes: Vec<Process> = Vec::with_capacity(compute.len());
+    for info in compute {
         if processes.iter().any(|process| process.pid == info.pid) {
             continue;
         }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::table::{Row, Table};
-use super::{Driver, Error, Gpu, Instance, Link, MAX_GPUS, MAX_LINKS, Process, bus_of, metrics, tame};
+use super::{
+    Driver, Error, Gpu, Instance, Link, LinkError, MAX_GPUS, MAX_LINKS, Process, bus_of, metrics, tame,
+};
 use crate::host::Host;
 use crate::metric::Metric;
 
@@ -14,8 +16,16 @@ mod lost;
 pub const PROGRAM: &str = "nvidia-smi";
 /// Detailed looks are made once in so many passes: each costs the driver some hundred milliseconds.
 const DETAIL_EVERY: u32 = 6;
+/// Whether a line of `nvidia-smi -q -x` is of those that are read: the others tell serial numbers and command lines.
+pub fn is_read(line: &str) -> bool {
+    detail::is_read(line)
+}
+
 /// Columns a driver may refuse; with more it is asked no further.
 const MAX_REFUSED: usize = 12;
+
+/// Lines of processes read.
+const MAX_BUSY: usize = 256;
 
 const MIB: f64 = (1u64 << 20) as f64;
 const GIB_OF_MIB: f64 = 1.0 / 1024.0;
@@ -62,9 +72,17 @@ pub struct Smi {
     passes: u32,
     details: detail::Details,
     links: Vec<(String, Vec<Link>)>,
-    busy: Vec<(u32, f64)>,
+    busy: Vec<Busy>,
     /// Number, bus address, uuid and model of boards that have been seen.
     seen: Vec<Known>,
+}
+
+/// How busy a process keeps a board.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Busy {
+    gpu: u32,
+    pid: u32,
+    percent: f64,
 }
 
 /// What a board is known by.
@@ -108,7 +126,7 @@ impl Smi {
         loop {
             let query = format!("--query-gpu={}", self.columns());
             let (lost, text) = lost::set_aside(&self.run(&[&query, "--format=csv,nounits"])?);
-            if Table::read(&text).is_some() || !lost.is_empty() {
+            if Table::read(&text, KNOWN_BY[0]).is_some() || !lost.is_empty() {
                 return Ok((lost, text));
             }
             match unknown_column(&text) {
@@ -144,10 +162,11 @@ impl Smi {
         let process = |row: Row<'_>| {
             let pid = row.number(&["pid"])? as u32;
             let memory = row.number(&["used_gpu_memory", "used_memory"]).map(|mib| (mib * MIB) as u64);
-            let busy_percent = self.busy.iter().find(|(p, _)| *p == pid).map(|(_, percent)| *percent);
-            Some((row.text(&["gpu_uuid"])?.to_owned(), Process { pid, memory, busy_percent }))
+            Some((row.text(&["gpu_uuid"])?.to_owned(), Process { pid, memory, busy_percent: None }))
         };
-        Table::read(&text).map(|table| table.rows().filter_map(process).collect()).unwrap_or_default()
+        Table::read(&text, "gpu_uuid")
+            .map(|table| table.rows().filter_map(process).collect())
+            .unwrap_or_default()
     }
 
     fn remember(&mut self, gpus: &[Gpu]) {
@@ -168,7 +187,10 @@ impl Smi {
         let free = || (0..=MAX_GPUS as u32).find(|index| !others.iter().any(|gpu| gpu.index == *index));
         let index = known.map(|known| known.index).or(board.index).or_else(free)?;
         let (uuid, model) = known.map(|known| (known.uuid.clone(), known.model.clone())).unwrap_or_default();
-        Some(Gpu { index, uuid, model, bus: board.bus, lost: Some(board.why), ..Gpu::default() })
+        // `NVML_ERROR_NO_PERMISSION` in words.
+        let forbidden = board.why.to_ascii_lowercase().contains("insufficient permissions");
+        let lost = (!forbidden).then_some(board.why);
+        Some(Gpu { index, uuid, model, bus: board.bus, lost, forbidden, ..Gpu::default() })
     }
 
     fn gpu(&self, row: Row<'_>, processes: &[(String, Process)]) -> Option<Gpu> {
@@ -197,7 +219,11 @@ impl Smi {
         }
         gpu.links =
             self.links.iter().find(|(uuid, _)| *uuid == gpu.uuid).map(|(_, l)| l.clone()).unwrap_or_default();
-        gpu.set_processes(processes.iter().filter(|(uuid, _)| *uuid == gpu.uuid).map(|(_, p)| *p).collect());
+        let busy = |pid| self.busy.iter().find(|busy| (busy.gpu, busy.pid) == (gpu.index, pid));
+        let of_this = processes.iter().filter(|(uuid, _)| *uuid == gpu.uuid);
+        let processes =
+            of_this.map(|(_, p)| Process { busy_percent: busy(p.pid).map(|busy| busy.percent), ..*p });
+        gpu.set_processes(processes.collect());
         gpu.conclude();
         Some(gpu)
     }
@@ -211,7 +237,7 @@ impl Driver for Smi {
         }
         self.passes = self.passes.wrapping_add(1);
         let processes = self.processes();
-        let table = Table::read(&text).unwrap_or_default();
+        let table = Table::read(&text, KNOWN_BY[0]).unwrap_or_default();
         let mut gpus: Vec<Gpu> =
             table.rows().filter_map(|row| self.gpu(row, &processes)).take(MAX_GPUS).collect();
         self.remember(&gpus);
@@ -237,18 +263,16 @@ fn unknown_column(text: &str) -> Option<&str> {
     line.split('"').nth(1).filter(|name| name.len() < 64)
 }
 
-/// A board that fell off the bus: its cells say so.
+/// A board that fell off the bus: a cell says so, or none has an answer and some an error. One cell with an error is a
+/// sensor's.
 fn lost(row: Row<'_>) -> Option<String> {
-    let words = ["utilization.gpu", "temperature.gpu", "memory.total"];
-    let bad = |cell: &&str| {
-        let cell = cell.to_ascii_lowercase();
-        ["lost", "requires reset", "unknown error"].iter().any(|word| cell.contains(word)) || cell == "err!"
-    };
-    words
-        .iter()
-        .filter_map(|name| row.text(&[name]))
-        .find(bad)
-        .map(|cell| tame(cell.trim_matches(['[', ']'])))
+    let is_lost = |cell: &str| ["lost", "requires reset"].iter().any(|word| cell.contains(word));
+    let is_error = |cell: &str| cell.contains("unknown error") || cell == "err!";
+    let cells = || LINES.iter().filter_map(|(.., names, _)| row.text(names));
+    let find = |is: &dyn Fn(&str) -> bool| cells().find(|cell| is(&cell.to_ascii_lowercase()));
+    let answers = || LINES.iter().any(|(.., names, _)| row.number(names).is_some());
+    let cell = find(&is_lost).or_else(|| find(&is_error).filter(|_| !answers()))?;
+    Some(tame(cell.trim_matches(['[', ']'])))
 }
 
 /// What `nvidia-smi nvlink -e` prints, by uuid:
@@ -267,6 +291,24 @@ fn links(text: &str) -> Vec<(String, Vec<Link>)> {
     gpus
 }
 
+/// What `nvidia-smi nvlink -e` calls them; from Blackwell on (seen with 595) none of the first four is there. Of its symbol
+/// and effective errors most are mended by the code, so that they grow on a link that is well; so do the buckets of that.
+const LINK_ERRORS: [(&str, LinkError); 13] = [
+    ("Replay Errors", LinkError::Replay),
+    ("Recovery Errors", LinkError::Recovery),
+    ("CRC Errors", LinkError::Crc),
+    ("CRC FLIT Errors", LinkError::Crc),
+    ("Malformed packet Errors", LinkError::Malformed),
+    ("Buffer overrun Errors", LinkError::Overrun),
+    ("Rx Errors", LinkError::Received),
+    ("Rx remote Errors", LinkError::Remote),
+    ("Rx General Errors", LinkError::General),
+    ("Local link integrity Errors", LinkError::Integrity),
+    ("Tx discards", LinkError::Discarded),
+    ("Link recovery successful events", LinkError::Recovery),
+    ("Link recovery failed events", LinkError::RecoveryFailed),
+];
+
 fn link_line(line: &str, links: &mut Vec<Link>) -> Option<()> {
     let (number, rest) = line.strip_prefix("Link ")?.split_once(": ")?;
     let (what, count) = rest.split_once(": ")?;
@@ -278,32 +320,27 @@ fn link_line(line: &str, links: &mut Vec<Link>) -> Option<()> {
     if at == links.len() {
         links.push(Link { link: number, ..Link::default() });
     }
-    let counters = links.get_mut(at)?;
-    match what {
-        "Replay Errors" => counters.replay = Some(count),
-        "Recovery Errors" => counters.recovery = Some(count),
-        "CRC Errors" | "CRC FLIT Errors" => counters.crc = Some(count),
-        _ => {}
-    }
+    let (_, kind) = LINK_ERRORS.iter().find(|(name, _)| *name == what)?;
+    *links.get_mut(at)?.errors.get_mut(*kind as usize)? = Some(count);
     Some(())
 }
 
-/// What `nvidia-smi pmon -c 1 -s u` prints: a line `# gpu  pid  type  sm …`, one with units, a line a process; `-` where
-/// nothing was measured. Process and percent.
-fn busy(text: &str) -> Vec<(u32, f64)> {
-    let mut columns: Option<(usize, usize)> = None;
+/// What `nvidia-smi pmon -c 1 -s u` prints: a line `# gpu  pid  type  sm …`, one with units, a line for each process on each
+/// board; `-` where nothing was measured.
+fn busy(text: &str) -> Vec<Busy> {
+    let mut columns: Option<[usize; 3]> = None;
     let mut busy = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.trim_start_matches('#').split_whitespace().collect();
         let at = |name| words.iter().position(|word| *word == name);
         if line.starts_with('#') {
-            columns = columns.or_else(|| Some((at("pid")?, at("sm")?)));
-        } else if let Some((pid, sm)) = columns {
+            columns = columns.or_else(|| Some([at("gpu")?, at("pid")?, at("sm")?]));
+        } else if let Some(places) = columns {
             let number = |at: usize| words.get(at).and_then(|word| word.parse::<u32>().ok());
-            if let (Some(pid), Some(sm)) = (number(pid), number(sm))
-                && busy.len() < 256
+            if let [Some(gpu), Some(pid), Some(sm)] = places.map(number)
+                && busy.len() < MAX_BUSY
             {
-                busy.push((pid, f64::from(sm.min(100))));
+                busy.push(Busy { gpu, pid, percent: f64::from(sm.min(100)) });
             }
         }
     }

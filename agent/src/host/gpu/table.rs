@@ -21,9 +21,10 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Reads what was printed; `None` if it begins with no line of column names.
-    pub(super) fn read(text: &'a str) -> Option<Self> {
-        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    /// Reads what was printed; `None` if there is no line of column names, of which this is the first. Lines before it are
+    /// warnings (`WARNING: infoROM is corrupted at gpu 0000:3B:00.0`), as are some behind it.
+    pub(super) fn read(text: &'a str, first: &str) -> Option<Self> {
+        let mut lines = text.lines().skip_while(|line| !begins(line, first));
         let name = |cell: &'a str| cell.split_once(" [").map_or(cell, |(name, _)| name).trim();
         let columns: Vec<_> = lines.next()?.split(',').map(name).collect();
         let is_name = |name: &&str| {
@@ -42,6 +43,11 @@ impl<'a> Table<'a> {
         let whole = |cells: &&Vec<&str>| cells.len() == self.columns.len();
         self.rows.iter().filter(whole).map(|cells| Row { columns: &self.columns, cells })
     }
+}
+
+/// Whether a line has this name in its first column.
+fn begins(line: &str, name: &str) -> bool {
+    line.split(',').next().is_some_and(|cell| cell.trim() == name)
 }
 
 impl<'a> Row<'a> {
@@ -77,7 +83,7 @@ short, row
 
     #[test]
     fn columns_are_found_by_name() {
-        let table = Table::read(TEXT).unwrap();
+        let table = Table::read(TEXT, "index").unwrap();
         let rows: Vec<_> = table.rows().collect();
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].text(&["name"]), Some("NVIDIA A100-SXM4-80GB"));
@@ -93,6 +99,16 @@ short, row
     }
 
     #[test]
+    fn warnings_are_no_rows() {
+        let warning = "WARNING: infoROM is corrupted at gpu 0000:3B:00.0\n";
+        let text = format!("{warning}\n{warning}{TEXT}{warning}");
+        let table = Table::read(&text, "index").unwrap();
+        let numbers: Vec<_> = table.rows().map(|row| row.number(&["index"])).collect();
+        assert_eq!(numbers, [Some(0.0), Some(1.0)]);
+        assert_eq!(Table::read(warning, "index"), None);
+    }
+
+    #[test]
     fn what_is_no_table_is_none() {
         for text in [
             "",
@@ -100,16 +116,16 @@ short, row
             "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
             "Field \"x\" is not a valid field to query.",
             "No devices were found",
-            "a,,b\n1,2,3",
+            "index,,b\n1,2,3",
         ] {
-            assert_eq!(Table::read(text), None, "{text}");
+            assert_eq!(Table::read(text, "index"), None, "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "(index|memory.total \\[MiB\\]|[0-9]+|, |\n|\\PC){0,60}") {
-            if let Some(table) = Table::read(&text) {
+            if let Some(table) = Table::read(&text, "index") {
                 for row in table.rows() {
                     let _ = (row.number(&["index"]), row.bits(&["index"]));
                 }

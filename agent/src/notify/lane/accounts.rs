@@ -21,6 +21,7 @@ impl Lane {
         let stats = &mut self.stats;
         match outcome {
             Outcome::Delivered => stats.delivered += 1,
+            Outcome::Collapsed => stats.collapsed += 1,
             Outcome::Refused => stats.refused += 1,
             Outcome::Expired => stats.expired += 1,
             Outcome::Limited => stats.limited += 1,

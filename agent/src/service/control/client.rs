@@ -36,6 +36,11 @@ pub fn ask<T: DeserializeOwned>(data_dir: &Path, request: &Request) -> Result<T,
     }
 }
 
+/// Whether an agent can be asked; an error says why not, a sentence.
+pub fn reach(data_dir: &Path) -> Result<(), String> {
+    connect(data_dir).map(|_| ())
+}
+
 fn misunderstood(error: &serde_json::Error) -> String {
     format!("the agent's answer is not understood: {error}; are both of one version?")
 }
@@ -45,7 +50,11 @@ fn exchange(mut stream: UnixStream, request: &Request) -> std::io::Result<Vec<u8
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut question = serde_json::to_vec(request)?;
     question.push(b'\n');
-    stream.write_all(&question)?;
+    match stream.write_all(&question) {
+        // Who is turned away may find the other end closed; the reason waits to be read.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
     let mut line = Vec::new();
     BufReader::new(stream).take(MAX_ANSWER).read_until(b'\n', &mut line)?;
     Ok(line)

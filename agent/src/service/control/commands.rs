@@ -42,6 +42,7 @@ fn silence(wish: &Silence, data_dir: &Path) -> Result<String, String> {
             secs: wish.secs.unwrap_or_default(),
             reason: wish.reason.clone().unwrap_or_default(),
             by: String::new(),
+            force: wish.force,
         }),
         (None, None) => {
             let answer: Alerts = ask(data_dir, &Request::Alerts)?;

@@ -26,6 +26,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::features::Feature;
+use super::history::query;
+use super::outlets::Outlets;
 use super::pipeline::{Look, Message};
 use crate::engine::control::Order;
 use crate::host::{clock, state};
@@ -59,6 +61,7 @@ pub(super) struct Desk {
     pub(super) about: About,
     pub(super) inbox: Sender<Message>,
     pub(super) notifier: Notifier,
+    pub(super) outlets: Outlets,
 }
 
 /// Listens in `dir`. An error is a sentence; the agent runs on without.
@@ -66,7 +69,7 @@ pub(super) fn listen(dir: &Path) -> Result<(UnixListener, Socket), String> {
     let path = dir.join(SOCKET);
     let failed = |error: std::io::Error| {
         format!(
-            "the control socket {} cannot be used: {error}; status, alerts and silence will not work",
+            "the control socket {} cannot be used: {error}; status, alerts, silence and query will not work",
             path.display()
         )
     };
@@ -91,8 +94,11 @@ impl Drop for Socket {
 }
 
 /// Answers until `stop`.
-pub(super) async fn serve(desk: Desk, (listener, _socket): (UnixListener, Socket), stop: CancellationToken) {
-    let desk = Arc::new(desk);
+pub(super) async fn serve(
+    desk: Arc<Desk>,
+    (listener, _socket): (UnixListener, Socket),
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -157,6 +163,7 @@ impl Desk {
                 by.clone_into(&mut new.by);
                 order(&self.inbox, Order::Silence(new)).await.and_then(json)
             }
+            Request::Query(question) => query::answer(&self.inbox, question).await.and_then(json),
             Request::Revoke { id } => order(&self.inbox, Order::Revoke(id)).await.and_then(json),
         };
         result.map_or_else(Reply::Error, Reply::Ok)
@@ -175,6 +182,8 @@ impl Desk {
         }
         let mut limits = counts.limits;
         limits.insert("alerts_dropped_by_the_outbox".into(), stats.outbox.dropped);
+        limits.insert("outbox_damaged_places".into(), stats.outbox.torn);
+        limits.insert("alerts_lost_on_a_channel".into(), stats.channels.iter().map(|c| c.lost).sum());
         limits.insert("templates_not_filled_in".into(), stats.outbox.template_errors);
         limits.insert("messages_over_a_rate_limit".into(), stats.channels.iter().map(|c| c.limited).sum());
         limits.insert("alerts_given_up".into(), stats.channels.iter().map(|c| c.expired).sum());
@@ -189,13 +198,29 @@ impl Desk {
             features: features.clone(),
             channels: stats.channels,
             outbox: stats.outbox,
+            outlets: self.outlets.look(),
             limits,
             events: counts.events,
+            log_shipper: self.outlets.shipper(),
         })
     }
 
+    /// The status as JSON, for endpoints.
+    #[cfg(feature = "prometheus")]
+    pub(super) async fn status_text(&self) -> Result<String, String> {
+        let status = self.status().await?;
+        serde_json::to_string(&status).map_err(|error| format!("the answer is no JSON: {error}"))
+    }
+
     async fn alerts(&self) -> Result<Alerts, String> {
-        Ok(Alerts { view: self.look().await?.view, channels: self.notifier.stats().await.channels })
+        let mut view = self.look().await?.view;
+        let ids = view.active.iter().map(|alert| alert.id.clone()).collect();
+        // What the engine has told may wait on the way.
+        for (alert, by) in view.active.iter_mut().zip(self.notifier.limited(ids).await) {
+            let limit = || (!by.is_empty()).then(|| format!("rate limit of {}", by.join(", ")));
+            alert.suppressed_by = alert.suppressed_by.take().or_else(limit);
+        }
+        Ok(Alerts { view, channels: self.notifier.stats().await.channels })
     }
 }
 
@@ -207,21 +232,34 @@ pub(super) async fn order(
     ask(inbox, |done| Message::Order(order, done)).await?
 }
 
+/// The same for as long as it takes.
+pub(super) async fn carried_out(
+    inbox: &Sender<Message>,
+    order: Order,
+) -> Result<crate::engine::control::Answer, String> {
+    asked(inbox, |done| Message::Order(order, done)).await.unwrap_or_else(|| Err(ENDING.to_owned()))
+}
+
+/// Why there is no answer.
+const ENDING: &str = "the agent is ending";
+
+async fn asked<T>(inbox: &Sender<Message>, make: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+    let (done, result) = oneshot::channel();
+    inbox.send(make(done)).await.ok()?;
+    result.await.ok()
+}
+
 async fn ask<T>(
     inbox: &Sender<Message>,
     make: impl FnOnce(oneshot::Sender<T>) -> Message,
 ) -> Result<T, String> {
-    let (done, result) = oneshot::channel();
-    let asked = async {
-        inbox.send(make(done)).await.ok()?;
-        result.await.ok()
-    };
-    match timeout(ENGINE, asked).await {
+    match timeout(ENGINE, asked(inbox, make)).await {
         Ok(Some(result)) => Ok(result),
-        Ok(None) => Err("the agent is ending".to_owned()),
-        Err(_) => {
-            Err(format!("the engine has not answered within {} s; see the agent's log", ENGINE.as_secs()))
-        }
+        Ok(None) => Err(ENDING.to_owned()),
+        Err(_) => Err(format!(
+            "the engine has not answered within {} s; an order may still be carried out; see the agent's log",
+            ENGINE.as_secs()
+        )),
     }
 }
 

@@ -9,6 +9,8 @@ use crate::engine::Engine;
 use crate::engine::control::{NewSilence, View};
 use crate::notify::stats::{ChannelStats, OutboxStats};
 use crate::service::features::Feature;
+use crate::service::history::query::Question;
+use crate::service::outlets::Outlet;
 use crate::time::{Now, SECOND};
 
 /// A question or an order.
@@ -26,6 +28,8 @@ pub enum Request {
         /// Its id.
         id: u64,
     },
+    /// What history has of a metric: [`crate::service::history::query::Answer`].
+    Query(Question),
 }
 
 /// The answer.
@@ -59,10 +63,16 @@ pub struct Status {
     pub channels: Vec<ChannelStats>,
     /// Alerts on disk.
     pub outbox: OutboxStats,
+    /// What goes out besides alerts.
+    #[serde(default)]
+    pub outlets: Vec<Outlet>,
     /// How often each limit was met since the start; see "Limits" in docs/DESIGN.md.
     pub limits: BTreeMap<String, u64>,
     /// Events since the start, by counter and label.
     pub events: BTreeMap<String, u64>,
+    /// The log shipper, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_shipper: Option<crate::ship::view::View>,
 }
 
 /// One collector.
@@ -109,7 +119,12 @@ const LEFT_OUT: &[&str] = &[
     "cgroups_left_out_count",
     "listening_ports_left_out_count",
     "ebpf_recursion_misses_total",
+    "log_shipper_files_left_out_count",
+    "log_shipper_lost_bytes_total",
+    "journal_unreadable_total",
 ];
+/// Counters of what a limit left out, by this label.
+const LEFT_OUT_BY: &[(&str, &str)] = &[("ebpf_drops_total", "reason")];
 
 impl Counts {
     /// Read out of the engine.
@@ -121,6 +136,10 @@ impl Counts {
             let name = series.metric.name;
             if LEFT_OUT.contains(&name) {
                 *limits.entry(name.to_owned()).or_default() += series.value.max(0.0) as u64;
+            }
+            if let Some((_, label)) = LEFT_OUT_BY.iter().find(|(counter, _)| *counter == name) {
+                let reason = series.label(label).unwrap_or_default();
+                limits.insert(format!("{name} {reason}"), series.value.max(0.0) as u64);
             }
             let Some(label) = series.label("collector").filter(|_| name.starts_with("collector_")) else {
                 continue;

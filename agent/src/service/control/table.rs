@@ -6,7 +6,9 @@ use super::protocol::{Alerts, Status};
 use crate::engine::control::SilenceView;
 use crate::notify::stats::ChannelStats;
 use crate::service::features::State;
-use crate::text::{clean, number, span};
+use crate::service::outlets::Outlet;
+use crate::ship::view::View as Shipped;
+use crate::text::{clean, kib, number, span};
 
 /// Longest cell, characters.
 const CELL: usize = 200;
@@ -24,15 +26,17 @@ pub fn status(status: &Status) -> String {
     collectors(status, &mut out);
     sources(status, &mut out);
     channels(&status.channels, &mut out);
+    status.log_shipper.iter().for_each(|view| shipper(view, &mut out));
     let outbox = &status.outbox;
     let _ = writeln!(
         out,
-        "\noutbox    {} alerts, {} bytes, {} dropped",
-        outbox.alerts, outbox.bytes, outbox.dropped
+        "\noutbox    {} alerts, {} bytes, {} % full, {} dropped",
+        outbox.alerts, outbox.bytes, outbox.used_percent, outbox.dropped
     );
     if let Some(trouble) = &outbox.trouble {
         let _ = writeln!(out, "  IN MEMORY ONLY: {}", clean(trouble, CELL));
     }
+    outlets(&status.outlets, &mut out);
     let met: Vec<_> = status.limits.iter().filter(|(_, count)| **count > 0).collect();
     let _ = writeln!(out, "\nlimits    {} of {} were met", met.len(), status.limits.len());
     for (name, count) in met {
@@ -68,6 +72,28 @@ fn sources(status: &Status, out: &mut String) {
     }
 }
 
+fn shipper(view: &Shipped, out: &mut String) {
+    let Shipped { files, lines, bytes, unread_bytes, lost_bytes, .. } = view;
+    let server = clean(&view.server, CELL);
+    let _ = writeln!(
+        out,
+        "\nlog shipper  {files} files to {server}: {lines} lines ({bytes} bytes) taken, {unread_bytes} bytes not read yet, \
+         {lost_bytes} bytes lost"
+    );
+    if view.failing > 0 {
+        let why = view.last_error.as_deref().unwrap_or_default();
+        let _ = writeln!(out, "  FAILING: {} times in a row: {}", view.failing, clean(why, CELL));
+    }
+    for (count, what) in [(view.unreadable, "cannot be read"), (view.left_out, "are left out: too many")] {
+        if count > 0 {
+            let _ = writeln!(out, "  {count} files {what}");
+        }
+    }
+    if let Some(trouble) = &view.trouble {
+        let _ = writeln!(out, "  PLACES NOT SAVED: {}", clean(trouble, CELL));
+    }
+}
+
 fn channels(all: &[ChannelStats], out: &mut String) {
     if all.is_empty() {
         *out += "\nchannels  NONE: nobody hears of an alert\n";
@@ -89,7 +115,36 @@ fn channels(all: &[ChannelStats], out: &mut String) {
             let next = c.retry_in_secs.map_or(String::new(), |secs| format!(", next try in {}", span(secs)));
             let _ = writeln!(out, "  FAILING: {} times in a row{next}", c.failing);
         }
+        let also =
+            [(c.collapsed, "told together after an outage"), (c.superseded, "superseded"), (c.lost, "lost")];
+        let also: Vec<String> =
+            also.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        if !also.is_empty() {
+            let _ = writeln!(out, "  also: {}", also.join(", "));
+        }
         if let Some(error) = &c.last_error {
+            let _ = writeln!(out, "  last error: {}", clean(error, CELL));
+        }
+    }
+}
+
+fn outlets(all: &[Outlet], out: &mut String) {
+    if all.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\n{:12}  {:>7}  {:>9}  {:>10}  {:>7}  {:>7}",
+        "way out", "waiting", "delivered", "on disk", "given up", "failures"
+    );
+    for o in all {
+        let Outlet { waiting, sent, dropped, failures, .. } = o;
+        let (name, disk) = (clean(&o.name, 40), kib(o.disk_bytes.div_ceil(1024)));
+        let _ = writeln!(out, "{name:12}  {waiting:>7}  {sent:>9}  {disk:>10}  {dropped:>8}  {failures:>7}");
+        for trouble in &o.troubles {
+            let _ = writeln!(out, "  FAILING: {}", clean(trouble, CELL));
+        }
+        if let Some(error) = &o.last_error {
             let _ = writeln!(out, "  last error: {}", clean(error, CELL));
         }
     }
@@ -220,7 +275,38 @@ mod tests {
         };
         let shown = alerts(&Alerts { view, channels: vec![channel.clone()] });
         assert!(shown.contains("WARN       x?[2J??y  (for 2 min 5 s)"), "{shown}");
-        let status = status(&Status { hostname: evil.into(), channels: vec![channel], ..Status::default() });
+        let outlet = Outlet {
+            name: evil.into(),
+            troubles: vec![evil.into()],
+            last_error: Some(evil.into()),
+            disk_bytes: 5 << 20,
+            ..Outlet::default()
+        };
+        let (channels, outlets) = (vec![channel], vec![outlet]);
+        let log_shipper = Some(Shipped {
+            server: evil.into(),
+            failing: 7,
+            last_error: Some(evil.into()),
+            unreadable: 2,
+            left_out: 3,
+            trouble: Some(evil.into()),
+            ..Shipped::default()
+        });
+        let status =
+            status(&Status { hostname: evil.into(), channels, outlets, log_shipper, ..Status::default() });
+        for part in [
+            "log shipper  0 files to x?[2J??y: 0 lines",
+            "  FAILING: 7 times in a row: x?",
+            "  2 files cannot be read",
+            "  3 files are left out",
+            "  PLACES NOT SAVED: x?",
+        ] {
+            assert!(status.contains(part), "{part}: {status}");
+        }
+        assert!(
+            status.contains("  FAILING: x?[2J??y\n  last error: x?") && status.contains("5.0 MiB"),
+            "{status}"
+        );
         for text in [shown, status] {
             assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
             assert!(text.contains("FAILING: 3 times in a row"), "{text}");

@@ -8,6 +8,8 @@ use crate::collect::runner::Item;
 use crate::config::Config;
 #[cfg(feature = "ebpf")]
 use crate::config::Switch;
+#[cfg(feature = "ebpf")]
+use crate::ebpf::tasks::TaskIter;
 use crate::host::Host;
 use crate::host::tasks::Tasks;
 #[cfg(feature = "ebpf")]
@@ -24,7 +26,7 @@ impl Kernel {
             self.features.push(Feature::off(NAME, reason));
             return;
         }
-        match crate::ebpf::tasks::TaskIter::load(host.as_ref()) {
+        match TaskIter::load(host.as_ref()) {
             Ok(tasks) => {
                 self.tasks = Some(tasks);
                 self.features.push(Feature::on(NAME, "all threads of the machine in a few system calls"));
@@ -47,6 +49,21 @@ impl Kernel {
         self.tasks.as_ref().map(|tasks| -> Box<dyn Tasks> { Box::new(tasks.clone()) })
     }
 
+    /// The same for whoever looks every few seconds.
+    #[cfg(feature = "ebpf")]
+    fn frequent_tasks(&self, host: &dyn Host) -> Option<Box<dyn Tasks>> {
+        let plain = self.tasks()?;
+        // Where there is no room for a second one, the one that runs already serves.
+        Some(TaskIter::load_brief(host).map_or(plain, |tasks| Box::new(tasks)))
+    }
+
+    /// None without eBPF.
+    #[cfg(not(feature = "ebpf"))]
+    #[expect(clippy::unused_self, reason = "the same call with and without eBPF")]
+    fn frequent_tasks(&self, _: &dyn Host) -> Option<Box<dyn Tasks>> {
+        None
+    }
+
     /// None without eBPF.
     #[cfg(not(feature = "ebpf"))]
     #[expect(clippy::unused_self, reason = "the same call with and without eBPF")]
@@ -55,9 +72,11 @@ impl Kernel {
     }
 
     /// The collector of processes, where another one than that of the table serves.
-    pub(in crate::service) fn processes(&self, config: &Config) -> Option<Item> {
+    pub(in crate::service) fn processes(&self, config: &Config, host: &dyn Host) -> Option<Item> {
         let entry = crate::collect::enabled(config).find(|entry| entry.name == "process")?;
-        let collector = process::Process::new(&process::Options::of(config), Some(self.tasks()?));
-        Some((entry.name, (entry.pace)(config), Box::new(collector)))
+        let pace = (entry.pace)(config);
+        let tasks = if pace < process::WHOLE { self.frequent_tasks(host) } else { self.tasks() };
+        let collector = process::Process::new(&process::Options::of(config), Some(tasks?));
+        Some((entry.name, pace, Box::new(collector)))
     }
 }

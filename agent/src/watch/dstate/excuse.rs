@@ -20,6 +20,8 @@ const WAITS: &[(&[&str], &str)] = &[
     (&["kthread"], IDLE),
 ];
 
+const OWN: &str =
+    "it is a thread or a child of the agent, made to ask what may hang: who does not answer is told as that";
 const VFORK: &str = "the parent of a vfork waits until its child has started another program or ended";
 const FROZEN: &str = "it is frozen, by a control group or for suspend";
 const DUMP: &str = "its process is writing a core dump";
@@ -38,6 +40,9 @@ pub(super) fn of(
     if status.dumping {
         return Some(DUMP);
     }
+    if is_own(host, status) {
+        return Some(OWN);
+    }
     if stat.flags & PF_KTHREAD != 0 {
         return kernel_thread(host, pid, wchan);
     }
@@ -46,6 +51,12 @@ pub(super) fn of(
         // Where this process may not see the function, the same from what all may see.
         None => vfork(host, pid, stat).or_else(|| frozen(host, pid)),
     }
+}
+
+/// By the number that this `/proc` gives the agent.
+fn is_own(host: &dyn Host, status: &Status) -> bool {
+    let own = host.read_link("/proc/self").ok().and_then(|link| link.parse::<u32>().ok());
+    own.is_some() && (status.tgid == own || status.parent == own)
 }
 
 fn waits(wchan: &str) -> Option<&'static str> {
@@ -124,7 +135,7 @@ mod tests {
     fn check(text: &str, flags: u64, wchan: Option<&str>, dumping: bool, expect: &str) {
         let host = FixtureHost::parse(text).unwrap();
         let line = format!("7 (x) D 1 1 1 0 -1 {flags} 9 0 0 0 1 0 0 0 20 0 1 0 5 4096 1 18 1\n");
-        let status = Status { state: b'D', tgid: Some(7), switches: 1, dumping };
+        let status = Status { state: b'D', tgid: Some(7), parent: Some(3), switches: 1, dumping };
         let why = of(&host, 7, &Stat::parse(&line).unwrap(), &status, wchan);
         assert_eq!(why.unwrap_or("-"), expect, "{text} {wchan:?}");
     }
@@ -145,6 +156,13 @@ mod tests {
             check("", USER, Some(wchan), false, expect);
         }
         check("", USER, Some("anything"), true, DUMP);
+    }
+
+    #[test]
+    fn threads_and_children_of_the_agent() {
+        for (own, expect) in [("7", OWN), ("3", OWN), ("8", "-"), ("x", "-")] {
+            check(&format!("//- /proc/self -> {own}"), USER, Some("fuse_get_req"), false, expect);
+        }
     }
 
     #[test]

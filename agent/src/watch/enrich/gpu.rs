@@ -112,6 +112,7 @@ GPU UUID: \t GPU-1
             meaning: String::new(),
             line: String::new(),
             fields: vec![("bus".into(), bus.into())],
+            ..LogMatch::default()
         }
     }
 

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -52,7 +53,7 @@ impl Host for Files {
     fn read_link(&self, _: &str) -> io::Result<String> {
         Err(io::ErrorKind::Unsupported.into())
     }
-    fn statvfs(&self, _: &str) -> io::Result<FsStat> {
+    fn statvfs(&self, _: &Path) -> io::Result<FsStat> {
         Err(io::ErrorKind::Unsupported.into())
     }
     fn nic_driver(&self, _: &str) -> io::Result<NicDriver> {
@@ -564,6 +565,7 @@ fn an_error_of_a_gpu_names_board_and_container() {
             fields: [("bus", "0000:3b:00"), ("xid", "79"), ("pid", "42")]
                 .map(|(n, v)| (n.into(), v.into()))
                 .into(),
+            ..LogMatch::default()
         };
         let what = What::Log(Box::new(found));
         let mut event =

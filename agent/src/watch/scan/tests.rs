@@ -67,6 +67,7 @@ fn words(events: &[Event]) -> Vec<String> {
             | What::Released(_)
             | What::KmsgMark(_)
             | What::JournalMark(_)
+            | What::SyslogMark(_)
             | What::Witness { .. } => return None,
         })
     });
@@ -135,10 +136,12 @@ fn guest(text: &str, kills: [u32; 2], hung: u32, extra: &[&str]) -> Vec<Event> {
 
 #[test]
 fn guests_of_5_10_6_1_and_7_2() {
-    let events = guest(include_str!("../testdata/5.10.dmesg"), [164, 174], 191, &["filesystem_error"]);
+    let events =
+        guest(include_str!("../testdata/5.10.dmesg"), [164, 174], 191, &["filesystem_error", "scsi_reset"]);
     assert_eq!((ooms(&events)[0].failcnt, ooms(&events)[1].total_vm_kb), (Some(20), Some(429_028)));
     assert_eq!(ooms(&events)[1].gfp_mask.as_deref(), Some("0x100dca(GFP_HIGHUSER_MOVABLE|__GFP_ZERO)"));
-    let events = guest(include_str!("../testdata/6.1.dmesg"), [174, 184], 202, &["filesystem_error"]);
+    let events =
+        guest(include_str!("../testdata/6.1.dmesg"), [174, 184], 202, &["filesystem_error", "scsi_reset"]);
     assert_eq!((ooms(&events)[0].failcnt, ooms(&events)[0].trigger.uid), (Some(23), None));
     let events = guest(include_str!("../testdata/7.2.dmesg"), [186, 196], 215, &["filesystem_error"]);
     assert_eq!((ooms(&events)[0].failcnt, ooms(&events)[0].trigger.uid), (Some(18), Some(0)));
@@ -163,7 +166,7 @@ fn hardware_of_6_1() {
     let mut expect = vec!["io_error"; 20 + 2];
     expect.extend(["scsi_error", "io_error"]);
     expect.extend(["hardware_error"; 4]);
-    expect.push("network_down");
+    expect.extend(["network_up", "network_down", "network_up"]);
     assert_eq!(words(&events), expect);
     assert!(events.iter().all(|event| event.source == Source::Kmsg && !event.historic));
 }

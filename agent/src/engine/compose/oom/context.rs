@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::{MAX_NAME, constraint_text};
 use crate::cgroup::{Owner, owner};
+use crate::engine::compose::culprits::by_memory;
 use crate::engine::compose::{Context, Identity};
 use crate::event::{Constraint, HostMemory, Oom};
-use crate::sample::{ProcRow, ProcTable};
+use crate::sample::ProcTable;
 use crate::text::clean;
 use crate::time::Now;
 
@@ -119,17 +120,7 @@ fn victims(oom: &Oom) -> Value {
 
 /// The processes that hold most memory, and where they live.
 pub(super) fn largest(table: &ProcTable) -> Value {
-    let row = |row: &ProcRow| {
-        let mut out = json!({ "pid": row.pid, "comm": &*row.comm, "rss_kb": row.rss_bytes / 1024 });
-        if let (Some(path), Value::Object(out)) = (row.cgroup.as_deref(), &mut out) {
-            match super::place(&owner(path)) {
-                Some(place) => out.insert("in".into(), place.into()),
-                None => out.insert("cgroup".into(), path.into()),
-            };
-        }
-        out
-    };
-    table.rows.iter().take(LARGEST).map(row).collect()
+    table.largest().take(LARGEST).map(by_memory).collect()
 }
 
 /// Groups whose own counters rose, and by how much.

@@ -52,6 +52,30 @@ impl Detail {
     }
 }
 
+/// Whether a line is of those that are read here.
+pub(super) fn is_read(line: &str) -> bool {
+    let line = line.trim();
+    let name = line.trim_start_matches(['<', '/']).split(['>', ' ']).next().unwrap_or_default();
+    line.starts_with('<') && READ.contains(&name)
+}
+
+/// Elements that are read, and those they stand in.
+const READ: [&str; 13] = [
+    "nvidia_smi_log",
+    "cuda_version",
+    "gpu",
+    "replay_counter",
+    "remapped_row_corr",
+    "remapped_row_unc",
+    "remapped_row_pending",
+    "remapped_row_failure",
+    "mig_device",
+    "fb_memory_usage",
+    "index",
+    "total",
+    "used",
+];
+
 /// Inside which element a line stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Within {

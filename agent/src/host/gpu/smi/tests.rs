@@ -39,23 +39,100 @@ fn a_driver_that_refuses_everything_is_not_asked_for_ever() {
     assert_eq!(smi.refused.len(), 1);
 }
 
+/// A link with these errors.
+fn link(number: u32, errors: &[(LinkError, u64)]) -> Link {
+    let mut link = Link { link: number, ..Link::default() };
+    for &(kind, count) in errors {
+        link.errors[kind as usize] = Some(count);
+    }
+    link
+}
+
 #[test]
 fn links_are_read() {
     let text = "GPU 0: A (UUID: GPU-1)\n\t Link 3: Replay Errors: 7\n\t Link 3: CRC FLIT Errors: 2\n\
                 \t Link x: Replay Errors: 1\n\t Link 4: Recovery Errors: many\n\t Link 5: New Errors: 3\nGPU 1: B (UUID: GPU-2)\n";
-    let three = Link { link: 3, replay: Some(7), recovery: None, crc: Some(2) };
-    let five = Link { link: 5, ..Link::default() };
+    let three = link(3, &[(LinkError::Replay, 7), (LinkError::Crc, 2)]);
+    let five = link(5, &[]);
     assert_eq!(links(text), [("GPU-1".to_owned(), vec![three, five]), ("GPU-2".to_owned(), vec![])]);
     assert_eq!(links("NVML: nvlink is not supported\n"), []);
 }
 
+/// The names are those of driver 595.91.07 on eight B300.
+#[test]
+fn links_of_blackwell_are_read() {
+    let text = "GPU 0: NVIDIA B300 SXM6 AC (UUID: GPU-1)
+\t Link 14: Malformed packet Errors: 1
+\t Link 14: Buffer overrun Errors: 2
+\t Link 14: Rx Errors: 3
+\t Link 14: Rx remote Errors: 4
+\t Link 14: Rx General Errors: 5
+\t Link 14: Local link integrity Errors: 6
+\t Link 14: Tx discards: 7
+\t Link 14: Link recovery successful events: 505
+\t Link 14: Link recovery failed events: 8
+\t Link 14: Total link recovery events: 513
+\t Link 14: Effective Errors: 9
+\t Link 14: Symbol Errors: 10
+\t Link 14: FEC Errors - 0: 36140749276
+";
+    let expect = link(
+        14,
+        &[
+            (LinkError::Malformed, 1),
+            (LinkError::Overrun, 2),
+            (LinkError::Received, 3),
+            (LinkError::Remote, 4),
+            (LinkError::General, 5),
+            (LinkError::Integrity, 6),
+            (LinkError::Discarded, 7),
+            (LinkError::Recovery, 505),
+            (LinkError::RecoveryFailed, 8),
+        ],
+    );
+    assert_eq!(links(text), [("GPU-1".to_owned(), vec![expect])]);
+    assert_eq!(LinkError::NAMES[LinkError::RecoveryFailed as usize], "recovery_failed");
+}
+
 #[test]
 fn busy_processes_are_read() {
-    let text = "# gpu        pid  type    sm   mem\n# Idx          #   C/G     %     %\n    0  12  C  95  1\n    1  13  C   -  -\n    1   -  -   -  -\n    0  14  C  250  1\n";
-    assert_eq!(busy(text), [(12, 95.0), (14, 100.0)]);
+    let of = |gpu, pid, percent| Busy { gpu, pid, percent };
+    let text = "# gpu        pid  type    sm   mem\n# Idx          #   C/G     %     %\n    0  12  C  95  1\n    1  12  C  3  1\n    1  13  C   -  -\n    1   -  -   -  -\n    0  14  C  250  1\n";
+    assert_eq!(busy(text), [of(0, 12, 95.0), of(1, 12, 3.0), of(0, 14, 100.0)], "a process on two boards");
     // Newer drivers put columns between.
-    assert_eq!(busy("# gpu pid type fb sm\n 0 5 C 100 7\n"), [(5, 7.0)]);
+    assert_eq!(busy("# gpu pid type fb sm\n 0 5 C 100 7\n"), [of(0, 5, 7.0)]);
     assert_eq!(busy("0 5 C 7\n"), [], "no names, no numbers");
+}
+
+/// One sensor with an error is no lost board; a board that was given to another container is none either.
+#[test]
+fn only_what_is_lost_is_told_as_lost() {
+    let check = |row: &str, lost: bool| {
+        let table = format!("index, temperature.gpu, utilization.gpu [%], memory.total [MiB]\n0, {row}\n");
+        let table = Table::read(&table, "index").unwrap();
+        let found = super::lost(table.rows().next().unwrap());
+        assert_eq!(found.is_some(), lost, "{row}: {found:?}");
+    };
+    // As RTX A6000 and 3090 were seen to answer.
+    check("[Unknown Error], 30, 49140", false);
+    check("34, [Unknown Error], 49140", false);
+    check("34, 30, [Unknown Error]", false);
+    check("[N/A], [Unknown Error], 49140", false);
+    check("[N/A], [N/A], [N/A]", false);
+    check("[Unknown Error], [Unknown Error], [Unknown Error]", true);
+    check("[N/A], ERR!, [N/A]", true);
+    check("34, [GPU is lost], 49140", true);
+    check("[GPU requires reset], 30, 49140", true);
+
+    let row = "index, uuid, name, pci.bus_id\n1, GPU-1, A, 00000000:0A:00.0\n";
+    let why = "Unable to determine the device handle for GPU0000:07:00.0: ";
+    for (words, lost) in [("Insufficient Permissions", false), ("Unknown Error", true)] {
+        let host =
+            FixtureHost::parse(&format!("//- command nvidia-smi --query-gpu\n{why}{words}\n{row}")).unwrap();
+        let gpus = Smi::new(host.shared()).read().unwrap();
+        let told: Vec<_> = gpus.iter().map(|gpu| (gpu.index, gpu.lost.is_some(), gpu.forbidden)).collect();
+        assert_eq!(told, [(0, lost, !lost), (1, false, false)], "{words}");
+    }
 }
 
 proptest! {

@@ -1,12 +1,13 @@
 /* A stand-in for libnvidia-ml.so.1 with three boards, for tests: 0 is in order, 1 is divided (MIG), 2 is lost.
  * Built by the test with -DHANG (the power is asked for in vain, as of a driver in trouble), -DOLD (a library of before
  * driver 510, without the second form of some calls) or -DBROKEN (it does not go with the driver).
+ * With -DFORBIDDEN it is that of a container which was given board 1 only.
  * Types, numbers and names of calls are those of NVIDIA's documentation of NVML. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { OK = 0, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, LOST = 15, MISMATCH = 18 };
+enum { OK = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, LOST = 15, MISMATCH = 18 };
 typedef struct board { int number, instance; } *dev;
 static struct board boards[3] = {{0, -1}, {1, -1}, {2, -1}}, instances[2] = {{1, 0}, {1, 1}};
 typedef unsigned u32;
@@ -27,6 +28,9 @@ int nvmlSystemGetCudaDriverVersion_v2(int *to) { PUT(to, 12020); }
 int nvmlDeviceGetCount_v2(u32 *to) { PUT(to, 3); }
 int nvmlDeviceGetHandleByIndex_v2(u32 index, dev *to) {
     if (index > 2) return NOT_FOUND;
+#ifdef FORBIDDEN
+    if (index != 1) return NO_PERMISSION;
+#endif
     PUT(to, &boards[index]);
 }
 int nvmlDeviceGetUUID(dev d, char *to, u32 size) {

@@ -1,0 +1,118 @@
+//! What is looked at in a series: ten views, each of which is greater the stranger it is.
+
+/// Readings of the short and of the long window: a minute and four at 10 s.
+const SHORT: usize = 6;
+const LONG: usize = 24;
+/// Readings that the usual spread is remembered for.
+pub(super) const SPREAD: f64 = 360.0;
+/// Share of the usual spread below which one stillness is as good as another.
+const STILL: f64 = 1e-3;
+
+/// One way of looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// A high reading.
+    High,
+    /// A low one.
+    Low,
+    /// A jump from the reading before.
+    Jump,
+    /// A high mean of the short window.
+    ShortHigh,
+    /// A low one.
+    ShortLow,
+    /// A high mean of the long window.
+    LongHigh,
+    /// A low one.
+    LongLow,
+    /// Great spread within the short window.
+    ShortRestless,
+    /// Great spread within the long window.
+    LongRestless,
+    /// Little spread within the long window.
+    Still,
+}
+
+/// All of them, in the order of [`Window::step`].
+pub(super) const VIEWS: [View; 10] = [
+    View::High,
+    View::Low,
+    View::Jump,
+    View::ShortHigh,
+    View::ShortLow,
+    View::LongHigh,
+    View::LongLow,
+    View::ShortRestless,
+    View::LongRestless,
+    View::Still,
+];
+
+/// The newest readings.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    last: [f64; LONG],
+    at: usize,
+    seen: u32,
+    mean: f64,
+    variance: f64,
+}
+
+impl Window {
+    pub(super) const fn new() -> Self {
+        Self { last: [0.0; LONG], at: 0, seen: 0, mean: 0.0, variance: 0.0 }
+    }
+
+    /// Takes a reading. `None` until the long window is full.
+    pub(super) fn step(&mut self, value: f64) -> Option<[f32; VIEWS.len()]> {
+        let before = self.last[(self.at + LONG - 1) % LONG];
+        self.last[self.at] = value;
+        self.at = (self.at + 1) % LONG;
+        self.seen = self.seen.saturating_add(1);
+        let off = value - self.mean;
+        let share = 1.0 / f64::from(self.seen).min(SPREAD);
+        self.mean += off * share;
+        self.variance += (off * (value - self.mean) - self.variance) * share;
+        if (self.seen as usize) < LONG {
+            return None;
+        }
+        let (short_mean, short_spread) = self.moments(SHORT);
+        let (long_mean, long_spread) = self.moments(LONG);
+        let usual = self.variance.max(0.0).sqrt().max(1e-9 * self.mean.abs()).max(1e-12);
+        let still = -(long_spread + STILL * usual).ln();
+        let views = [
+            value,
+            -value,
+            (value - before).abs(),
+            short_mean,
+            -short_mean,
+            long_mean,
+            -long_mean,
+            short_spread,
+            long_spread,
+            still,
+        ];
+        Some(views.map(|view| view as f32))
+    }
+
+    /// The level that a view is of.
+    pub(super) fn level(&self, view: View) -> f64 {
+        match view {
+            View::High | View::Low | View::Jump => self.last[(self.at + LONG - 1) % LONG],
+            View::ShortHigh | View::ShortLow | View::ShortRestless => self.moments(SHORT).0,
+            View::LongHigh | View::LongLow | View::LongRestless | View::Still => self.moments(LONG).0,
+        }
+    }
+
+    /// Slow mean of all readings.
+    pub(super) fn usual(&self) -> f64 {
+        self.mean
+    }
+
+    /// Mean and standard deviation of the newest readings.
+    fn moments(&self, count: usize) -> (f64, f64) {
+        let newest = (0..count).map(|back| self.last[(self.at + LONG - 1 - back) % LONG]);
+        let mean = newest.clone().sum::<f64>() / count as f64;
+        let variance = newest.map(|value| (value - mean) * (value - mean)).sum::<f64>() / count as f64;
+        (mean, variance.sqrt())
+    }
+}

@@ -1,0 +1,75 @@
+//! What a lane does when a message fails, and while its channel cannot be made: it waits, and nothing of what waits there
+//! is touched.
+
+use super::{EXPIRE_SECS, Lane, later};
+use crate::notify::backoff::MAX_RETRY_AFTER;
+use crate::notify::channel::SendError;
+use crate::notify::ledger::Seq;
+use crate::time::Now;
+use std::time::Duration;
+
+/// Pause after the first answer that bars the channel; it grows by as much with each further one ...
+const BARRED_PAUSE: Duration = Duration::from_mins(1);
+/// ... up to so many times as much.
+const MAX_BARRED: u32 = 5;
+/// Pause after the first attempt to make a channel; it grows by as much with each further one ...
+const MAKING_PAUSE: Duration = Duration::from_secs(10);
+/// ... up to so many times as much.
+const MAX_MAKING: u32 = 30;
+
+impl Lane {
+    /// The message stays: when it is tried again.
+    pub(super) fn kept(&mut self, now: Now, seq: Option<Seq>, error: &SendError, random: f64) {
+        self.note(error.why());
+        let after = match error {
+            SendError::Retry { after, .. } => *after,
+            // A server bans who knocks too often with a wrong key; a reload that mends it tries at once.
+            _ => Some(BARRED_PAUSE * self.failures.saturating_add(1).min(MAX_BARRED)),
+        };
+        self.failed(now, seq, after, random);
+    }
+
+    fn failed(&mut self, now: Now, seq: Option<Seq>, after: Option<Duration>, random: f64) {
+        self.stats.retries += 1;
+        self.failures = self.failures.saturating_add(1);
+        let wait =
+            self.backoff.delay(self.failures, random).max(after.unwrap_or_default().min(MAX_RETRY_AFTER));
+        self.ready_ns = later(now, wait);
+        if let Some(seq) = seq {
+            let attempt = self.tries.entry(seq).or_default();
+            attempt.count = attempt.count.saturating_add(1);
+            attempt.ready_ns = later(now, self.backoff.delay(attempt.count, random).max(wait));
+        }
+        // Once at the first failure, and once when it turns out to last.
+        if self.failures == 1 || self.failures == self.backoff.quick.saturating_add(1) {
+            tracing::warn!(
+                channel = %self.stats.name, failures = self.failures, why = %self.error(),
+                "an alert could not be delivered; it is kept and tried again for {} h", EXPIRE_SECS / 3600
+            );
+        }
+    }
+
+    /// Making the channel failed, once more.
+    pub fn not_made(&mut self, now: Now, why: &str) {
+        self.note(why);
+        self.failures = self.failures.saturating_add(1);
+        self.ready_ns = later(now, MAKING_PAUSE * self.failures.min(MAX_MAKING));
+        if self.failures == 1 {
+            tracing::error!(
+                channel = %self.stats.name, why = %self.error(),
+                "the channel cannot be used; its alerts are kept, and it is tried again"
+            );
+        }
+    }
+
+    /// It was made: nothing has failed yet.
+    pub fn made(&mut self) {
+        self.failures = 0;
+        tracing::info!(channel = %self.stats.name, "the channel can be used now");
+    }
+
+    /// When to try again, nanoseconds of the monotonic clock.
+    pub fn ready_ns(&self) -> u64 {
+        self.ready_ns
+    }
+}

@@ -1,0 +1,349 @@
+//! One connection to a server, or to a cluster of them: made at the first message and kept.
+
+use super::super::backoff::Dice;
+use super::super::channel::SendError;
+use super::login::Login;
+use super::{ack, token};
+use crate::config::Config;
+use crate::host::state;
+use crate::text;
+use async_nats::connection::State;
+use async_nats::{
+    Client, ClientError, ConnectOptions, Event, HeaderMap, Request, RequestErrorKind, ServerAddr, ServerError,
+};
+use futures_util::StreamExt;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OnceCell, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// Longest wait for a connection, and for the answer to messages.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The complaint of a server comes before its PONG, but by another task.
+const COMPLAINT: Duration = Duration::from_millis(20);
+/// Characters of an error that are shown.
+const MAX_SHOWN: usize = 200;
+/// Messages whose answers `JetStream` owes at once.
+const MAX_UNANSWERED: usize = 64;
+
+/// A message on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where to.
+    pub subject: String,
+    /// `Nats-Msg-Id`.
+    pub id: Option<String>,
+    /// Whether the body is compressed, which a header then says.
+    pub zstd: bool,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Outgoing {
+    /// A message without headers.
+    pub fn plain(subject: String, body: Vec<u8>) -> Self {
+        Self { subject, id: None, zstd: false, body }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if self.zstd {
+            headers.insert("Content-Encoding", "zstd");
+        }
+        if let Some(id) = &self.id {
+            headers.insert("Nats-Msg-Id", id.as_str());
+        }
+        headers
+    }
+}
+
+/// The connection, and what the server says besides.
+struct Made {
+    client: Client,
+    complaints: watch::Receiver<Option<String>>,
+    /// Why the newest try to connect again failed; `None` while the connection stands.
+    trouble: watch::Receiver<Option<String>>,
+    /// The library has given up (`nats.max_reconnect_attempts`).
+    closed: Arc<AtomicBool>,
+}
+
+impl Made {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+}
+
+/// A connection, made at the first message and kept.
+pub struct Link {
+    servers: Vec<ServerAddr>,
+    prefix: String,
+    login: Login,
+    ca_file: PathBuf,
+    reconnects: Option<usize>,
+    delay: Duration,
+    #[expect(clippy::disallowed_types, reason = "held for a moment to take a copy, never over an await")]
+    made: std::sync::Mutex<Arc<OnceCell<Made>>>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({})", self.names())
+    }
+}
+
+impl Link {
+    /// Reads the credentials; connects to nothing.
+    ///
+    /// # Errors
+    /// A sentence without secrets.
+    #[expect(clippy::disallowed_types, reason = "as above")]
+    pub fn of(config: &Config) -> Result<Self, String> {
+        let section = &config.nats;
+        let ca_file = if section.tls_ca_file.as_os_str().is_empty() {
+            &config.alerting.ca_file
+        } else {
+            &section.tls_ca_file
+        };
+        if !ca_file.as_os_str().is_empty() {
+            // The client would not say which file it is.
+            state::read_user_file(ca_file)
+                .map_err(|error| format!("nats.tls_ca_file {} cannot be read: {error}", ca_file.display()))?;
+        }
+        let (login, servers) = Login::of(config)?;
+        let link = Self {
+            servers,
+            prefix: section.subject_prefix.clone(),
+            login,
+            ca_file: ca_file.clone(),
+            reconnects: usize::try_from(section.max_reconnect_attempts).ok(),
+            delay: Duration::from_secs(section.reconnect_delay_secs),
+            made: std::sync::Mutex::default(),
+        };
+        link.options().map(|_| link)
+    }
+
+    /// `{prefix}.{host}.{what}`.
+    pub fn subject(&self, host: &str, what: &str) -> String {
+        format!("{}.{}.{what}", self.prefix, token(host))
+    }
+
+    fn options(&self) -> Result<ConnectOptions, String> {
+        let options = ConnectOptions::new().name("sysops-agent").connection_timeout(PATIENCE);
+        let mut options = self.login.add_to(options)?;
+        if !self.ca_file.as_os_str().is_empty() {
+            options = options.add_root_certificates(self.ca_file.clone());
+        }
+        let (delay, seed) = (self.delay, RandomState::new().hash_one(0));
+        Ok(options.max_reconnects(self.reconnects).reconnect_delay_callback(move |tries| {
+            // Quickly at first, and never all hosts of a fleet at one moment.
+            let longest = delay.min(Duration::from_millis(100 << tries.min(16)));
+            longest.mul_f64(1.0 - Dice(seed ^ tries as u64).roll() / 2.0)
+        }))
+    }
+
+    /// Servers, without passwords.
+    pub fn names(&self) -> String {
+        let name = |server: &ServerAddr| format!("{}:{}", server.host(), server.port());
+        self.servers.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    async fn connect(&self, subject: &str) -> Result<Made, SendError> {
+        let (sender, complaints) = watch::channel(None);
+        let (troubled, trouble) = watch::channel(None);
+        let (sender, troubled) = (Arc::new(sender), Arc::new(troubled));
+        // Answers come to an inbox of the host's own, so that a server can keep agents from hearing each other's.
+        let host = subject.rsplit('.').nth(1).unwrap_or_default();
+        let options = self.options().map_err(SendError::retry)?.custom_inbox_prefix(format!("_INBOX.{host}"));
+        let closed = Arc::new(AtomicBool::new(false));
+        let closing = Arc::clone(&closed);
+        let options = options.event_callback(move |event| {
+            let (sender, troubled) = (Arc::clone(&sender), Arc::clone(&troubled));
+            let closing = Arc::clone(&closing);
+            async move {
+                match event {
+                    Event::ServerError(ServerError::Other(what)) => drop(sender.send_replace(Some(what))),
+                    Event::ClientError(ClientError::Other(why)) => drop(troubled.send_replace(Some(why))),
+                    Event::Connected => drop(troubled.send_replace(None)),
+                    // The next message makes a connection of its own, and hears in full what is wrong.
+                    Event::ClientError(ClientError::MaxReconnects) | Event::Closed => {
+                        closing.store(true, Relaxed);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        let made = options.connect(self.servers.clone()).await;
+        let client = made.map_err(|error| {
+            let why = error.to_string();
+            let advice = advice(&why);
+            SendError::retry(format!("cannot connect to {}: {}{advice}", self.names(), self.harmless(&why)))
+        })?;
+        Ok(Made { client, complaints, trouble, closed })
+    }
+
+    /// The present connection, or the place of the one to be made: a new place if the library has given up the old one.
+    fn place(&self) -> Arc<OnceCell<Made>> {
+        let mut place = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.get().is_some_and(Made::is_closed) {
+            *place = Arc::default();
+        }
+        Arc::clone(&place)
+    }
+
+    /// Makes sure that the connection in `place` stands now. Messages to one that does not would wait in the library and
+    /// go twice.
+    async fn standing<'a>(&self, place: &'a OnceCell<Made>, subject: &str) -> Result<&'a Made, SendError> {
+        let made = place.get_or_try_init(|| self.connect(subject)).await?;
+        if made.client.connection_state() == State::Connected {
+            return Ok(made);
+        }
+        let why = made.trouble.borrow().clone().unwrap_or_else(|| "it is tried again".to_owned());
+        Err(self.lost(&format!("{why}{}", advice(&why))))
+    }
+
+    fn lost(&self, why: &dyn fmt::Display) -> SendError {
+        let why = self.harmless(&why.to_string());
+        SendError::retry(format!("lost the connection to {}: {why}", self.names()))
+    }
+
+    /// Largest message for `subject` that the server takes, bytes with its headers. Connects if need be.
+    pub async fn max_payload(&self, subject: &str) -> Result<usize, SendError> {
+        let place = self.place();
+        let made = self.in_time(&place, self.standing(&place, subject)).await?;
+        Ok(made.client.max_payload())
+    }
+
+    /// Delivers messages in order; returns when the server has dealt with all of them or, with `acknowledged`, when
+    /// `JetStream` has stored each.
+    pub async fn deliver(&self, messages: Vec<Outgoing>, acknowledged: bool) -> Result<(), SendError> {
+        let Some(first) = messages.first() else { return Ok(()) };
+        let (subject, place) = (first.subject.clone(), self.place());
+        let sending = async {
+            let made = self.standing(&place, &subject).await?;
+            if acknowledged { self.store(made, messages).await } else { self.publish(made, messages).await }
+        };
+        self.in_time(&place, sending).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        place: &OnceCell<Made>,
+        doing: impl Future<Output = Result<T, SendError>>,
+    ) -> Result<T, SendError> {
+        if let Ok(done) = timeout(PATIENCE, doing).await {
+            return done;
+        }
+        if let Some(made) = place.get() {
+            // The other side may be gone without a word; a new connection shows it.
+            let _ = made.client.force_reconnect().await;
+        }
+        let silence = format!("{} did not answer within {} s", self.names(), PATIENCE.as_secs());
+        Err(SendError::retry(silence))
+    }
+
+    async fn publish(&self, made: &Made, messages: Vec<Outgoing>) -> Result<(), SendError> {
+        let Made { client, complaints, .. } = made;
+        let mut complaints = complaints.clone();
+        complaints.mark_unchanged();
+        // The end of a subscription that is drained is the server's PONG.
+        let mut pong = client.subscribe(client.new_inbox()).await.map_err(|e| self.lost(&e))?;
+        let mut subjects = Vec::with_capacity(messages.len());
+        for message in messages {
+            let headers = message.headers();
+            subjects.push(message.subject.clone());
+            let (subject, body) = (message.subject, message.body.into());
+            let published = if headers.is_empty() {
+                client.publish(subject, body).await
+            } else {
+                client.publish_with_headers(subject, headers, body).await
+            };
+            published.map_err(|error| self.unpublished(&error))?;
+        }
+        pong.drain().await.map_err(|e| self.lost(&e))?;
+        while pong.next().await.is_some() {}
+        if client.connection_state() != State::Connected {
+            return Err(self.lost(&"while messages were on their way"));
+        }
+        sleep(COMPLAINT).await;
+        let complaint = complaints.borrow_and_update().clone().filter(|what| {
+            what.to_lowercase().contains("publish")
+                && subjects.iter().any(|subject| what.contains(subject.as_str()))
+        });
+        match complaint {
+            Some(what) => Err(SendError::barred(format!(
+                "{} does not let this user publish to {}: {}",
+                self.names(),
+                subjects.first().map_or("", String::as_str),
+                self.harmless(&what)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn unpublished(&self, error: &async_nats::PublishError) -> SendError {
+        if error.kind() == async_nats::client::PublishErrorKind::MaxPayloadExceeded {
+            return SendError::refused(format!("{} takes no message of that size: {error}", self.names()));
+        }
+        self.lost(error)
+    }
+
+    async fn store(&self, made: &Made, messages: Vec<Outgoing>) -> Result<(), SendError> {
+        let mut unanswered = JoinSet::new();
+        let mut messages = messages.into_iter();
+        loop {
+            while unanswered.len() < MAX_UNANSWERED
+                && let Some(message) = messages.next()
+            {
+                let (client, headers) = (made.client.clone(), message.headers());
+                let request = Request::new().headers(headers).payload(message.body.into()).timeout(None);
+                unanswered.spawn(async move {
+                    let answer = client.send_request(message.subject.clone(), request).await;
+                    (message.subject, answer)
+                });
+            }
+            let Some(Ok((subject, answer))) = unanswered.join_next().await else { return Ok(()) };
+            match answer {
+                Ok(answer) => ack::judge(&subject, &answer.payload)?,
+                Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+                    return Err(SendError::retry(format!(
+                        "no stream of JetStream on {} takes {subject}: make one, or set nats.jetstream = false",
+                        self.names()
+                    )));
+                }
+                Err(error) if error.kind() == RequestErrorKind::MaxPayloadExceeded => {
+                    return Err(SendError::refused(format!(
+                        "{} takes no message of that size",
+                        self.names()
+                    )));
+                }
+                Err(error) => return Err(self.lost(&error)),
+            }
+        }
+    }
+
+    fn harmless(&self, said: &str) -> String {
+        let hidden = self
+            .login
+            .secrets()
+            .filter(|secret| secret.len() >= 4)
+            .fold(said.to_owned(), |said, secret| said.replace(secret, "***"));
+        text::clean(hidden.trim(), MAX_SHOWN)
+    }
+}
+
+/// What to do about a server that cannot be used.
+fn advice(why: &str) -> &'static str {
+    let why = why.to_lowercase();
+    if why.contains("authorization") || why.contains("authentication") {
+        " (check user and password, token or credential_file)"
+    } else if why.contains("unknownissuer") {
+        " (if an authority of your own signs its certificate, set nats.tls_ca_file)"
+    } else {
+        ""
+    }
+}

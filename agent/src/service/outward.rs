@@ -1,0 +1,146 @@
+//! What is told to the outside besides alerts: signs of life, metrics, inventory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::heartbeat::{self, Pulse};
+use super::newest::Reader;
+use super::outlets::Outlets;
+#[cfg(feature = "nats")]
+use super::publish::Publishing;
+use super::push::{self, Pushing};
+use super::ship::Shipping;
+use crate::collect::runner::Item;
+use crate::config::Config;
+use crate::host::{Host, agent_id, agent_id_file};
+use crate::inventory::Inventory;
+use crate::notify::Notifier;
+use crate::notify::heartbeat::{Heart, Whose};
+use crate::push::object::About;
+
+/// All of it, not started yet.
+pub(super) struct Outward {
+    whose: Whose,
+    /// To `alerting.heartbeat.url`, if there is one; a reload may bring another.
+    heart: watch::Sender<Option<Arc<Heart>>>,
+    #[cfg(feature = "nats")]
+    publishing: Option<Publishing>,
+    pushing: Option<Pushing>,
+    shipping: Option<Shipping>,
+}
+
+/// The id into the configuration, where that may be written; it is in the data directory all the same.
+fn keep_id(file: Option<&Path>, id: &str) {
+    match file.map(|file| agent_id_file::keep(file, id)) {
+        Some(Ok(())) => tracing::info!("this agent's id is {id} (push.agent_id)"),
+        Some(Err(why)) => tracing::info!("this agent's id is {id}, kept in agent.data_dir: {why}"),
+        None => {}
+    }
+}
+
+/// What it tells.
+#[derive(Clone)]
+pub(super) struct News {
+    /// The newest values.
+    pub(super) values: Reader,
+    /// The newest inventory; none until it was read.
+    pub(super) inventory: watch::Receiver<Option<Arc<Inventory>>>,
+}
+
+impl Outward {
+    /// As the configuration says. What is wrong with it is logged, and the rest goes on.
+    pub(super) fn of(config: &Config, file: Option<&Path>, hostname: &str, host: &dyn Host) -> Self {
+        let (agent_id, problem) = agent_id::ensure(config, host);
+        if let Some(problem) = problem {
+            tracing::warn!("{problem}");
+        }
+        if config.push.agent_id.is_empty() && agent_id_file::is_used(config) {
+            keep_id(file, &agent_id);
+        }
+        let whose = Whose { hostname: hostname.to_owned(), agent_id };
+        let web = Heart::web(config).unwrap_or_else(|problem| {
+            tracing::error!("{problem}");
+            None
+        });
+        Self {
+            #[cfg(feature = "nats")]
+            publishing: Publishing::of(config, &whose),
+            pushing: Pushing::of(config, &whose, host),
+            shipping: Shipping::of(config, &whose.agent_id),
+            heart: watch::Sender::new(web.map(Arc::new)),
+            whose,
+        }
+    }
+
+    /// What a reload changes.
+    pub(super) fn heart(&self) -> watch::Sender<Option<Arc<Heart>>> {
+        self.heart.clone()
+    }
+
+    /// Its health as collectors.
+    pub(super) fn collectors(&self) -> Vec<Item> {
+        let items = self.pushing.iter().map(Pushing::collector);
+        let items = items.chain(self.shipping.iter().map(Shipping::collector));
+        #[cfg(feature = "nats")]
+        let items = items.chain(self.publishing.iter().map(Publishing::collector));
+        items.collect()
+    }
+
+    /// How each way out stands, from now on.
+    pub(super) fn outlets(&self) -> Outlets {
+        Outlets {
+            #[cfg(feature = "nats")]
+            published: self.publishing.as_ref().map(|publishing| Arc::clone(&publishing.state)),
+            #[cfg(not(feature = "nats"))]
+            published: None,
+            pushed: self.pushing.as_ref().map(|pushing| Arc::clone(&pushing.state)),
+            shipped: self.shipping.as_ref().map(|shipping| shipping.view.clone()),
+        }
+    }
+
+    /// What the object of the collector API says of this agent.
+    pub(super) fn about(&self, config: &Config, host: &dyn Host) -> About {
+        push::about(config, &self.whose, host)
+    }
+
+    /// Tells until `stop`.
+    pub(super) fn start(
+        self,
+        config: &Config,
+        host: &Arc<dyn Host>,
+        notifier: &Notifier,
+        news: &News,
+        stop: &CancellationToken,
+    ) -> JoinSet<()> {
+        let outlets = self.outlets();
+        let pulse = Pulse {
+            whose: self.whose,
+            host: Arc::clone(host),
+            notifier: notifier.clone(),
+            newest: news.values.clone(),
+            outlets,
+        };
+        let mut tasks = JoinSet::new();
+        if let Some(pushing) = self.pushing {
+            pushing.start(config, news.values.clone(), &mut tasks, stop);
+        }
+        if let Some(shipping) = self.shipping {
+            tasks.spawn(shipping.run(stop.clone()));
+        }
+        #[cfg(feature = "nats")]
+        if let Some(publishing) = self.publishing {
+            let heart = Heart::nats(config, Arc::clone(&publishing.link));
+            tasks.spawn(publishing.run(config, news.clone(), stop.clone()));
+            let (pulse, stop) = (pulse.clone(), stop.clone());
+            tasks.spawn(async move { heartbeat::beat(&heart, &pulse, &stop).await });
+        }
+        #[cfg(not(feature = "nats"))]
+        let _ = news.inventory;
+        tasks.spawn(heartbeat::follow(self.heart.subscribe(), pulse, stop.clone()));
+        tasks
+    }
+}

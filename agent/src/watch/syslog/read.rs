@@ -1,0 +1,142 @@
+//! From blocks of a syslog file to events. Pure: bytes and the time in, events out.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use memchr::{memchr, memmem, memrchr};
+
+use super::Line;
+use crate::event::{Event, LogMatch, MAX_LINE, Source, What};
+use crate::time::Now;
+use crate::watch::flood::Flood;
+use crate::watch::rules::{RuleSet, cut};
+use crate::watch::scan::{Resume, Scanner};
+
+/// In every line that may be the kernel's.
+const TAG: &[u8] = b" kernel";
+
+/// Makes events of lines.
+#[derive(Debug)]
+pub struct Reader {
+    rules: Arc<RuleSet>,
+    /// For lines that say they are the kernel's, where nobody else hands them on.
+    scanner: Option<Scanner>,
+    flood: Flood,
+    zone: TimeZone,
+    lines: u64,
+}
+
+impl Reader {
+    /// A reader; `kernel`: nobody else hands on the kernel's lines.
+    pub fn new(rules: Arc<RuleSet>, kernel: bool, zone: TimeZone) -> Self {
+        let scanner = kernel.then(|| Scanner::new(Arc::clone(&rules), Resume::After { seq: 0 }));
+        Self { rules, scanner, flood: Flood::default(), zone, lines: 0 }
+    }
+
+    /// Takes whole lines, each with its line break. Lines that neither the rules nor a pattern may want are not looked at
+    /// one by one.
+    pub fn take(&mut self, block: &[u8], now: Now, out: &mut Vec<Event>) {
+        let rules = Arc::clone(&self.rules);
+        let mut lines: Vec<&[u8]> = Vec::new();
+        rules.candidates(block, &mut |line| lines.push(line));
+        if self.scanner.is_some() {
+            kernel_lines(block, &mut |line| lines.push(line));
+            // All lie in one block: in the order of the file, each once.
+            lines.sort_unstable_by_key(|line| line.as_ptr());
+            lines.dedup_by_key(|line| line.as_ptr());
+        }
+        for line in lines {
+            self.line(line, now, out);
+        }
+    }
+
+    fn line(&mut self, bytes: &[u8], now: Now, out: &mut Vec<Event>) {
+        self.lines += 1;
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_LINE)]);
+        let line = Line::parse(&text);
+        if line.says_kernel() {
+            self.kernel(&line, now, out);
+            return;
+        }
+        let (flood, at) = (&mut self.flood, moment(&line, &self.zone, now));
+        self.rules.find_custom(line.text, &mut |mut found: LogMatch| {
+            if !line.program.is_empty() {
+                found.fields.push(("program".to_owned(), cut(line.program, 64).to_owned()));
+            }
+            let what = What::Log(Box::new(found));
+            out.extend(flood.pass(Event { at, source: Source::Syslog, historic: false, what }, now));
+        });
+    }
+
+    fn kernel(&mut self, line: &Line<'_>, now: Now, out: &mut Vec<Event>) {
+        let Some(scanner) = &mut self.scanner else { return };
+        let (uptime, text) = line.kernel_time();
+        let at = moment(line, &self.zone, now);
+        // Of an earlier boot, or of a clock that was set: the time since boot says nothing.
+        let near = |us: &u64| us.saturating_mul(1000).abs_diff(at.mono_ns) < 600 * crate::time::SECOND;
+        let time_us = uptime.filter(near).unwrap_or(at.mono_ns / 1000);
+        let from = out.len();
+        scanner.relayed(time_us, text, &|_| None, now, out);
+        relayed(out, from, at.mono_ns == 0);
+    }
+
+    /// Everything there is has been read. `settled`: and nothing came for a while.
+    pub fn drained(&mut self, settled: bool, now: Now, out: &mut Vec<Event>) {
+        self.flood.due(now, false, out);
+        if let Some(scanner) = &mut self.scanner {
+            let from = out.len();
+            scanner.drained(settled, now, out);
+            relayed(out, from, false);
+        }
+    }
+
+    /// Whether something was begun that [`drained`](Self::drained) with `settled` would complete.
+    pub fn pending(&self) -> bool {
+        self.scanner.as_ref().is_some_and(Scanner::pending)
+    }
+
+    /// When something that waits must be told by [`drained`](Self::drained), monotonic nanoseconds.
+    pub fn due_ns(&self) -> Option<u64> {
+        let scanner = self.scanner.as_ref().and_then(Scanner::due_ns);
+        [self.flood.due_ns(), scanner].into_iter().flatten().min()
+    }
+
+    /// Lines looked at, since the start.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+}
+
+/// Lines that have the kernel's tag somewhere.
+fn kernel_lines<'a>(block: &'a [u8], tell: &mut dyn FnMut(&'a [u8])) {
+    let mut rest = block;
+    while let Some(at) = memmem::find(rest, TAG) {
+        let begin = memrchr(b'\n', &rest[..at]).map_or(0, |n| n + 1);
+        let end = memchr(b'\n', &rest[at..]).map_or(rest.len(), |n| at + n + 1);
+        tell(&rest[begin..end]);
+        rest = &rest[end..];
+    }
+}
+
+/// When a line was written; never later than now, and at 0 of the monotonic clock if before this boot.
+fn moment(line: &Line<'_>, zone: &TimeZone, now: Now) -> Now {
+    let Some(wall_ns) = line.stamp.wall_ns(now.wall_ns, zone) else { return now };
+    let ago = u64::try_from(now.wall_ns.saturating_sub(wall_ns)).unwrap_or(0);
+    Now { mono_ns: now.mono_ns.saturating_sub(ago), wall_ns: wall_ns.min(now.wall_ns) }
+}
+
+/// What the scanner made of lines came by the file, which has its own marks. What is of an earlier boot is counted only.
+fn relayed(out: &mut Vec<Event>, from: usize, historic: bool) {
+    let new = out.split_off(from);
+    out.extend(new.into_iter().filter(|event| !matches!(event.what, What::KmsgMark(_))).map(|event| Event {
+        source: Source::Syslog,
+        historic: event.historic || historic,
+        ..event
+    }));
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

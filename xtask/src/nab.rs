@@ -1,0 +1,24 @@
+//! `cargo xtask nab DIR`: how well the shipped detector finds labelled anomalies, through the agent's own engine.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::sh;
+
+/// Runs every series of the corpus in `dir` and prints the table of its scorer. With `alerts`, writes what was told there.
+pub fn run(dir: &Path, alerts: Option<&Path>) -> Result<(), String> {
+    if !dir.join("windows.json").is_file() {
+        return Err(format!(
+            "{} has no windows.json: name the folder with the Numenta Anomaly Benchmark's `data` and windows",
+            dir.display()
+        ));
+    }
+    let build = ["build", "--profile", "quick", "--package", "sysops-agent", "--example", "nab"];
+    sh::run(&mut sh::cargo(&build))?;
+    let mut command = Command::new(sh::target_dir().join("quick/examples/nab"));
+    command.arg(dir);
+    if let Some(alerts) = alerts {
+        command.arg("--alerts").arg(alerts);
+    }
+    sh::run(&mut command)
+}
