@@ -140,7 +140,7 @@ fn test_alert_says_of_each_channel_how_it_went() {
     let arrived = webhook.arrived();
     assert_eq!(arrived.len(), 1);
     assert_eq!((arrived[0].alert.rule.as_str(), arrived[0].alert.hostname.as_str()), ("test_alert", "lab"));
-    syslog.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    syslog.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
     let mut buf = [0; 4096];
     let n = syslog.recv(&mut buf).expect("a line");
     assert!(text(&buf[..n]).contains("Test alert"), "{}", text(&buf[..n]));
@@ -167,7 +167,7 @@ fn without_any_right_it_runs_and_says_what_is_missing() {
     );
     let confine = nobody();
     let agent = home.start(&confine);
-    let read = wait_for(Duration::from_secs(10), || {
+    let read = wait_for(Duration::from_secs(30), || {
         let high = webhook.taken(|a| a.metric == "memory_used_percent");
         (!high.is_empty()).then_some(high)
     });
@@ -198,7 +198,7 @@ fn without_a_configuration_it_runs_on_built_in_defaults() {
     let home = Home::new(NOWHERE, "");
     let mut agent = home.launch_without_file(&nobody());
     agent.await_ready();
-    let shown = wait_for(Duration::from_secs(10), || home.printed().contains("alerts to").then_some(()));
+    let shown = wait_for(Duration::from_secs(30), || home.printed().contains("alerts to").then_some(()));
     assert!(shown.is_some(), "{}", home.log());
     let screen = home.printed();
     assert!(screen.contains("built-in defaults") && screen.contains("terminal"), "{screen}");

@@ -19,7 +19,7 @@ use sysops_agent::alert::{Alert, Severity, Status};
 use sysops_agent::host::clock;
 
 /// Until an alert must have come.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// Time in which no second one may come.
 const QUIET: Duration = Duration::from_secs(3);
 

@@ -13,7 +13,7 @@ use e2e::webhook::{hang_of, kill_of, known, slow};
 use lab::{FreezableFs, LoopDevice, MemoryCgroup, Sysctl, detect_hangs};
 use sysops_agent::alert::Alert;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_secs(3);
 /// The rights that the unit gives for kernel events.
 const FOUR: &str = "-all,+bpf,+perfmon,+dac_read_search,+syslog";

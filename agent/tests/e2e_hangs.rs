@@ -17,7 +17,7 @@ use e2e::webhook::{hang_of, known};
 use lab::{FreezableFs, Sysctl, detect_hangs, wait_for};
 use sysops_agent::alert::{Alert, Status};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Processes that write to files that were open before the freeze.
 struct Writers(Vec<Child>);

@@ -25,7 +25,7 @@ use sysops_agent::alert::Alert;
 use sysops_agent::text::clean;
 
 /// Until an alert must have come.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Names of at most 15 bytes, the longest the kernel keeps.
 const NAMES: [&[u8]; 12] = [

@@ -18,7 +18,7 @@ use lab::{skip, wait_for};
 use serde_json::Value;
 use tokio::time::timeout;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(30);
 
 /// The server; ends with the test.
 struct Server {

@@ -33,7 +33,7 @@ use sysops_agent::notify::terminal::Screen;
 use sysops_agent::notify::{Notifier, routes};
 use tokio::time::timeout;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(30);
 
 /// The server; ends with the test.
 struct Server {

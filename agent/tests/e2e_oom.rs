@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sysops_agent::alert::{Alert, Status};
 
 /// Until an alert must have come.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// Time in which no second one may come.
 const QUIET: Duration = Duration::from_secs(1);
 /// Groups and counters are read every second.

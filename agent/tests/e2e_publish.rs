@@ -654,7 +654,7 @@ mod alerts {
         accept(&notifier, 20).await;
         let client = server.client().await;
         until("all arrive", async || stored(&client).await >= 30).await;
-        assert_eq!(notifier.drain(Duration::from_secs(5)).await, 0);
+        assert_eq!(notifier.drain(Duration::from_secs(20)).await, 0);
         let all = replay(&client).await;
         let ids: BTreeSet<String> =
             all.iter().map(|m| json(m).0["id"].as_str().expect("an id").to_owned()).collect();

@@ -16,7 +16,7 @@ use lab::{FreezableFs, LoopDevice, MemoryCgroup, skip, wait_for};
 use rustix::process::Signal;
 use sysops_agent::service::STOP_WITHIN;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_secs(3);
 
 fn kill() -> u32 {

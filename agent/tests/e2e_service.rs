@@ -13,7 +13,7 @@ use e2e::confine::Confine;
 use lab::wait_for;
 use rustix::process::Signal;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// Nobody listens there.
 const NOWHERE: &str = "http://127.0.0.1:9/";
 

@@ -259,7 +259,7 @@ async fn what_stands_is_repeated_for_alertmanager_after_a_restart_and_with_other
     let notifier = start(dir.path(), manager());
     let over = alert("over", Severity::Warn, Status::Resolved);
     assert!(notifier.accept(vec![firing("stands"), firing("over"), over]).await);
-    assert_eq!(notifier.drain(Duration::from_secs(10)).await, 0);
+    assert_eq!(notifier.drain(Duration::from_secs(20)).await, 0);
     let repeated = async |before: usize| {
         let all = eventually("a repetition", || server.requests().get(before..)?.first().cloned()).await;
         let body = String::from_utf8(all.body).unwrap();

@@ -278,7 +278,7 @@ impl Agent {
     pub(crate) fn stop(mut self) -> Duration {
         let begin = Instant::now();
         self.signal(Signal::TERM);
-        let status = self.await_end(Duration::from_secs(10)).expect("it ends");
+        let status = self.await_end(Duration::from_secs(30)).expect("it ends");
         assert_eq!((status.code(), status.signal()), (Some(0), None), "{}", self.logged());
         begin.elapsed()
     }
@@ -298,6 +298,6 @@ impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.child.kill();
         // Not for ever: it may hang in a filesystem that a guard behind this one is to thaw.
-        self.await_end(Duration::from_secs(5));
+        self.await_end(Duration::from_secs(15));
     }
 }

@@ -176,7 +176,7 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T
         if let Some(found) = look() {
             return found;
         }
-        assert!(begin.elapsed() < Duration::from_secs(10), "waited in vain for {what}");
+        assert!(begin.elapsed() < Duration::from_secs(40), "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -13,7 +13,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::vm::page;
-use crate::{probe_cost, sh};
+use crate::{packages, probe_cost, sh};
 
 /// Addresses while measuring.
 const OURS: &str = "127.0.0.1:19105";
@@ -29,6 +29,9 @@ const GOAL: f64 = 5.0;
 
 /// Measures and writes the table.
 pub(super) fn run(profile: &str) -> Result<(), String> {
+    if let Some(missing) = packages::ensure(packages::FOR_TESTS).into_iter().next() {
+        return Err(missing);
+    }
     let build = ["build", "--profile", profile, "--package", "sysops-agent", "--features", sh::ALL_FEATURES];
     sh::run(sh::cargo(&build).args(["--bin", "sysops-agent"]))?;
     let folder = if profile == "dev" { "debug" } else { profile };
