@@ -14,6 +14,7 @@ use std::time::Duration;
 use e2e::agent::{Home, words};
 use e2e::confine::Confine;
 use e2e::webhook::Webhook;
+use jiff::Timestamp;
 use lab::{skip, wait_for};
 use rustix::process::{Signal, geteuid};
 use serde_json::Value;
@@ -327,8 +328,8 @@ const REMEMBERS: &str = "[agent]\ncollect_interval_secs = 1\n[storage]\nring_buf
                          [collector]\nmemory_interval_secs = 1\n[ebpf]\nenabled = \"off\"\n[log_analyzer]\nenabled = false\n\
                          [inventory]\nenabled = false\n[thresholds]\nmemory_percent = \"off\"\n";
 
-/// Moments of the readings that `query` tells, oldest first, as text that sorts.
-fn moments(home: &Home, since: &str) -> Vec<String> {
+/// Moments of the readings that `query` tells, oldest first, milliseconds.
+fn moments(home: &Home, since: &str) -> Vec<i64> {
     let args = ["query", "memory_used_percent", "--since", since, "--json"];
     let done = home.command(&Confine::No, &args).output().expect("it runs");
     if !done.status.success() {
@@ -338,7 +339,10 @@ fn moments(home: &Home, since: &str) -> Vec<String> {
     assert_eq!((&answer["metric"], &answer["unit"]), (&"memory_used_percent".into(), &"percent".into()));
     let points = answer["series"][0]["points"].as_array().expect("points");
     assert!(points.iter().all(|p| (0.0..=100.0).contains(&p["value"].as_f64().unwrap_or(-1.0))), "{answer}");
-    points.iter().map(|point| point["time"].as_str().expect("a time").to_owned()).collect()
+    let moment = |point: &Value| -> Timestamp {
+        point["time"].as_str().expect("a time").parse().expect("a time of RFC 3339")
+    };
+    points.iter().map(|point| moment(point).as_millisecond()).collect()
 }
 
 fn history_files(home: &Home) -> Vec<PathBuf> {
@@ -385,14 +389,23 @@ fn query_tells_what_history_has_in_every_form() {
 }
 
 /// The newest of them: on a machine with much else to do, those of the very beginning are too old by now for 80 s of history.
-fn young(moments: &[String]) -> &[String] {
+fn young(moments: &[i64]) -> &[i64] {
     &moments[moments.len().saturating_sub(3)..]
 }
 
 /// A reading that is newer than those.
-fn newer_than(home: &Home, old: &[String]) -> Vec<String> {
-    wait_for(PATIENT, || Some(moments(home, "10m")).filter(|all| all.last() > old.last()))
+fn newer_than(home: &Home, old: &[i64]) -> Vec<i64> {
+    let newest = old.last().map_or(0, |last| last + NEAR);
+    wait_for(PATIENT, || Some(moments(home, "10m")).filter(|all| all.last() > Some(&newest)))
         .expect("a reading of this run")
+}
+
+/// Of a reading each second: the wall clock is not kept with it, and is told a millisecond earlier or later.
+const NEAR: i64 = 300;
+
+/// Whether the newest of `old` are among `all`.
+fn are_in(old: &[i64], all: &[i64]) -> bool {
+    young(old).iter().all(|at| all.iter().any(|other| at.abs_diff(*other) < NEAR.unsigned_abs()))
 }
 
 #[test]
@@ -406,11 +419,11 @@ fn a_restart_keeps_history_and_a_torn_file_is_passed_over() {
     let down = ask(&home, &Confine::No, &["query", "memory_used_percent", "--since", "10m"], 0);
     assert!(down.contains("no agent answers: this is what it wrote"), "{down}");
     let kept = moments(&home, "10m");
-    assert!(young(&first).iter().all(|at| kept.contains(at)), "{first:?} in {kept:?}");
+    assert!(are_in(&first, &kept), "{first:?} in {kept:?}");
     let agent = home.start(&Confine::No);
     logged(&home, "history of an earlier run is back:");
     let both = newer_than(&home, &kept);
-    assert!(young(&kept).iter().all(|at| both.contains(at)), "{kept:?} in {both:?}");
+    assert!(are_in(&kept, &both), "{kept:?} in {both:?}");
     assert!(both.is_sorted(), "{both:?}");
     // What is written every twenty seconds survives a kill.
     let before = history_files(&home);
@@ -426,7 +439,7 @@ fn a_restart_keeps_history_and_a_torn_file_is_passed_over() {
     let agent = home.start(&Confine::No);
     logged(&home, " files of history in ");
     let after = newer_than(&home, &killed);
-    assert!(young(&killed).iter().all(|at| after.contains(at)), "{killed:?} in {after:?}");
+    assert!(are_in(&killed, &after), "{killed:?} in {after:?}");
     agent.stop();
 }
 

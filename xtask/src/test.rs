@@ -12,7 +12,8 @@ const BARE: [&str; 4] = ["config", "e2e_cli", "e2e_control", "e2e_service"];
 pub fn run(quick: bool) -> Result<(), String> {
     let mut skipped = packages::ensure(packages::FOR_TESTS);
     let all = ["test", "--workspace", "--no-fail-fast", "--features", sh::ALL_FEATURES];
-    let mut bare = sh::cargo(&["test", "--package", "sysops-agent", "--no-fail-fast", "--no-default-features"]);
+    let mut bare =
+        sh::cargo(&["test", "--package", "sysops-agent", "--no-fail-fast", "--no-default-features"]);
     bare.args(["--lib", "--bins"]).args(BARE.iter().flat_map(|name| ["--test", name]));
     // Everything runs, so that one report tells everything.
     let mut results = vec![sh::run(&mut sh::cargo(&all))];
