@@ -23,8 +23,8 @@ const GATES: &[Gate] = &[
     ("dependencies", deps::run),
     ("eBPF object is its source", || build_ebpf::run(true)),
     ("reference pages are the code", || docs::run(true)),
-    ("static build", dist::run),
-    // With the binary that the gate before has built: the one that is shipped.
+    ("static build", dist::gate),
+    // With the binary that the gate before has built.
     ("kernels", vm::gate),
 ];
 

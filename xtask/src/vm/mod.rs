@@ -18,7 +18,6 @@ pub mod pool;
 pub mod root;
 
 use std::collections::VecDeque;
-use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -57,7 +56,13 @@ pub struct Options {
     /// Fails if docs/KERNELS.md does not say what ran, instead of writing it
     #[arg(long)]
     check: bool,
+    /// The profile of the programs, if it is neither of the two above.
+    #[arg(skip)]
+    profile: Option<&'static str>,
 }
+
+/// Without optimisation.
+const DEV: &str = "dev";
 
 /// Boots the kernels and judges what the agent said in them.
 pub fn run(options: &Options) -> Result<(), String> {
@@ -71,7 +76,9 @@ pub fn run(options: &Options) -> Result<(), String> {
         scenarios::find(name).ok_or_else(|| format!("there is no scenario {name}; --scenario list"))?;
     }
     can_run(options.shell)?;
-    let programs = programs(options.dev, options.shell)?;
+    // The default agent is the very file that is shipped.
+    let profile = options.profile.unwrap_or(if options.dev { DEV } else { "release" });
+    let programs = programs(profile, options.shell)?;
     let dir = sh::target_dir().join("vm");
     let pool = Pool::open(&dir.join("apt"))?;
     let guests = guests(options, &pool)?;
@@ -108,7 +115,7 @@ pub fn gate() -> Result<(), String> {
             Ok(())
         }
         Err(why) => Err(why),
-        Ok(()) => run(&Options { check: true, ..Options::default() }),
+        Ok(()) => run(&Options { check: true, profile: Some(dist::GATE), ..Options::default() }),
     }
 }
 
@@ -121,32 +128,23 @@ fn can_run(shell: bool) -> Result<(), String> {
     if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
 }
 
-/// Builds agent and `vm-guest`. The default agent is the very file that is shipped.
-fn programs(dev: bool, shell: bool) -> Result<Programs, String> {
-    let target = format!("{ARCH}-unknown-linux-musl");
+/// Builds agent and `vm-guest`.
+fn programs(profile: &str, shell: bool) -> Result<Programs, String> {
+    let agent = dist::build(profile)?;
     let build = |package: &str, more: &[&str]| {
-        let mut cargo = sh::cargo(&["build", "--package", package, "--target", &target]);
-        sh::run(cargo.args(more))
+        let mut cargo = sh::cargo(&["build", "--profile", profile, "--package", package]);
+        sh::run(cargo.args(["--target", &dist::target()]).args(more))
     };
-    let (profile, folder): (&[&str], _) = if dev { (&[], "debug") } else { (&["--release"], "release") };
-    let folder = sh::target_dir().join(&target).join(folder);
-    if dev {
-        build("sysops-agent", &["--features", sh::ALL_FEATURES])?;
-    } else {
-        dist::run()?;
-    }
-    build("vm-guest", profile)?;
+    build("vm-guest", &[])?;
     // The agent's features once more, so that its library is not built a second time.
     let features: Vec<String> = sh::ALL_FEATURES.split(',').map(|f| format!("sysops-agent/{f}")).collect();
-    build("vm-readings", &[profile, &["--features", &features.join(",")]].concat())?;
-    let program = |name: &str| {
-        let path = folder.join(name);
-        if dev { stripped(&path) } else { Ok(path) }
-    };
+    build("vm-readings", &["--features", &features.join(",")])?;
+    let program = |path: PathBuf| if profile == DEV { stripped(&path) } else { Ok(path) };
+    let folder = dist::folder(profile);
     Ok(Programs {
-        agent: program("sysops-agent")?,
-        guest: program("vm-guest")?,
-        readings: program("vm-readings")?,
+        agent: program(agent)?,
+        guest: program(folder.join("vm-guest"))?,
+        readings: program(folder.join("vm-readings"))?,
         busybox: shell.then(|| PathBuf::from("/bin/busybox")),
     })
 }
