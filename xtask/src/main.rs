@@ -21,6 +21,7 @@ pub mod probe_cost;
 pub mod run;
 pub mod sh;
 pub mod test;
+pub mod together;
 pub mod tools;
 pub mod vm;
 

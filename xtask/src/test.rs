@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every test this machine can run, and a word about the others.
 
-use crate::{packages, sh};
+use crate::{packages, sh, together};
 
 /// How a live test says that it could not run: a line of its output that starts so.
 const SKIPPED: &str = "SKIPPED: ";
@@ -11,21 +11,30 @@ const BARE: [&str; 4] = ["config", "e2e_cli", "e2e_control", "e2e_service"];
 /// Runs the tests. `quick` leaves out the second build and the tests that need root.
 pub fn run(quick: bool) -> Result<(), String> {
     let mut skipped = packages::ensure(packages::FOR_TESTS);
-    let all = ["test", "--workspace", "--no-fail-fast", "--features", sh::ALL_FEATURES];
-    let mut bare =
-        sh::cargo(&["test", "--package", "sysops-agent", "--no-fail-fast", "--no-default-features"]);
-    bare.args(["--lib", "--bins"]).args(BARE.iter().flat_map(|name| ["--test", name]));
+    let all = ["--workspace", "--features", sh::ALL_FEATURES];
     // Everything runs, so that one report tells everything.
-    let mut results = vec![sh::run(&mut sh::cargo(&all))];
+    let mut results = vec![together::run(&all), documented(&all)];
     if quick {
         skipped.push("--quick: the build without features and the live tests".into());
     } else {
-        results.push(sh::run(&mut bare));
+        results.push(bare());
         results.push(live(&mut skipped));
     }
     let failed: Vec<String> = results.into_iter().filter_map(Result::err).collect();
     let reported = report(&skipped);
     if failed.is_empty() { reported } else { Err(failed.join("\n")) }
+}
+
+/// Examples in the documentation.
+fn documented(all: &[&str]) -> Result<(), String> {
+    sh::run(sh::cargo(&["test", "--doc", "--no-fail-fast"]).args(all))
+}
+
+/// The build without features.
+fn bare() -> Result<(), String> {
+    let mut args = vec!["--package", "sysops-agent", "--no-default-features", "--lib", "--bins"];
+    args.extend(BARE.iter().flat_map(|name| ["--test", name]));
+    together::run(&args)
 }
 
 /// Tests marked `#[ignore = "live: …"]` cause real kernel events. They change sysctls, mounts and control
