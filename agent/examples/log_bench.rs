@@ -58,6 +58,11 @@ fn main() {
         kernel.lines().for_each(|line| scanner.relayed(90_000_000_000, line, &|_| None, NOW, &mut events));
     });
     assert!(events.is_empty(), "{events:?}");
+    let of_kernel = text(KERNEL, "Nov 22 13:45:29 web-1 kernel: [99000.000001] ");
+    let mut reader = Reader::new(Arc::new(RuleSet::new(&[], true).expect("rules")), true, TimeZone::UTC);
+    row("syslog of the kernel, no line is for a rule", of_kernel.len(), lines(&of_kernel), || {
+        of_kernel.as_bytes().chunks(256 << 10).for_each(|block| reader.take(block, NOW, &mut events));
+    });
     let mixed = text(PROGRAMS, "Nov 22 13:45:29 web-1 ");
     let syslog = |name: &str, custom: &[Custom<'_>]| {
         let rules = Arc::new(RuleSet::new(custom, true).expect("patterns"));

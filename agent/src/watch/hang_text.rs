@@ -26,6 +26,9 @@ const MAX_RECENT: usize = 64;
 /// Locks kept of one task.
 const MAX_LOCKS: usize = 8;
 
+/// Lower-case texts of which one is in every line that matters while nothing is [`pending`](HangText::pending).
+pub(super) const OPENINGS: &[&str] = &["info: task ", " held by "];
+
 /// Puts the lines of hung tasks together. Its memory is a few [`Hang`]s and the names of `MAX_RECENT`.
 #[derive(Debug, Default)]
 pub struct HangText {

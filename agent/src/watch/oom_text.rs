@@ -15,6 +15,22 @@ use lines::{Killed, Line, Verdict};
 /// serial console takes long.
 const MAX_AGE_US: u64 = 60_000_000;
 
+/// Lower-case texts of which one is in every line that matters while no dump is being read.
+pub(super) const OPENINGS: &[&str] = &[
+    " invoked oom-killer: ",
+    "oom-kill:",
+    ",cpuset=",
+    ",oom_memcg=",
+    ",global_oom",
+    ",task_memcg=",
+    ",task=",
+    "memory: usage ",
+    "task in /",
+    "tasks in ",
+    "out of memory",
+    "killed process ",
+];
+
 /// Puts the lines of OOM kills together. Its memory is one `Context`.
 #[derive(Debug, Default)]
 pub struct OomText {
@@ -42,6 +58,11 @@ struct Context {
 }
 
 impl OomText {
+    /// Whether a dump is being read: lines without any of [`OPENINGS`] may be of it.
+    pub fn is_open(&self) -> bool {
+        self.context.as_ref().is_some_and(|context| context.spent.is_none())
+    }
+
     /// Takes the text of one record of the kernel's own; gives the kill that it tells.
     pub fn line(&mut self, time_us: u64, text: &str) -> Option<Oom> {
         let line = Line::parse(text)?;

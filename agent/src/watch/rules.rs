@@ -1,24 +1,24 @@
 //! Rules over kernel-log lines: the built-in [`catalogue`] and the user's patterns in one engine.
 //!
-//! A line is first searched for all literals of the catalogue at once, behind a sieve that most lines do not pass;
-//! only a rule whose literal is there runs its expression, which is compiled at its first use. A line that nobody wants
-//! costs one quick pass over its bytes and no allocation. User patterns have no literals and run on every line.
+//! A line is first searched for all literals of the catalogue at once; only a rule whose literal is there runs its
+//! expression, which is compiled at its first use. A line that nobody wants costs one quick pass over its bytes and no
+//! allocation. User patterns have no literals and run on every line.
 
 mod own;
-mod sieve;
+mod search;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::catalogue::{self, xid};
+use super::{hang_text, oom_text};
 use crate::alert::Severity;
 use crate::event::{LogMatch, MAX_LINE};
 use own::Candidates;
 pub use own::{Custom, MAX_CUSTOM, check_pattern};
-use sieve::Sieve;
+use search::Search;
 
 /// A built-in rule.
 #[derive(Debug)]
@@ -140,13 +140,30 @@ pub struct Choice<'a> {
     pub severity: Option<&'a BTreeMap<String, Severity>>,
 }
 
+/// Stands for what is put together of several lines, where a number of a rule is wanted.
+const ASSEMBLED: u8 = 127;
+
+/// Whose literals are in a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Hits(u128);
+
+impl Hits {
+    /// Whether neither a rule wants the line nor [`super::oom_text`] or [`super::hang_text`], unless they are in the middle
+    /// of something.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether what is put together of several lines may begin with it.
+    pub fn opens(self) -> bool {
+        self.0 & 1 << ASSEMBLED != 0
+    }
+}
+
 /// All rules that are on.
 #[derive(Debug)]
 pub struct RuleSet {
-    sieve: Sieve,
-    literals: AhoCorasick,
-    /// Rule of each literal.
-    owners: Vec<u8>,
+    literals: Search,
     built_in: Vec<Lazy>,
     custom: Vec<(String, Severity, Regex)>,
     candidates: Option<Candidates>,
@@ -176,20 +193,11 @@ impl RuleSet {
         let rated = |rule: &Rule| choice.severity.and_then(|all| all.get(rule.id)).copied();
         let lazy = |rule: &'static Rule| Lazy { rule, rated: rated(rule), regex: OnceLock::new() };
         let built_in: Vec<Lazy> = catalogue::rules().filter(|rule| is_on(rule)).map(lazy).collect();
-        let mut texts: Vec<&str> = Vec::new();
-        let mut owners = Vec::new();
-        for (i, lazy) in built_in.iter().enumerate() {
-            texts.extend(lazy.rule.literals);
-            owners.resize(texts.len(), i as u8);
-        }
-        let sieve = Sieve::new(texts.iter().copied());
-        let literals = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(texts)
-            .map_err(|error| format!("the built-in rules do not compile: {error}"))?;
+        let of_rule = |(i, lazy): (usize, &Lazy)| lazy.rule.literals.iter().map(move |text| (*text, i as u8));
+        let assembled = oom_text::OPENINGS.iter().chain(hang_text::OPENINGS).map(|text| (*text, ASSEMBLED));
+        let literals = Search::new(built_in.iter().enumerate().flat_map(of_rule).chain(assembled))?;
         let candidates = Candidates::of(custom);
-        Ok(Self { sieve, literals, owners, built_in, custom: own::compile(custom)?, candidates })
+        Ok(Self { literals, built_in, custom: own::compile(custom)?, candidates })
     }
 
     /// Whether there are patterns of the user.
@@ -209,7 +217,7 @@ impl RuleSet {
 
     /// Bytes that the search for literals takes.
     pub fn literal_bytes(&self) -> usize {
-        self.literals.memory_usage()
+        self.literals.bytes()
     }
 
     /// Calls `tell` for the first built-in rule that wants the line, and for every user pattern.
@@ -218,15 +226,19 @@ impl RuleSet {
         self.find_custom(line, tell);
     }
 
+    /// What of the catalogue is in a line.
+    pub fn hits(&self, line: &[u8]) -> Hits {
+        Hits(self.literals.owners(line))
+    }
+
     /// Calls `tell` for the first built-in rule that wants the line.
     pub fn find_built_in(&self, line: &str, tell: &mut dyn FnMut(LogMatch)) {
-        if !self.sieve.may_hold(line.as_bytes()) {
-            return;
-        }
-        let mut wanted: u128 = 0;
-        for hit in self.literals.find_overlapping_iter(line) {
-            wanted |= 1 << self.owners[hit.pattern().as_usize()];
-        }
+        self.find_hit(self.hits(line.as_bytes()), line, tell);
+    }
+
+    /// The same, of a line with these hits.
+    pub fn find_hit(&self, hits: Hits, line: &str, tell: &mut dyn FnMut(LogMatch)) {
+        let mut wanted = hits.0 & !(1 << ASSEMBLED);
         while wanted != 0 {
             let lazy = &self.built_in[wanted.trailing_zeros() as usize];
             wanted &= wanted - 1;

@@ -241,6 +241,40 @@ impl Scanner {
     ) {
         // What was told before is still read: a kill may have its first lines there.
         let (historic, told) = self.standing(seq, time_us, now);
+        let hits = self.rules.hits(text.as_bytes());
+        if hits.opens() || self.assembles() {
+            self.assemble(time_us, text, (historic, told), now, out);
+        }
+        if told || hits.is_empty() && !self.rules.has_custom() {
+            return;
+        }
+        let flood = &mut self.flood;
+        // Each pattern of the user wants the line too.
+        if !historic && !self.rules.has_custom() && flood.again(text, moment(time_us, now), now) {
+            return;
+        }
+        let mut tell = |mut found: LogMatch| {
+            for (i, (_, name)) in DICTIONARY.iter().enumerate() {
+                found
+                    .fields
+                    .extend(device(i).map(|value| ((*name).to_owned(), cut(&value, MAX_FIELD).to_owned())));
+            }
+            let found = event(moment(time_us, now), historic, What::Log(Box::new(found)));
+            out.extend(if historic { Some(found) } else { flood.pass(found, now) });
+        };
+        self.rules.find_hit(hits, text, &mut tell);
+        self.rules.find_custom(text, &mut tell);
+    }
+
+    /// What is put together of several lines.
+    fn assemble(
+        &mut self,
+        time_us: u64,
+        text: &str,
+        (historic, told): (bool, bool),
+        now: Now,
+        out: &mut Vec<Event>,
+    ) {
         if let Some(oom) = self.oom.line(time_us, text)
             && !told
         {
@@ -251,23 +285,11 @@ impl Scanner {
                 out.push(hang_event(moment(began_us, now), historic, hang));
             }
         });
-        if told {
-            return;
-        }
-        let flood = &mut self.flood;
-        // Each pattern of the user wants the line too.
-        if !historic && !self.rules.has_custom() && flood.again(text, moment(time_us, now), now) {
-            return;
-        }
-        self.rules.find(text, &mut |mut found: LogMatch| {
-            for (i, (_, name)) in DICTIONARY.iter().enumerate() {
-                found
-                    .fields
-                    .extend(device(i).map(|value| ((*name).to_owned(), cut(&value, MAX_FIELD).to_owned())));
-            }
-            let found = event(moment(time_us, now), historic, What::Log(Box::new(found)));
-            out.extend(if historic { Some(found) } else { flood.pass(found, now) });
-        });
+    }
+
+    /// Whether any line of the kernel may be part of something that was begun.
+    pub fn assembles(&self) -> bool {
+        self.oom.is_open() || self.hang.pending()
     }
 }
 

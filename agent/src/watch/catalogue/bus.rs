@@ -16,7 +16,15 @@ pub(super) const RULES: &[Rule] = &[
             ("severity", "Uncorrected (Fatal)", Critical),
         ]),
         kind: Kind::Plain,
-        literals: &["pcie bus error", "aer:", "dpc:", "slot("],
+        literals: &[
+            "pcie bus error",
+            "aer: correct",
+            "aer: uncorrect",
+            "aer: multiple",
+            "aer: aer_status",
+            "dpc: containment",
+            "pciehp: slot(",
+        ],
         pattern: r"(?:(?P<device>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])[: ].*)?(?:PCIe Bus Error: severity=(?P<severity>[^,]+)|AER: (?:Multiple )?(?:Corrected|Correctable|Uncorrected|Uncorrectable)(?: \((?:Non-)?Fatal\))? error|AER: aer_status: |DPC: containment event|pciehp: Slot\(\S+\): (?:Link Down|Card not present))",
         hits: &[
             "pcieport 0000:00:1c.0: AER: Corrected error received: 0000:03:00.0",
@@ -44,7 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`drivers/iommu/intel/dmar.c` (`dmar_fault_do_one`), `drivers/iommu/amd/iommu.c` (`iommu_print_event`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["dmar:", "amd-vi:"],
+        literals: &["dmar: [", "amd-vi:"],
         pattern: r"DMAR: \[(?:DMA|INTR-REMAP)[^\]]*\].*(?:fault addr|fault index)|AMD-Vi: Event logged \[(?P<event>\w+)",
         hits: &[
             "DMAR: [DMA Read] Request device [03:00.0] fault addr fffe0000 [fault reason 06] PTE Read access is not set",
@@ -79,12 +87,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`drivers/pci/pci.c` (`pci_power_up`, `pci_dev_wait`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &[
-            "power state from d3cold",
-            "device inaccessible",
-            "giving up",
-            "refused to change power state",
-        ],
+        literals: &["change power state", "giving up"],
         pattern: r"(?P<device>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]).*: (?:(?:can't|Unable to) change power state from (?P<state>\S+) to D0(?:,| \()|Refused to change power state, currently in (?P<state2>\S+)|not ready \d+ms after .*; giving up)",
         hits: &[
             "nvme 0000:3b:00.0: can't change power state from D3cold to D0 (config space inaccessible)",

@@ -40,8 +40,8 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`drivers/nvme/host/pci.c` (`nvme_timeout`), `core.c` (`nvme_log_error`), `block/blk-mq.c` (`blk_print_req_error`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["nvme"],
-        pattern: r"nvme (?P<device>nvme\d+): (?:.*I/O [Ee]rror|I/O .*timeout|.*controller is down|.*[Rr]emoving after probe failure|.*[Dd]evice not ready|.*[Cc]ritical warning|.*failed to set APST|.*Disabling device after reset failure|.*[Ff]atal error|Controller .*(?:fatal|not ready))|(?P<device2>nvme\d+(?:c\d+)?n\d+): .*(?:I/O Error|Unrecovered Read Error|Media|Write Fault|Internal Error) ?.*\(sct|nvme\d+n\d+.*critical warning|(?:blk_update_request: )?(?:I/O|critical (?:medium|target)) error, dev (?P<device3>nvme\w+), sector (?P<sector>\d+)",
+        literals: &["nvme nvme", "error, dev nvme", "(sct 0x", "critical warning"],
+        pattern: r"nvme (?P<device>nvme\d+): (?:.*I/O [Ee]rror|I/O .*timeout|.*controller is down|.*[Rr]emoving after probe failure|.*[Dd]evice not ready|.*[Cc]ritical warning|.*failed to set APST|.*Disabling device after reset failure|.*[Ff]atal error|Controller .*(?:fatal|not ready))|(?P<device2>nvme\d+(?:c\d+)?n\d+): .*(?:I/O Error|Unrecovered Read Error|Media|Write Fault|Internal Error) ?.*\(sct 0x|nvme\d+n\d+.*critical warning|(?:blk_update_request: )?(?:I/O|critical (?:medium|target)) error, dev (?P<device3>nvme\w+), sector (?P<sector>\d+)",
         hits: &[
             "nvme nvme0: I/O error",
             "nvme nvme0: I/O 12 QID 3 timeout, aborting",
@@ -74,7 +74,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`block/blk-mq.c` (`blk_print_req_error`), `fs/buffer.c`",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["dev sr", "dev fd"],
+        literals: &["error, dev sr", "error, dev fd", "error on dev sr", "error on dev fd"],
         pattern: r"I/O error, dev (?P<device>(?:sr|fd)\d+), sector (?P<sector>\d+)|Buffer I/O error on dev (?P<device2>(?:sr|fd)\d+),",
         hits: &[
             "blk_update_request: I/O error, dev fd0, sector 0 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 0",
@@ -91,13 +91,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`block/blk-mq.c` (`blk_print_req_error`; `print_req_error` before 5.16, `end_request` before 3.x), `fs/buffer.c` (`buffer_io_error`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &[
-            "i/o error",
-            "critical medium error",
-            "critical target error",
-            "lost async page write",
-            "lost sync page write",
-        ],
+        literals: &["i/o error", "error, dev ", "lost async page write", "lost sync page write"],
         pattern: r"(?:I/O|critical (?:medium|target|nexus|space allocation)|protection|timeout) error, dev (?P<device>[^,]+), sector (?P<sector>\d+)|Buffer I/O error on (?:dev|device) (?P<device2>[^,]+), (?:logical block|lost)|lost (?:a?sync) page write due to I/O error on (?P<device3>\S+)",
         hits: &[
             "blk_update_request: I/O error, dev vdc, sector 0 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 0",
@@ -150,7 +144,16 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`drivers/ata/libata-eh.c` (`ata_eh_link_report`, `ata_eh_reset`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["ata1", "ata2", "ata3", "ata4", "ata5", "ata6", "ata7", "ata8", "ata9"],
+        literals: &[
+            "exception emask",
+            "failed command: ",
+            "error: { ",
+            ": disabled",
+            "slow to respond",
+            "hard resetting link",
+            "comreset failed",
+            "limiting sata link",
+        ],
         pattern: r"(?P<port>ata\d+(?:\.\d+)?): (?:exception Emask|failed command: |error: \{ |disabled$|link is slow to respond|hard resetting link|COMRESET failed|limiting SATA link speed)",
         hits: &[
             "ata1.00: exception Emask 0x0 SAct 0x30000 SErr 0x0 action 0x0",

@@ -13,7 +13,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`drivers/scsi/megaraid/megaraid_sas_base.c` (`megasas_decode_evt`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["/crit)", "/fatal)", "/dead)"],
+        literals: &["megaraid_sas"],
         pattern: r"megaraid_sas (?P<device>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): \d+ \([^)]*/(?P<class>CRIT|FATAL|DEAD)\) - (?P<what>.+)",
         hits: &[
             "megaraid_sas 0000:01:00.0: 4268 (679484823s/0x0020/CRIT) - Controller encountered a fatal error and was reset",
@@ -180,7 +180,19 @@ pub(super) const RULES: &[Rule] = &[
         origin: "DRBD: `drivers/block/drbd/drbd_state.c` (`print_st`), `drbd_receiver.c`",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["drbd"],
+        literals: &[
+            "-> failed )",
+            "-> diskless )",
+            "-> dunknown )",
+            "-> outdated )",
+            "-> inconsistent )",
+            "-> networkfailure )",
+            "-> timeout )",
+            "-> brokenpipe )",
+            "-> standalone )",
+            "-> protocolerror )",
+            "split-brain detected",
+        ],
         pattern: r"drbd ?(?P<device>\S*?):? .*(?:(?:pdsk|disk)\( \w+ -> (?P<state>Failed|Diskless|DUnknown|Outdated|Inconsistent) \)|conn\( \w+ -> (?P<state2>NetworkFailure|Timeout|BrokenPipe|StandAlone|ProtocolError) \)|Split-Brain detected)",
         hits: &[
             "block drbd0: disk( UpToDate -> Failed ) ",
@@ -202,11 +214,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`drivers/scsi/scsi_error.c` (`scsi_report_sense`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &[
-            "lun assignments on this target",
-            "capacity data has changed",
-            "inquiry data has changed",
-        ],
+        literals: &["that the lun assignments", "capacity data has changed", "inquiry data has changed"],
         pattern: r"sd (?P<address>[\d:]+): (?:Warning! Received an indication that the LUN assignments|Capacity data has changed|Inquiry data has changed)",
         hits: &[
             "sd 3:0:0:1: Warning! Received an indication that the LUN assignments on this target have changed. The Linux SCSI layer does not automatically",

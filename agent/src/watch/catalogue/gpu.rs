@@ -13,7 +13,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "NVIDIA driver: `src/common/sdk/nvidia/inc/nverror.h`, docs.nvidia.com/deploy/xid-errors",
         grade: Grade::Xid,
         kind: Kind::Gpu,
-        literals: &["nvrm:"],
+        literals: &["nvrm: "],
         pattern: r"NVRM: (?:Xid \((?:PCI:)?(?P<bus>[0-9A-Fa-f:.]+)\): (?P<xid>\d+)(?:, pid=(?P<pid>\d+))?(?:, pid='<unknown>')?(?:, name=(?P<process>[^,]*))?|(?:.*?(?P<bus2>[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}(?:\.[0-7])?))?.* has fallen off the bus|(?s:The NVIDIA GPU (?P<bus3>[0-9A-Fa-f:.]+).*?)?fallen off the bus)",
         hits: &[
             "NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, GPU has fallen off the bus.",
@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "NVIDIA driver",
         grade: Grade::Fixed,
         kind: Kind::Gpu,
-        literals: &["nvrm:"],
+        literals: &["nvrm: "],
         pattern: r"NVRM: (?:.*GPU (?:at )?(?:PCI:)?(?P<bus>[0-9A-Fa-f]{4}:[0-9A-Fa-f:.]+[0-9A-Fa-f]))?.*(?:\bECC\b.*(?:[Ee]rror|DBE|SBE)|(?:double|single)[ -]bit error|\bDBE\b|\bSBE\b)",
         hits: &[
             "NVRM: GPU 0000:86:00.0: ECC DBE (double bit error) detected",
@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "NVIDIA driver; `drivers/gpu/drm/amd/amdgpu/amdgpu_device.c`, `amdgpu_job.c` (`amdgpu_job_timedout`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["nvrm:", "amdgpu"],
+        literals: &["nvrm: ", "amdgpu"],
         pattern: r"NVRM: .*(?:RmInitAdapter failed|rm_init_adapter failed)|NVRM: .*API mismatch|amdgpu(?: (?P<device>[0-9a-f:.]+))?: .*(?:GPU reset begin|ring \S+ timeout|GPU reset\(\d+\) failed)",
         hits: &[
             "NVRM: GPU 0000:3b:00.0: RmInitAdapter failed! (0x26:0x56:1474)",

@@ -65,7 +65,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`kernel/module/main.c` (`module_augment_kernel_taints`, `load_module`), `kernel/panic.c` (`add_taint`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["taints kernel", "tainting kernel"],
+        literals: &["taints kernel", "tainting kernel", "from the staging"],
         pattern: r"^(?P<module>[\w-]+): (?:loading out-of-tree module taints kernel|module license '[^']*' taints kernel|module verification failed.*tainting kernel|module is from the staging directory)",
         hits: &[
             "zfs: loading out-of-tree module taints kernel.",
@@ -87,9 +87,8 @@ pub(super) const RULES: &[Rule] = &[
             "disagrees about version",
             "unknown symbol",
             "version magic",
-            "module with unavailable key",
-            "unsigned module",
-            "module is rejected",
+            "loading of unsigned module",
+            "loading of module with",
         ],
         pattern: r"^(?P<module>[\w-]+): (?:disagrees about version of symbol|Unknown symbol (?P<symbol>\S+)|version magic '[^']*' should be)|Loading of (?:unsigned module|module with unavailable key|module with unsupported crypto) is rejected",
         hits: &[
@@ -151,7 +150,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`drivers/tty/sysrq.c` (`__handle_sysrq`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["sysrq"],
+        literals: &["sysrq: ", "sysrq : "],
         pattern: r"(?:sysrq|SysRq) ?: (?P<what>Trigger a crash|Resetting|Emergency Sync|Emergency Remount R/O|Terminate All Tasks|Kill All Tasks|Manual OOM execution|Power Off|SAK|Nice All RT Tasks)",
         hits: &[
             "sysrq: Trigger a crash",

@@ -177,7 +177,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`mm/slub.c` (`slab_bug`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["tainted): ", "redzone", "poison overwritten"],
+        literals: &["(not tainted): ", "(tainted: "],
         pattern: r"^BUG (?P<cache>\S+) \((?:Not tainted|Tainted: [^)]*)\): (?P<what>\w.*)",
         hits: &[
             "BUG kmalloc-64 (Not tainted): Redzone overwritten",

@@ -3,6 +3,39 @@
 use crate::alert::Severity::{Critical, Emergency, Info, Warn};
 use crate::watch::rules::{Class, Grade, Kind, Rule};
 
+/// A driver's name, of whatever chipset, may follow `EDAC `: of that alone the search would need more places.
+const EDAC: &[&str] = &[
+    "machine check",
+    "[hardware error]",
+    "ecc error",
+    "edac a",
+    "edac b",
+    "edac c",
+    "edac d",
+    "edac e",
+    "edac f",
+    "edac g",
+    "edac h",
+    "edac i",
+    "edac j",
+    "edac k",
+    "edac l",
+    "edac m",
+    "edac n",
+    "edac o",
+    "edac p",
+    "edac q",
+    "edac r",
+    "edac s",
+    "edac t",
+    "edac u",
+    "edac v",
+    "edac w",
+    "edac x",
+    "edac y",
+    "edac z",
+];
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "hardware_error",
@@ -19,8 +52,8 @@ pub(super) const RULES: &[Rule] = &[
             ("severity", "info", Info),
         ]),
         kind: Kind::Plain,
-        literals: &["machine check", "[hardware error]", "edac", "ecc error"],
-        pattern: r"(?:CPU ?(?P<cpu>\d+): )?Machine [Cc]heck(?: events logged|(?: Exception)?: (?P<mcg>[0-9a-f]+) Bank (?P<bank>\d+)| Exception:)|\[Hardware Error\]: (?:Machine check events|Hardware error from APEI|event severity: (?P<severity>\w+)|(?P<severity2>Corrected|Uncorrected|Deferred)[ ,].*(?:action|error))|(?i:ECC error)|EDAC (?P<controller>(?:\w+ )?(?:MC|PCI|DEVICE)\d+): (?:\d+ )?(?P<class>[CU]E)\b|EDAC \w+ (?P<controller2>MC\d+): (?P<step>HANDLING) MCE",
+        literals: EDAC,
+        pattern: r"(?:CPU ?(?P<cpu>\d+): )?Machine [Cc]heck(?: events logged|(?: Exception)?: (?P<mcg>[0-9a-f]+) Bank (?P<bank>\d+)| Exception:)|\[Hardware Error\]: (?:Machine check events|Hardware error from APEI|event severity: (?P<severity>\w+)|(?P<severity2>Corrected|Uncorrected|Deferred)[ ,].*(?:action|error))|(?i:ECC error)|EDAC (?P<controller>(?:[a-z]\w* )?(?:MC|PCI|DEVICE)\d+): (?:\d+ )?(?P<class>[CU]E)\b|EDAC [a-z]\w* (?P<controller2>MC\d+): (?P<step>HANDLING) MCE",
         hits: &[
             "mce: [Hardware Error]: Machine check events logged",
             "[Hardware Error]: Machine check events logged",

@@ -33,20 +33,24 @@ impl Reader {
         Self { rules, scanner, flood: Flood::default(), zone, lines: 0 }
     }
 
-    /// Takes whole lines, each with its line break. Lines that neither the rules nor a pattern may want are not looked at
-    /// one by one.
+    /// Takes whole lines, each with its line break. Lines that neither the rules nor a pattern may want are not taken apart.
     pub fn take(&mut self, block: &[u8], now: Now, out: &mut Vec<Event>) {
         let rules = Arc::clone(&self.rules);
-        let mut lines: Vec<&[u8]> = Vec::new();
-        rules.candidates(block, &mut |line| lines.push(line));
+        let mut lines: Vec<(&[u8], bool)> = Vec::new();
+        rules.candidates(block, &mut |line| lines.push((line, true)));
         if self.scanner.is_some() {
-            kernel_lines(block, &mut |line| lines.push(line));
-            // All lie in one block: in the order of the file, each once.
-            lines.sort_unstable_by_key(|line| line.as_ptr());
-            lines.dedup_by_key(|line| line.as_ptr());
+            kernel_lines(block, &mut |line| lines.push((line, false)));
         }
-        for line in lines {
-            self.line(line, now, out);
+        if rules.has_custom() {
+            // All lie in one block: in the order of the file, each once.
+            lines.sort_unstable_by_key(|(line, own)| (line.as_ptr(), !own));
+            lines.dedup_by_key(|(line, _)| line.as_ptr());
+        }
+        for (line, own) in lines {
+            let assembles = self.scanner.as_ref().is_some_and(Scanner::assembles);
+            if own || assembles || !rules.hits(line).is_empty() {
+                self.line(line, now, out);
+            }
         }
     }
 
@@ -111,8 +115,9 @@ impl Reader {
 
 /// Lines that have the kernel's tag somewhere.
 fn kernel_lines<'a>(block: &'a [u8], tell: &mut dyn FnMut(&'a [u8])) {
+    let tag = memmem::Finder::new(TAG);
     let mut rest = block;
-    while let Some(at) = memmem::find(rest, TAG) {
+    while let Some(at) = tag.find(rest) {
         let begin = memrchr(b'\n', &rest[..at]).map_or(0, |n| n + 1);
         let end = memchr(b'\n', &rest[at..]).map_or(rest.len(), |n| at + n + 1);
         tell(&rest[begin..end]);
