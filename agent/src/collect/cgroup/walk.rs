@@ -49,6 +49,8 @@ pub(super) struct Walk {
     /// Groups that have figures.
     pub(super) rows: usize,
     open: usize,
+    /// Directories that may stay open; asked for once.
+    may_open: Option<usize>,
     /// The root could not be listed.
     is_lost: bool,
     /// The last one that was read in its turn.
@@ -68,7 +70,12 @@ impl Walk {
 
     /// All groups, listed and read.
     pub(super) fn anew(&mut self, look: Look<'_>, units: &mut Units) -> GroupTable {
-        *self = Self { listings: self.listings, read_ns: look.now_ns, ..Self::default() };
+        *self = Self {
+            may_open: self.may_open,
+            listings: self.listings,
+            read_ns: look.now_ns,
+            ..Self::default()
+        };
         let mut table = GroupTable { recursive: look.hierarchy.unified, ..GroupTable::default() };
         let root: Arc<str> = "".into();
         self.places.insert(Arc::clone(&root), Place::default());
@@ -90,8 +97,11 @@ impl Walk {
         self.read_ns = look.now_ns;
         let rows_before = self.rows;
         table.rows.reserve(due.len());
-        for path in &due {
-            self.look_at(look, units, path, &mut table);
+        for (path, in_turn) in &due {
+            self.read(look, units, path, &mut table);
+            if *in_turn {
+                self.look_below(look, path);
+            }
         }
         self.check_open(look);
         if look.kept.has_lost() {
@@ -109,34 +119,32 @@ impl Walk {
         self.places.values().map(|place| place.left_out).sum()
     }
 
-    fn all(&self) -> Vec<Arc<str>> {
-        self.places.keys().map(Arc::clone).collect()
+    fn all(&self) -> Vec<(Arc<str>, bool)> {
+        self.places.keys().map(|path| (Arc::clone(path), true)).collect()
     }
 
-    /// Those with series, and those whose turn it is.
-    fn due(&mut self, now_ns: u64) -> Vec<Arc<str>> {
+    /// Those with series, and those whose turn it is (true).
+    fn due(&mut self, now_ns: u64) -> Vec<(Arc<str>, bool)> {
         let passed = now_ns.saturating_sub(self.read_ns).min(SWEEP_NS);
         let share = (self.places.len() as u64 * passed).div_ceil(SWEEP_NS) as usize;
         let quota = share.max(LEAST_IN_TURN).min(self.places.len());
-        let shown = self.places.iter().filter(|(_, place)| place.shown);
-        let mut due: Vec<Arc<str>> = shown.map(|(path, _)| Arc::clone(path)).collect();
         let after = self.places.range::<str, _>((Bound::Excluded(&*self.turn), Bound::Unbounded));
         let turn = after.chain(self.places.iter()).take(quota);
-        let mut newest = Arc::clone(&self.turn);
-        for (path, place) in turn {
-            newest = Arc::clone(path);
-            if !place.shown {
-                due.push(Arc::clone(path));
-            }
-        }
+        let mut due: Vec<(Arc<str>, bool)> = turn.map(|(path, _)| (Arc::clone(path), true)).collect();
+        let first = due.first().map(|(path, _)| Arc::clone(path)).unwrap_or_default();
+        let newest = due.last().map(|(path, _)| Arc::clone(path)).unwrap_or_default();
+        let is_in_turn = |path: &Arc<str>| match first <= newest {
+            true => (&first..=&newest).contains(&path),
+            false => *path >= first || *path <= newest,
+        };
+        let shown = self.places.iter().filter(|(path, place)| place.shown && !is_in_turn(path));
+        due.extend(shown.map(|(path, _)| (Arc::clone(path), false)));
         self.turn = newest;
         due
     }
 
-    /// Reads a group, and whether there is something new in it.
-    fn look_at(&mut self, look: Look<'_>, units: &mut Units, path: &Arc<str>, table: &mut GroupTable) {
+    fn read(&mut self, look: Look<'_>, units: &mut Units, path: &Arc<str>, table: &mut GroupTable) {
         let small = self.is_small();
-        let room_for_more = self.has_room();
         let Some(place) = self.places.get_mut(path) else { return };
         let host: &dyn Host = if small || place.shown { look.kept } else { look.host };
         let mut memory = look.hierarchy.read(host, path, &mut self.room);
@@ -155,22 +163,30 @@ impl Walk {
             let used = units.cpu_used(host, look.hierarchy, path);
             used.inspect(|&used| place.rate.note(used, look.now_ns));
         }
+    }
+
+    /// Looks whether there is something new in a group.
+    fn look_below(&mut self, look: Look<'_>, path: &Arc<str>) {
+        let (small, room_for_more) = (self.is_small(), self.has_room());
+        let Some(place) = self.places.get_mut(path) else { return };
         if !small {
             // By its path: another one may have its name now.
             self.open -= usize::from(place.open.take().is_some());
         }
-        if place.open.is_none() {
-            let count = look.host.count_dirs(dir(look.hierarchy, path, &mut self.path));
-            if count.is_none() || count != place.below || (place.left_out > 0 && room_for_more) {
-                self.queue.push_back(Arc::clone(path));
-            }
-            self.keep_open(look, path, small);
+        if place.open.is_some() {
+            return;
         }
+        let count = look.host.count_dirs(dir(look.hierarchy, path, &mut self.path));
+        if count.is_none() || count != place.below || (place.left_out > 0 && room_for_more) {
+            self.queue.push_back(Arc::clone(path));
+        }
+        self.keep_open(look, path, small);
     }
 
     /// Directories that others lie in stay open, and of few groups all.
     fn keep_open(&mut self, look: Look<'_>, path: &Arc<str>, small: bool) {
-        let may_open = MAX_KEPT.min((look.host.max_open_files() / SHARE) as usize);
+        let may_open =
+            *self.may_open.get_or_insert_with(|| MAX_KEPT.min((look.host.max_open_files() / SHARE) as usize));
         let Some(place) = self.places.get_mut(path) else { return };
         if self.open < may_open && (small || place.below != Some(0)) {
             place.open = look.host.open_dir(dir(look.hierarchy, path, &mut self.path)).ok();
