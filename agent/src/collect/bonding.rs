@@ -37,7 +37,7 @@ impl Default for Bonding {
 impl Collector for Bonding {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
         // The module is loaded and there is no bond.
-        let masters = String::from_utf8_lossy(self.masters.read(host)?);
+        let masters = String::from_utf8_lossy(self.masters.rare(host, out.at())?);
         if masters.trim().is_empty() {
             return Err(CollectError::Absent { path: "/proc/net/bonding/bond0".to_owned() });
         }

@@ -120,7 +120,7 @@ fn slot(host: &dyn Host, path: &str) -> String {
 
 impl Collector for Edac {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
-        if self.names.changed(host)? {
+        if self.names.changed_since(host, out.at())? {
             self.find(host);
         }
         if self.controllers.is_empty() {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::kept::failure;
+use super::kept::{Absence, failure};
 use super::{CollectError, Collector};
 use crate::cgroup;
 use crate::host::aside::{Answer, Aside};
@@ -105,12 +105,14 @@ pub struct Gpus {
     aside: Aside<Look>,
     driver: Option<Box<dyn Driver>>,
     patience: Duration,
+    absent: Absence,
 }
 
 impl Gpus {
     /// Asks nothing yet.
     pub fn new() -> Self {
-        Self { aside: Aside::new("gpu", 1).with_stack(STACK), driver: None, patience: PATIENCE }
+        let aside = Aside::new("gpu", 1).with_stack(STACK);
+        Self { aside, driver: None, patience: PATIENCE, absent: Absence::default() }
     }
 
     fn ask(&mut self, host: &dyn Host, at: Now, patience: Duration) -> Answer<Look> {
@@ -128,9 +130,13 @@ impl Default for Gpus {
 
 impl Collector for Gpus {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
-        let mut version = Vec::new();
-        host.read(LOADED, &mut version).map_err(|error| failure(LOADED, &error))?;
         let at = out.at();
+        if self.absent.is_young(at) {
+            return Err(CollectError::Absent { path: LOADED.to_owned() });
+        }
+        let loaded = host.read(LOADED, &mut Vec::new()).map_err(|error| failure(LOADED, &error));
+        self.absent.note(matches!(loaded, Err(CollectError::Absent { .. })), at);
+        loaded?;
         let (gpus, names) = match self.ask(host, at, self.patience) {
             Answer::Done(Look { asked, driver, gpus, names }) => {
                 self.driver = Some(driver);

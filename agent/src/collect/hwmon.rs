@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::kept::Absence;
 use super::names::list;
 use super::readings::{numbered, word};
 use super::{CollectError, Collector};
@@ -53,6 +54,7 @@ pub struct Hwmon {
     patience: Duration,
     /// Fans that have turned.
     turned: HashSet<[String; 3]>,
+    absent: Absence,
 }
 
 /// A directory of sensors.
@@ -80,7 +82,12 @@ enum Value {
 impl Hwmon {
     /// Reads nothing yet.
     pub fn new() -> Self {
-        Self { aside: Aside::new("hwmon", MAX_STUCK), patience: PATIENCE, turned: HashSet::new() }
+        Self {
+            aside: Aside::new("hwmon", MAX_STUCK),
+            patience: PATIENCE,
+            turned: HashSet::new(),
+            absent: Absence::default(),
+        }
     }
 }
 
@@ -94,8 +101,13 @@ impl Collector for Hwmon {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
         let none = || CollectError::Absent { path: "/sys/class/hwmon/hwmon0".to_owned() };
         // To list them asks no hardware; a machine without sensors, as most virtual ones are, needs no other thread.
-        if !has_any(host, "/sys/class/hwmon", "hwmon") && !has_any(host, "/sys/class/thermal", "thermal_zone")
-        {
+        if self.absent.is_young(out.at()) {
+            return Err(none());
+        }
+        let any =
+            has_any(host, "/sys/class/hwmon", "hwmon") || has_any(host, "/sys/class/thermal", "thermal_zone");
+        self.absent.note(!any, out.at());
+        if !any {
             return Err(none());
         }
         let chips = chips(host);

@@ -15,20 +15,51 @@ pub struct Kept {
     buf: Vec<u8>,
     /// When [`Self::seldom`] read it, monotonic nanoseconds.
     read_ns: Option<u64>,
+    absent: Absence,
 }
 
-/// For how long a setting is taken to be as it was.
+/// For how long a setting is taken to be as it was, and what is not there to be still not there.
 const SELDOM_NS: u64 = 10 * SECOND;
+
+/// When something was seen not to be there: at a pass each second most hosts lack the same things again and again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Absence {
+    seen_ns: Option<u64>,
+}
+
+impl Absence {
+    /// It was not there a moment ago.
+    pub fn is_young(self, now: Now) -> bool {
+        self.seen_ns.is_some_and(|seen| now.mono_ns.saturating_sub(seen) < SELDOM_NS)
+    }
+
+    /// Remembers whether it is there.
+    pub fn note(&mut self, is_absent: bool, now: Now) {
+        self.seen_ns = is_absent.then_some(now.mono_ns);
+    }
+}
 
 impl Kept {
     /// Opened at the first read.
     pub const fn new(path: &'static str) -> Self {
-        Self { path: Cow::Borrowed(path), file: None, buf: Vec::new(), read_ns: None }
+        Self {
+            path: Cow::Borrowed(path),
+            file: None,
+            buf: Vec::new(),
+            read_ns: None,
+            absent: Absence { seen_ns: None },
+        }
     }
 
     /// The same for a path that is known at run time only.
     pub const fn at(path: String) -> Self {
-        Self { path: Cow::Owned(path), file: None, buf: Vec::new(), read_ns: None }
+        Self {
+            path: Cow::Owned(path),
+            file: None,
+            buf: Vec::new(),
+            read_ns: None,
+            absent: Absence { seen_ns: None },
+        }
     }
 
     /// The content now. After an error the file is opened anew.
@@ -40,6 +71,16 @@ impl Kept {
                 Err(failure(&self.path, &error))
             }
         }
+    }
+
+    /// The content now of what most hosts lack: one that was not there is looked for again after ten seconds.
+    pub fn rare(&mut self, host: &dyn Host, now: Now) -> Result<&[u8], CollectError> {
+        if self.absent.is_young(now) {
+            return Err(CollectError::Absent { path: self.path.clone().into_owned() });
+        }
+        let result = self.read(host).map(|_| ());
+        self.absent.note(matches!(result, Err(CollectError::Absent { .. })), now);
+        result.map(|()| &*self.buf)
     }
 
     /// The content of what seldom changes, a setting: as it was at most ten seconds ago.
@@ -143,5 +184,16 @@ mod tests {
         assert_eq!((look(24), look(25), look(26)), (Some(2), None, None));
         host.set("/a", "3");
         assert_eq!(look(27), Some(3), "what failed is tried at once");
+    }
+    #[test]
+    fn what_is_not_there_is_looked_for_now_and_then() {
+        let host = FixtureHost::default();
+        let mut kept = Kept::new("/a");
+        let mut look = |secs| number(kept.rare(&host, Now::default().plus_secs(secs)).ok()?.trim_ascii());
+        assert_eq!(look(5), None);
+        host.set("/a", "1");
+        assert_eq!((look(14), look(15)), (None, Some(1)));
+        host.set("/a", "2");
+        assert_eq!(look(15), Some(2), "what is there is read each time");
     }
 }

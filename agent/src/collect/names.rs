@@ -5,8 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 
 use super::CollectError;
-use super::kept::failure;
+use super::kept::{Absence, failure};
 use crate::host::{Host, HostDir};
+use crate::time::Now;
 
 /// A directory that is listed at each pass, and stays open.
 pub struct KeptDir {
@@ -54,12 +55,13 @@ pub struct Names {
     dir: KeptDir,
     hasher: RandomState,
     seen: Option<u64>,
+    absent: Absence,
 }
 
 impl Names {
     /// Not looked at yet.
     pub fn new(dir: impl Into<Cow<'static, str>>) -> Self {
-        Self { dir: KeptDir::new(dir), hasher: RandomState::new(), seen: None }
+        Self { dir: KeptDir::new(dir), hasher: RandomState::new(), seen: None, absent: Absence::default() }
     }
 
     /// Whether there are other names than in the pass before, or others bear them; so in the first.
@@ -74,6 +76,16 @@ impl Names {
                 Err(failure(&self.dir.path, &error))
             }
         }
+    }
+
+    /// The same of a directory that most hosts lack: one that was not there is looked for again after ten seconds.
+    pub fn changed_since(&mut self, host: &dyn Host, now: Now) -> Result<bool, CollectError> {
+        if self.absent.is_young(now) {
+            return Err(CollectError::Absent { path: self.dir.path.clone().into_owned() });
+        }
+        let result = self.changed(host);
+        self.absent.note(matches!(result, Err(CollectError::Absent { .. })), now);
+        result
     }
 
     /// The directory.

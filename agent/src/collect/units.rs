@@ -1,17 +1,13 @@
-//! Memory, CPU time and pressure of systemd units, containers and pods: of [`MAX_SHOWN`] groups, those nearest to a
-//! limit of their own first, however small, and then those with most memory. One that is shown stays until it is no longer among twice as many, so that series do not come and
-//! go at the edge.
+//! Memory, CPU time and pressure of those systemd units, containers and pods that have series (`cgroup::choose`).
 
-use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-
+use super::cgroup::Place;
+use crate::cgroup::memory::Memory;
 use crate::cgroup::owner;
 use crate::host::Host;
 use crate::host::memcg::Hierarchy;
 use crate::host::parse::{key, lines, number, words};
 use crate::metric::{Metric, metrics};
-use crate::sample::{GroupRow, GroupTable, MAX_GROUP_ROWS, Samples};
+use crate::sample::Samples;
 use crate::text::clean;
 
 metrics! {
@@ -34,91 +30,60 @@ metrics! {
         "Time all of its tasks waited for the resource; version 2 only.", "cpu.pressure, memory.pressure, io.pressure";
     SHOWN: Gauge Count "cgroups_shown_count" [] "Units, containers and pods that have series.", "the above";
     LEFT_OUT: Gauge Count "cgroups_left_out_count" []
-        "Units, containers and pods that have none: 64 others use more memory or are at their limits.", "the above";
+        "Units, containers and pods that have none: 64 others use more memory or CPU time or are at their limits.", "the above";
 }
 
-/// Groups with series at most.
-pub const MAX_SHOWN: usize = 64;
-/// Places of these for groups near a limit of their own …
-const MAX_FULL: usize = 16;
-/// … that use so many percent of it; one that is shown keeps its place down to the second.
-const FULL_PERCENT: [u64; 2] = [80, 60];
 /// Longest path and name in a label, characters; of a longer path the end is kept.
 const MAX_LABEL: usize = 200;
 
-/// Who the groups belong to, and which have series.
+/// Buffers that are used again.
 #[derive(Default)]
-pub struct Units {
-    owners: HashMap<Arc<str>, Option<Label>>,
-    shown: HashSet<Arc<str>>,
+pub(super) struct Units {
     path: String,
     text: Vec<u8>,
 }
 
-struct Label {
+/// What a group is called in its series.
+pub(super) struct Label {
     cgroup: String,
     kind: &'static str,
     name: String,
 }
 
 impl Units {
-    /// Puts out the groups of a table that has just been read.
-    pub fn put(&mut self, host: &dyn Host, hierarchy: Hierarchy, table: &GroupTable, out: &mut Samples) {
-        let (rows, left_out) = self.choose(table);
-        out.put(&SHOWN, &[], rows.len() as f64);
+    /// Puts out how many groups have series, and how many have not.
+    pub(super) fn put_counts(shown: usize, left_out: usize, out: &mut Samples) {
+        out.put(&SHOWN, &[], shown as f64);
         out.put(&LEFT_OUT, &[], left_out as f64);
-        for row in rows {
-            let Some(Some(label)) = self.owners.get(&row.path) else { continue };
-            let mut files = Files { host, path: &mut self.path, text: &mut self.text, group: &row.path };
-            label.put_memory(row, hierarchy, &mut files, out);
-            label.put_cpu(hierarchy, &mut files, out);
-            label.put_pressure(hierarchy, &mut files, out);
-        }
     }
 
-    /// The rows to show, and how many are not.
-    fn choose<'a>(&mut self, table: &'a GroupTable) -> (Vec<&'a GroupRow>, usize) {
-        if self.owners.len() > 2 * MAX_GROUP_ROWS {
-            self.owners.clear();
+    /// Puts out a group, and notes what CPU time it used.
+    pub(super) fn put(
+        &mut self,
+        host: &dyn Host,
+        hierarchy: Hierarchy,
+        group: &str,
+        place: &mut Place,
+        out: &mut Samples,
+    ) {
+        let Place { label: Some(label), memory: Some(memory), rate, .. } = place else { return };
+        let mut files = Files { host, path: &mut self.path, text: &mut self.text, group };
+        label.put_memory(*memory, hierarchy, &mut files, out);
+        if let Some(used) = label.put_cpu(hierarchy, &mut files, out) {
+            rate.note(used, out.at().mono_ns);
         }
-        let mut rows = Vec::new();
-        for row in &table.rows {
-            let owner = self.owners.entry(Arc::clone(&row.path)).or_insert_with(|| Label::of(&row.path));
-            rows.extend(owner.as_ref().map(|_| row));
-        }
-        let candidates = rows.len();
-        let full = self.full(&rows);
-        let is_full = |row: &&GroupRow| full.contains(&*row.path);
-        rows.sort_by_key(|row| (!is_full(row), Reverse(row.memory.usage_kb)));
-        rows.truncate(2 * MAX_SHOWN);
-        // Those that are shown go before; within both kinds the order stays.
-        rows.sort_by_key(|row| (!is_full(row), !self.shown.contains(&row.path)));
-        rows.truncate(MAX_SHOWN);
-        self.shown.clear();
-        self.shown.extend(rows.iter().map(|row| Arc::clone(&row.path)));
-        let left_out = candidates - rows.len();
-        (rows, left_out)
+        label.put_pressure(hierarchy, &mut files, out);
     }
-}
 
-impl Units {
-    /// Paths of those nearest to their limits.
-    fn full<'a>(&self, rows: &[&'a GroupRow]) -> HashSet<&'a str> {
-        let mut full: Vec<_> = rows.iter().filter_map(|row| Some((percent_of_limit(row)?, *row))).collect();
-        full.retain(|(percent, row)| *percent >= FULL_PERCENT[usize::from(self.shown.contains(&row.path))]);
-        full.sort_by_key(|(percent, row)| (Reverse(*percent), &row.path));
-        full.into_iter().take(MAX_FULL).map(|(_, row)| &*row.path).collect()
+    /// CPU time that a group used, seconds.
+    pub(super) fn cpu_used(&mut self, host: &dyn Host, hierarchy: Hierarchy, group: &str) -> Option<f64> {
+        Files { host, path: &mut self.path, text: &mut self.text, group }.cpu_used(hierarchy)
     }
-}
-
-fn percent_of_limit(row: &GroupRow) -> Option<u64> {
-    let limit = row.memory.limit_kb.filter(|limit| *limit > 0)?;
-    Some(row.memory.usage_kb?.saturating_mul(100) / limit)
 }
 
 impl Label {
     /// `None` for a group that is neither a unit nor a container nor a pod but lies above or below one.
-    fn of(path: &str) -> Option<Self> {
+    pub(super) fn of(path: &str) -> Option<Self> {
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         let (own, above) = (owner(path), owner(parent));
         let (kind, name) = if own.container != above.container {
@@ -141,33 +106,34 @@ impl Label {
         out.put(metric, &[&self.cgroup, self.kind, &self.name], value);
     }
 
-    fn put_memory(&self, row: &GroupRow, hierarchy: Hierarchy, files: &mut Files<'_>, out: &mut Samples) {
+    fn put_memory(&self, memory: Memory, hierarchy: Hierarchy, files: &mut Files<'_>, out: &mut Samples) {
         let bytes = |kb: u64| kb.saturating_mul(1024);
-        row.memory.events.oom_kill.inspect(|&kills| self.put(&OOM_KILLS, kills as f64, out));
-        row.memory.limit_kb.inspect(|&limit| self.put(&LIMIT, bytes(limit) as f64, out));
-        let Some(usage) = row.memory.usage_kb.map(bytes) else { return };
+        memory.events.oom_kill.inspect(|&kills| self.put(&OOM_KILLS, kills as f64, out));
+        memory.limit_kb.inspect(|&limit| self.put(&LIMIT, bytes(limit) as f64, out));
+        let Some(usage) = memory.usage_kb.map(bytes) else { return };
         self.put(&MEMORY, usage as f64, out);
         let cache = if hierarchy.unified { &b"inactive_file"[..] } else { b"total_inactive_file" };
         let Some(cache) = files.line(hierarchy.root, "memory.stat", cache) else { return };
         let working = usage.saturating_sub(cache) as f64;
         self.put(&WORKING, working, out);
-        if let Some(limit @ 1..) = row.memory.limit_kb.map(bytes) {
+        if let Some(limit @ 1..) = memory.limit_kb.map(bytes) {
             self.put(&PERCENT, (100.0 * working / limit as f64).min(100.0), out);
         }
     }
 
-    /// Version 1 has CPU time in other hierarchies, in nanoseconds.
-    fn put_cpu(&self, hierarchy: Hierarchy, files: &mut Files<'_>, out: &mut Samples) {
-        let (used, throttled, unit) = if hierarchy.unified {
-            let mut line = |name| files.line(hierarchy.root, "cpu.stat", name);
-            (line(b"usage_usec"), line(b"throttled_usec"), 1e-6)
+    /// Returns the time that was used, seconds.
+    fn put_cpu(&self, hierarchy: Hierarchy, files: &mut Files<'_>, out: &mut Samples) -> Option<f64> {
+        let used = files.cpu_used(hierarchy);
+        let throttled = if hierarchy.unified {
+            // What was just read.
+            line(files.text, b"throttled_usec").map(|time| time as f64 * 1e-6)
         } else {
-            let used = files.read("/sys/fs/cgroup/cpuacct", "cpuacct.usage");
-            let used = used.and_then(|text| number(text.trim_ascii()));
-            (used, files.line("/sys/fs/cgroup/cpu", "cpu.stat", b"throttled_time"), 1e-9)
+            let time = files.line("/sys/fs/cgroup/cpu", "cpu.stat", b"throttled_time");
+            time.map(|time| time as f64 * 1e-9)
         };
-        used.inspect(|&used| self.put(&CPU, used as f64 * unit, out));
-        throttled.inspect(|&time| self.put(&THROTTLED, time as f64 * unit, out));
+        used.inspect(|&used| self.put(&CPU, used, out));
+        throttled.inspect(|&time| self.put(&THROTTLED, time, out));
+        used
     }
 
     /// A hybrid host has it in its second hierarchy, for the groups that are there too.
@@ -204,17 +170,28 @@ impl Files<'_> {
         Some(self.text)
     }
 
+    /// Version 1 has CPU time in a hierarchy of its own, in nanoseconds.
+    fn cpu_used(&mut self, hierarchy: Hierarchy) -> Option<f64> {
+        if hierarchy.unified {
+            return self.line(hierarchy.root, "cpu.stat", b"usage_usec").map(|used| used as f64 * 1e-6);
+        }
+        let used = number(self.read("/sys/fs/cgroup/cpuacct", "cpuacct.usage")?.trim_ascii())?;
+        Some(used as f64 * 1e-9)
+    }
+
     /// The number behind a name: `usage_usec 1234`.
     fn line(&mut self, root: &str, file: &str, name: &[u8]) -> Option<u64> {
-        let (_, rest) = lines(self.read(root, file)?).map(key).find(|(known, _)| *known == name)?;
-        number(rest.trim_ascii())
+        line(self.read(root, file)?, name)
     }
+}
+
+fn line(text: &[u8], name: &[u8]) -> Option<u64> {
+    let (_, rest) = lines(text).map(key).find(|(known, _)| *known == name)?;
+    number(rest.trim_ascii())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write;
-
     use super::*;
     use crate::collect::cgroup::Cgroup;
     use crate::collect::testing::Bench;
@@ -319,59 +296,6 @@ some avg10=0.00 avg60=0.00 avg300=0.00 total=7000000
         let long = format!("/{}/a.service", "é".repeat(500));
         let label = Label::of(&long).unwrap();
         assert!(label.cgroup.ends_with("é/a.service") && label.cgroup.chars().count() == MAX_LABEL);
-    }
-
-    #[test]
-    fn a_small_group_at_its_limit_is_shown() {
-        let mut text = "//- /sys/fs/cgroup/cgroup.controllers\nmemory\n".to_owned();
-        for n in 0..200 {
-            let dir = format!("/sys/fs/cgroup/u{n}.service");
-            write!(text, "//- {dir}/memory.max\n8192000\n//- {dir}/memory.current\n{}\n", 4096 * (1000 - n))
-                .unwrap();
-        }
-        let mut bench = Bench::new(&text, Cgroup::new());
-        for (limit, shown) in [(65_536, true), (81_920, true), (409_600, false), (65_536, true)] {
-            bench.host.set("/sys/fs/cgroup/u199.service/memory.current", "57344");
-            bench.host.set("/sys/fs/cgroup/u199.service/memory.max", limit.to_string());
-            bench.pass().unwrap();
-            let name = "cgroup_memory_bytes{/u199.service,unit,u199.service}";
-            assert_eq!(bench.has(name), shown, "{limit}");
-            bench.expect(&[("cgroups_shown_count", 64.0), ("cgroups_left_out_count", 136.0)]);
-        }
-        // However many are at their limits, most places are for the largest.
-        for n in 100..200 {
-            bench.host.set(&format!("/sys/fs/cgroup/u{n}.service/memory.max"), "4096");
-        }
-        bench.pass().unwrap();
-        bench.expect(&[("cgroup_memory_bytes{/u0.service,unit,u0.service}", 4_096_000.0)]);
-        let small = (100..200)
-            .filter(|n| bench.has(&format!("cgroup_memory_bytes{{/u{n}.service,unit,u{n}.service}}")));
-        assert_eq!(small.count(), MAX_FULL);
-    }
-
-    #[test]
-    fn the_largest_are_shown_and_do_not_come_and_go() {
-        let mut text = "//- /sys/fs/cgroup/cgroup.controllers\nmemory\n".to_owned();
-        for n in 0..200 {
-            let dir = format!("/sys/fs/cgroup/u{n}.service");
-            write!(text, "//- {dir}/memory.max\nmax\n//- {dir}/memory.current\n{}\n", 4096 * (1000 - n))
-                .unwrap();
-        }
-        let mut bench = Bench::new(&text, Cgroup::new());
-        let is_shown = |bench: &Bench, n: u64| {
-            bench.has(&format!("cgroup_memory_bytes{{/u{n}.service,unit,u{n}.service}}"))
-        };
-        bench.pass().unwrap();
-        bench.expect(&[("cgroups_shown_count", 64.0), ("cgroups_left_out_count", 136.0)]);
-        assert!(is_shown(&bench, 63) && !is_shown(&bench, 64));
-        // 64 grows: 63 is the 65th now, which is no reason to change; then it falls far behind.
-        bench.host.set("/sys/fs/cgroup/u64.service/memory.current", "99999999\n");
-        bench.pass().unwrap();
-        assert!(is_shown(&bench, 63) && !is_shown(&bench, 64));
-        bench.host.set("/sys/fs/cgroup/u63.service/memory.current", "4096\n");
-        bench.pass().unwrap();
-        assert!(!is_shown(&bench, 63) && is_shown(&bench, 64));
-        bench.expect(&[("cgroups_shown_count", 64.0)]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Default for Zfs {
 
 impl Collector for Zfs {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
-        if self.names.changed(host)? {
+        if self.names.changed_since(host, out.at())? {
             let state = |name: String| {
                 let file = Kept::at(format!("{ROOT}/{name}/state"));
                 host.open(file.path()).is_ok().then_some((name, file))

@@ -30,14 +30,17 @@ impl Passes {
 
     /// Whether what was read at that moment was read by a newest pass: the clock is read anew for each, so that the moment
     /// stands for the pass. What a newer pass has not read is gone.
-    fn includes(&self, at_ns: u64) -> bool {
-        self.at_ns.values().any(|&pass| pass == at_ns)
-    }
-
-    /// The same for one series after the other: those of a collector follow each other, so most ask what the one before did.
     fn including(&self) -> impl FnMut(u64) -> bool {
-        let mut newest = None;
-        move |at_ns| newest == Some(at_ns) || self.includes(at_ns) && newest.replace(at_ns) != Some(at_ns)
+        let mut passes: Vec<u64> = self.at_ns.values().copied().collect();
+        passes.sort_unstable();
+        // The series of a collector follow each other, so most ask what the one before did.
+        let mut newest = (0, false);
+        move |at_ns| {
+            if newest.0 != at_ns {
+                newest = (at_ns, passes.binary_search(&at_ns).is_ok());
+            }
+            newest.1
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::newest::Reader;
+use super::newest::Moment;
 use super::outlets::Outlets;
 use crate::host::{Host, clock, read_text};
 use crate::notify::heartbeat::{Health, Heart, Whose};
@@ -30,8 +30,8 @@ pub(super) struct Pulse {
     pub(super) host: Arc<dyn Host>,
     /// Alerts and their ways.
     pub(super) notifier: Notifier,
-    /// The newest values.
-    pub(super) newest: Reader,
+    /// When there were new values.
+    pub(super) newest: Moment,
     /// What goes out besides alerts.
     pub(super) outlets: Outlets,
 }
@@ -98,7 +98,7 @@ impl Pulse {
     async fn health(&self) -> Health {
         let mut reasons = troubles(&self.notifier.stats().await);
         reasons.extend(self.outlets.troubles());
-        let at = self.newest.borrow().at();
+        let at = *self.newest.borrow();
         if at.mono_ns > 0 && clock::now().since(at) > STANDSTILL_NS {
             reasons.push("no new readings for ten minutes".to_owned());
         }

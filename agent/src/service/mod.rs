@@ -186,7 +186,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let outlets = outward.outlets();
     let desk = Arc::new(Desk { about, inbox: inbox.clone(), notifier: notifier.clone(), outlets });
     let control = control_socket(data_dir, Arc::clone(&desk), &stop);
-    let (newest, values) = newest::Share::new();
+    let (newest, values, moment) = newest::Share::new();
     let endpoints = endpoints::start(
         config,
         outward.about(config, host.as_ref()),
@@ -197,7 +197,7 @@ async fn serve(start: Start) -> Result<(), String> {
     )?;
     let (shown, inventory) = tokio::sync::watch::channel(None);
     let heart = outward.heart();
-    let outward = outward.start(config, &host, &notifier, &News { values, inventory }, &stop);
+    let outward = outward.start(config, &host, &notifier, &News { values, moment, inventory }, &stop);
     let (keeper, troubles) = history::start(config, past, (&identity.boot_id, now), &inbox, &stop);
     let reloader = Reloader {
         file: start.file.clone(),

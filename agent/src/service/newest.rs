@@ -12,23 +12,29 @@ use crate::time::Now;
 /// For readers: [`watch::Receiver::borrow`] gives the newest.
 pub type Reader = watch::Receiver<Arc<Newest>>;
 
+/// The moment of the newest values, for whoever asks no more than whether there are any.
+pub type Moment = watch::Receiver<Now>;
+
 /// The engine's end.
 #[derive(Debug)]
 pub struct Share {
     sender: watch::Sender<Arc<Newest>>,
+    moment: watch::Sender<Now>,
     /// The one before, for its buffer.
     spare: Option<Arc<Newest>>,
 }
 
 impl Share {
     /// With nothing in it yet.
-    pub fn new() -> (Self, Reader) {
+    pub fn new() -> (Self, Reader, Moment) {
         let (sender, reader) = watch::channel(Arc::default());
-        (Self { sender, spare: None }, reader)
+        let (moment, at) = watch::channel(Now::default());
+        (Self { sender, moment, spare: None }, reader, at)
     }
 
     /// Hands on how things stand at `now`.
     pub fn refresh(&mut self, engine: &Engine, now: Now) {
+        self.moment.send_replace(now);
         // Nothing is published.
         if self.sender.is_closed() {
             return;

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::heartbeat::{self, Pulse};
-use super::newest::Reader;
+use super::newest::{Moment, Reader};
 use super::outlets::Outlets;
 #[cfg(feature = "nats")]
 use super::publish::Publishing;
@@ -47,6 +47,8 @@ fn keep_id(file: Option<&Path>, id: &str) {
 pub(super) struct News {
     /// The newest values.
     pub(super) values: Reader,
+    /// When they were handed on.
+    pub(super) moment: Moment,
     /// The newest inventory; none until it was read.
     pub(super) inventory: watch::Receiver<Option<Arc<Inventory>>>,
 }
@@ -121,7 +123,7 @@ impl Outward {
             whose: self.whose,
             host: Arc::clone(host),
             notifier: notifier.clone(),
-            newest: news.values.clone(),
+            newest: news.moment.clone(),
             outlets,
         };
         let mut tasks = JoinSet::new();
