@@ -71,7 +71,9 @@ impl Backup {
                 Ok(Ok(found)) => {
                     self.unlisted = false;
                     // What was written meanwhile is newer.
-                    found.into_iter().for_each(|(stamp, bytes)| drop(self.known.entry(stamp).or_insert(bytes)));
+                    for (stamp, bytes) in found {
+                        self.known.entry(stamp).or_insert(bytes);
+                    }
                     self.make_room().await;
                 }
                 Ok(Err(Trouble { why, .. })) | Err(why) => self.trouble(why),
