@@ -99,12 +99,26 @@ fn promtool_has_nothing_to_say() {
     for page in [&page, &open] {
         match judge("promtool", &["check", "metrics"], page) {
             None => skip("promtool missing: apt-get install prometheus"),
-            // Debian's promtool reads the classic text only; of the other form it says that it ends otherwise.
-            Some(_) if page.ends_with("# EOF\n") => {}
+            // Debian's promtool reads the classic text only; the other form has a strict reader of its own.
+            Some(_) if page.ends_with("# EOF\n") => read_strictly(page),
             Some(said) => assert_eq!(said, ""),
         }
     }
     agent.stop();
+}
+
+/// The reader of `OpenMetrics` that Prometheus' Python client has: it refuses what the specification forbids.
+fn read_strictly(page: &str) {
+    const READ: &str = "import sys\ntry:\n from prometheus_client.openmetrics.parser import \
+        text_string_to_metric_families as read\nexcept ImportError:\n sys.exit(print('missing'))\n\
+        print(sum(len(family.samples) for family in read(sys.stdin.read())))";
+    let samples = page.lines().filter(|line| !line.starts_with('#')).count();
+    match judge("python3", &["-c", READ], page).as_deref().map(str::trim) {
+        None | Some("missing") => {
+            skip("prometheus_client missing: apt-get install python3-prometheus-client");
+        }
+        Some(said) => assert_eq!(said, samples.to_string()),
+    }
 }
 
 type Series = (String, BTreeMap<String, String>);
@@ -216,6 +230,7 @@ fn dashboards_see_what_node_exporter_shows() {
     }
     assert!(wrong.is_empty(), "before, theirs, after: {wrong:#?}");
     let names: std::collections::BTreeSet<&str> = agreed.keys().map(|(name, _)| name.as_str()).collect();
+    read_strictly(&get(text, "/metrics", OPEN_METRICS).expect("a page with both sets of names"));
     println!("{} names, {} values agree with node_exporter", names.len(), agreed.len());
     // Some 150 on a plain virtual machine; a container sees fewer.
     assert!(names.len() >= 120, "{}", names.len());

@@ -20,6 +20,8 @@ use e2e::agent::{Home, words};
 use e2e::confine::Confine;
 use lab::wait_for;
 use ship::{Bench, Collector, Writer};
+use sysops_agent::host::clock;
+use sysops_agent::host::tail::Mark;
 use sysops_agent::ship::files::MAX_FILES;
 use sysops_agent::ship::keep::Keep;
 use sysops_agent::ship::places::encode;
@@ -192,6 +194,33 @@ fn places_are_kept_over_restarts_and_damage_costs_one_file() {
 }
 
 #[test]
+fn places_of_files_that_are_gone_take_nobodys_place() {
+    let bench = Bench::new(&["*.log"], |_| ());
+    let mark = "1 2 0000000000000001/2";
+    let gone = (0..300).map(|n| (bench.path(format!("gone-{n:03}x.log")), (Mark::parse(mark).expect("one"), None)));
+    let gone: Vec<_> = gone.collect();
+    for n in 0..20 {
+        bench.write(&format!("there-{n:02}x.log"), "of before\n");
+    }
+    // After the files were made: they are no news.
+    std::thread::sleep(Duration::from_millis(30));
+    fs::write(bench.data().join("ship-places"), encode(clock::now().wall_ns, &gone)).expect("written");
+    let bench = bench.started();
+    bench.await_view("it follows those that are there", |view| (view.files, view.left_out) == (20, 0));
+    for n in 0..20 {
+        bench.write(&format!("there-{n:02}x.log"), &format!("{n:02}\n"));
+    }
+    let lines: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
+    bench.await_sorted(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    // One of them comes back as another file.
+    bench.write("gone-007x.log", "back\n");
+    let mut lines = lines;
+    lines.push("back".into());
+    bench.await_sorted(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    bench.stop();
+}
+
+#[test]
 #[ignore = "live: mounts a small filesystem"]
 fn a_full_disk_for_the_places_is_said_and_passes() {
     if !lab::ready() {
@@ -203,9 +232,9 @@ fn a_full_disk_for_the_places_is_said_and_passes() {
         let small = lab::mounts::Small::mount(dir.path(), c"size=64k").expect("mounted");
         let (mut keep, none) = Keep::open(dir.path());
         assert_eq!(none, None);
-        let mark = sysops_agent::host::tail::Mark::parse("7 9 00000000000000ff/12").expect("a mark");
+        let mark = Mark::parse("7 9 00000000000000ff/12").expect("a mark");
         let places = |n: usize| vec![(PathBuf::from(format!("/log{n}")), (mark, None))];
-        let now = sysops_agent::host::clock::now;
+        let now = clock::now;
         keep.reached(places(1));
         keep.write(now());
         assert_eq!(keep.trouble, None);

@@ -15,6 +15,7 @@ pub const FOR_TESTS: &[(&str, &str)] = &[
     ("podman", "podman"),
     ("redis-server", "redis-server"),
     ("aiosmtpd", "python3-aiosmtpd"),
+    ("prometheus_client", "python3-prometheus-client"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
     ("nats-server", "nats-server"),
     ("logrotate", "logrotate"),

@@ -19,6 +19,15 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// Whether an error tells of this moment and not of the file: nothing may be given up for it.
+pub fn is_passing(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const PASSING: [Errno; 6] =
+        [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::AGAIN, Errno::STALE];
+    let number = error.raw_os_error();
+    PASSING.iter().any(|passing| number == Some(passing.raw_os_error()))
+}
+
 /// Whether there is such a file, readable or not.
 pub fn is_there(path: &Path) -> bool {
     !matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)

@@ -44,41 +44,78 @@ pub struct Backup {
     loaded: Option<Stamp>,
     /// Bytes of the journal.
     journal: u64,
+    /// The journal of an earlier run is not read yet: nothing may be added to it, and it may not go.
+    unread: bool,
+    /// What lies in `dir` is not known yet.
+    unlisted: bool,
     stats: Stats,
 }
 
 impl Backup {
     /// In `dir`, of at most `limit` bytes, with what an earlier run left. 0: nothing is kept, and what lies there stays.
-    /// Never fails: where the disk does not serve, payloads wait in memory.
-    pub async fn open(dir: &Path, limit: u64, now: Now) -> Self {
+    /// Never fails: where the disk does not serve, payloads wait in memory, and what lies there is asked for again.
+    pub async fn open(dir: &Path, limit: u64, now: Now) -> (Self, VecDeque<Payload>) {
         let (visits, known, stats) = (Visits::new(dir), BTreeMap::new(), Stats::default());
-        let mut backup = Self { dir: dir.to_owned(), visits, limit, known, loaded: None, journal: 0, stats };
-        if limit > 0 {
-            match backup.visits.visit(files::list).await {
-                Ok(Ok(found)) => backup.known = found.into_iter().collect(),
-                Ok(Err(Trouble { why, .. })) | Err(why) => backup.trouble(why),
-            }
-            backup.make_room().await;
-            backup.recover(now).await;
-        }
-        backup
+        let (loaded, journal, is_on) = (None, 0, limit > 0);
+        let (unread, unlisted, dir) = (is_on, is_on, dir.to_owned());
+        let mut backup = Self { dir, visits, limit, known, loaded, journal, unread, unlisted, stats };
+        let left = backup.catch_up(now).await;
+        (backup, left)
     }
 
-    /// What a killed agent had in memory becomes a file.
-    async fn recover(&mut self, now: Now) {
-        let left = self.visits.visit(files::noted).await.unwrap_or_default();
-        if !left.is_empty() && self.save(&left, now).await {
-            tracing::info!("{} payloads of an earlier run that was killed are sent now", left.len());
+    /// Finds what an earlier run left, if that is not done. Returns what of it waits in memory from now on: the payloads
+    /// of a killed agent, which were in its journal and are no file for want of room.
+    pub async fn catch_up(&mut self, now: Now) -> VecDeque<Payload> {
+        if self.unlisted {
+            match self.visits.visit(files::list).await {
+                Ok(Ok(found)) => {
+                    self.unlisted = false;
+                    // What was written meanwhile is newer.
+                    for (stamp, bytes) in found {
+                        self.known.entry(stamp).or_insert(bytes);
+                    }
+                    self.make_room().await;
+                }
+                Ok(Err(Trouble { why, .. })) | Err(why) => self.trouble(why),
+            }
         }
-        if left.is_empty() || self.stats.trouble.is_none() {
-            let _ = self.visits.visit(files::forget).await;
+        if self.unread && !self.unlisted { self.recover(now).await } else { VecDeque::new() }
+    }
+
+    /// Whether something of an earlier run is still to be found.
+    pub const fn is_behind(&self) -> bool {
+        self.unread || self.unlisted
+    }
+
+    /// What a killed agent had in memory becomes a file; what does not is returned, and stays in the journal.
+    async fn recover(&mut self, now: Now) -> VecDeque<Payload> {
+        let left = match self.visits.visit(files::noted).await {
+            Ok(Ok(left)) => left,
+            Ok(Err(Trouble { why, .. })) | Err(why) => {
+                self.trouble(why);
+                return VecDeque::new();
+            }
+        };
+        self.unread = false;
+        self.journal = left.iter().map(|payload| payload.len() as u64 + 1).sum();
+        if left.is_empty() {
+            return left;
         }
+        tracing::info!("{} payloads of an earlier run that was killed are sent now", left.len());
+        if !self.save(&left, now).await {
+            return left;
+        }
+        self.forget().await;
+        VecDeque::new()
     }
 
     /// Adds payloads that wait in memory to the journal, for the case that the agent is killed. Whether they are in it.
     pub async fn note(&mut self, payloads: Vec<Payload>) -> bool {
         if self.limit == 0 {
             return true;
+        }
+        if self.unread {
+            return false;
         }
         match self.visits.visit(move |dir| files::note(dir, &payloads)).await {
             Ok(Ok(bytes)) => {
@@ -150,7 +187,7 @@ impl Backup {
                     self.known.remove(&stamp);
                 }
                 Ok(Err(Unread::Bad(why))) => self.set_aside(stamp, &why).await,
-                Err(why) => {
+                Ok(Err(Unread::Later(Trouble { why, .. }))) | Err(why) => {
                     self.trouble(why);
                     return None;
                 }

@@ -10,6 +10,13 @@ fn queue(payloads: &[&str]) -> VecDeque<Payload> {
 
 const NOW: Now = Now { mono_ns: 1, wall_ns: 1_771_777_800_123_456_789 };
 
+/// With nothing of a killed agent's.
+async fn open(dir: &Path, limit: u64) -> Backup {
+    let (backup, left) = Backup::open(dir, limit, NOW).await;
+    assert!(left.is_empty());
+    backup
+}
+
 /// Sends all of it.
 async fn all(backup: &mut Backup) -> Vec<String> {
     let mut sent = Vec::new();
@@ -34,7 +41,7 @@ fn names_stay_in_order_whatever_the_clock_does() {
 async fn what_is_saved_comes_back_in_order_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("backup");
-    let mut backup = Backup::open(&path, 1 << 20, NOW).await;
+    let mut backup = open(&path, 1 << 20).await;
     assert!(!backup.is_waiting() && backup.load().await.is_none());
     for payloads in [queue(&["1", "2"]), queue(&["3"]), queue(&["4"])] {
         assert!(backup.save(&payloads, NOW).await);
@@ -46,7 +53,7 @@ async fn what_is_saved_comes_back_in_order_over_a_restart() {
     backup.keep(&first).await;
     fs::write(path.join("retry_backup_20200101_000000.json"), "{\"not\":\"ours\"}").unwrap();
     fs::write(path.join("retry_backup_20200102_000000.json"), "[]").unwrap();
-    let mut backup = Backup::open(&path, 1 << 20, NOW).await;
+    let mut backup = open(&path, 1 << 20).await;
     assert_eq!(backup.stats().files, 5);
     assert_eq!(all(&mut backup).await, ["2", "3", "4"]);
     let stats = backup.stats();
@@ -59,7 +66,7 @@ async fn what_is_saved_comes_back_in_order_over_a_restart() {
 async fn beyond_the_limit_the_oldest_goes_and_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let payload = format!("\"{}\"", "x".repeat(98));
-    let mut backup = Backup::open(dir.path(), 630, NOW).await;
+    let mut backup = open(dir.path(), 630).await;
     let two = queue(&[&payload, &payload]);
     for _ in 0..3 {
         assert!(backup.save(&two, NOW).await);
@@ -74,11 +81,11 @@ async fn beyond_the_limit_the_oldest_goes_and_is_counted() {
     let sent = all(&mut backup).await;
     assert_eq!(sent[sent.len() - 2..], ["\"new\"", "\"newer\""]);
     // A smaller limit after a restart.
-    let mut backup = Backup::open(dir.path(), 650, NOW).await;
+    let mut backup = open(dir.path(), 650).await;
     for _ in 0..3 {
         backup.save(&two, NOW).await;
     }
-    let mut backup = Backup::open(dir.path(), 250, NOW).await;
+    let mut backup = open(dir.path(), 250).await;
     assert_eq!((backup.stats().files, backup.stats().dropped), (1, 4));
     assert_eq!(all(&mut backup).await.len(), 2);
 }
@@ -88,17 +95,61 @@ async fn where_the_disk_does_not_serve_that_is_said_until_it_does() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("backup");
     fs::write(&path, "a file").unwrap();
-    let mut backup = Backup::open(&path, 1 << 20, NOW).await;
+    let mut backup = open(&path, 1 << 20).await;
     assert!(backup.stats().trouble.is_some_and(|why| why.contains("backup")));
     assert!(!backup.save(&queue(&["1"]), NOW).await);
     fs::remove_file(&path).unwrap();
     assert!(backup.save(&queue(&["1"]), NOW).await);
     assert_eq!((backup.stats().trouble, backup.stats().files), (None, 1));
     // Switched off.
-    let mut off = Backup::open(&path, 0, NOW).await;
+    let mut off = open(&path, 0).await;
     assert!(!off.save(&queue(&["2"]), NOW).await && !off.is_waiting());
     assert_eq!(off.stats(), Stats::default());
     // Taken away by somebody.
     fs::remove_dir_all(&path).unwrap();
     assert!(backup.load().await.is_none() && !backup.is_waiting());
+}
+
+#[tokio::test]
+async fn the_journal_of_a_killed_agent_goes_only_when_a_file_has_it() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("backup");
+    let mut backup = open(&dir, 1 << 20).await;
+    assert!(backup.note(vec![b"1".to_vec(), b"2".to_vec()]).await);
+    drop(backup);
+    // No file can be made: a directory has the name that it is written under first.
+    let aside = path_of(&dir, local(NOW));
+    fs::create_dir(&aside).unwrap();
+    let (mut backup, left) = Backup::open(&dir, 1 << 20, NOW).await;
+    assert_eq!(left, queue(&["1", "2"]));
+    assert!(dir.join("retry_queue.jsonl").exists() && backup.journal() == 4 && backup.stats().trouble.is_some());
+    // The next kill.
+    assert!(backup.note(vec![b"3".to_vec()]).await);
+    drop(backup);
+    fs::remove_dir(&aside).unwrap();
+    let mut backup = open(&dir, 1 << 20).await;
+    assert!(!dir.join("retry_queue.jsonl").exists());
+    assert_eq!(all(&mut backup).await, ["1", "2", "3"]);
+}
+
+/// Where a file is written before it has its name.
+fn path_of(dir: &Path, stamp: Stamp) -> PathBuf {
+    dir.join(files::name(stamp)).with_extension("tmp")
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_read_is_left_alone_and_read_later() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("backup");
+    let journal = dir.join("retry_queue.jsonl");
+    // A directory in its place: opened, not read.
+    fs::create_dir_all(&journal).unwrap();
+    let (mut backup, left) = Backup::open(&dir, 1 << 20, NOW).await;
+    assert!(left.is_empty() && backup.is_behind() && journal.exists());
+    assert!(!backup.note(vec![b"9".to_vec()]).await);
+    fs::remove_dir(&journal).unwrap();
+    fs::write(&journal, "1\n2\n").unwrap();
+    assert!(backup.catch_up(NOW).await.is_empty() && !backup.is_behind());
+    assert!(!journal.exists());
+    assert_eq!(all(&mut backup).await, ["1", "2"]);
 }

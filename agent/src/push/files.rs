@@ -101,6 +101,8 @@ pub enum Unread {
     Gone,
     /// It will never be read; why, in words that follow its name.
     Bad(String),
+    /// Not now: the fault is not the file's.
+    Later(Trouble),
 }
 
 /// Reads a file.
@@ -110,6 +112,9 @@ pub fn read(dir: &Path, stamp: Stamp) -> Result<VecDeque<Payload>, Unread> {
         File::open(path(dir, stamp)).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content));
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unread::Gone),
+        Err(error) if state::is_passing(&error) => {
+            return Err(Unread::Later(trouble("read in", dir, &error)));
+        }
         Err(error) => return Err(Unread::Bad(format!("cannot be read: {error}"))),
         Ok(_) if content.len() as u64 > MAX_FILE => {
             return Err(Unread::Bad(format!("has more than {MAX_FILE} bytes")));
@@ -150,13 +155,16 @@ pub fn note(dir: &Path, payloads: &[Payload]) -> Result<u64, Trouble> {
     write().map_err(|error| trouble("write to", dir, &error))
 }
 
-/// Payloads of the journal; what is no JSON is left out.
-pub fn noted(dir: &Path) -> VecDeque<Payload> {
+/// Payloads of the journal; what is no JSON is left out. Without it nothing waited.
+pub fn noted(dir: &Path) -> Result<VecDeque<Payload>, Trouble> {
     let mut content = Vec::new();
-    // Without it nothing waited.
-    let _ = File::open(dir.join(JOURNAL)).and_then(|file| file.take(MAX_FILE).read_to_end(&mut content));
+    match File::open(dir.join(JOURNAL)).and_then(|file| file.take(MAX_FILE).read_to_end(&mut content)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
+        read => read.map_err(|error| trouble("read the journal in", dir, &error))?,
+    };
     let lines = content.split(|byte| *byte == b'\n');
-    lines.filter(|line| serde_json::from_slice::<&RawValue>(line).is_ok()).map(<[u8]>::to_vec).collect()
+    let whole = lines.filter(|line| serde_json::from_slice::<&RawValue>(line).is_ok());
+    Ok(whole.map(<[u8]>::to_vec).collect())
 }
 
 /// Removes the journal.
@@ -204,18 +212,18 @@ mod tests {
     fn the_journal_survives_half_a_line() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("backup");
-        assert!(noted(&dir).is_empty());
+        assert_eq!(noted(&dir), Ok(VecDeque::new()));
         forget(&dir).unwrap_or_default();
         let lines = |from: &[&str]| from.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
         assert_eq!(note(&dir, &lines(&["{\"a\":1}", "[2]"])), Ok(12));
         assert_eq!(note(&dir, &lines(&["3"])), Ok(14));
         let mut file = OpenOptions::new().append(true).open(dir.join(JOURNAL)).unwrap();
         file.write_all(b"{\"a\":\n\n\xff\n{\"b\"").unwrap();
-        assert_eq!(noted(&dir), lines(&["{\"a\":1}", "[2]", "3"]));
+        assert_eq!(noted(&dir), Ok(lines(&["{\"a\":1}", "[2]", "3"]).into()));
         assert_eq!(list(&dir), Ok(vec![]), "it is no backup file");
         forget(&dir).unwrap();
         forget(&dir).unwrap();
-        assert!(noted(&dir).is_empty());
+        assert_eq!(noted(&dir), Ok(VecDeque::new()));
     }
 
     #[test]

@@ -47,6 +47,16 @@ impl Line {
         self.new.push_back(payload);
     }
 
+    /// Takes those of a killed agent's journal in, before the new ones: they are in it still.
+    pub fn take_back(&mut self, payloads: VecDeque<Payload>) {
+        self.bytes += payloads.iter().map(Vec::len).sum::<usize>();
+        self.noted += payloads.len();
+        for payload in payloads.into_iter().rev() {
+            self.new.push_front(payload);
+        }
+        self.passed = 0;
+    }
+
     /// Takes those of a backup file in, before the new ones. Only while there are none of an earlier file.
     pub fn load(&mut self, payloads: VecDeque<Payload>) {
         self.old = payloads;

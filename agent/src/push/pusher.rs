@@ -92,9 +92,12 @@ impl Pusher {
         clock: Clock,
     ) -> Self {
         let (place, now) = (pace::hash(&about.agent_id), clock());
+        let (backup, left) = Backup::open(&terms.dir, terms.limit, now).await;
+        let mut line = Line::new(terms.most);
+        line.take_back(left);
         Self {
-            backup: Backup::open(&terms.dir, terms.limit, now).await,
-            line: Line::new(terms.most),
+            backup,
+            line,
             next_payload: later(pace::until_next(place, terms.every, now.wall_ns)),
             // What an earlier run left goes at once, but not of all hosts at one moment.
             next_try: later(pace::first(place, terms.every)),
@@ -125,7 +128,7 @@ impl Pusher {
                 biased;
                 () = stop.cancelled() => break,
                 done = arrival(&mut self.way) => self.arrived(done).await,
-                () = sleep_until(self.next_payload) => self.tell(),
+                () = sleep_until(self.next_payload) => self.tell().await,
                 () = at(due) => {}
             }
         }
@@ -143,8 +146,12 @@ impl Pusher {
         (self.way.is_none() && is_waiting).then_some(self.next_try)
     }
 
-    fn tell(&mut self) {
+    async fn tell(&mut self) {
         self.next_payload = later(pace::until_next(self.place, self.terms.every, (self.clock)().wall_ns));
+        if self.backup.is_behind() && self.way.is_none() {
+            let left = self.backup.catch_up((self.clock)()).await;
+            self.line.take_back(left);
+        }
         let newest = Arc::clone(&self.newest.borrow());
         // Nothing was read since: collectors are slower than this, or stand still.
         if newest.at().mono_ns <= self.told_ns {

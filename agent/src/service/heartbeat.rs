@@ -14,6 +14,7 @@ use crate::host::{Host, clock, read_text};
 use crate::notify::heartbeat::{Health, Heart, Whose};
 use crate::notify::{Notifier, Stats};
 use crate::publish::pace;
+use crate::sample::newest::Newest;
 use crate::time::SECOND;
 
 /// What the last word gets.
@@ -98,7 +99,13 @@ impl Pulse {
     async fn health(&self) -> Health {
         let mut reasons = troubles(&self.notifier.stats().await);
         reasons.extend(self.outlets.troubles());
+<<<<<<< HEAD
         let at = *self.newest.borrow();
+=======
+        let newest = Arc::clone(&self.newest.borrow());
+        reasons.extend(blind(&newest));
+        let at = newest.at();
+>>>>>>> six
         if at.mono_ns > 0 && clock::now().since(at) > STANDSTILL_NS {
             reasons.push("no new readings for ten minutes".to_owned());
         }
@@ -109,6 +116,11 @@ impl Pulse {
         let text = read_text(self.host.as_ref(), "/proc/uptime").unwrap_or_default();
         text.split(['.', ' ']).next().and_then(|secs| secs.parse().ok()).unwrap_or_default()
     }
+}
+
+/// What is not read; names of our own collectors only.
+fn blind(newest: &Newest) -> impl Iterator<Item = String> {
+    newest.failing().iter().map(|name| format!("the collector {name} fails"))
 }
 
 /// What of the way out does not work; names of the configuration only, no text from outside.
@@ -122,6 +134,7 @@ fn troubles(stats: &Stats) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::notify::stats::ChannelStats;
+    use crate::time::Now;
 
     #[test]
     fn who_is_degraded_says_why() {
@@ -134,5 +147,16 @@ mod tests {
         assert_eq!(name(&stats), "degraded");
         assert_eq!(troubles(&stats), ["alerts are in memory only", "alerts do not reach slack"]);
         assert_eq!(Health::Stopping.name(), "stopping");
+    }
+
+    #[test]
+    fn who_does_not_see_everything_says_what() {
+        let mut newest = Newest::default();
+        assert_eq!(blind(&newest).count(), 0);
+        newest.put_failing(["docker", "redis"].into_iter());
+        let expect = ["the collector docker fails", "the collector redis fails"];
+        assert_eq!(blind(&newest).collect::<Vec<_>>(), expect);
+        newest.begin(Now::default());
+        assert_eq!(blind(&newest).count(), 0);
     }
 }

@@ -150,6 +150,14 @@ impl Pipeline {
         Duration::from_nanos(wake.saturating_sub(now))
     }
 
+    fn note(&mut self, health: &Health) {
+        self.newest.iter_mut().for_each(|newest| newest.note(health));
+        match &health.result {
+            Ok(()) => drop(self.health.remove(health.collector)),
+            Err(error) => drop(self.health.insert(health.collector, error.to_string())),
+        }
+    }
+
     async fn step(&mut self, message: Option<Message>) {
         let mut out = Vec::new();
         let now = clock::now();
@@ -165,10 +173,7 @@ impl Pipeline {
                 let _ = done.send(Look { view, counts, health: self.health.clone() });
             }
             Some(Message::Past(wish, done)) => drop(done.send(self.engine.look_back(now, &wish))),
-            Some(Message::Health(Health { collector, result })) => match result {
-                Ok(()) => drop(self.health.remove(collector)),
-                Err(error) => drop(self.health.insert(collector, error.to_string())),
-            },
+            Some(Message::Health(health)) => self.note(&health),
             Some(Message::Round(round)) => {
                 for mut batch in round {
                     self.engine.step(now, Input::Batch(&mut batch), &mut out);

@@ -13,6 +13,8 @@ use crate::host::tail::{Counts, Resume, Step, Tail, Terms, born_ns, id_of};
 
 /// Files followed at once.
 pub const MAX_FILES: usize = 128;
+/// Places kept of files that are not there; beyond that the one that was written longest ago is forgotten.
+const MAX_AWAY: usize = MAX_PLACES - MAX_FILES;
 /// What makes a file readable.
 pub const REMEDY: &str = "give the agent's user the group that owns it (adm, syslog), or CAP_DAC_READ_SEARCH";
 
@@ -153,7 +155,25 @@ impl Files {
         let is_gone = |path: &&PathBuf| !self.found.files.contains(*path);
         let away: Vec<PathBuf> = self.away.keys().filter(wanted).filter(is_gone).cloned().collect();
         for path in away {
-            self.follow(path);
+            let resume = self.away.get(&path).copied();
+            self.follow(path.clone());
+            // Nothing is left of it: it takes no place of those that are there, and may come back.
+            let is_it = |followed: &Followed| *followed.tail.path() == *path && !followed.tail.is_open();
+            if let Some(at) = self.tails.iter().position(is_it) {
+                self.tails.remove(at);
+                self.away.extend(resume.map(|resume| (path, resume)));
+            }
+        }
+    }
+
+    /// Keeps the place in a file that is not there.
+    fn put_away(&mut self, path: PathBuf, resume: Resume) {
+        self.away.insert(path, resume);
+        let written = |(_, seen): &Resume| seen.map_or(i64::MIN, |seen| seen.mtime_ns);
+        while self.away.len() > MAX_AWAY {
+            let Some(oldest) = self.away.iter().min_by_key(|(_, resume)| written(resume)) else { return };
+            let oldest = oldest.0.clone();
+            self.away.remove(&oldest);
         }
     }
 
@@ -166,8 +186,8 @@ impl Files {
         self.tails = stay;
         for Followed { tail, taken, .. } in go {
             add(&mut self.gone, &tail.counts);
-            if let Some(resume) = taken.filter(|_| self.away.len() < MAX_PLACES) {
-                self.away.insert(tail.path().to_owned(), resume);
+            if let Some(resume) = taken {
+                self.put_away(tail.path().to_owned(), resume);
             }
         }
     }

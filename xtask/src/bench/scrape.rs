@@ -1,7 +1,9 @@
 //! `cargo xtask bench scrape`: CPU time of one scrape, of the agent's page and of `node_exporter`'s, into docs/COST.md.
 //!
-//! The agent collects each second here, and is asked once a second, so that every page is a new one. What both take without
-//! being asked is measured first and taken off.
+//! The agent collects each second here, and is asked once a second, so that every page is a new one. Its pages are made and
+//! sent by a thread of their own, which does nothing else: of the agent that thread's time counts. It collects whether or
+//! not it is asked, and its collecting differs by more from one minute to the next than all scrapes of it cost. Of
+//! `node_exporter` all threads count, less what they take without being asked.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,6 +21,8 @@ use crate::{packages, probe_cost, sh};
 const OURS: &str = "127.0.0.1:19105";
 const THEIRS: &str = "127.0.0.1:19106";
 const EXPORTER: &str = "prometheus-node-exporter";
+/// The agent's thread that makes and sends pages.
+const THREAD: &str = "endpoints";
 /// Time without and with questions, and the pause between two.
 const LENGTH: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(1050);
@@ -42,7 +46,7 @@ pub(super) fn run(profile: &str) -> Result<(), String> {
     let theirs = {
         let mut command = Command::new(EXPORTER);
         command.arg(format!("--web.listen-address={THEIRS}"));
-        measure(&mut command, THEIRS)?
+        measure(&mut command, THEIRS, None)?
     };
     let mut table = String::from("| one scrape of | CPU ms | bytes | times cheaper |\n|---|---|---|---|\n");
     for (name, cost) in
@@ -73,7 +77,7 @@ fn measure_agent(agent: &Path, home: &Path, node_names: bool) -> Result<Cost, St
         super::config_of(home)
     );
     fs::write(&config, text).map_err(|e| format!("{}: {e}", config.display()))?;
-    measure(Command::new(agent).arg("--config").arg(&config), OURS)
+    measure(Command::new(agent).arg("--config").arg(&config), OURS, Some(THREAD))
 }
 
 /// A program that is ended with it.
@@ -86,7 +90,7 @@ impl Drop for Running {
     }
 }
 
-fn measure(command: &mut Command, address: &str) -> Result<Cost, String> {
+fn measure(command: &mut Command, address: &str, thread: Option<&str>) -> Result<Cost, String> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let child =
         Running(child.map_err(|e| format!("{} cannot be started: {e}", command.get_program().display()))?);
@@ -103,17 +107,17 @@ fn measure(command: &mut Command, address: &str) -> Result<Cost, String> {
         let _ = scrape(address);
     }
     let pid = child.0.id();
-    let (begin, before) = (Instant::now(), cpu_ns(pid)?);
+    let (begin, before) = (Instant::now(), cpu_ns(pid, thread)?);
     sleep(LENGTH);
-    let idle = (cpu_ns(pid)? - before) / begin.elapsed().as_secs_f64();
-    let (begin, before) = (Instant::now(), cpu_ns(pid)?);
+    let idle = (cpu_ns(pid, thread)? - before) / begin.elapsed().as_secs_f64();
+    let (begin, before) = (Instant::now(), cpu_ns(pid, thread)?);
     let (mut count, mut bytes) = (0.0, 0);
     while begin.elapsed() < LENGTH {
         bytes = scrape(address).map_err(|e| format!("{address}: {e}"))?;
         count += 1.0;
         sleep(PAUSE);
     }
-    let busy = cpu_ns(pid)? - before - idle * begin.elapsed().as_secs_f64();
+    let busy = cpu_ns(pid, thread)? - before - idle * begin.elapsed().as_secs_f64();
     Ok(Cost { ms: busy / count / 1e6, bytes })
 }
 
@@ -125,11 +129,15 @@ fn scrape(address: &str) -> std::io::Result<usize> {
     stream.read_to_end(&mut page)
 }
 
-/// Time on a CPU of all threads, nanoseconds (`/proc/PID/task/*/schedstat`).
-fn cpu_ns(pid: u32) -> Result<f64, String> {
+/// Time on a CPU of all threads, or of one, nanoseconds (`/proc/PID/task/*/schedstat`).
+fn cpu_ns(pid: u32, thread: Option<&str>) -> Result<f64, String> {
     let dir = format!("/proc/{pid}/task");
     let tasks = fs::read_dir(&dir).map_err(|e| format!("{dir}: {e}"))?;
     let of = |task: fs::DirEntry| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        if thread.is_some_and(|thread| name.trim_end() != thread) {
+            return None;
+        }
         let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
         text.split(' ').next()?.parse::<f64>().ok()
     };

@@ -12,6 +12,7 @@ use async_nats::{
     Client, ClientError, ConnectOptions, Event, HeaderMap, Request, RequestErrorKind, ServerAddr, ServerError,
 };
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
@@ -19,7 +20,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OnceCell, watch};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 /// Longest wait for a connection, and for the answer to messages.
@@ -65,7 +65,8 @@ impl Outgoing {
 /// The connection, and what the server says besides.
 struct Made {
     client: Client,
-    complaints: watch::Receiver<Option<String>>,
+    /// What the server said last and nobody has heard yet.
+    complaints: Arc<watch::Sender<Option<String>>>,
     /// Why the newest try to connect again failed; `None` while the connection stands.
     trouble: watch::Receiver<Option<String>>,
     /// The library has given up (`nats.max_reconnect_attempts`).
@@ -153,20 +154,20 @@ impl Link {
     }
 
     async fn connect(&self, subject: &str) -> Result<Made, SendError> {
-        let (sender, complaints) = watch::channel(None);
         let (troubled, trouble) = watch::channel(None);
-        let (sender, troubled) = (Arc::new(sender), Arc::new(troubled));
+        let (complaints, troubled) = (Arc::new(watch::Sender::new(None)), Arc::new(troubled));
+        let heard = Arc::clone(&complaints);
         // Answers come to an inbox of the host's own, so that a server can keep agents from hearing each other's.
         let host = subject.rsplit('.').nth(1).unwrap_or_default();
         let options = self.options().map_err(SendError::retry)?.custom_inbox_prefix(format!("_INBOX.{host}"));
         let closed = Arc::new(AtomicBool::new(false));
         let closing = Arc::clone(&closed);
         let options = options.event_callback(move |event| {
-            let (sender, troubled) = (Arc::clone(&sender), Arc::clone(&troubled));
+            let (heard, troubled) = (Arc::clone(&heard), Arc::clone(&troubled));
             let closing = Arc::clone(&closing);
             async move {
                 match event {
-                    Event::ServerError(ServerError::Other(what)) => drop(sender.send_replace(Some(what))),
+                    Event::ServerError(ServerError::Other(what)) => drop(heard.send_replace(Some(what))),
                     Event::ClientError(ClientError::Other(why)) => drop(troubled.send_replace(Some(why))),
                     Event::Connected => drop(troubled.send_replace(None)),
                     // The next message makes a connection of its own, and hears in full what is wrong.
@@ -248,8 +249,6 @@ impl Link {
 
     async fn publish(&self, made: &Made, messages: Vec<Outgoing>) -> Result<(), SendError> {
         let Made { client, complaints, .. } = made;
-        let mut complaints = complaints.clone();
-        complaints.mark_unchanged();
         // The end of a subscription that is drained is the server's PONG.
         let mut pong = client.subscribe(client.new_inbox()).await.map_err(|e| self.lost(&e))?;
         let mut subjects = Vec::with_capacity(messages.len());
@@ -270,11 +269,7 @@ impl Link {
             return Err(self.lost(&"while messages were on their way"));
         }
         sleep(COMPLAINT).await;
-        let complaint = complaints.borrow_and_update().clone().filter(|what| {
-            what.to_lowercase().contains("publish")
-                && subjects.iter().any(|subject| what.contains(subject.as_str()))
-        });
-        match complaint {
+        match complaint_about(complaints, &subjects) {
             Some(what) => Err(SendError::barred(format!(
                 "{} does not let this user publish to {}: {}",
                 self.names(),
@@ -293,7 +288,8 @@ impl Link {
     }
 
     async fn store(&self, made: &Made, messages: Vec<Outgoing>) -> Result<(), SendError> {
-        let mut unanswered = JoinSet::new();
+        // Asked in the order in which they were put in: the stream gets them in order.
+        let mut unanswered = FuturesUnordered::new();
         let mut messages = messages.into_iter();
         loop {
             while unanswered.len() < MAX_UNANSWERED
@@ -301,12 +297,12 @@ impl Link {
             {
                 let (client, headers) = (made.client.clone(), message.headers());
                 let request = Request::new().headers(headers).payload(message.body.into()).timeout(None);
-                unanswered.spawn(async move {
+                unanswered.push(async move {
                     let answer = client.send_request(message.subject.clone(), request).await;
                     (message.subject, answer)
                 });
             }
-            let Some(Ok((subject, answer))) = unanswered.join_next().await else { return Ok(()) };
+            let Some((subject, answer)) = unanswered.next().await else { return Ok(()) };
             match answer {
                 Ok(answer) => ack::judge(&subject, &answer.payload)?,
                 Err(error) if error.kind() == RequestErrorKind::NoResponders => {
@@ -336,6 +332,21 @@ impl Link {
     }
 }
 
+/// Takes what the server said about publishing to one of `subjects`. One that came too late for the messages it was about
+/// stays for the next ones to the same subject, which fare no better.
+fn complaint_about(complaints: &watch::Sender<Option<String>>, subjects: &[String]) -> Option<String> {
+    let is_meant = |what: &String| {
+        what.to_lowercase().contains("publish")
+            && subjects.iter().any(|subject| what.contains(subject.as_str()))
+    };
+    let mut found = None;
+    complaints.send_if_modified(|said| {
+        found = said.take_if(|what| is_meant(what));
+        found.is_some()
+    });
+    found
+}
+
 /// What to do about a server that cannot be used.
 fn advice(why: &str) -> &'static str {
     let why = why.to_lowercase();
@@ -345,5 +356,24 @@ fn advice(why: &str) -> &'static str {
         " (if an authority of your own signs its certificate, set nats.tls_ca_file)"
     } else {
         ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_complaint_is_heard_with_the_next_message_to_that_subject() {
+        let complaints = watch::Sender::new(None);
+        let about = |subject: &str| complaint_about(&complaints, &[subject.to_owned()]);
+        assert_eq!(about("s.h.metrics"), None);
+        let said = "Permissions Violation for Publish to \"s.h.metrics\"".to_owned();
+        complaints.send_replace(Some(said.clone()));
+        assert_eq!(about("s.h.alerts"), None, "another's");
+        assert_eq!(about("s.h.metrics"), Some(said));
+        assert_eq!(about("s.h.metrics"), None, "once");
+        complaints.send_replace(Some("Slow Consumer on s.h.metrics".into()));
+        assert_eq!(about("s.h.metrics"), None);
     }
 }

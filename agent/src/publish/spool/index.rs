@@ -45,6 +45,16 @@ impl Index {
         self.last.saturating_add(1)
     }
 
+    /// Whether a round has that number.
+    pub fn holds(&self, seq: u64) -> bool {
+        self.waiting.contains_key(&seq)
+    }
+
+    /// Numbers begin behind `seq`.
+    pub fn begin_behind(&mut self, seq: u64) {
+        self.last = self.last.max(seq);
+    }
+
     /// Takes a round in.
     pub fn insert(&mut self, seq: u64, waiting: Waiting) {
         self.remove(seq);

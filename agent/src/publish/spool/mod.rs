@@ -14,11 +14,14 @@ use std::path::{Path, PathBuf};
 
 use super::message::{Round, What};
 use super::visits::Visits;
+use crate::host::{clock, state};
 use disk::Trouble;
 use index::{Index, Waiting};
 
 /// Older rounds removed from a full disk for the sake of a new one.
 const MOST_REMOVED: usize = 16;
+/// Files that may be there of rounds that are delivered, at most; further ones are sent again after a restart.
+const MOST_STRAYS: usize = 64;
 
 /// Counts since the start, and how things stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +49,10 @@ pub struct Spool {
     index: Index,
     /// Rounds the disk did not take.
     held: BTreeMap<u64, Round>,
+    /// What an earlier run left is not known yet: nothing is written, for its files must not be replaced.
+    unlisted: bool,
+    /// Delivered rounds whose files may be there: the disk hung when they were to be removed.
+    strays: Vec<(u64, What)>,
     stats: Stats,
 }
 
@@ -54,18 +61,31 @@ impl Spool {
     /// serve, rounds wait in memory.
     pub async fn open(dir: &Path, limit: u64) -> Self {
         let (index, held, stats) = (Index::default(), BTreeMap::new(), Stats::default());
-        let mut spool = Self { dir: dir.to_owned(), visits: Visits::new(dir), limit, index, held, stats };
-        if limit > 0 {
-            match spool.visit(disk::open).await {
-                Ok(Ok(found)) => found.into_iter().for_each(|found| {
-                    let waiting = Waiting { what: found.what, bytes: found.bytes, held: false };
-                    spool.index.insert(found.seq, waiting);
-                }),
-                Ok(Err(why)) | Err(why) => spool.trouble(why),
-            }
-            spool.make_room().await;
+        let (visits, unlisted, strays, dir) = (Visits::new(dir), limit > 0, Vec::new(), dir.to_owned());
+        let mut spool = Self { dir, visits, limit, index, held, unlisted, strays, stats };
+        if let Err(why) = spool.list().await {
+            spool.trouble(why);
+            // Behind whatever is there: nobody has written so many rounds as nanoseconds have passed.
+            spool.index.begin_behind(u64::try_from(clock::now().wall_ns).unwrap_or_default());
         }
         spool
+    }
+
+    /// Finds what an earlier run left, if that is not done.
+    async fn list(&mut self) -> Result<(), String> {
+        if self.unlisted {
+            let found = self.visit(disk::open).await??;
+            self.unlisted = false;
+            for found in found {
+                let waiting = Waiting { what: found.what, bytes: found.bytes, held: false };
+                if !self.index.holds(found.seq) {
+                    self.index.insert(found.seq, waiting);
+                }
+            }
+            self.make_room().await;
+            self.well();
+        }
+        Ok(())
     }
 
     /// Takes a round in; it is on disk when this returns, if the disk serves.
@@ -104,6 +124,11 @@ impl Spool {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
                     self.torn(seq, "was removed by somebody else").await;
                 }
+                Ok(Err(error)) if state::is_passing(&error) => {
+                    let why = state::trouble("read in", &self.dir, &error);
+                    self.trouble(why);
+                    return None;
+                }
                 Ok(Err(error)) => self.torn(seq, &format!("cannot be read: {error}")).await,
                 // It hangs: this round is asked for again later.
                 Err(why) => {
@@ -118,9 +143,20 @@ impl Spool {
     pub async fn done(&mut self, seq: u64) {
         self.held.remove(&seq);
         let Some(waiting) = self.index.remove(seq) else { return };
-        if !waiting.held {
-            // What cannot be removed is sent again after a restart, under the same ids.
-            let _ = self.visit(move |dir| disk::remove(dir, seq, waiting.what)).await;
+        // A write that was given up may have been done after all.
+        if !waiting.held || self.stats.trouble.is_some() {
+            self.remove(seq, waiting.what).await;
+        }
+    }
+
+    /// Removes a file; one that the disk does not let go is removed when it serves again.
+    async fn remove(&mut self, seq: u64, what: What) {
+        // What cannot be removed is sent again after a restart, under the same ids.
+        if self.limit > 0
+            && self.visit(move |dir| disk::remove(dir, seq, what)).await.is_err()
+            && self.strays.len() < MOST_STRAYS
+        {
+            self.strays.push((seq, what));
         }
     }
 
@@ -136,6 +172,12 @@ impl Spool {
 
     /// What is in memory goes to the disk, if that serves again.
     pub async fn settle(&mut self) {
+        if self.limit > 0 && self.list().await.is_err() {
+            return;
+        }
+        for (seq, what) in std::mem::take(&mut self.strays) {
+            self.remove(seq, what).await;
+        }
         let Some(seq) = self.index.held().next().filter(|_| self.limit > 0) else { return };
         let Some(round) = self.held.remove(&seq) else { return };
         if let Ok(bytes) = self.store(seq, &round).await {
@@ -152,6 +194,7 @@ impl Spool {
         if self.limit == 0 {
             return Err(String::new());
         }
+        self.list().await?;
         let what = round.what;
         let content = record::encode(&round.messages).ok_or("a round is too large for a file")?;
         let bytes = content.len() as u64;

@@ -137,3 +137,44 @@ async fn a_directory_that_is_removed_is_made_anew() {
     assert_eq!(names(&mut spool).await, ["b"]);
     assert_eq!(spool.stats().torn, 1);
 }
+
+#[tokio::test]
+async fn what_lies_in_a_directory_that_cannot_be_listed_at_first_is_not_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, away) = (home.path().join("spool"), home.path().join("away"));
+    drop(filled(&dir, 100 * ONE, &[(M, "a"), (I, "b")]).await);
+    fs::rename(&dir, &away).unwrap();
+    fs::write(&dir, "a file, no directory").unwrap();
+    let mut spool = filled(&dir, 100 * ONE, &[(M, "c"), (M, "d")]).await;
+    assert!(spool.stats().trouble.is_some() && spool.stats().waiting == 2);
+    fs::remove_file(&dir).unwrap();
+    fs::rename(&away, &dir).unwrap();
+    spool.settle().await;
+    assert_eq!(spool.stats().waiting, 4);
+    // By now all of it is on disk.
+    spool.settle().await;
+    assert_eq!((spool.held.len(), fs::read_dir(&dir).unwrap().count()), (0, 4));
+    drop(spool);
+    let mut spool = Spool::open(&dir, 100 * ONE).await;
+    assert_eq!(names(&mut spool).await, ["a", "b", "c", "d"], "in order, none replaced");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_round_that_the_disk_took_after_all_goes_with_its_delivery() {
+    let home = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(home.path(), 100 * ONE).await;
+    // As after a write that was given up: the round is held, its file is there.
+    let seq = spool.index.next();
+    disk::write(home.path(), seq, M, b"late").unwrap();
+    spool.held.insert(seq, round(M, "a", 10));
+    spool.index.insert(seq, Waiting { what: M, bytes: 10, held: true });
+    spool.trouble("the disk hung".into());
+    assert_eq!(names(&mut spool).await, ["a"]);
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    // And one that could not be removed then.
+    disk::write(home.path(), 99, I, b"late").unwrap();
+    spool.strays.push((99, I));
+    spool.settle().await;
+    assert_eq!((spool.strays.len(), fs::read_dir(home.path()).unwrap().count()), (0, 0));
+}
