@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::newest::Reader;
 use super::outlets::Outlets;
+use crate::config::Config;
 use crate::host::{Host, clock, read_text};
 use crate::notify::heartbeat::{Health, Heart, Whose};
 use crate::notify::{Notifier, Stats};
 use crate::publish::pace;
 use crate::time::SECOND;
 
+/// Between two tries to make it.
+const AGAIN: Duration = Duration::from_secs(15);
 /// What the last word gets.
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// Without new values for so long, nanoseconds, the engine stands still. The slowest collectors read every five minutes.
@@ -54,6 +58,40 @@ pub(super) async fn follow(
             biased;
             () = changed(&mut hearts) => {}
             () = beating => return,
+        }
+    }
+}
+
+/// Tries again to make what could not be made at the start, until it can or a reload has brought it.
+pub(super) async fn make_late(
+    read: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
+    hearts: watch::Sender<Option<Arc<Heart>>>,
+    stop: CancellationToken,
+) {
+    let read = Arc::new(read);
+    while hearts.borrow().is_none() {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = sleep(AGAIN) => {}
+        }
+        let read = Arc::clone(&read);
+        // What it needs are files, on a disk that may hang.
+        let made = spawn_blocking(move || read().and_then(|config| Heart::web(&config))).await;
+        match made {
+            Ok(Ok(made)) => {
+                hearts.send_if_modified(|heart| {
+                    let is_late = heart.is_none() && made.is_some();
+                    if is_late {
+                        *heart = made.map(Arc::new);
+                        tracing::info!("alerting.heartbeat: what it needs is there, it begins");
+                    }
+                    is_late
+                });
+                return;
+            }
+            Ok(Err(why)) => tracing::debug!("alerting.heartbeat: {why}"),
+            Err(_) => return,
         }
     }
 }

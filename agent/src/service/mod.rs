@@ -13,6 +13,7 @@
 //! Stopping goes the same way: sources end, the engine tells what it holds back, delivery writes it to
 //! the outbox, and the channels get what is left of [`STOP_WITHIN`].
 
+mod channels;
 pub mod control;
 pub mod delivery;
 pub mod doctor;
@@ -112,6 +113,13 @@ pub struct Start {
     pub lacking: Vec<Lack>,
 }
 
+impl Start {
+    /// Whether something of a section is not to be had yet.
+    fn lacks(&self, section: &str) -> bool {
+        self.lacking.iter().any(|lack| lack.key.starts_with(section))
+    }
+}
+
 /// Runs the agent until it is told to stop. An error is a sentence.
 pub fn run(start: Start) -> Result<(), String> {
     crate::host::heap::share();
@@ -151,7 +159,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let now = clock::now();
     let identity = identity(config, host.as_ref());
     let _pid_file = pid_file(&config.agent.pid_file);
-    let outward = Outward::of(config, start.file.as_deref(), &identity.hostname, host.as_ref());
+    let outward = Outward::of(&start, &identity.hostname, host.as_ref());
 
     let data_dir = &config.agent.data_dir;
     let (outbox, found) = open_outbox(data_dir, now).await;
@@ -207,6 +215,7 @@ async fn serve(start: Start) -> Result<(), String> {
         inbox: inbox.clone(),
         notifier: notifier.clone(),
         heart,
+        nats_is_late: start.lacks("nats."),
     };
     let hangs =
         hangs::HangWatch::start(config.ebpf.dstate_watch_secs, Arc::clone(&host), tasks, inbox.clone())
