@@ -259,7 +259,7 @@ impl Speaker {
         if let Some(group) = self.groups.get_mut(&key) {
             self.counts.grouped += 1;
             if group.held.is_empty() || held < MAX_HELD {
-                group.held.push(draft);
+                group.hold(draft);
             } else {
                 group.count_only(draft);
             }
