@@ -35,8 +35,12 @@ pub fn run(cli: &Cli) -> ExitCode {
     if cli.validate {
         return validate(cli.config.as_deref());
     }
-    let tells = matches!(cli.command, None | Some(Command::TestAlert)) && !cli.inventory_dump;
-    let (config, file, warnings, lacking) = match configuration(cli.config.as_deref(), tells) {
+    let how: Load = match cli.command {
+        None | Some(Command::TestAlert) if !cli.inventory_dump => edge::load_in_any_case,
+        Some(Command::Doctor { .. }) => edge::load_for_doctor,
+        _ => |path| edge::load(path).map(|(config, warnings)| (config, warnings, Vec::new())),
+    };
+    let (config, file, warnings, lacking) = match configuration(cli.config.as_deref(), how) {
         Ok(loaded) => loaded,
         Err(problem) => {
             complain(problem.trim_end());
@@ -52,7 +56,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
     match cli.command {
         Some(Command::Doctor { json }) => {
-            let found = doctor::examine(&config, &service::host(&config));
+            let found = doctor::examine(&config, &service::host(&config), &lacking);
             print(&if json { features::json(&found) + "\n" } else { features::table(&found) })
         }
         Some(Command::TestAlert) => test_alert(&config, &lacking),
@@ -118,22 +122,20 @@ fn ask_agent(cli: &Cli, command: &Command) -> Option<Result<String, String>> {
     control::commands::run(command, &data_dir)
 }
 
+/// How a file is read: some do without a secret for now.
+type Load = fn(&Path) -> Result<(Config, Vec<Warning>, Vec<Lack>), String>;
 type Loaded = (Config, Option<PathBuf>, Vec<Warning>, Vec<Lack>);
 
 /// The named file; without one the default file; where that is missing, the built-in defaults, with
-/// alerts on the terminal whatever the output is. Who `tells` does without a secret of a channel for now.
-fn configuration(named: Option<&Path>, tells: bool) -> Result<Loaded, String> {
+/// alerts on the terminal whatever the output is.
+fn configuration(named: Option<&Path>, load: Load) -> Result<Loaded, String> {
     let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
     if named.is_none() && !state::is_there(path) {
         let mut config = Config::default();
         config.alerting.terminal.enabled = Switch::On;
         return Ok((config, None, Vec::new(), Vec::new()));
     }
-    let (config, warnings, lacking) = if tells {
-        edge::load_in_any_case(path)?
-    } else {
-        edge::load(path).map(|(config, warnings)| (config, warnings, Vec::new()))?
-    };
+    let (config, warnings, lacking) = load(path)?;
     Ok((config, Some(path.to_owned()), warnings, lacking))
 }
 

@@ -19,25 +19,26 @@ use crate::{collect, formulas};
 
 /// Reads and judges a configuration file, and the files that its secrets are in. The error is ready to print.
 pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
-    judged(path, false).map(|(config, warnings, _)| (config, warnings))
+    judged(path, Strict).map(|(config, warnings, _)| (config, warnings))
 }
 
 /// Judges the file alone: a secret's file that cannot be read here is a warning.
 pub fn validate(path: &Path) -> Result<Vec<Warning>, String> {
-    judged(path, true).map(|(_, warnings, _)| warnings)
+    judged(path, Alone).map(|(_, warnings, _)| warnings)
 }
 
 /// The same as [`load`], for the start: a channel's secret that is not there is no reason to watch nothing. Such keys
-/// come with it; they are of `[alerting]` only.
+/// come with it; they are of `[alerting]` and `[nats]` only.
 pub fn load_in_any_case(path: &Path) -> Result<(Config, Vec<Warning>, Vec<Lack>), String> {
-    let (config, warnings, lacking) = judged(path, true)?;
-    if lacking.iter().all(|lack| lack.key.starts_with("alerting.")) {
+    let (config, warnings, lacking) = judged(path, Alone)?;
+    let of_channel = |lack: &Lack| ["alerting.", "nats."].iter().any(|section| lack.key.starts_with(section));
+    if lacking.iter().all(of_channel) {
         return Ok((config, warnings, lacking));
     }
     load(path).map(|(config, warnings)| (config, warnings, Vec::new()))
 }
 
-fn judged(path: &Path, alone: bool) -> Result<(Config, Vec<Warning>, Vec<Lack>), String> {
+fn judged(path: &Path, how: How) -> Result<(Config, Vec<Warning>, Vec<Lack>), String> {
     let text = state::read_user_file(path).map_err(|error| {
         format!(
             "The configuration {} cannot be read: {error}.\n\
@@ -54,7 +55,15 @@ fn judged(path: &Path, alone: bool) -> Result<(Config, Vec<Warning>, Vec<Lack>),
         .chain(["ebpf", "ebpf_tcp", "ebpf_waits", "journal", "nats", "push"])
         .collect();
     let rules: Vec<&str> = rules().map(|rule| rule.id).collect();
-    let known = Known { metrics: &metrics, collectors: &collectors, labels: &labels, rules: &rules, alone };
+    let (alone, variables) = (how != Strict, how == Elsewhere);
+    let known = Known {
+        metrics: &metrics,
+        collectors: &collectors,
+        labels: &labels,
+        rules: &rules,
+        alone,
+        variables,
+    };
     let secrets = Secrets::default();
     let name = path.display().to_string();
     let loaded = config::load_with_lacks(&text, &name, &|name| secrets.look_up(name), known);
@@ -160,6 +169,36 @@ pub fn routes_in_any_case(
     });
     notify::routes::routes_in_any_case(config, screen(), lacking, again.as_ref())
 }
+
+/// The configuration as soon as nothing of a section is lacking; reads files.
+pub fn once_complete(
+    file: PathBuf,
+    section: &'static str,
+) -> impl Fn() -> Result<Config, String> + Send + Sync {
+    move || {
+        let (config, _, lacking) = load_in_any_case(&file)?;
+        match lacking.into_iter().find(|lack| lack.key.starts_with(section)) {
+            Some(lack) => Err(lack.to_string()),
+            None => Ok(config),
+        }
+    }
+}
+
+/// The same for who looks at everything: whatever a value stands for may be lacking.
+pub fn load_for_doctor(path: &Path) -> Result<(Config, Vec<Warning>, Vec<Lack>), String> {
+    judged(path, Elsewhere)
+}
+
+/// How much must be there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Strict,
+    /// Files may be missing.
+    Alone,
+    /// Files and variables: the agent itself may have them.
+    Elsewhere,
+}
+use How::{Alone, Elsewhere, Strict};
 
 fn screen() -> Screen {
     Screen::new(std::io::IsTerminal::is_terminal(&std::io::stdout()), &environment)

@@ -20,6 +20,7 @@ const KNOWN: Known<'_> = Known {
     metrics: &["cpu_usage_percent", "disk_used_percent", "memory_used_percent"],
     collectors: &["cpu", "memory", "disk"],
     alone: false,
+    variables: false,
     labels: &[],
     rules: &["segfault", "network_up"],
 };

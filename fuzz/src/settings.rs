@@ -24,6 +24,7 @@ pub(crate) fn config(data: &[u8]) {
         labels: &[&[]],
         rules: &["segfault"],
         alone: data.len().is_multiple_of(2),
+        variables: data.len().is_multiple_of(3),
     };
     match load(&text, "fuzz.toml", &env, known) {
         Ok((_, warnings)) => warnings.iter().for_each(|w| harmless("a warning", &w.to_string(), 4096)),

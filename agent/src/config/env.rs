@@ -35,21 +35,51 @@ pub(super) fn expand<'t>(text: &'t str, env: Lookup<'_>) -> Result<Cow<'t, str>,
 pub struct Lack {
     /// Path of the key: `alerting.slack.webhook_url`.
     pub key: String,
-    /// What stands for the file: `file:/etc/slack`.
-    pub file: String,
+    /// What stands for it: `file:/etc/slack`, or the name of a variable.
+    pub from: String,
+}
+
+impl Lack {
+    fn is_file(&self) -> bool {
+        self.from.contains(':')
+    }
+
+    /// What to do, as a clause.
+    pub fn remedy(&self) -> String {
+        let from = &self.from;
+        if let Some(name) = from.strip_prefix("credential:") {
+            return format!(
+                "add LoadCredential={name}:/path/of/the/secret to the unit, and look from within it"
+            );
+        }
+        match from.strip_prefix("file:") {
+            Some(path) => {
+                format!("write the secret alone into {path}, readable for the agent's user (chmod 600)")
+            }
+            None => {
+                format!("set {from} where the agent is started, for example by EnvironmentFile= of its unit")
+            }
+        }
+    }
 }
 
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} needs {}, which cannot be read", self.key, self.file)
+        if self.is_file() {
+            write!(f, "{} needs {}, which cannot be read", self.key, self.from)
+        } else {
+            write!(f, "{} needs the environment variable {}, which is not set", self.key, self.from)
+        }
     }
 }
 
-/// The first file that a text names and that cannot be read: that is the host's fault, not the text's.
-pub(super) fn lacks_a_file<'t>(text: &'t str, env: Lookup<'_>) -> Option<&'t str> {
+/// The first file that a text names and that cannot be read: that is the host's fault, not the text's. With
+/// `variables`, the same of those that are not set.
+pub(super) fn lacks<'t>(text: &'t str, env: Lookup<'_>, variables: bool) -> Option<&'t str> {
     let begins = text.match_indices("${").filter(|(at, _)| !text[..*at].ends_with('$'));
     let mut names = begins.filter_map(|(at, _)| Some(text[at + 2..].split_once('}')?.0));
-    names.find(|name| of_file(name).is_some_and(|good| good) && env(name).is_none())
+    let stands = |name: &str| of_file(name).unwrap_or(variables && is_variable(name));
+    names.find(|name| stands(name) && env(name).is_none())
 }
 
 /// Whether a name that stands for a file is well formed; none for any other name.
@@ -60,6 +90,11 @@ fn of_file(name: &str) -> Option<bool> {
     let name = name.strip_prefix("credential:")?;
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     Some(!name.is_empty() && name.chars().all(good) && !name.starts_with('.'))
+}
+
+fn is_variable(name: &str) -> bool {
+    let letter = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    !name.is_empty() && name.chars().all(letter) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn file(name: &str, good: bool, env: Lookup<'_>) -> Result<String, Flaw> {
@@ -82,8 +117,7 @@ fn value(name: &str, env: Lookup<'_>) -> Result<String, Flaw> {
     if let Some(good) = of_file(name) {
         return file(name, good, env);
     }
-    let letter = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    if name.is_empty() || !name.chars().all(letter) || name.starts_with(|c: char| c.is_ascii_digit()) {
+    if !is_variable(name) {
         return Err(Flaw {
             what: "has a `${…}` that does not hold the name of a variable.".to_owned(),
             fix: "Use letters, digits and `_`; to write `${` itself, write `$${`.".to_owned(),

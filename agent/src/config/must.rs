@@ -81,6 +81,8 @@ pub struct Known<'a> {
     pub collectors: &'a [&'a str],
     /// The text is judged for itself: that a file named in it cannot be read here is no problem of it.
     pub alone: bool,
+    /// With `alone`: nor that a variable is not set here.
+    pub variables: bool,
     /// Labels of these metrics, in the same order; empty: not checked.
     pub labels: &'a [&'a [&'a str]],
     /// Ids of kernel-log rules; empty: not checked.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::env::{Lack, Lookup, expand, lacks_a_file};
+use super::env::{Lack, Lookup, expand, lacks};
 use super::must::{Flaw, Known, Must};
 use super::problem::MOST_KEPT;
 use super::section::{Key, Spec};
@@ -242,9 +242,9 @@ impl<'a> Reader<'a> {
             _ => return self.wrong_type(node),
         };
         if self.known.alone
-            && let Some(file) = lacks_a_file(text, self.env)
+            && let Some(from) = lacks(text, self.env, self.known.variables)
         {
-            self.lacking.push(Lack { key: self.place(), file: clean(file, LONGEST_PATH) });
+            self.lacking.push(Lack { key: self.place(), from: clean(from, LONGEST_PATH) });
             return None;
         }
         match expand(text, self.env) {
@@ -272,7 +272,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn is_empty(table: &DeTable<'_>, name: &str) -> bool {
+/// Whether a key is missing, or written without a value.
+pub(super) fn is_empty(table: &DeTable<'_>, name: &str) -> bool {
     table.get(name).is_none_or(|node| match node.get_ref() {
         DeValue::String(text) => text.is_empty(),
         DeValue::Array(list) => list.is_empty(),

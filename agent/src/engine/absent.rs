@@ -90,6 +90,20 @@ impl Absences {
         firing.map(|(print, (id, firing))| (print.clone(), id.clone(), *firing)).collect()
     }
 
+    /// Ids of the incidents that this will end.
+    pub fn answers_for(&self) -> impl Iterator<Item = &str> {
+        self.watched.values().filter_map(|watched| Some(watched.firing.as_ref()?.0.as_str()))
+    }
+
+    /// How an incident stands now, as if it began.
+    pub fn current(&self, now: Now, id: &str, (rules, identity): (&[Absence], &Identity)) -> Option<Draft> {
+        let known = |watched: &Watched| Some(watched.firing.as_ref().filter(|(of, _)| of == id)?.1);
+        let (print, firing) = self.watched.iter().find_map(|(print, one)| Some((print, known(one)?)))?;
+        let rule = rules.iter().find(|rule| rule.print() == *print)?;
+        let since = firing.started(now);
+        Some(absent::draft(rule, Status::Firing, since, id.to_owned(), identity, (now, "")))
+    }
+
     /// Whether an earlier run's alert of this fingerprint is one of these.
     pub fn is_known(rules: &[Absence], fingerprint: &str) -> bool {
         rules.iter().any(|rule| rule.print() == fingerprint)

@@ -114,6 +114,15 @@ pub struct KeptDisk {
     pub started: Now,
 }
 
+impl KeptDisk {
+    /// As an alert told it, which was made after the rest was kept.
+    pub fn told(draft: &Draft) -> Option<Self> {
+        let label = |name: &str| draft.labels.get(name).cloned();
+        let (id, started, level) = (draft.id.clone(), draft.started, draft.severity);
+        Some(Self { device: label("device")?, op: label("op")?, id, level, worst: level, started })
+    }
+}
+
 /// Kinds of requests.
 const OPS: [&str; 5] = ["read", "write", "flush", "discard", "other"];
 
@@ -199,11 +208,19 @@ impl Disks {
         .collect()
     }
 
-    /// Ids of incidents of an earlier run whose device has not been measured since `start`.
-    pub fn take_unclaimed(&mut self, start: Now) -> Vec<String> {
-        let unclaimed = |state: &mut State| state.told.is_some() && state.seen_ns <= start.mono_ns;
-        let gone = self.states.extract_if(.., |_, state| unclaimed(state));
-        gone.filter_map(|(_, state)| state.told.map(|told| told.id)).collect()
+    /// It was told to be over.
+    pub fn forget(&mut self, id: &str) {
+        self.states.retain(|_, state| state.told.as_ref().is_none_or(|told| told.id != id));
+    }
+
+    /// Gives up incidents of an earlier run whose device has not been measured since `start`.
+    pub fn drop_unclaimed(&mut self, start: Now) {
+        self.states.retain(|_, state| state.told.is_none() || state.seen_ns > start.mono_ns);
+    }
+
+    /// Ids of the incidents that this will end.
+    pub fn answers_for(&self) -> impl Iterator<Item = &str> {
+        self.states.values().filter_map(|state| Some(state.told.as_ref()?.id.as_str()))
     }
 
     /// Ends what has not been reported for long: the device is gone.

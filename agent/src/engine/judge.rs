@@ -97,9 +97,21 @@ impl Judge {
         incident_id(self.run_ns, self.next)
     }
 
-    /// A condition that an earlier run left; it goes on when its series comes.
+    /// A condition that an earlier run left; it goes on when its series comes. Of two with one fingerprint the one that
+    /// fires does.
     pub fn resume(&mut self, fingerprint: String, condition: Condition, id: String) {
-        self.resumed.insert(fingerprint, (condition, id));
+        let fires = |known: &(Condition, String)| known.0.firing().is_some();
+        if condition.firing().is_some() || !self.resumed.get(&fingerprint).is_some_and(fires) {
+            self.resumed.insert(fingerprint, (condition, id));
+        }
+    }
+
+    /// The same of one that fires, as far as it was told: how bad it was before is known from elsewhere.
+    pub fn resume_firing(&mut self, fingerprint: String, firing: Firing, id: String) {
+        let known = self.resumed.get(&fingerprint).filter(|(_, known)| *known == id);
+        let worst = known.and_then(|(condition, _)| Some(condition.firing()?.worst)).unwrap_or(firing.worst);
+        let firing = Firing { worst: worst.max(firing.worst), ..firing };
+        self.resumed.insert(fingerprint, (Condition::firing_since(firing), id));
     }
 
     /// It was told to be over.
@@ -112,9 +124,14 @@ impl Judge {
         self.resumed.retain(|_, (_, known)| known != id);
     }
 
-    /// Ids of incidents whose series has not come again.
-    pub fn take_unclaimed(&mut self) -> Vec<String> {
-        self.resumed.drain().filter(|(_, (c, _))| c.firing().is_some()).map(|(_, (_, id))| id).collect()
+    /// Nobody waits any more for series that have not come again.
+    pub fn drop_unclaimed(&mut self) {
+        self.resumed.clear();
+    }
+
+    /// The same for those incidents of which `keep` says no.
+    pub fn keep_unclaimed(&mut self, keep: impl Fn(&str) -> bool) {
+        self.resumed.retain(|_, (_, id)| keep(id));
     }
 
     /// Learns of a series: puts it into `table` and gives it a condition for each rule that judges it.
@@ -138,11 +155,7 @@ impl Judge {
     }
 
     fn claim(&mut self, rule: &Rule, series: &Series) -> Judged {
-        if self.resumed.is_empty() {
-            return Judged::default();
-        }
-        let found = self.resumed.remove(&print(&rule.name, &labels(series)));
-        found.map(|(condition, id)| Judged { rule: 0, condition, id }).unwrap_or_default()
+        claim(&mut self.resumed, rule, series)
     }
 
     /// Takes a reading that `series` already holds.
@@ -209,7 +222,9 @@ impl Judge {
             let mut take = |rule: usize| {
                 let same = |old: &Judged| scene.rules[old.rule].name == new[rule].name;
                 let found = before.iter().position(same).map(|at| before.swap_remove(at));
-                Judged { rule, ..found.unwrap_or_default() }
+                // Its series may have come while no rule judged it.
+                let found = found.unwrap_or_else(|| claim(&mut self.resumed, &new[rule], series));
+                Judged { rule, ..found }
             };
             let judged: Vec<Judged> = judging(new, series).into_iter().map(&mut take).collect();
             for mut gone in before {
@@ -220,6 +235,24 @@ impl Judge {
             }
         }
         drafts.len() - begun
+    }
+
+    /// How the condition of an incident stands now, as if it began; `None`: nobody has read it yet.
+    pub fn current(&self, now: Now, id: &str, scene: &Scene<'_>) -> Option<Draft> {
+        let all = self.by_series.iter().flat_map(|(series, list)| list.iter().map(move |one| (*series, one)));
+        let mut firing = all.filter_map(|(series, one)| Some((series, one, one.condition.firing()?)));
+        let (series_id, judged, firing) = firing.find(|(_, one, _)| one.id == id)?;
+        let series = scene.table.get(series_id).filter(|series| series.at_ns > 0)?;
+        let rule = &scene.rules[judged.rule];
+        let finding = scene.finding(rule, (series_id, series), firing, Status::Firing);
+        Some(draft(&finding, judged.id.clone(), now))
+    }
+
+    /// Ids of the incidents that this will end: of conditions that fire, and of those that wait for their series.
+    pub fn answers_for(&self) -> impl Iterator<Item = &str> {
+        let here = self.by_series.values().flatten().map(|judged| (&judged.condition, &judged.id));
+        let all = here.chain(self.resumed.values().map(|(condition, id)| (condition, id)));
+        all.filter(|(condition, _)| condition.firing().is_some()).map(|(_, id)| id.as_str())
     }
 
     /// Conditions that fire and that are pending.
@@ -264,6 +297,15 @@ impl Judge {
         })
         .collect()
     }
+}
+
+/// What an earlier run left of a condition, if it left something.
+fn claim(resumed: &mut HashMap<String, (Condition, String)>, rule: &Rule, series: &Series) -> Judged {
+    if resumed.is_empty() {
+        return Judged::default();
+    }
+    let found = resumed.remove(&print(&rule.name, &labels(series)));
+    found.map(|(condition, id)| Judged { rule: 0, condition, id }).unwrap_or_default()
 }
 
 /// Why a condition ended without a value below its limit.

@@ -32,6 +32,7 @@ pub mod look_back;
 mod newest;
 mod orders;
 pub mod own;
+mod owners;
 mod ports;
 pub mod quiet;
 mod reading;
@@ -101,12 +102,12 @@ pub struct Engine {
     groups: Groups,
     board: Board,
     pace: Pace,
-    /// Something of an earlier run waits for its series.
-    resumed: bool,
-    /// When the snapshot of an earlier run was made, wall clock.
-    resumed_wall_ns: Option<i64>,
-    /// Alerts of an earlier run whose rule is gone.
-    orphans: Vec<String>,
+    /// Something of an earlier run stands, or waits for its series.
+    resumed: Option<owners::Resumed>,
+    /// How far an earlier run was.
+    resumed_from: Option<remember::Saved>,
+    /// The message told last.
+    last_told: Option<String>,
     tally: Tally,
     mark: Option<KmsgMark>,
     marked: Option<KmsgMark>,
@@ -143,9 +144,9 @@ impl Engine {
             groups: Groups::default(),
             board: Board::default(),
             pace: Pace::default(),
-            resumed: false,
-            resumed_wall_ns: None,
-            orphans: Vec::new(),
+            resumed: None,
+            resumed_from: None,
+            last_told: None,
             tally: Tally::default(),
             mark: None,
             marked: None,
@@ -198,7 +199,7 @@ impl Engine {
         for draft in drafts {
             self.board.take(now, draft, &scene, &mut passed);
         }
-        self.board.due(now, &scene, &mut passed);
+        self.ask_board(now, |board, _, scene, fresh| board.due(now, scene, fresh, &mut passed));
         self.end_unclaimed(now, &mut passed);
         self.tell_on(now, passed, out);
     }
@@ -208,9 +209,9 @@ impl Engine {
         for draft in passed {
             self.speaker.say(now, draft, &mut told);
         }
-        let Self { speaker, board, settings, table, .. } = self;
-        let scene = board::Scene { settings, table };
-        speaker.due(now, &mut |draft| board.withholds(now, draft, &scene), &mut told);
+        self.ask_board(now, |board, speaker, scene, fresh| {
+            speaker.due(now, &mut |draft| board.withholds(now, draft, scene), fresh, &mut told);
+        });
         self.emit(now, told, out);
         if self.pace.is_due(now) {
             out.push(Output::Keep(Box::new(self.snapshot(now))));
@@ -245,6 +246,7 @@ impl Engine {
         for draft in told {
             let alert = draft.alert(&self.settings.identity, now);
             self.told.note(&alert);
+            self.last_told = Some(remember::mark_of(&alert));
             out.push(Output::Alert(Box::new(alert)));
         }
         self.pass_mark(out);
@@ -268,6 +270,21 @@ impl Engine {
         let unusual = (&*analysis, &settings.analysis);
         let processes = processes.as_ref();
         (judge, judge::Scene { store, processes, table, rules, identity, unusual, learning })
+    }
+
+    /// Those who decide what is told, with all they need to see.
+    fn ask_board(
+        &mut self,
+        now: Now,
+        ask: impl FnOnce(&mut Board, &mut Speaker, &board::Scene<'_>, board::Fresh<'_>),
+    ) {
+        let Self { board, speaker, judge, absences, store, processes, table, settings, analysis, .. } = self;
+        let (rules, identity) = (&*settings.rules, &settings.identity);
+        let (processes, unusual) = (processes.as_ref(), (&*analysis, &settings.analysis));
+        let seen = judge::Scene { store, processes, table, rules, identity, unusual, learning: false };
+        let of_absence = |id: &str| absences.current(now, id, (&settings.absences, identity));
+        let fresh = |id: &str| judge.current(now, id, &seen).or_else(|| of_absence(id));
+        ask(board, speaker, &board::Scene { settings, table }, &fresh);
     }
 
     /// What nobody reports any more, and what never came.

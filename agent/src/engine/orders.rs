@@ -1,6 +1,6 @@
 //! Orders carried out, and the view of how things stand.
 
-use super::board::{self, Standing};
+use super::board::Standing;
 use super::compose::{lived_secs, rfc3339};
 use super::control::{ActiveView, Answer, NewSilence, Order, View};
 use super::ports::Settings;
@@ -30,8 +30,7 @@ impl Engine {
         // What was held back until now may be told; and nobody wants to give the order twice.
         self.pace.told = true;
         let mut passed = Vec::new();
-        let scene = board::Scene { settings: &self.settings, table: &self.table };
-        self.board.look(now, &scene, &mut passed);
+        self.ask_board(now, |board, _, scene, fresh| board.look(now, scene, fresh, &mut passed));
         self.tell_on(now, passed, out);
         Ok(answer)
     }
@@ -80,6 +79,7 @@ impl Engine {
         (old.escalation, old.manners, old.warmup_secs, old.disks) = (escalation, manners, warmup_secs, disks);
         old.analysis = analysis;
         let rules = old.rules.len() + old.absences.len();
+        self.look_again();
         self.speak(now, drafts, out);
         Answer::Reloaded { rules, ended }
     }

@@ -2,17 +2,37 @@
 
 use super::Engine;
 use super::absent::Absences;
-use super::board::Standing;
 use super::compose::{self, Draft};
-use super::condition::{Condition, Firing};
-use crate::alert::{Alert, Status};
-use crate::time::Now;
+use super::condition::Firing;
+use super::disk::KeptDisk;
+use super::owners::Resumed;
+use crate::alert::{Alert, MEMBERS, Severity, Status};
+use crate::time::{MILLI, Now};
+
+/// How far an earlier run was when its snapshot was made.
+#[derive(Debug)]
+pub(super) struct Saved {
+    /// When.
+    pub at: Now,
+    /// The message told last.
+    pub last: Option<String>,
+}
+
+/// Which message this is.
+pub(super) fn mark_of(alert: &Alert) -> String {
+    let Alert { id, timestamp, message, .. } = alert;
+    compose::fingerprint([id, alert.status.name(), timestamp, message])
+}
 
 impl Engine {
-    /// Remembers what an earlier run of the agent told, so that it is not told again.
+    /// Remembers what an earlier run of the agent told, oldest first, so that it is not told again.
     pub fn remember<'a>(&mut self, told: impl IntoIterator<Item = &'a Alert>, now: Now) {
-        for alert in told {
-            self.remember_condition(alert, now);
+        let told: Vec<&Alert> = told.into_iter().collect();
+        let first_news = self.first_news(&told);
+        for (at, alert) in told.into_iter().enumerate() {
+            if at >= first_news {
+                self.remember_condition(alert, now);
+            }
             if alert.status == Status::Firing {
                 self.speaker.was_told(&alert.id);
             }
@@ -36,45 +56,73 @@ impl Engine {
         }
     }
 
+    /// The first of them that was told after the snapshot was made.
+    fn first_news(&self, told: &[&Alert]) -> usize {
+        let Some(Saved { at, last }) = &self.resumed_from else { return told.len() };
+        let last = told.iter().rposition(|alert| last.as_ref() == Some(&mark_of(alert)));
+        // Where the outbox has lost that one, time tells. Alerts carry milliseconds; those of the same one may be heard
+        // of twice.
+        let by_time = || {
+            let made =
+                |alert: &Alert| alert.timestamp.parse::<jiff::Timestamp>().ok().map(|at| at.as_millisecond());
+            told.iter().position(|alert| made(alert).is_some_and(|made| made >= at.wall_ns / MILLI as i64))
+        };
+        last.map(|last| last + 1).or_else(by_time).unwrap_or(told.len())
+    }
+
     /// A condition that was told after the snapshot was made: the agent was killed between the two.
     fn remember_condition(&mut self, alert: &Alert, now: Now) {
-        let made: Option<jiff::Timestamp> = alert.timestamp.parse().ok();
-        let made_ns = made.and_then(|at| i64::try_from(at.as_nanosecond()).ok()).unwrap_or(i64::MIN);
-        if self.resumed_wall_ns.is_none_or(|saved| made_ns <= saved) {
-            return;
-        }
         // Also ends that were told together.
         let own = Some(alert.id.as_str()).filter(|_| alert.status == Status::Resolved);
         for id in alert.also_over().chain(own) {
             self.judge.forget_incident(id);
+            self.disks.forget(id);
             self.board.forget(id);
             self.speaker.end_was_told(id);
         }
-        let Some(draft) = compose::recall::condition(alert, &self.settings.identity.labels, now) else {
+        let members = alert.context.get(MEMBERS).and_then(|ids| ids.as_array()).into_iter().flatten();
+        if alert.status == Status::Firing {
+            for id in members.filter_map(|id| id.as_str()) {
+                self.board.was_told_in_summary(id);
+                self.speaker.was_told(id);
+            }
+        }
+        if !self.board.has(&alert.id) && !compose::recall::lasts(alert) {
             return;
-        };
+        }
+        let own_labels = &self.settings.identity.labels;
+        let Some(draft) = compose::recall::standing(alert, own_labels, now) else { return };
         if draft.status == Status::Resolved {
             self.judge.forget(&draft.fingerprint);
             self.absences.forget(&draft.fingerprint);
             self.board.forget(&draft.id);
         } else {
-            self.go_on_with(&draft, now);
+            self.go_on_with(draft, compose::recall::level(alert), now);
         }
     }
 
-    fn go_on_with(&mut self, draft: &Draft, now: Now) {
-        let (level, since_ns) = (draft.severity, draft.started.mono_ns);
-        let since_boot = now.at_mono(since_ns).wall_ns;
-        let before = u64::try_from(since_boot.saturating_sub(draft.started.wall_ns)).unwrap_or(0);
-        let before_boot_ns = if since_ns == 0 { before } else { 0 };
-        let firing = Firing { level, worst: level, since_ns, before_boot_ns };
+    /// It stands; what judges it goes on where its level is known.
+    fn go_on_with(&mut self, draft: Draft, level: Option<Severity>, now: Now) {
         let (print, id) = (draft.fingerprint.clone(), draft.id.clone());
-        if Absences::is_known(&self.settings.absences, &print) {
-            self.absences.resume(print, id, firing);
-        } else {
-            self.judge.resume(print, Condition::firing_since(firing), id);
+        if let Some(level) = level {
+            let since_ns = draft.started.mono_ns;
+            let since_boot = now.at_mono(since_ns).wall_ns;
+            let before = u64::try_from(since_boot.saturating_sub(draft.started.wall_ns)).unwrap_or(0);
+            let before_boot_ns = if since_ns == 0 { before } else { 0 };
+            let firing = Firing { level, worst: level, since_ns, before_boot_ns };
+            if Absences::is_known(&self.settings.absences, &print) {
+                self.absences.resume(print, id, firing);
+            } else {
+                self.judge.resume_firing(print, firing, id);
+            }
         }
-        self.board.resume_one(Standing::told(draft));
-        self.resumed = true;
+        if draft.rule == compose::io::P99
+            && !self.board.has(&draft.id)
+            && let Some(disk) = KeptDisk::told(&draft)
+        {
+            self.disks.resume(now, disk);
+        }
+        self.board.was_told(draft, level);
+        self.resumed = Some(Resumed::default());
     }
 }

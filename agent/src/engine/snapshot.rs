@@ -9,6 +9,8 @@ use super::absent::Absences;
 use super::board;
 use super::condition::{Condition, Firing};
 use super::disk::KeptDisk;
+use super::owners::Resumed;
+use super::remember::Saved;
 use super::shift::Shift;
 use super::speak::{KeptRepeat, Summaries};
 use crate::alert::Alert;
@@ -42,6 +44,9 @@ pub struct Snapshot {
     /// What was about to be told, of what stands no more.
     #[serde(default)]
     ends: Vec<super::Draft>,
+    /// The message told last.
+    #[serde(default)]
+    last_told: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,6 +141,7 @@ impl Engine {
             summaries: self.speaker.summaries(),
             told: self.told.kept(),
             ends: self.speaker.ends(),
+            last_told: self.last_told.clone(),
             board,
         }
     }
@@ -150,8 +156,6 @@ impl Engine {
         for (fingerprint, id, firing) in snapshot.absences {
             if Absences::is_known(&self.settings.absences, &fingerprint) {
                 self.absences.resume(fingerprint, id, shift.firing(firing));
-            } else {
-                self.orphans.push(id);
             }
         }
         for mut disk in snapshot.disks {
@@ -163,23 +167,8 @@ impl Engine {
         self.speaker.owe(snapshot.ends, &shift);
         snapshot.told.iter().for_each(|alert| self.told.note(alert));
         self.remember(&snapshot.told, now);
-        self.resumed = true;
-        self.resumed_wall_ns = Some(snapshot.saved.wall_ns);
-    }
-
-    /// Ends what an earlier run told and nobody has reported since.
-    pub(super) fn end_unclaimed(&mut self, now: Now, told: &mut Vec<super::Draft>) {
-        let scene = board::Scene { settings: &self.settings, table: &self.table };
-        for id in std::mem::take(&mut self.orphans) {
-            self.board.abandon(now, &id, &scene, told);
-        }
-        if !self.resumed || now.since(self.start) < UNCLAIMED_NS {
-            return;
-        }
-        self.resumed = false;
-        let disks = self.disks.take_unclaimed(self.start);
-        for id in self.judge.take_unclaimed().into_iter().chain(disks) {
-            self.board.abandon(now, &id, &scene, told);
-        }
+        self.resumed = Some(Resumed::default());
+        self.last_told = snapshot.last_told.clone();
+        self.resumed_from = Some(Saved { at: snapshot.saved, last: snapshot.last_told });
     }
 }

@@ -10,6 +10,7 @@ mod summary;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::board::Fresh;
 use super::compose::{Draft, incident_id};
 use crate::alert::{CLOSES, MEMBERS, ONLY_MESSAGE, Severity, Status};
 use crate::text::span;
@@ -258,7 +259,7 @@ impl Speaker {
         if let Some(group) = self.groups.get_mut(&key) {
             self.counts.grouped += 1;
             if group.held.is_empty() || held < MAX_HELD {
-                group.held.push(draft);
+                group.hold(draft);
             } else {
                 group.count_only(draft);
             }
@@ -285,11 +286,11 @@ impl Speaker {
         out.push(draft);
     }
 
-    /// Tells what a window held back. `withholds` takes begins that nobody wants to hear by now.
-    pub fn due(&mut self, now: Now, withholds: Gate<'_>, out: &mut Vec<Draft>) {
+    /// Tells what a window held back, as it is by now (`fresh`). `withholds` takes begins that nobody wants to hear any more.
+    pub fn due(&mut self, now: Now, withholds: Gate<'_>, fresh: Fresh<'_>, out: &mut Vec<Draft>) {
         self.tell_owed(now, out);
         self.end_groups(now, withholds, out);
-        self.end_repeats(now, withholds, out);
+        self.end_repeats(now, withholds, fresh, out);
     }
 
     fn end_groups(&mut self, now: Now, withholds: Gate<'_>, out: &mut Vec<Draft>) {
@@ -319,7 +320,7 @@ impl Speaker {
         Some(draft)
     }
 
-    fn end_repeats(&mut self, now: Now, withholds: Gate<'_>, out: &mut Vec<Draft>) {
+    fn end_repeats(&mut self, now: Now, withholds: Gate<'_>, fresh: Fresh<'_>, out: &mut Vec<Draft>) {
         if now.mono_ns < self.repeats_due_ns {
             return;
         }
@@ -336,6 +337,10 @@ impl Speaker {
             self.silent.remove(&draft.id);
             if withholds(&draft) {
                 continue;
+            }
+            if let Some(newer) = Some(&draft).filter(|draft| draft.lasts).and_then(|draft| fresh(&draft.id)) {
+                // It may have been raised.
+                draft = Draft { severity: draft.severity.max(newer.severity), ..newer };
             }
             mention(&mut draft, held, since, now);
             self.tell_repeat(now, &draft, out);

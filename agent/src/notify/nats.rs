@@ -7,7 +7,7 @@ mod ack;
 mod link;
 mod login;
 
-pub use link::{Link, Outgoing};
+pub use link::{Later, Link, Outgoing};
 
 use super::backoff::Backoff;
 use super::channel::{Channel, SendError, Sending};

@@ -71,7 +71,9 @@ const COMMON: &[&str] = &["alerting.proxy", "alerting.ca_file"];
 pub fn is_of(channel: &str, key: &str) -> bool {
     let own = |section: &str| key.strip_prefix(section).is_some_and(|rest| rest.starts_with(['.', '[']));
     let template = key.strip_prefix("alerting.templates.") == Some(channel);
-    template || COMMON.contains(&key) || own(&format!("alerting.{channel}"))
+    // One section is no part of `[alerting]`.
+    let beside = channel == "nats" && own(channel);
+    template || COMMON.contains(&key) || own(&format!("alerting.{channel}")) || beside
 }
 
 /// All enabled channels, and all problems of the configuration.

@@ -38,7 +38,6 @@ pub struct Newest {
     at: Now,
     rows: Vec<Row>,
     histograms: Vec<Histogram>,
-    failing: Vec<&'static str>,
     left_out: u64,
 }
 
@@ -48,7 +47,6 @@ impl Newest {
         self.at = at;
         self.rows.clear();
         self.histograms.clear();
-        self.failing.clear();
         self.left_out = 0;
     }
 
@@ -64,16 +62,6 @@ impl Newest {
     /// Takes histograms in; their number is that of the BPF maps' entries.
     pub fn put_histograms(&mut self, histograms: &[Histogram]) {
         self.histograms.extend_from_slice(histograms);
-    }
-
-    /// Takes in the collectors that fail, in order.
-    pub fn put_failing(&mut self, collectors: impl Iterator<Item = &'static str>) {
-        self.failing.extend(collectors);
-    }
-
-    /// Collectors that fail at what the host has and they may read: names of our own table.
-    pub fn failing(&self) -> &[&'static str] {
-        &self.failing
     }
 
     /// All histograms, in no order.

@@ -8,14 +8,12 @@ use super::features::Feature;
 use super::kernel::{Kernel, Places};
 use crate::collect::runner::{FULL, Health, Item, Runner, Sink};
 use crate::collect::{CollectError, filesystem};
-use crate::config::Config;
-use crate::edge;
+use crate::config::{Config, Lack};
 use crate::host::{Host, clock, read_text, state};
-use crate::notify::Channel;
 use crate::sample::Batch;
 
 /// Every feature, tried now. Needs a tokio runtime to be entered.
-pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
+pub fn examine(config: &Config, host: &Arc<dyn Host>, lacking: &[Lack]) -> Vec<Feature> {
     let mut features = vec![privileges(host.as_ref()), super::namespaces::feature(host.as_ref())];
     let mut extra = Vec::new();
     match Kernel::open(config, host, Places::default()) {
@@ -27,7 +25,7 @@ pub fn examine(config: &Config, host: &Arc<dyn Host>) -> Vec<Feature> {
         Err(problem) => features.push(Feature::broken("kernel_events", problem, "mend the configuration")),
     }
     features.extend(collectors(config, host, extra));
-    features.extend(channels(config));
+    features.extend(super::channels::examine(config, lacking));
     features.extend(super::outlets::examine(config));
     features.extend(super::endpoints::examine(config));
     features.extend(super::ship::examine(config));
@@ -218,49 +216,6 @@ fn dead_mounts(name: String, dead: &[String]) -> Feature {
     let reason = format!("reads everything but what does not answer: {}", dead.join(", "));
     let remedy = "mend or unmount it (`umount -l`), or name it in collector.exclude_mountpoints";
     Feature::degraded(name, reason, remedy)
-}
-
-fn channels(config: &Config) -> Vec<Feature> {
-    let (routes, problems) = edge::routes(config);
-    let mut features: Vec<Feature> =
-        routes.iter().filter(|r| r.channel.name() != "syslog").map(|r| channel(r.channel.as_ref())).collect();
-    features.extend(problems.into_iter().map(|p| Feature::broken("channel", p, "mend the configuration")));
-    if routes.iter().any(|r| r.channel.name() == "syslog") {
-        features.push(syslog(config));
-    }
-    if features.is_empty() {
-        let remedy = "enable one in [alerting.…]; see docs/CONFIGURATION.md";
-        features.push(Feature::broken(
-            "channel",
-            "no channel is enabled: nobody would hear of an alert",
-            remedy,
-        ));
-    }
-    features
-}
-
-fn channel(channel: &dyn Channel) -> Feature {
-    let name = format!("channel.{}", channel.name());
-    match channel.doubt() {
-        Some(doubt) => Feature::degraded(name, doubt, format!("mend [alerting.{}]", channel.name())),
-        None => Feature::on(name, "configured; try it with: sysops-agent test-alert"),
-    }
-}
-
-fn syslog(config: &Config) -> Feature {
-    const NAME: &str = "channel.syslog";
-    let section = &config.alerting.syslog;
-    if section.address.is_empty() && !state::is_there(&section.socket) {
-        return Feature::degraded(
-            NAME,
-            format!(
-                "{} does not exist: alerts wait for it and are given up after 72 h",
-                section.socket.display()
-            ),
-            "start a syslog daemon, or set alerting.syslog.enabled = false",
-        );
-    }
-    Feature::on(NAME, "configured; try it with: sysops-agent test-alert")
 }
 
 fn data_dir(path: &Path) -> Feature {

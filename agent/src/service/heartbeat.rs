@@ -1,22 +1,26 @@
 //! The tasks that send signs of life, one for each place, so that one that hangs costs the others nothing.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::newest::Moment;
+use super::newest::{Fare, Fares};
 use super::outlets::Outlets;
+use crate::config::Config;
 use crate::host::{Host, clock, read_text};
 use crate::notify::heartbeat::{Health, Heart, Whose};
 use crate::notify::{Notifier, Stats};
 use crate::publish::pace;
-use crate::sample::newest::Newest;
 use crate::time::SECOND;
 
+/// Between two tries to make it.
+const AGAIN: Duration = Duration::from_secs(15);
 /// What the last word gets.
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// Without new values for so long, nanoseconds, the engine stands still. The slowest collectors read every five minutes.
@@ -32,7 +36,7 @@ pub(super) struct Pulse {
     /// Alerts and their ways.
     pub(super) notifier: Notifier,
     /// When there were new values.
-    pub(super) newest: Moment,
+    pub(super) fares: Fares,
     /// What goes out besides alerts.
     pub(super) outlets: Outlets,
 }
@@ -55,6 +59,40 @@ pub(super) async fn follow(
             biased;
             () = changed(&mut hearts) => {}
             () = beating => return,
+        }
+    }
+}
+
+/// Tries again to make what could not be made at the start, until it can or a reload has brought it.
+pub(super) async fn make_late(
+    read: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
+    hearts: watch::Sender<Option<Arc<Heart>>>,
+    stop: CancellationToken,
+) {
+    let read = Arc::new(read);
+    while hearts.borrow().is_none() {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = sleep(AGAIN) => {}
+        }
+        let read = Arc::clone(&read);
+        // What it needs are files, on a disk that may hang.
+        let made = spawn_blocking(move || read().and_then(|config| Heart::web(&config))).await;
+        match made {
+            Ok(Ok(made)) => {
+                hearts.send_if_modified(|heart| {
+                    let is_late = heart.is_none() && made.is_some();
+                    if is_late {
+                        *heart = made.map(Arc::new);
+                        tracing::info!("alerting.heartbeat: what it needs is there, it begins");
+                    }
+                    is_late
+                });
+                return;
+            }
+            Ok(Err(why)) => tracing::debug!("alerting.heartbeat: {why}"),
+            Err(_) => return,
         }
     }
 }
@@ -99,13 +137,8 @@ impl Pulse {
     async fn health(&self) -> Health {
         let mut reasons = troubles(&self.notifier.stats().await);
         reasons.extend(self.outlets.troubles());
-<<<<<<< HEAD
-        let at = *self.newest.borrow();
-=======
-        let newest = Arc::clone(&self.newest.borrow());
-        reasons.extend(blind(&newest));
-        let at = newest.at();
->>>>>>> six
+        let Fare { at, failing } = self.fares.borrow().clone();
+        reasons.extend(blind(&failing));
         if at.mono_ns > 0 && clock::now().since(at) > STANDSTILL_NS {
             reasons.push("no new readings for ten minutes".to_owned());
         }
@@ -119,8 +152,8 @@ impl Pulse {
 }
 
 /// What is not read; names of our own collectors only.
-fn blind(newest: &Newest) -> impl Iterator<Item = String> {
-    newest.failing().iter().map(|name| format!("the collector {name} fails"))
+fn blind(failing: &BTreeSet<&'static str>) -> impl Iterator<Item = String> {
+    failing.iter().map(|name| format!("the collector {name} fails"))
 }
 
 /// What of the way out does not work; names of the configuration only, no text from outside.
@@ -134,7 +167,6 @@ fn troubles(stats: &Stats) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::notify::stats::ChannelStats;
-    use crate::time::Now;
 
     #[test]
     fn who_is_degraded_says_why() {
@@ -151,12 +183,8 @@ mod tests {
 
     #[test]
     fn who_does_not_see_everything_says_what() {
-        let mut newest = Newest::default();
-        assert_eq!(blind(&newest).count(), 0);
-        newest.put_failing(["docker", "redis"].into_iter());
+        assert_eq!(blind(&BTreeSet::new()).count(), 0);
         let expect = ["the collector docker fails", "the collector redis fails"];
-        assert_eq!(blind(&newest).collect::<Vec<_>>(), expect);
-        newest.begin(Now::default());
-        assert_eq!(blind(&newest).count(), 0);
+        assert_eq!(blind(&BTreeSet::from(["redis", "docker"])).collect::<Vec<_>>(), expect);
     }
 }

@@ -13,6 +13,7 @@
 //! Stopping goes the same way: sources end, the engine tells what it holds back, delivery writes it to
 //! the outbox, and the channels get what is left of [`STOP_WITHIN`].
 
+mod channels;
 pub mod control;
 pub mod delivery;
 pub mod doctor;
@@ -112,6 +113,13 @@ pub struct Start {
     pub lacking: Vec<Lack>,
 }
 
+impl Start {
+    /// Whether something of a section is not to be had yet.
+    fn lacks(&self, section: &str) -> bool {
+        self.lacking.iter().any(|lack| lack.key.starts_with(section))
+    }
+}
+
 /// Runs the agent until it is told to stop. An error is a sentence.
 pub fn run(start: Start) -> Result<(), String> {
     crate::host::heap::share();
@@ -151,7 +159,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let now = clock::now();
     let identity = identity(config, host.as_ref());
     let _pid_file = pid_file(&config.agent.pid_file);
-    let outward = Outward::of(config, start.file.as_deref(), &identity.hostname, host.as_ref());
+    let outward = Outward::of(&start, &identity.hostname, host.as_ref());
 
     let data_dir = &config.agent.data_dir;
     let (outbox, found) = open_outbox(data_dir, now).await;
@@ -186,7 +194,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let outlets = outward.outlets();
     let desk = Arc::new(Desk { about, inbox: inbox.clone(), notifier: notifier.clone(), outlets });
     let control = control_socket(data_dir, Arc::clone(&desk), &stop);
-    let (newest, values, moment) = newest::Share::new();
+    let (newest, values, fares) = newest::Share::new();
     let endpoints = endpoints::start(
         config,
         outward.about(config, host.as_ref()),
@@ -197,7 +205,7 @@ async fn serve(start: Start) -> Result<(), String> {
     )?;
     let (shown, inventory) = tokio::sync::watch::channel(None);
     let heart = outward.heart();
-    let outward = outward.start(config, &host, &notifier, &News { values, moment, inventory }, &stop);
+    let outward = outward.start(config, &host, &notifier, &News { values, fares, inventory }, &stop);
     let (keeper, troubles) = history::start(config, past, (&identity.boot_id, now), &inbox, &stop);
     let reloader = Reloader {
         file: start.file.clone(),
@@ -207,6 +215,7 @@ async fn serve(start: Start) -> Result<(), String> {
         inbox: inbox.clone(),
         notifier: notifier.clone(),
         heart,
+        nats_is_late: start.lacks("nats."),
     };
     let hangs =
         hangs::HangWatch::start(config.ebpf.dstate_watch_secs, Arc::clone(&host), tasks, inbox.clone())

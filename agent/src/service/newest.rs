@@ -15,41 +15,47 @@ use crate::time::Now;
 /// For readers: [`watch::Receiver::borrow`] gives the newest.
 pub type Reader = watch::Receiver<Arc<Newest>>;
 
-/// The moment of the newest values, for whoever asks no more than whether there are any.
-pub type Moment = watch::Receiver<Now>;
+/// For whoever asks no more than how the readings fare.
+pub type Fares = watch::Receiver<Fare>;
+
+/// How the readings fare.
+#[derive(Clone, Debug, Default)]
+pub struct Fare {
+    /// When there were new ones.
+    pub at: Now,
+    /// Collectors that fail.
+    pub failing: BTreeSet<&'static str>,
+}
 
 /// The engine's end.
 #[derive(Debug)]
 pub struct Share {
     sender: watch::Sender<Arc<Newest>>,
-    moment: watch::Sender<Now>,
+    fare: watch::Sender<Fare>,
     /// The one before, for its buffer.
     spare: Option<Arc<Newest>>,
-    /// Collectors that fail.
-    failing: BTreeSet<&'static str>,
 }
 
 impl Share {
     /// With nothing in it yet.
-    pub fn new() -> (Self, Reader, Moment) {
+    pub fn new() -> (Self, Reader, Fares) {
         let (sender, reader) = watch::channel(Arc::default());
-        let (moment, at) = watch::channel(Now::default());
-        (Self { sender, moment, spare: None, failing: BTreeSet::new() }, reader, at)
+        let (fare, fares) = watch::channel(Fare::default());
+        (Self { sender, fare, spare: None }, reader, fares)
     }
 
     /// Takes note of how a collector does. What the host has not, or the agent may not read, is no failure: it was so from
     /// the start, and `doctor` tells of it.
     pub fn note(&mut self, Health { collector, result }: &Health) {
-        if matches!(result, Err(CollectError::Read { .. } | CollectError::Parse { .. })) {
-            self.failing.insert(collector);
-        } else {
-            self.failing.remove(collector);
-        }
+        let fails = matches!(result, Err(CollectError::Read { .. } | CollectError::Parse { .. }));
+        self.fare.send_if_modified(|fare| {
+            if fails { fare.failing.insert(collector) } else { fare.failing.remove(collector) }
+        });
     }
 
     /// Hands on how things stand at `now`.
     pub fn refresh(&mut self, engine: &Engine, now: Now) {
-        self.moment.send_replace(now);
+        self.fare.send_modify(|fare| fare.at = now);
         // Nothing is published.
         if self.sender.is_closed() {
             return;
@@ -57,7 +63,6 @@ impl Share {
         // Somebody may still read the one before; then this one gets a buffer of its own.
         let mut next = self.spare.take().and_then(Arc::into_inner).unwrap_or_default();
         engine.newest(now, &mut next);
-        next.put_failing(self.failing.iter().copied());
         self.spare = Some(self.sender.send_replace(Arc::new(next)));
     }
 }
@@ -68,11 +73,11 @@ mod tests {
 
     #[test]
     fn a_collector_fails_only_at_what_is_there_and_open() {
-        let (mut share, _reader, _moment) = Share::new();
+        let (mut share, _reader, fares) = Share::new();
         let (path, why) = (|| "/x".to_owned(), || "it does not answer".to_owned());
         let mut check = |result, expect: &[&str]| {
             share.note(&Health { collector: "redis", result });
-            assert_eq!(share.failing.iter().copied().collect::<Vec<_>>(), expect);
+            assert_eq!(fares.borrow().failing.iter().copied().collect::<Vec<_>>(), expect);
         };
         check(Ok(()), &[]);
         check(Err(CollectError::Read { path: path(), error: why() }), &["redis"]);

@@ -1,14 +1,15 @@
 //! What is told to the outside besides alerts: signs of life, metrics, inventory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::Start;
 use super::heartbeat::{self, Pulse};
-use super::newest::{Moment, Reader};
+use super::newest::{Fares, Reader};
 use super::outlets::Outlets;
 #[cfg(feature = "nats")]
 use super::publish::Publishing;
@@ -16,21 +17,35 @@ use super::push::{self, Pushing};
 use super::ship::Shipping;
 use crate::collect::runner::Item;
 use crate::config::Config;
+use crate::edge;
 use crate::host::{Host, agent_id, agent_id_file};
 use crate::inventory::Inventory;
 use crate::notify::Notifier;
 use crate::notify::heartbeat::{Heart, Whose};
+#[cfg(feature = "nats")]
+use crate::notify::nats::Later;
 use crate::push::object::About;
 
 /// All of it, not started yet.
 pub(super) struct Outward {
     whose: Whose,
+    /// The file to read again for a heartbeat that cannot be made yet.
+    late: Option<PathBuf>,
     /// To `alerting.heartbeat.url`, if there is one; a reload may bring another.
     heart: watch::Sender<Option<Arc<Heart>>>,
     #[cfg(feature = "nats")]
     publishing: Option<Publishing>,
     pushing: Option<Pushing>,
     shipping: Option<Shipping>,
+}
+
+/// Its section.
+const HEARTBEAT: &str = "alerting.heartbeat.";
+
+/// How what `[nats]` lacks is asked for later.
+#[cfg(feature = "nats")]
+fn later(start: &Start) -> Option<Later> {
+    start.file.clone().map(|file| -> Later { Arc::new(edge::once_complete(file, "nats.")) })
 }
 
 /// The id into the configuration, where that may be written; it is in the data directory all the same.
@@ -48,14 +63,15 @@ pub(super) struct News {
     /// The newest values.
     pub(super) values: Reader,
     /// When they were handed on.
-    pub(super) moment: Moment,
+    pub(super) fares: Fares,
     /// The newest inventory; none until it was read.
     pub(super) inventory: watch::Receiver<Option<Arc<Inventory>>>,
 }
 
 impl Outward {
     /// As the configuration says. What is wrong with it is logged, and the rest goes on.
-    pub(super) fn of(config: &Config, file: Option<&Path>, hostname: &str, host: &dyn Host) -> Self {
+    pub(super) fn of(start: &Start, hostname: &str, host: &dyn Host) -> Self {
+        let (config, file) = (&start.config, start.file.as_deref());
         let (agent_id, problem) = agent_id::ensure(config, host);
         if let Some(problem) = problem {
             tracing::warn!("{problem}");
@@ -64,13 +80,16 @@ impl Outward {
             keep_id(file, &agent_id);
         }
         let whose = Whose { hostname: hostname.to_owned(), agent_id };
-        let web = Heart::web(config).unwrap_or_else(|problem| {
-            tracing::error!("{problem}");
-            None
-        });
+        let web = Heart::web(config);
+        if let Err(problem) = &web {
+            tracing::error!("{problem}; it is tried again");
+        }
+        let waits = web.is_err() || start.lacks(HEARTBEAT);
+        let web = web.unwrap_or_default();
         Self {
+            late: start.file.clone().filter(|_| waits),
             #[cfg(feature = "nats")]
-            publishing: Publishing::of(config, &whose),
+            publishing: Publishing::of(config, &whose, start.lacks("nats."), later(start)),
             pushing: Pushing::of(config, &whose, host),
             shipping: Shipping::of(config, &whose.agent_id),
             heart: watch::Sender::new(web.map(Arc::new)),
@@ -123,7 +142,7 @@ impl Outward {
             whose: self.whose,
             host: Arc::clone(host),
             notifier: notifier.clone(),
-            newest: news.moment.clone(),
+            fares: news.fares.clone(),
             outlets,
         };
         let mut tasks = JoinSet::new();
@@ -143,6 +162,9 @@ impl Outward {
         #[cfg(not(feature = "nats"))]
         let _ = news.inventory;
         tasks.spawn(heartbeat::follow(self.heart.subscribe(), pulse, stop.clone()));
+        if let Some(file) = self.late {
+            tasks.spawn(heartbeat::make_late(edge::once_complete(file, HEARTBEAT), self.heart, stop.clone()));
+        }
         tasks
     }
 }

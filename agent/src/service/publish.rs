@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::host::{Host, clock};
 use crate::metric::metrics;
 use crate::notify::heartbeat::Whose;
-use crate::notify::nats::Link;
+use crate::notify::nats::{Later, Link};
 use crate::publish::courier::Courier;
 use crate::publish::payload::Speaker;
 use crate::publish::state::State;
@@ -45,13 +45,21 @@ pub(super) struct Publishing {
 }
 
 impl Publishing {
-    /// As the configuration says; none if NATS is off.
-    pub(super) fn of(config: &Config, whose: &Whose) -> Option<Self> {
+    /// As the configuration says; none if NATS is off. What it lacks now is asked of `later`.
+    pub(super) fn of(config: &Config, whose: &Whose, lacks: bool, later: Option<Later>) -> Option<Self> {
         let section = &config.nats;
         if !section.enabled {
             return None;
         }
-        let link = Link::of(config).map_err(|problem| tracing::error!("{problem}")).ok()?;
+        let link = match (Link::of(config), later) {
+            (Ok(link), _) if !lacks => link,
+            (_, Some(later)) => Link::later(config, later),
+            (Ok(_), None) => return None,
+            (Err(problem), None) => {
+                tracing::error!("{problem}");
+                return None;
+            }
+        };
         let speaker = Speaker {
             hostname: whose.hostname.clone(),
             agent_id: whose.agent_id.clone(),

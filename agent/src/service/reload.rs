@@ -42,6 +42,8 @@ pub(super) struct Reloader {
     pub(super) notifier: Notifier,
     /// Takes the heartbeat to `alerting.heartbeat.url`.
     pub(super) heart: watch::Sender<Option<Arc<Heart>>>,
+    /// `[nats]` lacked a secret at the start: what the file has by now is the first that is whole.
+    pub(super) nats_is_late: bool,
 }
 
 impl Reloader {
@@ -82,7 +84,9 @@ impl Reloader {
         let (mut new, warnings) = edge::load(self.file.as_deref().unwrap_or_else(|| "".as_ref()))?;
         let changed = changes(&self.config, &new);
         // Metrics go over its connection, too.
-        new.nats = self.config.nats.clone();
+        if !self.nats_is_late {
+            new.nats = self.config.nats.clone();
+        }
         let (routes, problems) = edge::routes(&new);
         if !problems.is_empty() {
             return Err(problems.join("\n"));
@@ -92,16 +96,17 @@ impl Reloader {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
+        let late = self.nats_is_late;
         let names = routes.iter().map(|route| route.channel.name());
-        let same = names.filter(|name| is_same(name, &changed)).collect();
+        let same = names.filter(|name| is_same(name, &changed, late)).collect();
         let mut config = self.config.clone();
         let warmup = config.alerting.state_warmup_secs;
-        (config.thresholds, config.alerting, config.agent.labels) =
-            (new.thresholds, new.alerting, new.agent.labels);
+        (config.thresholds, config.alerting, config.agent.labels, config.nats) =
+            (new.thresholds, new.alerting, new.agent.labels, new.nats);
         config.alerting.state_warmup_secs = warmup;
         let identity = Identity { labels: config.agent.labels.clone(), ..self.identity.clone() };
         self.order(super::settings(&config, identity.clone(), self.witnesses.clone())).await?;
-        (self.config, self.identity) = (config, identity);
+        (self.config, self.identity, self.nats_is_late) = (config, identity, false);
         self.heart.send_replace(heart.map(Arc::new));
         let renewed = self.notifier.swap(options, routes, same).await;
         Ok(Applied { changed, renewed })
@@ -134,9 +139,10 @@ fn is_live(key: &str) -> bool {
     LIVE.iter().any(|section| key.starts_with(section)) && key != NOT_LIVE
 }
 
-/// Whether nothing that a channel is made of changed.
-fn is_same(name: &str, changed: &[Change]) -> bool {
-    !changed.iter().any(|change| notify::routes::is_of(name, &change.key))
+/// Whether nothing that a channel is made of changed: nothing of `[nats]` does, unless it is `late`.
+fn is_same(name: &str, changed: &[Change], late: bool) -> bool {
+    let counts = |change: &&Change| late || !change.key.starts_with("nats.");
+    !changed.iter().filter(counts).any(|change| notify::routes::is_of(name, &change.key))
 }
 
 #[cfg(test)]
@@ -148,10 +154,12 @@ mod tests {
         let changed = |keys: &[&str]| -> Vec<Change> {
             keys.iter().map(|key| Change { key: (*key).to_owned(), what: String::new() }).collect()
         };
-        assert!(is_same("webhook", &changed(&["alerting.webhook2.url", "thresholds.cpu_percent"])));
-        assert!(!is_same("webhook", &changed(&["alerting.webhook.headers.X"])));
-        assert!(!is_same("webhook", &changed(&["alerting.proxy"])));
-        assert!(!is_same("slack", &changed(&["alerting.templates.slack"])));
+        assert!(is_same("webhook", &changed(&["alerting.webhook2.url", "thresholds.cpu_percent"]), false));
+        assert!(!is_same("webhook", &changed(&["alerting.webhook.headers.X"]), false));
+        assert!(!is_same("webhook", &changed(&["alerting.proxy"]), false));
+        assert!(!is_same("slack", &changed(&["alerting.templates.slack"]), false));
+        assert!(is_same("nats", &changed(&["nats.url"]), false));
+        assert!(!is_same("nats", &changed(&["nats.url"]), true));
         assert!(is_live("alerting.webhook.url") && is_live("alerting.heartbeat.url"));
         assert!(!is_live("alerting.state_warmup_secs"));
         for key in ["collector.enabled", "nats.url", "agent.labels.env", "ebpf.oom"] {

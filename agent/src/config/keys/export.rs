@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use toml::de::DeTable;
 
 use super::DAY;
 use crate::alert::Severity;
 use crate::config::must::Must::{HttpPath, Socket, Url, Whole, Word};
-use crate::config::reader::Reader;
+use crate::config::reader::{Reader, is_empty};
 use crate::config::section::section;
 use crate::config::value::Node;
 
@@ -64,7 +64,7 @@ section! {
 }
 
 fn has_server(nats: &Nats, node: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>) {
-    if nats.enabled && !table.contains_key("urls") && nats.url.expose_secret().is_empty() {
+    if nats.enabled && !table.contains_key("urls") && is_empty(table, "url") {
         cx.missing(&table.get("enabled").map_or_else(|| node.span(), toml::Spanned::span), "url");
     }
 }

@@ -94,6 +94,11 @@ impl Flaps {
         self.all.get(fingerprint).is_some_and(|history| history.flapping.is_some())
     }
 
+    /// Whether an alert is the one that says so of a condition that still flaps.
+    pub(super) fn says(&self, draft: &Draft) -> bool {
+        self.all.values().filter_map(|history| history.flapping.as_ref()).any(|own| own.draft.id == draft.id)
+    }
+
     /// It flaps, and is worse than was told of that by now: the alert that says so gets worse with it.
     pub(super) fn raise(&mut self, draft: &Draft) -> Option<Draft> {
         let flapping = self.all.get_mut(&draft.fingerprint)?.flapping.as_mut()?;
@@ -120,6 +125,15 @@ impl Flaps {
         let old = |history: &History| now.mono_ns.saturating_sub(history.last_ns) >= WINDOW_NS.max(ROW_NS);
         self.all.retain(|_, history| history.flapping.is_some() || !old(history));
         stable
+    }
+
+    /// The alert that says so was told to be over.
+    pub(super) fn was_told_stable(&mut self, id: &str) {
+        for history in self.all.values_mut() {
+            if history.flapping.take_if(|flapping| flapping.draft.id == id).is_some() {
+                history.changes.clear();
+            }
+        }
     }
 
     fn make_room(&mut self, fingerprint: &str) {

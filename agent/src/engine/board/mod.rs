@@ -49,6 +49,9 @@ pub struct Standing {
     critical_ns: Option<u64>,
 }
 
+/// How an incident stands now, by its id, as if it began.
+pub type Fresh<'a> = &'a dyn Fn(&str) -> Option<Draft>;
+
 /// All that stands.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -187,15 +190,15 @@ impl Board {
     }
 
     /// What may be told now, what got worse by waiting, and what is stable again.
-    pub fn due(&mut self, now: Now, scene: &Scene<'_>, out: &mut Vec<Draft>) {
+    pub fn due(&mut self, now: Now, scene: &Scene<'_>, fresh: Fresh<'_>, out: &mut Vec<Draft>) {
         if now.mono_ns.saturating_sub(self.looked_ns) < LOOK_NS {
             return;
         }
-        self.look(now, scene, out);
+        self.look(now, scene, fresh, out);
     }
 
     /// The same at once: something was ordered.
-    pub fn look(&mut self, now: Now, scene: &Scene<'_>, out: &mut Vec<Draft>) {
+    pub fn look(&mut self, now: Now, scene: &Scene<'_>, fresh: Fresh<'_>, out: &mut Vec<Draft>) {
         self.looked_ns = now.mono_ns;
         self.silences.expire(now);
         for stable in self.flaps.due(now) {
@@ -205,19 +208,27 @@ impl Board {
         let held: Vec<String> =
             self.standing.iter().filter(|(_, e)| e.held.is_some()).map(|(id, _)| id.clone()).collect();
         for id in held {
-            self.look_at(now, &id, scene, out);
+            self.look_at(now, &id, scene, fresh, out);
         }
         if scene.settings.escalation.emergency_after_mins > 0 {
             let after = scene.settings.escalation.emergency_after_mins * 60 * SECOND;
-            self.escalate(now, after, scene, out);
+            self.escalate(now, after, scene, fresh, out);
         }
     }
 
-    fn escalate(&mut self, now: Now, after_ns: u64, scene: &Scene<'_>, out: &mut Vec<Draft>) {
+    fn escalate(
+        &mut self,
+        now: Now,
+        after_ns: u64,
+        scene: &Scene<'_>,
+        fresh: Fresh<'_>,
+        out: &mut Vec<Draft>,
+    ) {
         let due = self.standing.iter().filter(|(_, entry)| escalate::is_due(entry, after_ns, now));
         for id in due.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             let Some(mut entry) = self.standing.remove(&id) else { continue };
             if self.why_held(now, &entry.draft, scene, false).is_none() {
+                entry.renew(fresh);
                 out.extend(escalate::by_time(&mut entry, now));
             }
             self.standing.insert(id, entry);
@@ -255,7 +266,7 @@ impl Board {
         }
     }
 
-    fn look_at(&mut self, now: Now, id: &str, scene: &Scene<'_>, out: &mut Vec<Draft>) {
+    fn look_at(&mut self, now: Now, id: &str, scene: &Scene<'_>, fresh: Fresh<'_>, out: &mut Vec<Draft>) {
         let Some(mut entry) = self.standing.remove(id) else { return };
         let flapping = self.flaps.is_flapping(&entry.draft.fingerprint);
         let why =
@@ -264,6 +275,7 @@ impl Board {
             self.causes.over(id);
             let by = entry.held.take().unwrap_or_default();
             if entry.told != Some(entry.draft.severity) {
+                entry.renew(fresh);
                 self.explain(now, &mut entry.draft, scene);
                 out.push(entry.tell_late(&by));
             }
@@ -289,11 +301,21 @@ impl Board {
         &self.counts
     }
 
-    /// Ends an alert whose source is gone for good.
-    pub fn abandon(&mut self, now: Now, id: &str, scene: &Scene<'_>, out: &mut Vec<Draft>) {
+    /// Ends an alert whose source is gone for good, and says why.
+    pub fn abandon(&mut self, now: Now, id: &str, why: &str, scene: &Scene<'_>, out: &mut Vec<Draft>) {
         let Some(entry) = self.standing.get(id) else { return };
-        let draft = entry.draft.ended_without_a_reading(now);
+        let draft = entry.draft.ended_without_a_reading(now, why);
         self.end(now, draft, scene, out);
+    }
+
+    /// An alert that stands.
+    pub fn get(&self, id: &str) -> Option<&Standing> {
+        self.standing.get(id)
+    }
+
+    /// Whether it says that a condition flaps, and still does.
+    pub fn flaps(&self, draft: &Draft) -> bool {
+        self.flaps.says(draft)
     }
 
     /// All that stands.
@@ -314,6 +336,14 @@ impl Standing {
     /// One that an earlier run told.
     pub fn told(draft: &Draft) -> Self {
         Self { told: Some(draft.severity), ..Self::new(draft) }
+    }
+
+    /// What it says becomes what is so now: it may have waited for hours.
+    fn renew(&mut self, fresh: Fresh<'_>) {
+        if let Some(draft) = fresh(&self.draft.id) {
+            let severity = draft.severity.max(self.raised.unwrap_or(Severity::Info));
+            self.draft = Draft { severity, ..draft };
+        }
     }
 
     /// The draft as it is told: its begin, if that was not told before.

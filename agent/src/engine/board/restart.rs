@@ -9,6 +9,7 @@ use super::super::series::SeriesTable;
 use super::super::shift::Shift;
 use super::flap::Flaps;
 use super::{Board, Standing};
+use crate::alert::Severity;
 use crate::time::Now;
 
 /// Alerts kept, the worst and oldest first; histories of flapping as many.
@@ -90,13 +91,30 @@ impl Board {
         }
     }
 
-    /// An alert of an earlier run that was told after the snapshot was made.
-    pub fn resume_one(&mut self, entry: Standing) {
-        self.standing.insert(entry.draft.id.clone(), entry);
+    /// An alert of an earlier run that was told after the snapshot was made; `level` without what it was raised by.
+    pub fn was_told(&mut self, draft: Draft, level: Option<Severity>) {
+        let Some(entry) = self.standing.get_mut(&draft.id) else {
+            self.standing.insert(draft.id.clone(), Standing::told(&draft));
+            return;
+        };
+        (entry.told, entry.held) = (Some(draft.severity), None);
+        if level.is_none_or(|level| level < draft.severity) && draft.severity > entry.draft.severity {
+            entry.raised = Some(draft.severity);
+        }
+        let Draft { severity, message, value, threshold, .. } = draft;
+        entry.draft = Draft { severity, message, value, threshold, ..entry.draft.clone() };
+    }
+
+    /// The same of one that was told with others in a summary.
+    pub fn was_told_in_summary(&mut self, id: &str) {
+        if let Some(entry) = self.standing.get_mut(id).filter(|entry| entry.told.is_none()) {
+            (entry.told, entry.held) = (Some(entry.draft.severity), None);
+        }
     }
 
     /// It was told to be over after the snapshot was made.
     pub fn forget(&mut self, id: &str) {
-        self.standing.retain(|key, _| key != id);
+        self.standing.remove(id);
+        self.flaps.was_told_stable(id);
     }
 }

@@ -6,7 +6,7 @@ pub use super::culprits::Culprits;
 use super::words::Words;
 use super::{Context, Draft, Identity, fingerprint, lived_secs};
 use crate::alert::{Severity, Status};
-use crate::analyze::threshold::Op;
+use crate::analyze::threshold::{Op, Verdict};
 use crate::analyze::trend::Trend;
 use crate::analyze::usual::Off;
 use crate::cgroup::owner;
@@ -178,7 +178,8 @@ fn what(finding: &Finding<'_>, subject: &str, value: &str, limit: Option<f64>, h
             (Status::Firing | Status::Updated, _) => format!("{subject} {bad}"),
         };
     }
-    let limit = limit.map(|l| told(rule, finding.series, l)).unwrap_or_default();
+    let Some(at) = limit else { return format!("{subject} is {value}") };
+    let limit = told(rule, finding.series, at);
     let side = match rule.policy.limits.op {
         Op::Above => "over",
         Op::Below => "under",
@@ -187,12 +188,23 @@ fn what(finding: &Finding<'_>, subject: &str, value: &str, limit: Option<f64>, h
         Op::Equal => "which is",
         Op::NotEqual => "not",
     };
+    // What fell, and what waited to be told, may be in the margin of its limit.
+    let is_near = rule.policy.limits.judge(finding.series.value, at) != Verdict::Beyond;
+    let has_fallen = finding.firing.level < finding.firing.worst;
     match (finding.status, finding.gone) {
         (Status::Resolved, Some(why)) => format!("{subject} {why}; the alert stood for {span}"),
         (Status::Resolved, None) => format!("{subject} is back to {value} after {span}"),
+        (Status::Firing, _) if is_near => {
+            format!("{subject} is {value}, not yet clear of {limit} after {span}")
+        }
         (Status::Firing, _) => format!("{subject} is {value}, {side} {limit} for {span}"),
         (Status::Updated, _) => {
-            format!("{subject} is {value}, now {side} {limit}; the alert stands for {span}")
+            let how = match (is_near, has_fallen) {
+                (true, _) => format!("not yet clear of {limit}"),
+                (false, true) => format!("still {side} {limit}"),
+                (false, false) => format!("now {side} {limit}"),
+            };
+            format!("{subject} is {value}, {how}; the alert stands for {span}")
         }
     }
 }

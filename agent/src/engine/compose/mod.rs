@@ -112,14 +112,11 @@ impl Draft {
         }
     }
 
-    /// The end of what nobody reports any more since the agent was started again.
+    /// The end of what nobody reports any more, and why, as the end of a sentence.
     #[must_use]
-    pub fn ended_without_a_reading(&self, now: Now) -> Self {
+    pub fn ended_without_a_reading(&self, now: Now, why: &str) -> Self {
         let lived = span(lived_secs(self.started, now));
-        let message = format!(
-            "{} has not been reported since the agent was started again; the alert stood for {lived}",
-            self.phrase
-        );
+        let message = format!("{} {why}; the alert stood for {lived}", self.phrase);
         Self { status: Status::Resolved, ended: Some(now), message, ..self.clone() }
     }
 

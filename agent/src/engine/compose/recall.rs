@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Draft;
-use crate::alert::{Alert, Status};
+use crate::alert::{Alert, Severity, Status};
 use crate::engine::hangs::{LISTED, Listed};
 use crate::engine::incident::Body;
 use crate::event::{Hang, IoError, MAX_VICTIMS, Oom, Place, Task, TaskId, Victim};
@@ -134,12 +134,19 @@ fn text(value: &Value, name: &str) -> Option<String> {
     value.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
-/// The condition that `alert` tells of; `None` for anything else.
-pub fn condition(alert: &Alert, own: &BTreeMap<String, String>, now: Now) -> Option<Draft> {
+/// The level of a condition that `alert` tells of, without what raised it; `None`: it does not say.
+pub fn level(alert: &Alert) -> Option<Severity> {
     let level = alert.context.get("level")?.as_str()?;
-    if !["warn", "critical"].contains(&level) {
-        return None;
-    }
+    Severity::ALL.into_iter().find(|severity| severity.name() == level)
+}
+
+/// Whether `alert` tells of a condition: of what stands until it is told to be over.
+pub fn lasts(alert: &Alert) -> bool {
+    alert.rule == super::io::P99 || alert.context.get("level").is_some_and(Value::is_string)
+}
+
+/// What stands, as `alert` tells it.
+pub fn standing(alert: &Alert, own: &BTreeMap<String, String>, now: Now) -> Option<Draft> {
     let wall_ns = |text: &str| i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok();
     let started_ns = wall_ns(&alert.started_at)?;
     let ago = u64::try_from(now.wall_ns.saturating_sub(started_ns)).unwrap_or(0);

@@ -21,6 +21,8 @@ const MAX_WHOLE_BYTES: usize = 32 << 10;
 const MAX_KEYS_BYTES: usize = 40 << 10;
 /// Bytes of JSON of all this, so that `notify::record::MAX_RECORD` holds it with the sentence and the labels.
 const MAX_CONTEXT_BYTES: usize = 52 << 10;
+/// Context of what a summary only counts and lists.
+const NEEDED: &[&str] = &["incident", CLOSES, TOLD_IN, ONLY_MESSAGE];
 /// Phrases in the sentence of a summary.
 const LISTED: usize = 10;
 
@@ -60,6 +62,17 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(ends_ns: u64) -> Self {
         Self { ends_ns, held: Vec::new(), uncounted: 0, bad: 0, worst: None }
+    }
+
+    /// Holds a draft back. Of an event beyond those that the summary carries whole, only what the summary needs is kept:
+    /// in a storm the context of hundreds would be most of the agent's memory.
+    pub(super) fn hold(&mut self, mut draft: Draft) {
+        let before = self.held.iter().filter(|held| held.severity >= draft.severity).count();
+        if before >= MAX_WHOLE && !draft.lasts {
+            let context = std::mem::take(&mut draft.context).into_iter();
+            draft.context = context.filter(|(key, _)| NEEDED.contains(&key.as_str())).collect();
+        }
+        self.held.push(draft);
     }
 
     pub(super) fn count_only(&mut self, draft: Draft) {

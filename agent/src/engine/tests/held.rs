@@ -44,7 +44,7 @@ fn a_silence_holds_back_is_seen_and_at_its_end_what_stands_is_told() {
     assert_eq!(told.len(), 2, "{told:#?}");
     assert_eq!(
         told[1],
-        "firing warn Disk usage of /a is 85 %, over 80 % for 30 s (held back until now: silence 1)"
+        "firing warn Disk usage of /a is 85 %, over 80 % for 1 min 40 s (held back until now: silence 1)"
     );
     assert!(r.engine.view(r.now).silences.is_empty());
 }

@@ -17,9 +17,10 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 /// Longest wait for a connection, and for the answer to messages.
@@ -28,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const COMPLAINT: Duration = Duration::from_millis(20);
 /// Characters of an error that are shown.
 const MAX_SHOWN: usize = 200;
+/// In place of the names of servers that are in a file.
+const NOT_KNOWN: &str = "the server of [nats]";
 /// Messages whose answers `JetStream` owes at once.
 const MAX_UNANSWERED: usize = 64;
 
@@ -79,12 +82,24 @@ impl Made {
     }
 }
 
-/// A connection, made at the first message and kept.
-pub struct Link {
+/// Reads the configuration again; an error is a sentence: what is still not there.
+pub type Later = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
+/// Who the servers are, and who the agent is to them.
+struct Terms {
     servers: Vec<ServerAddr>,
-    prefix: String,
     login: Login,
     ca_file: PathBuf,
+}
+
+/// A connection, made at the first message and kept.
+pub struct Link {
+    prefix: String,
+    /// Read at the start, or later where a file of them was not there.
+    terms: OnceLock<Terms>,
+    later: Option<Later>,
+    /// They are being read; one reading at a time.
+    reading: Mutex<Option<JoinHandle<Result<Terms, String>>>>,
     reconnects: Option<usize>,
     delay: Duration,
     #[expect(clippy::disallowed_types, reason = "held for a moment to take a copy, never over an await")]
@@ -97,35 +112,54 @@ impl fmt::Debug for Link {
     }
 }
 
-impl Link {
-    /// Reads the credentials; connects to nothing.
-    ///
-    /// # Errors
-    /// A sentence without secrets.
-    #[expect(clippy::disallowed_types, reason = "as above")]
-    pub fn of(config: &Config) -> Result<Self, String> {
-        let section = &config.nats;
-        let ca_file = if section.tls_ca_file.as_os_str().is_empty() {
-            &config.alerting.ca_file
-        } else {
-            &section.tls_ca_file
-        };
+impl Terms {
+    fn of(config: &Config) -> Result<Self, String> {
+        let own = &config.nats.tls_ca_file;
+        let ca_file = if own.as_os_str().is_empty() { &config.alerting.ca_file } else { own };
         if !ca_file.as_os_str().is_empty() {
             // The client would not say which file it is.
             state::read_user_file(ca_file)
                 .map_err(|error| format!("nats.tls_ca_file {} cannot be read: {error}", ca_file.display()))?;
         }
         let (login, servers) = Login::of(config)?;
-        let link = Self {
-            servers,
+        let terms = Self { servers, login, ca_file: ca_file.clone() };
+        terms.options().map(|_| terms)
+    }
+
+    fn options(&self) -> Result<ConnectOptions, String> {
+        let options = ConnectOptions::new().name("sysops-agent").connection_timeout(PATIENCE);
+        let options = self.login.add_to(options)?;
+        let has_own = !self.ca_file.as_os_str().is_empty();
+        Ok(if has_own { options.add_root_certificates(self.ca_file.clone()) } else { options })
+    }
+}
+
+impl Link {
+    /// Reads the credentials; connects to nothing.
+    ///
+    /// # Errors
+    /// A sentence without secrets.
+    pub fn of(config: &Config) -> Result<Self, String> {
+        Terms::of(config).map(|terms| Self::with(config, terms.into(), None))
+    }
+
+    /// The same before a secret or a certificate is there: they are read again at each try.
+    pub fn later(config: &Config, later: Later) -> Self {
+        Self::with(config, OnceLock::new(), Some(later))
+    }
+
+    #[expect(clippy::disallowed_types, reason = "as above")]
+    fn with(config: &Config, terms: OnceLock<Terms>, later: Option<Later>) -> Self {
+        let section = &config.nats;
+        Self {
             prefix: section.subject_prefix.clone(),
-            login,
-            ca_file: ca_file.clone(),
+            terms,
+            later,
+            reading: Mutex::default(),
             reconnects: usize::try_from(section.max_reconnect_attempts).ok(),
             delay: Duration::from_secs(section.reconnect_delay_secs),
             made: std::sync::Mutex::default(),
-        };
-        link.options().map(|_| link)
+        }
     }
 
     /// `{prefix}.{host}.{what}`.
@@ -133,12 +167,23 @@ impl Link {
         format!("{}.{}.{what}", self.prefix, token(host))
     }
 
-    fn options(&self) -> Result<ConnectOptions, String> {
-        let options = ConnectOptions::new().name("sysops-agent").connection_timeout(PATIENCE);
-        let mut options = self.login.add_to(options)?;
-        if !self.ca_file.as_os_str().is_empty() {
-            options = options.add_root_certificates(self.ca_file.clone());
+    /// What is needed to connect, as soon as it is there.
+    async fn terms(&self) -> Result<&Terms, SendError> {
+        if let Some(terms) = self.terms.get() {
+            return Ok(terms);
         }
+        let mut reading = self.reading.lock().await;
+        let later = self.later.clone();
+        let read = || later.map_or_else(|| Err(NOT_KNOWN.to_owned()), |later| Terms::of(&later()?));
+        let done = reading.get_or_insert_with(|| spawn_blocking(read)).await;
+        *reading = None;
+        let terms =
+            done.map_err(|error| error.to_string()).and_then(|terms| terms).map_err(SendError::retry)?;
+        Ok(self.terms.get_or_init(|| terms))
+    }
+
+    fn options(&self, terms: &Terms) -> Result<ConnectOptions, String> {
+        let options = terms.options()?;
         let (delay, seed) = (self.delay, RandomState::new().hash_one(0));
         Ok(options.max_reconnects(self.reconnects).reconnect_delay_callback(move |tries| {
             // Quickly at first, and never all hosts of a fleet at one moment.
@@ -150,7 +195,8 @@ impl Link {
     /// Servers, without passwords.
     pub fn names(&self) -> String {
         let name = |server: &ServerAddr| format!("{}:{}", server.host(), server.port());
-        self.servers.iter().map(name).collect::<Vec<_>>().join(", ")
+        let names = |terms: &Terms| terms.servers.iter().map(name).collect::<Vec<_>>().join(", ");
+        self.terms.get().map_or_else(|| NOT_KNOWN.to_owned(), names)
     }
 
     async fn connect(&self, subject: &str) -> Result<Made, SendError> {
@@ -159,7 +205,9 @@ impl Link {
         let heard = Arc::clone(&complaints);
         // Answers come to an inbox of the host's own, so that a server can keep agents from hearing each other's.
         let host = subject.rsplit('.').nth(1).unwrap_or_default();
-        let options = self.options().map_err(SendError::retry)?.custom_inbox_prefix(format!("_INBOX.{host}"));
+        let terms = self.terms().await?;
+        let options =
+            self.options(terms).map_err(SendError::retry)?.custom_inbox_prefix(format!("_INBOX.{host}"));
         let closed = Arc::new(AtomicBool::new(false));
         let closing = Arc::clone(&closed);
         let options = options.event_callback(move |event| {
@@ -178,7 +226,7 @@ impl Link {
                 }
             }
         });
-        let made = options.connect(self.servers.clone()).await;
+        let made = options.connect(terms.servers.clone()).await;
         let client = made.map_err(|error| {
             let why = error.to_string();
             let advice = advice(&why);
@@ -323,9 +371,8 @@ impl Link {
     }
 
     fn harmless(&self, said: &str) -> String {
-        let hidden = self
-            .login
-            .secrets()
+        let secrets = self.terms.get().into_iter().flat_map(|terms| terms.login.secrets());
+        let hidden = secrets
             .filter(|secret| secret.len() >= 4)
             .fold(said.to_owned(), |said, secret| said.replace(secret, "***"));
         text::clean(hidden.trim(), MAX_SHOWN)
