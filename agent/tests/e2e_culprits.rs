@@ -1,0 +1,113 @@
+//! Who is named beside a condition on this machine: memory with what is shared counted by share, who reads and writes, and
+//! pools of huge pages. As root: `cargo test --test e2e_culprits -- --ignored --nocapture`.
+#![expect(clippy::disallowed_methods, reason = "runs the agent and processes of its own")]
+
+mod e2e;
+mod lab;
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use e2e::confine::Confine;
+use e2e::scene::Scene;
+use e2e::webhook::Webhook;
+use lab::{Sysctl, skip, wait_for};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(90);
+
+/// All at a pace of a second, and limits that are always exceeded.
+const CONFIG: &str = r#"
+    [collector]
+    memory_interval_secs = 1
+    disk_io_interval_secs = 1
+    process_interval_secs = 1
+    [inventory]
+    enabled = false
+    [log_analyzer]
+    enabled = false
+    [thresholds]
+    memory_percent = { warn = 0.1, critical = 100.0, for_secs = 4, clear = 0.05 }
+    disk_busy_percent = { warn = 0.2, critical = 100.0, for_secs = 13, clear = 0.1 }
+    [alerting]
+    state_warmup_secs = 0
+"#;
+
+/// The processes that an alert of a rule names, once there are some that `pick` is content with.
+fn named(webhook: &Webhook, rule: &str, pick: impl Fn(&Value) -> bool) -> Option<Value> {
+    wait_for(SOON, || {
+        let alerts = webhook.taken(|alert| alert.rule == rule);
+        let of = |alert| serde_json::to_value(alert).ok()?["context"]["top_processes"].as_array().cloned();
+        alerts.iter().filter_map(of).flatten().find(|process| pick(process))
+    })
+}
+
+#[test]
+#[ignore = "live: takes 1.5 GiB of memory for some seconds"]
+fn the_largest_process_is_named_with_its_share() {
+    // Of zeroes nothing would be taken.
+    let hog = vec![1u8; 3 << 29];
+    let Some((scene, agent)) = Scene::running(CONFIG) else { return };
+    let own = std::process::id();
+    let found = named(&scene.webhook, "memory_used_percent", |process| process["pid"] == own);
+    let found = found.expect("an alert that names this process");
+    let kb = hog.len() as u64 / 1024;
+    let pss = found["pss_kb"].as_u64().unwrap_or_else(|| panic!("without its share: {found}"));
+    let rss = found["rss_kb"].as_u64().expect("its memory");
+    assert!(pss >= kb && pss <= rss + rss / 10, "{found}");
+    assert_eq!(hog[hog.len() / 2], 1);
+    agent.stop();
+}
+
+struct Writer(Child);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "live: writes to a disk for some seconds"]
+fn who_writes_is_named_beside_a_busy_disk() {
+    let Some(scene) = Scene::new(CONFIG) else { return };
+    let file = std::env::current_dir().expect("a directory").join("../target/e2e-culprits");
+    let of = format!("of={}", file.display());
+    // One process, 400 MB at most.
+    let args = ["if=/dev/zero", &of, "bs=4k", "count=100000", "oflag=dsync"];
+    let _writer = Writer(Command::new("dd").args(args).stderr(Stdio::null()).spawn().expect("it runs"));
+    let agent = scene.home.start(&Confine::No);
+    let found = named(&scene.webhook, "disk_busy_percent", |process| {
+        process["written_bytes_per_second"].as_f64().is_some_and(|bytes| bytes > 100_000.0)
+    });
+    let _ = std::fs::remove_file(&file);
+    println!("{}", found.expect("an alert that names who writes"));
+    agent.stop();
+}
+
+#[test]
+#[ignore = "live: changes vm.nr_hugepages"]
+fn pools_of_huge_pages_are_read() {
+    let Ok(_pages) = Sysctl::set("vm/nr_hugepages", "3") else { return skip("no huge pages here") };
+    let size = std::fs::read_to_string("/proc/meminfo").expect("it can be read");
+    let number = |name: &str| {
+        let line = size.lines().find_map(|line| line.strip_prefix(name)).expect("such a line");
+        line.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).expect("a number")
+    };
+    if number("HugePages_Total:") < 3.0 {
+        return skip("the kernel has no memory for huge pages");
+    }
+    let Some((scene, agent)) = Scene::running(CONFIG) else { return };
+    for metric in ["hugepages_pool_count", "hugepages_pool_free_count"] {
+        let newest = || {
+            let args = ["query", metric, "--since", "1m", "--json"];
+            let done = scene.home.command(&Confine::No, &args).output().expect("it runs");
+            let said: Value = serde_json::from_slice(&done.stdout).ok()?;
+            println!("{said}");
+            said["series"][0]["points"].as_array()?.last()?["value"].as_f64()
+        };
+        assert_eq!(wait_for(SOON, newest), Some(3.0), "{metric}");
+    }
+    agent.stop();
+}
