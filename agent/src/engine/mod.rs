@@ -32,6 +32,7 @@ pub mod look_back;
 mod newest;
 mod orders;
 pub mod own;
+pub mod patience;
 mod ports;
 pub mod quiet;
 mod reading;
