@@ -6,7 +6,7 @@
 //! hours) is told. What is left must be little, and less than there was in the days before: a level that it came back from
 //! (a log that is rotated, a day's work) is no news. Beyond four windows only what a whole day has lost is told.
 //!
-//! Two cases do not wait for half a day: a line without any way back over the whole window, and, once the habits of half a day
+//! Two cases do not wait for half a day: a line of four hours without any way back, and, once the habits of half a day
 //! are known, a fall of more than twice all they ever took. What is faster still is the matter of the limits on what is used.
 
 use super::fit::{Line, steadiness};
@@ -35,8 +35,10 @@ const EFFECT: f32 = 0.01;
 const STEP: f32 = 0.4;
 /// What is little: this share of the whole. An hour of builds takes half the memory of a host and gives it back.
 const LITTLE: f32 = 0.3;
-/// Windows that one looks ahead after a single one: the log of a day grows as straight, and is rotated.
-const AS_LONG: f64 = 1.0;
+/// Means that a line must have, four hours, and what share of them one looks ahead: the log of a day grows as straight, and
+/// is rotated.
+const LINE: usize = 48;
+const AS_LONG: f64 = 0.75;
 /// Windows beyond which a day must agree; also how many times what was seen of a sudden fall one looks ahead.
 const NEAR: f64 = 4.0;
 /// By how much the hours may rise from one mean to the next, so that they do not jump; and the growth of room that ends all.
@@ -173,25 +175,30 @@ impl Ahead {
 
     /// Means until the end of a line without any way back.
     fn straight(&self, left: f32) -> Option<f64> {
-        let all = self.fast.all();
-        if all.len() < MEANS || all[0] - left < EFFECT || !self.is_news(left, MEANS / usize::from(SLOW)) {
+        let fall = self.fall()?;
+        if fall.len() < LINE || fall[0] - left < EFFECT || !self.is_news(left, MEANS / usize::from(SLOW)) {
             return None;
         }
-        let (line, newest) = (Line::through(all), Line::through(&all[MEANS / 2..]));
+        let (line, newest) = (Line::through(fall), Line::through(&fall[fall.len() / 2..]));
         let slower = line.slope.max(newest.slope);
-        let is_one = line.r_squared >= STRAIGHT && steadiness(all) <= -STRICT && slower < 0.0;
+        let is_one = line.r_squared >= STRAIGHT && steadiness(fall) <= -STRICT && slower < 0.0;
         let means = f64::from(left) / -slower;
-        (is_one && means <= AS_LONG * MEANS as f64).then_some(means)
+        (is_one && means <= AS_LONG * fall.len() as f64).then_some(means)
+    }
+
+    /// From the last time when there was most.
+    fn fall(&self) -> Option<&[f32]> {
+        let all = self.fast.all();
+        let most = greatest(all);
+        all.iter().rposition(|value| *value >= most).map(|top| &all[top..])
     }
 
     /// Means until the end of a fall that goes beyond all that is known.
     fn sudden(&self, left: f32) -> Option<f64> {
-        let all = self.fast.all();
         let known =
             self.most.all().len().checked_sub(MEANS / usize::from(SLOW)).filter(|n| *n >= HALF_DAY)?;
         let habit = greatest(&self.most.all()[..known]) - least(&self.least.all()[..known]);
-        let top = all.iter().rposition(|value| *value >= greatest(all))?;
-        let fall = &all[top..];
+        let fall = self.fall()?;
         let fallen = fall[0] - left;
         if fall.len() < LEAST || fallen < EFFECT + BEYOND * habit || steadiness(fall) > -STEADY {
             return None;
@@ -249,7 +256,8 @@ mod tests {
 
     #[test]
     fn what_is_used_up_steadily_is_told() {
-        check(6.2, |h| 11.0 - h, 4.5, 5.5);
+        check(6.2, |h| 10.0 - h, 3.5, 4.0);
+        check(8.6, |h| if h < 3.0 { 9.0 } else { 12.0 - h }, 3.2, 3.8);
         check(6.2, |h| 26.0 - h, NOT.0, NOT.1);
         check(12.2, |h| 36.0 - h, 23.5, 24.5);
         check(14.0, |h| 30.0 - 8.0 * h.min(1.0) - h, 7.5, 9.0);
@@ -301,12 +309,12 @@ mod tests {
             ahead.step(u64::from(minute + 1) * 60 * SECOND, free, size, WINDOW)
         };
         for minute in 0..360 {
-            read(minute, 11.0 - f64::from(minute) / 60.0, 100.0);
+            read(minute, 10.0 - f64::from(minute) / 60.0, 100.0);
             read(minute, f64::NAN, 100.0);
             read(minute, 5.0, 0.0);
             read(minute, -5.0, 100.0);
         }
-        assert!(read(360, 5.0, 100.0) < 6.0);
+        assert!(read(360, 4.0, 100.0) < 5.0);
         let after = (361..373).map(|minute| read(minute, 60.0, 100.0)).last();
         assert!(after.is_some_and(|hours| hours >= NEVER), "{after:?}");
     }

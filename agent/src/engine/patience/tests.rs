@@ -73,7 +73,7 @@ fn builds_are_no_page() {
     check(
         300,
         None,
-        &|minute| if minute % 25 == 0 { full(40.0, 10.0) } else { full(99.0, 90.0) },
+        &|minute| if minute % 25 == 0 { full(30.0, 10.0) } else { full(99.0, 90.0) },
         &[(1, Info)],
     );
     // Nobody waits: one thread on each processor.
@@ -89,7 +89,12 @@ fn what_is_overrun_is_told_in_time() {
     // Even young ones, in the end.
     check(250, Some(10), &|_| full(100.0, 98.0), &[(0, Info), (240, Critical)]);
     // Without pressure information: by the run queue.
-    check(60, None, &|_| vec![(&PER_CPU, &[], 3.0), (&USE, &[], 99.0)], &[(0, Info), (30, Warn)]);
+    check(
+        60,
+        None,
+        &|_| vec![(&PER_CPU, &[], 3.0), (&USE, &[], 99.0)],
+        &[(0, Info), (30, Warn), (30, Critical)],
+    );
     // Tasks that wait for something else than a processor.
     check(
         60,
