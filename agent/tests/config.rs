@@ -145,7 +145,7 @@ fn the_committed_documentation_is_the_code() {
 fn thresholds_take_numbers_tables_and_off() {
     fn check(value: &str, warn: Option<f64>, critical: Option<f64>, for_secs: u64, clear: Option<f64>) {
         let config = good(&format!("[thresholds]\ncpu_percent = {value}\n"));
-        let expect = Threshold { warn, critical, for_secs, clear };
+        let expect = Threshold { warn, critical, for_secs, clear, is_builtin: false };
         assert_eq!(config.thresholds.cpu_percent, expect, "{value}");
     }
     check("90", None, Some(90.0), 30, None);

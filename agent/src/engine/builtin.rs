@@ -10,6 +10,7 @@ use super::compose::condition::Culprits::{self, Cpu, Files, Memory, Nobody, Wait
 use super::condition::Policy;
 use super::disk::DiskPolicy;
 use super::limits::{Rule, Style};
+use super::patience::{self, Patience};
 use crate::alert::Severity;
 use crate::analyze::threshold::{Limits, Op};
 use crate::config::{Config, Ebpf, Threshold, Thresholds};
@@ -26,6 +27,8 @@ struct Line {
     noun: &'static str,
     culprits: Culprits,
     hint: &'static str,
+    /// Of built-in limits.
+    patience: Option<&'static Patience>,
 }
 
 const LINE: Line = Line {
@@ -39,6 +42,7 @@ const LINE: Line = Line {
     noun: "alerts",
     culprits: Nobody,
     hint: "",
+    patience: None,
 };
 
 /// One line for each key of `[thresholds]` whose metric is collected.
@@ -48,6 +52,7 @@ const LINES: &[Line] = &[
         subject: "CPU usage",
         hint: "The alert names the processes that use most; stop, move or limit them, or give the host more processors",
         noun: "CPU alerts",
+        patience: Some(&patience::CPU),
         culprits: Cpu,
         ..LINE
     },
@@ -58,6 +63,7 @@ const LINES: &[Line] = &[
         shown: &["socket"],
         hint: "Look at what is bound to that socket (`numactl --show`, cpusets)",
         noun: "socket alerts",
+        patience: Some(&patience::CPU),
         culprits: Cpu,
         ..LINE
     },
@@ -68,6 +74,7 @@ const LINES: &[Line] = &[
         subject: "CPU time waiting for disks",
         hint: "`iostat -x 1` shows the disk that is waited for",
         noun: "iowait alerts",
+        patience: Some(&patience::DISK),
         culprits: Waiting,
         ..LINE
     },
@@ -78,6 +85,7 @@ const LINES: &[Line] = &[
         subject: "CPU time taken by the hypervisor",
         hint: "The machine below is overbooked: ask who runs it, or move",
         noun: "steal alerts",
+        patience: Some(&patience::STOLEN),
         ..LINE
     },
     Line {
@@ -87,6 +95,7 @@ const LINES: &[Line] = &[
         unit: "",
         hint: "More wants to run, or waits for a disk, than there are processors; look at tasks in the states R and D",
         noun: "load alerts",
+        patience: Some(&patience::LOADED),
         culprits: Cpu,
         ..LINE
     },
@@ -133,6 +142,7 @@ const LINES: &[Line] = &[
         shown: &["device"],
         hint: "`iostat -x 1` and `iotop` show what keeps it busy",
         noun: "busy-disk alerts",
+        patience: Some(&patience::DISK),
         culprits: Waiting,
         ..LINE
     },
@@ -270,7 +280,7 @@ pub use ahead::analysis;
 
 /// What a threshold on a value that is bad when it is high demands.
 pub fn policy(threshold: &Threshold) -> Policy {
-    let Threshold { warn, critical, for_secs, clear } = *threshold;
+    let Threshold { warn, critical, for_secs, clear, .. } = *threshold;
     Policy { limits: Limits { op: Op::Above, warn, critical, clear }, for_secs }
 }
 
@@ -299,6 +309,8 @@ impl Line {
             metric: self.metric.to_owned(),
             labels: self.labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             policy: scaled(policy(limits), self.scale.unwrap_or(1.0)),
+            // What the user sets is meant as it is written.
+            patience: self.patience.filter(|_| limits.is_builtin),
             subject: self.subject.into(),
             shown: self.shown,
             style: if self.scale.is_some() { Style::Unit } else { Style::Number(self.unit) },

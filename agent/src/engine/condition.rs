@@ -17,6 +17,15 @@ pub struct Policy {
     pub for_secs: u64,
 }
 
+/// What speaks for and against a value beyond its limit being one that somebody has to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Others show it too.
+    pub confirmed: bool,
+    /// How long they have to, seconds, until it is more than an information.
+    pub secs: u64,
+}
+
 /// What changed with a reading.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {
@@ -57,16 +66,32 @@ pub struct Condition {
     critical_since: Option<u64>,
     firing: Option<Firing>,
     last_ns: u64,
+    /// Since when all show it, where that is asked for.
+    #[serde(default)]
+    sure_since: Option<u64>,
 }
 
 impl Condition {
     /// Takes a reading of `value` at `at_ns`. With `learn`, levels are kept but nothing fires.
     pub fn observe(&mut self, policy: &Policy, at_ns: u64, value: f64, learn: bool) -> Option<Change> {
+        self.observe_with(policy, (at_ns, value), None, learn)
+    }
+
+    /// The same of a value that may be beyond its limit by right: with `doubt` it is an information until others have shown
+    /// it for long enough.
+    pub fn observe_with(
+        &mut self,
+        policy: &Policy,
+        (at_ns, value): (u64, f64),
+        doubt: Option<Doubt>,
+        learn: bool,
+    ) -> Option<Change> {
         let step = if self.last_ns == 0 { 0 } else { at_ns.saturating_sub(self.last_ns) };
         self.last_ns = at_ns;
         let begun = at_ns.saturating_sub(step);
         let over_warn = hold(&mut self.warn_since, policy, policy.limits.warn, value, begun);
         let over_critical = hold(&mut self.critical_since, policy, policy.limits.critical, value, begun);
+        self.be_sure(begun, doubt);
         if learn && self.firing.is_none() {
             return None;
         }
@@ -80,7 +105,19 @@ impl Condition {
             (false, true) => Some(Severity::Warn),
             (false, false) => None,
         };
-        self.go_to(level, at_ns)
+        self.go_to(level.map(|level| self.tempered(level, at_ns, doubt)), at_ns)
+    }
+
+    fn be_sure(&mut self, begun: u64, doubt: Option<Doubt>) {
+        let all = self.earliest().is_some() && doubt.is_none_or(|doubt| doubt.confirmed);
+        self.sure_since = self.sure_since.or(Some(begun)).filter(|_| all);
+    }
+
+    fn tempered(&self, level: Severity, at_ns: u64, doubt: Option<Doubt>) -> Severity {
+        // Once it was told as bad it stays so until it is over.
+        let told = self.firing.is_some_and(|firing| firing.level > Severity::Info);
+        let since = |secs: u64| self.sure_since.is_some_and(|s| at_ns.saturating_sub(s) >= secs * SECOND);
+        if told || doubt.is_none_or(|doubt| since(doubt.secs)) { level } else { Severity::Info }
     }
 
     fn go_to(&mut self, level: Option<Severity>, at_ns: u64) -> Option<Change> {
@@ -140,6 +177,7 @@ impl Condition {
         self.last_ns = 0;
         self.warn_since = self.warn_since.map(|ns| shift.mono(ns));
         self.critical_since = self.critical_since.map(|ns| shift.mono(ns));
+        self.sure_since = self.sure_since.map(|ns| shift.mono(ns));
         self.firing = self.firing.filter(|_| told).map(|firing| shift.firing(firing));
         self
     }
@@ -148,7 +186,7 @@ impl Condition {
     pub fn firing_since(firing: Firing) -> Self {
         let since = Some(firing.since_ns);
         let critical_since = since.filter(|_| firing.level >= Severity::Critical);
-        Self { warn_since: since, critical_since, firing: Some(firing), last_ns: 0 }
+        Self { warn_since: since, critical_since, firing: Some(firing), ..Self::default() }
     }
 
     /// When the last reading was taken, monotonic nanoseconds.

@@ -9,6 +9,7 @@ use super::compose::{Draft, Identity, incident_id};
 use super::condition::{Change, Condition, Firing};
 use super::control::PendingView;
 use super::limits::{Rule, judging};
+use super::patience::Signs;
 use super::series::{Series, SeriesTable};
 use super::store::Store;
 use crate::alert::Status;
@@ -62,6 +63,7 @@ pub struct Judge {
     by_series: HashMap<SeriesId, Vec<Judged>, ById>,
     /// Conditions of an earlier run whose series has not come yet, by fingerprint.
     resumed: HashMap<String, (Condition, String)>,
+    signs: Signs,
     run_ns: i64,
     next: u64,
     checked_ns: u64,
@@ -88,7 +90,8 @@ pub struct Scene<'a> {
 impl Judge {
     /// No conditions; `run_ns` makes ids unique.
     pub fn new(run_ns: i64) -> Self {
-        Self { by_series: HashMap::default(), resumed: HashMap::new(), run_ns, next: 0, checked_ns: 0 }
+        let (by_series, resumed, signs) = (HashMap::default(), HashMap::new(), Signs::default());
+        Self { by_series, resumed, signs, run_ns, next: 0, checked_ns: 0 }
     }
 
     /// A unique incident id.
@@ -137,6 +140,7 @@ impl Judge {
     /// Learns of a series: puts it into `table` and gives it a condition for each rule that judges it.
     pub fn define(&mut self, def: &SeriesDef, rules: &[Rule], table: &mut SeriesTable) {
         table.define(def.clone());
+        self.signs.define(def.id, def.metric);
         let before = self.by_series.remove(&def.id).unwrap_or_default();
         let Some(series) = table.get(def.id) else { return };
         let mut judged: Vec<Judged> = judging(rules, series)
@@ -170,7 +174,9 @@ impl Judge {
         for judged in list {
             let rule = &scene.rules[judged.rule];
             let before = judged.condition.firing();
-            let change = judged.condition.observe(&rule.policy, series.at_ns, series.value, scene.learning);
+            let doubt = rule.patience.and_then(|p| self.signs.doubt(p, scene, series.at_ns));
+            let reading = (series.at_ns, series.value);
+            let change = judged.condition.observe_with(&rule.policy, reading, doubt, scene.learning);
             let (status, firing) = match change {
                 None => continue,
                 Some(Change::Fired(_)) => {
@@ -189,6 +195,7 @@ impl Judge {
 
     /// Ends the conditions of a series that is gone.
     pub fn retire(&mut self, now: Now, id: SeriesId, scene: &Scene<'_>, drafts: &mut Vec<Draft>) {
+        self.signs.retire(id);
         if let (Some(list), Some(series)) = (self.by_series.remove(&id), scene.table.get(id)) {
             for mut judged in list {
                 drafts.extend(judged.end(now, GONE, scene, series));

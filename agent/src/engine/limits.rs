@@ -5,6 +5,7 @@ use crate::analyze::threshold::Limits;
 use crate::engine::compose::Name;
 use crate::engine::compose::condition::Culprits;
 use crate::engine::condition::Policy;
+use crate::engine::patience::Patience;
 use crate::engine::series::Series;
 
 /// One rule. It judges every series of its metric whose labels match, each on its own.
@@ -18,6 +19,8 @@ pub struct Rule {
     pub labels: Vec<(String, String)>,
     /// Limits and hold time.
     pub policy: Policy,
+    /// What must show it besides before it is more than an information; `None`: nothing.
+    pub patience: Option<&'static Patience>,
     /// What it is, for the sentence: `Memory use`.
     pub subject: Name,
     /// Labels named in the sentence; [`ALL_LABELS`]: every one.

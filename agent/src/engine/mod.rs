@@ -33,6 +33,7 @@ mod newest;
 mod orders;
 pub mod own;
 mod owners;
+pub mod patience;
 mod ports;
 pub mod quiet;
 mod reading;

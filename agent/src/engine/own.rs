@@ -40,6 +40,7 @@ fn value(rule: &config::Rule, op: Op) -> Rule {
         metric: rule.metric.clone(),
         labels: rule.labels.clone().into_iter().collect(),
         policy: Policy { limits: Limits { op, warn, critical, clear }, for_secs },
+        patience: None,
         shown: ALL_LABELS,
         style: Style::Unit,
         hint: "",

@@ -51,6 +51,7 @@ pub(super) fn settings(group_secs: u64) -> Settings {
             metric: "disk_used_percent".into(),
             labels: vec![],
             policy: Policy { limits, for_secs: 30 },
+            patience: None,
             subject: "Disk usage of".into(),
             shown: &["mount"],
             style: limits::Style::Number(" %"),

@@ -50,7 +50,8 @@ pub(super) const VIEWS: [View; 10] = [
 /// The newest readings.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
-    last: [f64; LONG],
+    /// Each twice, so that the newest ones always lie side by side.
+    last: [f64; 2 * LONG],
     at: usize,
     seen: u32,
     mean: f64,
@@ -59,13 +60,13 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) const fn new() -> Self {
-        Self { last: [0.0; LONG], at: 0, seen: 0, mean: 0.0, variance: 0.0 }
+        Self { last: [0.0; 2 * LONG], at: 0, seen: 0, mean: 0.0, variance: 0.0 }
     }
 
     /// Takes a reading. `None` until the long window is full.
     pub(super) fn step(&mut self, value: f64) -> Option<[f32; VIEWS.len()]> {
-        let before = self.last[(self.at + LONG - 1) % LONG];
-        self.last[self.at] = value;
+        let before = self.newest();
+        (self.last[self.at], self.last[self.at + LONG]) = (value, value);
         self.at = (self.at + 1) % LONG;
         self.seen = self.seen.saturating_add(1);
         let off = value - self.mean;
@@ -97,7 +98,7 @@ impl Window {
     /// The level that a view is of.
     pub(super) fn level(&self, view: View) -> f64 {
         match view {
-            View::High | View::Low | View::Jump => self.last[(self.at + LONG - 1) % LONG],
+            View::High | View::Low | View::Jump => self.newest(),
             View::ShortHigh | View::ShortLow | View::ShortRestless => self.moments(SHORT).0,
             View::LongHigh | View::LongLow | View::LongRestless | View::Still => self.moments(LONG).0,
         }
@@ -108,11 +109,25 @@ impl Window {
         self.mean
     }
 
+    fn newest(&self) -> f64 {
+        self.last[self.at + LONG - 1]
+    }
+
     /// Mean and standard deviation of the newest readings.
     fn moments(&self, count: usize) -> (f64, f64) {
-        let newest = (0..count).map(|back| self.last[(self.at + LONG - 1 - back) % LONG]);
-        let mean = newest.clone().sum::<f64>() / count as f64;
-        let variance = newest.map(|value| (value - mean) * (value - mean)).sum::<f64>() / count as f64;
+        let newest = &self.last[self.at + LONG - count..self.at + LONG];
+        let mean = sum(newest, |value| value) / count as f64;
+        let variance = sum(newest, |value| (value - mean) * (value - mean)) / count as f64;
         (mean, variance.sqrt())
     }
+}
+
+/// Added up in two halves of even length, which the processor does side by side.
+fn sum(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
+    let (mut even, mut odd) = (0.0, 0.0);
+    for pair in values.chunks_exact(2) {
+        even += of(pair[0]);
+        odd += of(pair[1]);
+    }
+    even + odd
 }

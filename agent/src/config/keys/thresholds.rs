@@ -23,6 +23,8 @@ pub struct Threshold {
     pub for_secs: u64,
     /// Value at which the alert is over. None: 5 % before the limit.
     pub clear: Option<f64>,
+    /// The file says nothing of it.
+    pub is_builtin: bool,
 }
 
 /// No limits.
@@ -124,7 +126,13 @@ impl Value for Threshold {
     }
 
     fn preset(pair: Option<(f64, f64)>) -> Self {
-        Self { warn: pair.map(|p| p.0), critical: pair.map(|p| p.1), for_secs: FOR_SECS, clear: None }
+        Self {
+            warn: pair.map(|p| p.0),
+            critical: pair.map(|p| p.1),
+            for_secs: FOR_SECS,
+            clear: None,
+            is_builtin: true,
+        }
     }
 
     fn show(&self) -> String {
@@ -147,12 +155,13 @@ impl Value for Threshold {
     }
 
     fn update(&mut self, node: &Node<'_>, cx: &mut Reader<'_>) {
+        self.is_builtin = false;
         match node.get_ref() {
             DeValue::Table(table) => self.update_from_table(node, table, cx),
-            DeValue::String(word) if word == "off" => *self = Self::preset(OFF),
+            DeValue::String(word) if word == "off" => *self = Self { is_builtin: false, ..Self::preset(OFF) },
             DeValue::Integer(_) | DeValue::Float(_) => {
                 if let Some(critical) = f64::read(node, cx) {
-                    *self = Self { critical: Some(critical), ..Self::preset(OFF) };
+                    *self = Self { critical: Some(critical), is_builtin: false, ..Self::preset(OFF) };
                 }
             }
             _ => drop(cx.wrong_type::<()>(node)),

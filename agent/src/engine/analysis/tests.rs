@@ -168,7 +168,7 @@ fn memory_that_runs_out_is_told_ahead_and_ends() {
         run.told()
     };
     assert_eq!(read(120, &|_| 4000.0), [""; 0]);
-    let told = read(180, &|minute| 4000.0 - 10.0 * minute);
+    let told = read(300, &|minute| 4000.0 - 10.0 * minute);
     assert!(
         told.last().is_some_and(|told| told.starts_with("critical")
             && told.contains("Memory will be exhausted in ")

@@ -111,15 +111,36 @@ static DISKS: &[Class] = &[
         let (free, hours) = (r.from(15.0, 35.0), r.from(20.0, 48.0));
         Box::new(move |h, r| (free * (1.0 - h / hours)).max(0.0) * 1000.0 + r.from(0.0, 10.0))
     }),
+    ("disk that fills up below builds", true, |r| {
+        let (free, hours, size, every) =
+            (r.from(20.0, 35.0), r.from(20.0, 48.0), r.from(2.0, 8.0), r.from(0.5, 3.0));
+        Box::new(move |h, r| {
+            let taken = size * ((h / every * std::f64::consts::PI).sin()).powi(2);
+            (free * (1.0 - h / hours) - taken).max(0.0) * 1000.0 + r.from(0.0, 200.0)
+        })
+    }),
     ("disk whose logs are rotated", false, |r| {
         let (free, log, every) =
             (r.from(8.0, 30.0), r.from(1.0, 6.0), [1.0, 6.0, 12.0, 24.0][(r.next() * 4.0) as usize]);
         Box::new(move |h, r| (free - log * (h / every).fract()) * 1000.0 + r.from(0.0, 10.0))
     }),
     ("disk of a build machine", false, |r| {
-        let (free, size, every) = (r.from(10.0, 30.0), r.from(1.0, 5.0), r.from(0.3, 2.0));
+        let (free, size, every) = (r.from(10.0, 30.0), r.from(2.0, 8.0), r.from(0.5, 5.0));
         Box::new(move |h, r| {
             (free - size * ((h / every * std::f64::consts::PI).sin()).powi(2)) * 1000.0 + r.from(0.0, 200.0)
+        })
+    }),
+    ("disk of copies of any size at any time", false, |r| {
+        let (free, mut at, mut copies) = (r.from(12.0, 30.0), 0.0, Vec::new());
+        while at < HOURS_LONG {
+            let (begin, long) = (at + r.from(0.2, 3.0), r.from(0.3, 3.0));
+            copies.push((begin, long, r.from(1.0, 8.0)));
+            at = begin + long;
+        }
+        Box::new(move |h, r| {
+            let now = copies.iter().find(|(begin, long, _)| (*begin..begin + long).contains(&h));
+            let taken = now.map_or(0.0, |(begin, long, size)| size * (h - begin) / long);
+            (free - taken) * 1000.0 + r.from(0.0, 200.0)
         })
     }),
 ];

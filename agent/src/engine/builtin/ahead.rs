@@ -44,6 +44,7 @@ fn rule(
         metric: metric.to_owned(),
         labels: Vec::new(),
         policy: Policy { limits, for_secs: 0 },
+        patience: None,
         subject: subject.into(),
         shown: &[],
         style: Style::Ahead(words.0, words.1),
@@ -55,7 +56,7 @@ fn rule(
 }
 
 fn policy(threshold: &Threshold) -> Policy {
-    let Threshold { warn, critical, for_secs, clear } = *threshold;
+    let Threshold { warn, critical, for_secs, clear, .. } = *threshold;
     Policy { limits: Limits { op: Op::Below, warn, critical, clear }, for_secs }
 }
 

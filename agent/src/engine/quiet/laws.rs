@@ -2,6 +2,7 @@
 
 use super::super::compose::{Draft, oom};
 use super::super::series::SeriesTable;
+use crate::alert::Severity;
 use crate::cgroup::memory::contains;
 
 /// What two alerts must have in common.
@@ -29,6 +30,8 @@ pub(super) struct Law {
     same: Same,
     /// How long an event explains, seconds. What lasts does so as long as it stands.
     pub(super) secs: u64,
+    /// Only what is an information is hidden.
+    mild: bool,
 }
 
 const LATENCY: &[&str] = &[
@@ -45,10 +48,28 @@ const LATENCY: &[&str] = &[
 const GPU_READINGS: &[&str] =
     &["gpu_utilization*", "gpu_memory*", "gpu_temperature*", "gpu_power*", "gpu_throttle*", "gpu_process*"];
 
+/// A machine that has much to do: one word of it will do, as long as nobody has to act.
+const FULL: &[&str] = &["load_average_per_cpu", "cpu_socket_usage_percent", "cpu_mode_percent_steal"];
+
 pub(super) const LAWS: &[Law] = &[
+    Law { causes: &["cpu_usage_percent"], only: None, hidden: FULL, same: Same::Host, secs: 0, mild: true },
     // A GPU that is lost has no readings worth a word.
-    Law { causes: &["gpu_lost"], only: None, hidden: &["gpu_*"], same: Same::Label("gpu"), secs: 0 },
-    Law { causes: &["gpu_driver_stuck"], only: None, hidden: GPU_READINGS, same: Same::Host, secs: 0 },
+    Law {
+        causes: &["gpu_lost"],
+        only: None,
+        hidden: &["gpu_*"],
+        same: Same::Label("gpu"),
+        secs: 0,
+        mild: false,
+    },
+    Law {
+        causes: &["gpu_driver_stuck"],
+        only: None,
+        hidden: GPU_READINGS,
+        same: Same::Host,
+        secs: 0,
+        mild: false,
+    },
     // A disk that fails is slow, and its filesystems with it.
     Law {
         causes: &[
@@ -64,6 +85,7 @@ pub(super) const LAWS: &[Law] = &[
         hidden: LATENCY,
         same: Same::Disk,
         secs: 300,
+        mild: false,
     },
     Law {
         causes: &["filesystem_stuck"],
@@ -71,9 +93,10 @@ pub(super) const LAWS: &[Law] = &[
         hidden: &["disk_used_percent", "disk_inode_used_percent"],
         same: Same::Label("mount"),
         secs: 0,
+        mild: false,
     },
     // The limit of a group above was reached: what happens in those below is the same shortage.
-    Law { causes: &[oom::RULE], only: None, hidden: &[oom::RULE], same: Same::Below, secs: 30 },
+    Law { causes: &[oom::RULE], only: None, hidden: &[oom::RULE], same: Same::Below, secs: 30, mild: false },
     // The machine is out of memory: that its memory is full is no news.
     Law {
         causes: &[oom::RULE],
@@ -81,6 +104,7 @@ pub(super) const LAWS: &[Law] = &[
         hidden: &["memory_used_percent", "swap_used_percent"],
         same: Same::Host,
         secs: 300,
+        mild: false,
     },
     // The kill is why the unit failed.
     Law {
@@ -89,6 +113,7 @@ pub(super) const LAWS: &[Law] = &[
         hidden: &["systemd_unit_failed", "systemd_unit_restarts_recent_count"],
         same: Same::Label("unit"),
         secs: 600,
+        mild: false,
     },
 ];
 
@@ -115,6 +140,7 @@ impl Law {
         !is_cause_itself
             // A warning is no reason to keep quiet of what is critical.
             && draft.severity <= cause.severity
+            && (!self.mild || draft.severity == Severity::Info)
             && self.is_cause(cause)
             && self.hidden.iter().any(named)
             && self.is_same(cause, draft, facts)

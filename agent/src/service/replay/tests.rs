@@ -223,3 +223,38 @@ fn a_recording_is_told_as_on_its_host() {
     check(whole, &["the recording was not ended"], None);
     check(&whole[..whole.len() - 5], &["the last line is torn"], None);
 }
+
+/// 36 minutes of a machine with two processors on which several builds run at once, package installs among them: the passes
+/// of its main collectors, without log, with names of processes that say nothing of anybody.
+const BUILDS: &[u8] = include_bytes!("../../../tests/replay/builds.zst");
+/// What its replay tells; `UPDATE_REPLAY=1` writes it anew.
+const TOLD: &str = "tests/replay/builds.told";
+
+#[test]
+fn a_machine_at_work_is_told_twice_the_same_and_no_page() {
+    let ((out, said, problem), again) = (replay(BUILDS, true), replay(BUILDS, true));
+    assert_eq!(problem, None);
+    assert_eq!((&out, &said), (&again.0, &again.1), "not the same twice");
+    let all = format!("{out}{}\n", said.join("\n"));
+    if std::env::var_os("UPDATE_REPLAY").is_some() {
+        std::fs::write(TOLD, &all).expect("written");
+    }
+    assert_eq!(all, std::fs::read_to_string(TOLD).expect(TOLD));
+    for line in out.lines() {
+        let alert: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert_eq!(alert["severity"], "info", "{line}");
+        let must = ["timestamp", "severity", "metric", "analyzer", "message"];
+        assert!(must.iter().all(|key| alert[*key].is_string()), "{line}");
+    }
+}
+
+#[test]
+fn the_same_machine_with_limits_of_the_user_is_told_as_they_are_written() {
+    let (mut out, mut said) = (Vec::new(), Vec::new());
+    let mut config = Config::default();
+    config.thresholds.cpu_percent.is_builtin = false;
+    let options = Options { json: true, ends: false };
+    assert!(run(&config, BUILDS, options, &mut out, &mut |line| said.push(line.to_owned())).is_ok());
+    let out = String::from_utf8(out).expect("text");
+    assert!(out.contains("\"severity\":\"critical\""), "{out}");
+}

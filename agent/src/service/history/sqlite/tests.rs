@@ -190,3 +190,31 @@ fn a_directory_that_is_not_there_is_a_sentence() {
     let why = read(Path::new("/nowhere/m.db"), &USED, &Question::default(), 0).unwrap_err();
     assert!(why.contains("there is no database /nowhere/m.db yet"), "{why}");
 }
+
+#[test]
+fn strange_values_and_clocks_that_are_set_do_no_harm() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("m.db");
+    let (mut db, _) = Database::open(&path).unwrap();
+    let one = |mount: &str, minute: i64, mean: f64| {
+        let point = Point { at_ns: minute * MINUTE, mean, min: mean, max: mean, count: 6 };
+        (Track { metric: &USED, labels: Arc::from([Box::from(mount)]), points: vec![point] }, 0)
+    };
+    for minute in 1000..1010 {
+        let tracks = [one("same", minute, 7.0), one("huge", minute, 1e308), one("none", minute, f64::NAN)];
+        db.write(&tracks, minute + 1).unwrap();
+    }
+    // Ten years ahead, back again, and to the beginning of time.
+    for minute in [5_256_000, 1010, 0, 1011] {
+        db.write(&[one("same", minute, 8.0), one("huge", minute, f64::NEG_INFINITY)], minute + 1).unwrap();
+    }
+    db.prune(1012, 30).unwrap();
+    drop(db);
+    let (_, aside) = Database::open(&path).unwrap();
+    assert_eq!(aside, None);
+    for (mount, least) in [("same", 12), ("huge", 10)] {
+        let lines = ask(&path, &[("mount", mount)], 0, 0);
+        let points = lines.first().map_or(0, |line| line.points.len());
+        assert!(points >= least, "{mount}: {points} points");
+    }
+}
