@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::rules::cut;
-use crate::event::{Event, LogMatch, MAX_LINE, Repeats, Source, What};
+use super::rules::{Hits, cut};
+use crate::event::{Event, LogMatch, Lost, MAX_LINE, Repeats, Source, What};
 use crate::time::{MILLI, Now, SECOND};
 
 /// Length of a window.
@@ -20,9 +20,20 @@ pub const MAX_KINDS: usize = 256;
 /// Shapes of lines that are known to be of a flood; further ones are judged by their rule each time.
 pub const MAX_SHAPES: usize = 1024;
 
+/// Lines of a window that one rule's expression is asked about; of further ones is only known that they may be for it.
+pub const MAX_ASKED: u16 = 2000;
+/// The same for the patterns of the user, all together.
+pub const MAX_ASKED_OWN: u32 = 50_000;
+
 /// Lets lines through, or counts them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Flood {
+    source: Source,
+    /// By rule: the lines it was asked about.
+    asked: Vec<u16>,
+    asked_own: u32,
+    /// Lines that nobody was asked about.
+    unjudged: u64,
     kinds: HashMap<u64, Kind>,
     /// Kinds that are held back, by the shape of their lines.
     shapes: HashMap<u64, u64>,
@@ -48,6 +59,54 @@ struct Held {
 }
 
 impl Flood {
+    /// Of lines from there.
+    pub fn of(source: Source) -> Self {
+        Self {
+            source,
+            asked: Vec::new(),
+            asked_own: 0,
+            unjudged: 0,
+            kinds: HashMap::new(),
+            shapes: HashMap::new(),
+            passed: 0,
+            began_ns: 0,
+        }
+    }
+
+    /// Whether the rules whose literals are in a line are to be asked about it; if not, it is counted as not judged. Each
+    /// rule is asked about so many lines of a window: a flood for one hides nothing from the others.
+    pub fn asks(&mut self, hits: Hits, now: Now) -> bool {
+        self.begin(now);
+        self.asked.resize(usize::from(u8::MAX), 0);
+        let asked = hits.rules().any(|rule| self.asked[rule] < MAX_ASKED);
+        for rule in hits.rules().filter(|_| asked) {
+            self.asked[rule] = self.asked[rule].saturating_add(1);
+        }
+        let is_left_out = !asked && hits.rules().next().is_some();
+        self.unjudged = self.unjudged.saturating_add(u64::from(is_left_out));
+        asked
+    }
+
+    /// The same for the patterns of the user.
+    pub fn asks_own(&mut self, now: Now) -> bool {
+        self.begin(now);
+        let asked = self.asked_own < MAX_ASKED_OWN;
+        self.asked_own = self.asked_own.saturating_add(1);
+        self.unjudged = self.unjudged.saturating_add(u64::from(!asked));
+        asked
+    }
+
+    /// A window begins, unless one goes on.
+    fn begin(&mut self, now: Now) {
+        if !self.is_open() {
+            (self.began_ns, self.passed) = (now.mono_ns, 0);
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.kinds.is_empty() || !self.asked.is_empty() || self.asked_own > 0
+    }
+
     /// Counts a line that is like one that was held back, but for numbers: its rule would say the same of it. Whether it did.
     pub fn again(&mut self, text: &str, at: Now, now: Now) -> bool {
         if self.shapes.is_empty() {
@@ -65,9 +124,7 @@ impl Flood {
     /// Takes what a rule found; gives it back if it is to be told by itself.
     pub fn pass(&mut self, event: Event, now: Now) -> Option<Event> {
         let What::Log(found) = &event.what else { return Some(event) };
-        if self.kinds.is_empty() {
-            (self.began_ns, self.passed) = (now.mono_ns, 0);
-        }
+        self.begin(now);
         let mut key = kind_of(found);
         if self.kinds.len() >= MAX_KINDS && !self.kinds.contains_key(&key) {
             key = hash(&[found.rule.as_str()]);
@@ -105,16 +162,24 @@ impl Flood {
 
     /// When something that was held back is due, monotonic nanoseconds.
     pub fn due_ns(&self) -> Option<u64> {
-        let holds = self.kinds.values().any(|kind| kind.held.is_some());
+        let holds = self.unjudged > 0 || self.kinds.values().any(|kind| kind.held.is_some());
         holds.then_some(self.began_ns + WINDOW_NS)
     }
 
     /// Tells what was held back if its window is over, or in any case at the `end`.
     pub fn due(&mut self, now: Now, end: bool, out: &mut Vec<Event>) {
-        if self.kinds.is_empty() || !end && now.mono_ns < self.began_ns + WINDOW_NS {
+        if !self.is_open() || !end && now.mono_ns < self.began_ns + WINDOW_NS {
             return;
         }
         self.shapes.clear();
+        self.asked.clear();
+        self.asked_own = 0;
+        let count = std::mem::take(&mut self.unjudged);
+        if count > 0 {
+            let part = if self.source == Source::Syslog { "syslog" } else { "kmsg" };
+            let what = What::Lost(Lost { part, count, reason: "flood" });
+            out.push(Event { at: now, source: self.source, historic: false, what });
+        }
         let mut held: Vec<Held> = self.kinds.drain().filter_map(|(_, kind)| kind.held).collect();
         held.sort_by_key(|held| held.first_ns);
         out.extend(held.into_iter().map(Held::event));
@@ -192,112 +257,5 @@ fn hash(parts: &[&str]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(rule: &str, line: &str, fields: &[(&str, &str)]) -> Event {
-        let fields = fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let found = LogMatch { rule: rule.into(), line: line.into(), fields, ..LogMatch::default() };
-        Event { at: Now::default(), source: Source::Kmsg, historic: false, what: What::Log(Box::new(found)) }
-    }
-
-    fn at(millis: u64) -> Now {
-        Now { mono_ns: SECOND + millis * MILLI, wall_ns: 0 }
-    }
-
-    /// Sends lines, one a millisecond; how many passed, and what was told at the end of the window.
-    fn check(count: u64, make: impl Fn(u64) -> Event, passed: usize, told: &[(u64, &str, &str)]) {
-        let mut flood = Flood::default();
-        let got = (0..count).filter_map(|n| flood.pass(make(n), at(n))).count();
-        assert_eq!(got, passed);
-        assert_eq!(flood.due_ns().is_some(), !told.is_empty());
-        let mut out = Vec::new();
-        flood.due(at(9_999), false, &mut out);
-        assert!(out.is_empty());
-        flood.due(at(10_000), false, &mut out);
-        let got: Vec<_> = out
-            .iter()
-            .map(|event| {
-                let What::Log(found) = &event.what else { panic!("{event:?}") };
-                let repeats = found.repeats.as_deref().cloned().unwrap_or_default();
-                (repeats.count, repeats.first, found.line.clone())
-            })
-            .collect();
-        let expect: Vec<_> = told.iter().map(|(n, a, b)| (*n, (*a).to_owned(), (*b).to_owned())).collect();
-        assert_eq!(got, expect);
-        assert_eq!(flood.due_ns(), None);
-    }
-
-    #[test]
-    fn few_lines_pass() {
-        check(100, |n| event("a", &format!("line {n}"), &[]), 100, &[]);
-    }
-
-    #[test]
-    fn a_flood_is_told_with_its_count_first_and_last_line() {
-        check(5000, |n| event("a", &format!("line {n}"), &[]), 100, &[(4900, "line 100", "line 4999")]);
-        let numbered = |n: u64| event("a", "x", &[("pid", &n.to_string()), ("task", "java")]);
-        check(5000, numbered, 100, &[(4900, "x", "x")]);
-    }
-
-    /// After a flood of `first`: whether `then` is counted without its rule.
-    fn again(first: &str, fields: &[(&str, &str)], then: &str, expect: bool) {
-        let mut flood = Flood::default();
-        assert!(!flood.again(first, at(0), at(0)));
-        for n in 0..=BURST {
-            assert_eq!(flood.pass(event("a", first, fields), at(u64::from(n))).is_some(), n < BURST);
-        }
-        assert_eq!(flood.again(then, at(500), at(500)), expect, "{first:?} {then:?}");
-        let mut out = Vec::new();
-        flood.due(at(10_000), false, &mut out);
-        let What::Log(told) = &out[0].what else { panic!("{out:?}") };
-        let count = told.repeats.as_ref().map_or(1, |repeats| repeats.count);
-        assert_eq!((count, told.line.as_str()), if expect { (2, then) } else { (1, first) });
-        // The next window begins anew.
-        assert!(!flood.again(first, at(11_000), at(11_000)));
-    }
-
-    #[test]
-    fn what_differs_in_numbers_alone_is_counted_without_its_rule() {
-        again("sector 12 of sda", &[], "sector 4711 of sda", true);
-        again("[12.5] pid=7, (x) 1", &[("pid", "7")], "[0.25] pid=123, (x) 22", true);
-        again("error on sda1", &[("device", "sda1")], "error on sda2", false);
-        again("0000:00:11.0: error", &[], "0000:00:12.0: error", false);
-        again("host 1:0:0:0 reset", &[], "host 2:0:0:0 reset", false);
-        again("code 0x1f", &[], "code 0x2f", false);
-        again("a b", &[], "ab", false);
-        again("a 1", &[], "a", false);
-        again("", &[], "x", false);
-        again("Xid (PCI:0000:3b:00): 79, x", &[("xid", "79")], "Xid (PCI:0000:3b:00): 48, x", false);
-    }
-
-    #[test]
-    fn another_place_or_other_words_are_no_part_of_it() {
-        let two = |n: u64| {
-            event(
-                "a",
-                &format!("of {}", n % 2),
-                &[("device", if n.is_multiple_of(2) { "sda" } else { "sdb" })],
-            )
-        };
-        check(400, two, 200, &[(100, "of 0", "of 0"), (100, "of 1", "of 1")]);
-        check(200, |n| event("a", if n.is_multiple_of(2) { "yes" } else { "no" }, &[]), 200, &[]);
-    }
-
-    #[test]
-    fn kinds_and_lines_are_limited() {
-        let mut flood = Flood::default();
-        let passed = (0..100_000_u64)
-            .filter_map(|n| flood.pass(event("a", "x", &[("device", &format!("disk-{n}"))]), at(0)))
-            .count();
-        assert_eq!((passed, flood.kinds.len()), (MAX_KINDS + BURST as usize, MAX_KINDS + 1));
-        let mut out = Vec::new();
-        flood.due(at(0), true, &mut out);
-        assert_eq!(out.len(), 1);
-    }
-
-    #[test]
-    fn one_line_that_was_held_back_is_told_as_it_is() {
-        check(101, |n| event("a", &format!("line {n}"), &[]), 100, &[(0, "", "line 100")]);
-    }
-}
+#[path = "flood_tests.rs"]
+mod tests;

@@ -154,6 +154,22 @@ impl Hits {
         self.0 == 0
     }
 
+    /// Numbers of the rules whose literals are there.
+    pub fn rules(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0 & !(1 << ASSEMBLED);
+        std::iter::from_fn(move || {
+            let rule = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            (rule < usize::from(ASSEMBLED)).then_some(rule)
+        })
+    }
+
+    /// Of these rules.
+    #[cfg(test)]
+    pub(super) fn of(rules: &[u8]) -> Self {
+        Self(rules.iter().fold(0, |all, rule| all | 1 << rule))
+    }
+
     /// Whether what is put together of several lines may begin with it.
     pub fn opens(self) -> bool {
         self.0 & 1 << ASSEMBLED != 0
@@ -231,6 +247,11 @@ impl RuleSet {
         Hits(self.literals.owners(line))
     }
 
+    /// Where the first of what is in a text is seen.
+    pub fn first_hit(&self, text: &[u8]) -> Option<usize> {
+        self.literals.first(text)
+    }
+
     /// Calls `tell` for the first built-in rule that wants the line.
     pub fn find_built_in(&self, line: &str, tell: &mut dyn FnMut(LogMatch)) {
         self.find_hit(self.hits(line.as_bytes()), line, tell);
@@ -238,10 +259,7 @@ impl RuleSet {
 
     /// The same, of a line with these hits.
     pub fn find_hit(&self, hits: Hits, line: &str, tell: &mut dyn FnMut(LogMatch)) {
-        let mut wanted = hits.0 & !(1 << ASSEMBLED);
-        while wanted != 0 {
-            let lazy = &self.built_in[wanted.trailing_zeros() as usize];
-            wanted &= wanted - 1;
+        for lazy in hits.rules().map(|rule| &self.built_in[rule]) {
             // Only `captures` allocates.
             if let Some(regex) = lazy.regex()
                 && regex.is_match(line.as_bytes())

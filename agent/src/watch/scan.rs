@@ -47,6 +47,8 @@ pub struct Scanner {
     only_oomd: bool,
     killers: Killers,
     flood: Flood,
+    /// Of what patterns of the user find.
+    own: Flood,
     last_seq: Option<u64>,
     marked: Option<u64>,
     /// A fragment whose rest may come.
@@ -82,7 +84,8 @@ impl Scanner {
             any_facility: false,
             only_oomd: false,
             killers: Killers::default(),
-            flood: Flood::default(),
+            flood: Flood::of(Source::Kmsg),
+            own: Flood::of(Source::Kmsg),
             last_seq: skip,
             marked: None,
             held: None,
@@ -177,6 +180,7 @@ impl Scanner {
     pub fn drained(&mut self, settled: bool, now: Now, out: &mut Vec<Event>) {
         self.killers.expire(now, out);
         self.flood.due(now, false, out);
+        self.own.due(now, false, out);
         if settled {
             self.release(now, out);
             self.killers.settle(out);
@@ -200,13 +204,14 @@ impl Scanner {
 
     /// When something that waits must be told by [`drained`](Self::drained), monotonic nanoseconds.
     pub fn due_ns(&self) -> Option<u64> {
-        [self.killers.due_ns(), self.flood.due_ns()].into_iter().flatten().min()
+        [self.killers.due_ns(), self.flood.due_ns(), self.own.due_ns()].into_iter().flatten().min()
     }
 
     /// Tells of a flood that is still counted: nothing comes any more.
     pub fn finish(&mut self, now: Now, out: &mut Vec<Event>) {
         self.drained(true, now, out);
         self.flood.due(now, true, out);
+        self.own.due(now, true, out);
     }
 
     /// Records that are not as the kernel writes them, since the start.
@@ -248,22 +253,25 @@ impl Scanner {
         if told || hits.is_empty() && !self.rules.has_custom() {
             return;
         }
-        let flood = &mut self.flood;
-        // Each pattern of the user wants the line too.
-        if !historic && !self.rules.has_custom() && flood.again(text, moment(time_us, now), now) {
-            return;
-        }
-        let mut tell = |mut found: LogMatch| {
+        let found = |mut found: LogMatch| {
             for (i, (_, name)) in DICTIONARY.iter().enumerate() {
                 found
                     .fields
                     .extend(device(i).map(|value| ((*name).to_owned(), cut(&value, MAX_FIELD).to_owned())));
             }
-            let found = event(moment(time_us, now), historic, What::Log(Box::new(found)));
+            event(moment(time_us, now), historic, What::Log(Box::new(found)))
+        };
+        let Self { rules, flood, own, .. } = self;
+        let mut pass = |flood: &mut Flood, found: Event| {
             out.extend(if historic { Some(found) } else { flood.pass(found, now) });
         };
-        self.rules.find_hit(hits, text, &mut tell);
-        self.rules.find_custom(text, &mut tell);
+        let is_new = historic || !flood.again(text, moment(time_us, now), now) && flood.asks(hits, now);
+        if is_new {
+            rules.find_hit(hits, text, &mut |one| pass(flood, found(one)));
+        }
+        if rules.has_custom() && (historic || own.asks_own(now)) {
+            rules.find_custom(text, &mut |one| pass(own, found(one)));
+        }
     }
 
     /// What is put together of several lines.

@@ -27,6 +27,10 @@ fn words(reason: &str) -> Option<(&'static str, &'static str)> {
             "records of the kernel log were overwritten before they were read",
             "Raise its size (log_buf_len= on the kernel's command line), and look at what floods it (`dmesg`)",
         ),
+        "flood" => (
+            "lines of the log were not judged one by one: more came in ten seconds than a rule is asked about",
+            "Find what floods the log (`dmesg`, `journalctl --output=short-monotonic`); the alerts beside this one name its first lines",
+        ),
         _ => return None,
     })
 }

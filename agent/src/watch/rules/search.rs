@@ -73,17 +73,36 @@ impl Search {
 
     /// Owners of the literals that are in the text, a bit each.
     pub(super) fn owners(&self, text: &[u8]) -> u128 {
-        let mut owners = 0;
+        let mut all = 0;
+        self.each(text, |_, owners| {
+            all |= owners;
+            false
+        });
+        all
+    }
+
+    /// A place in the first literal of the text, or of the first few that overlap.
+    pub(super) fn first(&self, text: &[u8]) -> Option<usize> {
+        let mut first = None;
+        self.each(text, |at, owners| {
+            first = (owners != 0).then_some(at);
+            owners != 0
+        });
+        first
+    }
+
+    /// Calls `tell` with each place of a noted piece and the owners of the literals there, until it says that it is enough.
+    #[inline]
+    fn each(&self, text: &[u8], mut tell: impl FnMut(usize, u128) -> bool) {
         let mut at = 0;
         while let Some(piece) = text.get(at..at + PIECE) {
             let slot = slot(piece);
             let (word, bit) = (slot as usize / 64 % WORDS, 1_u64 << (slot % 64));
-            if self.slots[word] & bit != 0 {
-                owners |= self.of_piece(text, at, word, bit);
+            if self.slots[word] & bit != 0 && tell(at, self.of_piece(text, at, word, bit)) {
+                return;
             }
             at += self.stride;
         }
-        owners
     }
 
     /// Bytes that it takes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use memchr::{memchr, memmem, memrchr};
 
-use super::Line;
+use super::{Line, Stamp};
 use crate::event::{Event, LogMatch, MAX_LINE, Source, What};
 use crate::time::Now;
 use crate::watch::flood::Flood;
@@ -23,6 +23,8 @@ pub struct Reader {
     scanner: Option<Scanner>,
     flood: Flood,
     zone: TimeZone,
+    /// The last time that was looked up in the zone, at which second, and what it was.
+    last: Option<(Stamp, i64, Option<i64>)>,
     lines: u64,
 }
 
@@ -30,28 +32,55 @@ impl Reader {
     /// A reader; `kernel`: nobody else hands on the kernel's lines.
     pub fn new(rules: Arc<RuleSet>, kernel: bool, zone: TimeZone) -> Self {
         let scanner = kernel.then(|| Scanner::new(Arc::clone(&rules), Resume::After { seq: 0 }));
-        Self { rules, scanner, flood: Flood::default(), zone, lines: 0 }
+        Self { rules, scanner, flood: Flood::of(Source::Syslog), zone, last: None, lines: 0 }
     }
 
     /// Takes whole lines, each with its line break. Lines that neither the rules nor a pattern may want are not taken apart.
     pub fn take(&mut self, block: &[u8], now: Now, out: &mut Vec<Event>) {
         let rules = Arc::clone(&self.rules);
+        if !rules.has_custom() {
+            self.kernel_lines(block, now, out);
+            return;
+        }
         let mut lines: Vec<(&[u8], bool)> = Vec::new();
         rules.candidates(block, &mut |line| lines.push((line, true)));
         if self.scanner.is_some() {
             kernel_lines(block, &mut |line| lines.push((line, false)));
         }
-        if rules.has_custom() {
-            // All lie in one block: in the order of the file, each once.
-            lines.sort_unstable_by_key(|(line, own)| (line.as_ptr(), !own));
-            lines.dedup_by_key(|(line, _)| line.as_ptr());
-        }
+        // All lie in one block: in the order of the file, each once.
+        lines.sort_unstable_by_key(|(line, own)| (line.as_ptr(), !own));
+        lines.dedup_by_key(|(line, _)| line.as_ptr());
         for (line, own) in lines {
-            let assembles = self.scanner.as_ref().is_some_and(Scanner::assembles);
-            if own || assembles || !rules.hits(line).is_empty() {
+            if own || self.assembles() || !rules.hits(line).is_empty() {
                 self.line(line, now, out);
             }
         }
+    }
+
+    /// The same where there are no patterns: from one line that may matter to the next.
+    fn kernel_lines(&mut self, block: &[u8], now: Now, out: &mut Vec<Event>) {
+        // Most blocks of most files have none.
+        if self.scanner.is_none() || memmem::find(block, TAG).is_none() {
+            return;
+        }
+        let rules = Arc::clone(&self.rules);
+        let mut rest = block;
+        loop {
+            let at = if self.assembles() { 0 } else { rules.first_hit(rest).unwrap_or(rest.len()) };
+            if at >= rest.len() {
+                return;
+            }
+            let (begin, end) = line_around(rest, at);
+            if memmem::find(&rest[begin..end], TAG).is_some() {
+                self.line(&rest[begin..end], now, out);
+            }
+            rest = &rest[end..];
+        }
+    }
+
+    /// Whether any line of the kernel may matter.
+    fn assembles(&self) -> bool {
+        self.scanner.as_ref().is_some_and(Scanner::assembles)
     }
 
     fn line(&mut self, bytes: &[u8], now: Now, out: &mut Vec<Event>) {
@@ -64,7 +93,11 @@ impl Reader {
             self.kernel(&line, now, out);
             return;
         }
-        let (flood, at) = (&mut self.flood, moment(&line, &self.zone, now));
+        if !self.flood.asks_own(now) {
+            return;
+        }
+        let at = self.moment(&line, now);
+        let flood = &mut self.flood;
         self.rules.find_custom(line.text, &mut |mut found: LogMatch| {
             if !line.program.is_empty() {
                 found.fields.push(("program".to_owned(), cut(line.program, 64).to_owned()));
@@ -75,15 +108,27 @@ impl Reader {
     }
 
     fn kernel(&mut self, line: &Line<'_>, now: Now, out: &mut Vec<Event>) {
+        let at = self.moment(line, now);
         let Some(scanner) = &mut self.scanner else { return };
         let (uptime, text) = line.kernel_time();
-        let at = moment(line, &self.zone, now);
         // Of an earlier boot, or of a clock that was set: the time since boot says nothing.
         let near = |us: &u64| us.saturating_mul(1000).abs_diff(at.mono_ns) < 600 * crate::time::SECOND;
         let time_us = uptime.filter(near).unwrap_or(at.mono_ns / 1000);
         let from = out.len();
         scanner.relayed(time_us, text, &|_| None, now, out);
         relayed(out, from, at.mono_ns == 0);
+    }
+
+    /// When a line was written; never later than now, and at 0 of the monotonic clock if before this boot.
+    fn moment(&mut self, line: &Line<'_>, now: Now) -> Now {
+        let second = now.wall_ns / 1_000_000_000;
+        let known = self.last.filter(|(stamp, at, _)| *stamp == line.stamp && *at == second);
+        let wall_ns =
+            known.map_or_else(|| line.stamp.wall_ns(now.wall_ns, &self.zone), |(.., wall_ns)| wall_ns);
+        self.last = Some((line.stamp, second, wall_ns));
+        let Some(wall_ns) = wall_ns else { return now };
+        let ago = u64::try_from(now.wall_ns.saturating_sub(wall_ns)).unwrap_or(0);
+        Now { mono_ns: now.mono_ns.saturating_sub(ago), wall_ns: wall_ns.min(now.wall_ns) }
     }
 
     /// Everything there is has been read. `settled`: and nothing came for a while.
@@ -118,18 +163,16 @@ fn kernel_lines<'a>(block: &'a [u8], tell: &mut dyn FnMut(&'a [u8])) {
     let tag = memmem::Finder::new(TAG);
     let mut rest = block;
     while let Some(at) = tag.find(rest) {
-        let begin = memrchr(b'\n', &rest[..at]).map_or(0, |n| n + 1);
-        let end = memchr(b'\n', &rest[at..]).map_or(rest.len(), |n| at + n + 1);
+        let (begin, end) = line_around(rest, at);
         tell(&rest[begin..end]);
         rest = &rest[end..];
     }
 }
 
-/// When a line was written; never later than now, and at 0 of the monotonic clock if before this boot.
-fn moment(line: &Line<'_>, zone: &TimeZone, now: Now) -> Now {
-    let Some(wall_ns) = line.stamp.wall_ns(now.wall_ns, zone) else { return now };
-    let ago = u64::try_from(now.wall_ns.saturating_sub(wall_ns)).unwrap_or(0);
-    Now { mono_ns: now.mono_ns.saturating_sub(ago), wall_ns: wall_ns.min(now.wall_ns) }
+/// Begin and end of the line that a byte is in, with its line break.
+fn line_around(text: &[u8], at: usize) -> (usize, usize) {
+    let begin = memrchr(b'\n', &text[..at]).map_or(0, |n| n + 1);
+    (begin, memchr(b'\n', &text[at..]).map_or(text.len(), |n| at + n + 1))
 }
 
 /// What the scanner made of lines came by the file, which has its own marks. What is of an earlier boot is counted only.
