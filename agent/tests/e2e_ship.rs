@@ -197,7 +197,8 @@ fn places_are_kept_over_restarts_and_damage_costs_one_file() {
 fn places_of_files_that_are_gone_take_nobodys_place() {
     let bench = Bench::new(&["*.log"], |_| ());
     let mark = "1 2 0000000000000001/2";
-    let gone = (0..300).map(|n| (bench.path(format!("gone-{n:03}x.log")), (Mark::parse(mark).expect("one"), None)));
+    let gone =
+        (0..300).map(|n| (bench.path(format!("gone-{n:03}x.log")), (Mark::parse(mark).expect("one"), None)));
     let gone: Vec<_> = gone.collect();
     for n in 0..20 {
         bench.write(&format!("there-{n:02}x.log"), "of before\n");

@@ -122,7 +122,9 @@ async fn the_journal_of_a_killed_agent_goes_only_when_a_file_has_it() {
     fs::create_dir(&aside).unwrap();
     let (mut backup, left) = Backup::open(&dir, 1 << 20, NOW).await;
     assert_eq!(left, queue(&["1", "2"]));
-    assert!(dir.join("retry_queue.jsonl").exists() && backup.journal() == 4 && backup.stats().trouble.is_some());
+    assert!(
+        dir.join("retry_queue.jsonl").exists() && backup.journal() == 4 && backup.stats().trouble.is_some()
+    );
     // The next kill.
     assert!(backup.note(vec![b"3".to_vec()]).await);
     drop(backup);
