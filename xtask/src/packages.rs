@@ -62,7 +62,10 @@ pub fn ensure(wanted: &[(&str, &str)]) -> Vec<String> {
 }
 
 fn missing<'a>(wanted: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    wanted.iter().copied().filter(|(program, _)| !sh::has(program)).collect()
+    // Debian's place of modules of Python, which are no programs.
+    let modules = std::path::Path::new("/usr/lib/python3/dist-packages");
+    let is_there = |name: &str| sh::has(name) || modules.join(name).is_dir();
+    wanted.iter().copied().filter(|(name, _)| !is_there(name)).collect()
 }
 
 fn install(packages: &[&str]) -> Result<(), String> {
