@@ -22,6 +22,11 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), String> {
     judged(path, Strict).map(|(config, warnings, _)| (config, warnings))
 }
 
+/// Whether nothing at all is in a file: it may be about to be written.
+pub fn is_blank(path: &Path) -> bool {
+    state::read_user_file(path).is_ok_and(|text| text.trim().is_empty())
+}
+
 /// Judges the file alone: a secret's file that cannot be read here is a warning.
 pub fn validate(path: &Path) -> Result<Vec<Warning>, String> {
     judged(path, Alone).map(|(_, warnings, _)| warnings)

@@ -285,6 +285,11 @@ fn a_reload_changes_rules_and_channels_and_loses_nothing() {
     logged(&home, "intervall_secs");
     assert!(queued().is_some());
 
+    fs::write(home.config(), "\n").expect("written");
+    agent.signal(Signal::HUP);
+    logged(&home, "is empty. Write it again");
+    assert!(queued().is_some());
+
     // Another address: what waited goes there.
     home.configure(&webhook.url(), &format!("{HIGH}\n[agent]\nlog_file = \"/nowhere/log\""));
     agent.signal(Signal::HUP);

@@ -21,7 +21,7 @@ section or key is a problem. What depends on the host is for `sysops-agent docto
 **Variables and secrets.** A string may contain `${NAME}`: the value of that environment variable; `${file:/path}`: the
 content of that file, without the line break at its end; `${credential:NAME}`: the same of a credential of systemd
 (`LoadCredential=` in the unit). What is not there is a problem; `--validate`, which judges the file alone, only warns of
-files, and at the start a channel in `[alerting]` waits for its files. They are read at the start and at each reload. A secret's file that everybody on the host can read is a warning.
+files, and at the start a channel in `[alerting]`, and `[nats]`, waits for its files; `doctor` names all that is lacking. They are read at the start and at each reload. A secret's file that everybody on the host can read is a warning.
 `$${` stands for `${` itself. Keep passwords and tokens out of the file this way; the agent never prints the value of a
 key marked *secret*.
 

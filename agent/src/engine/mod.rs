@@ -74,6 +74,8 @@ use store::Store;
 pub use tally::Tally;
 use user_kills::UserKills;
 
+/// Drafts made before they are passed on.
+const MANY: usize = 32;
 /// Least time between two notices of lost events.
 const LOST_NOTICE_NS: u64 = 60 * SECOND;
 
@@ -167,7 +169,7 @@ impl Engine {
 
     /// One step. Outputs are appended to `out`.
     pub fn step(&mut self, now: Now, input: Input<'_>, out: &mut Vec<Output>) {
-        let mut drafts = Vec::new();
+        let (mut drafts, mut told) = (Vec::new(), Vec::new());
         match input {
             Input::Batch(batch) => self.batch(now, batch, &mut drafts),
             Input::Event(mut event) => {
@@ -179,34 +181,51 @@ impl Engine {
             Input::Tick => {
                 for report in self.incidents.due(now) {
                     self.tell(now, &report, &mut drafts);
+                    self.say_many(now, &mut drafts, &mut told);
                 }
                 self.faults.due(now, &mut drafts);
                 for report in self.hangs.due(now) {
                     self.tell_hang(&report, &mut drafts);
+                    self.say_many(now, &mut drafts, &mut told);
                 }
             }
         }
         self.count_disagreements();
         out.extend(self.hangs.take_follow().into_iter().map(|task| Output::Follow(Box::new(task))));
         self.look_around(now, &mut drafts);
-        self.speak(now, drafts, out);
+        self.say(now, &mut drafts, &mut told);
+        self.speak(now, told, out);
     }
 
-    /// From what was found to what is told.
-    fn speak(&mut self, now: Now, drafts: Vec<Draft>, out: &mut Vec<Output>) {
+    /// From what was found to what is told. In a storm there are a thousand of them at once, and their context would be
+    /// a quarter of the agent's memory.
+    fn say_many(&mut self, now: Now, drafts: &mut Vec<Draft>, told: &mut Vec<Draft>) {
+        if drafts.len() >= MANY {
+            self.say(now, drafts, told);
+        }
+    }
+
+    fn say(&mut self, now: Now, drafts: &mut Vec<Draft>, told: &mut Vec<Draft>) {
         let mut passed = Vec::new();
         self.pace.changed |= !drafts.is_empty();
         let scene = board::Scene { settings: &self.settings, table: &self.table };
-        for draft in drafts {
+        for draft in drafts.drain(..) {
             self.board.take(now, draft, &scene, &mut passed);
         }
-        self.ask_board(now, |board, _, scene, fresh| board.due(now, scene, fresh, &mut passed));
-        self.end_unclaimed(now, &mut passed);
-        self.tell_on(now, passed, out);
+        for draft in passed {
+            self.speaker.say(now, draft, told);
+        }
     }
 
-    fn tell_on(&mut self, now: Now, passed: Vec<Draft>, out: &mut Vec<Output>) {
-        let mut told = Vec::new();
+    /// Tells what is to be told now, and what has waited for this.
+    fn speak(&mut self, now: Now, told: Vec<Draft>, out: &mut Vec<Output>) {
+        let mut passed = Vec::new();
+        self.ask_board(now, |board, _, scene, fresh| board.due(now, scene, fresh, &mut passed));
+        self.end_unclaimed(now, &mut passed);
+        self.tell_on(now, passed, told, out);
+    }
+
+    fn tell_on(&mut self, now: Now, passed: Vec<Draft>, mut told: Vec<Draft>, out: &mut Vec<Output>) {
         for draft in passed {
             self.speaker.say(now, draft, &mut told);
         }
@@ -229,14 +248,8 @@ impl Engine {
         for report in self.hangs.finish(now) {
             self.tell_hang(&report, &mut drafts);
         }
-        let (mut told, mut passed) = (Vec::new(), Vec::new());
-        let scene = board::Scene { settings: &self.settings, table: &self.table };
-        for draft in drafts {
-            self.board.take(now, draft, &scene, &mut passed);
-        }
-        for draft in passed {
-            self.speaker.say(now, draft, &mut told);
-        }
+        let mut told = Vec::new();
+        self.say(now, &mut drafts, &mut told);
         self.speaker.finish(now, &mut told);
         self.emit(now, told, out);
         out.push(Output::Keep(Box::new(self.snapshot(now))));

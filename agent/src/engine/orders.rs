@@ -31,7 +31,7 @@ impl Engine {
         self.pace.told = true;
         let mut passed = Vec::new();
         self.ask_board(now, |board, _, scene, fresh| board.look(now, scene, fresh, &mut passed));
-        self.tell_on(now, passed, out);
+        self.tell_on(now, passed, Vec::new(), out);
         Ok(answer)
     }
 
@@ -80,7 +80,9 @@ impl Engine {
         old.analysis = analysis;
         let rules = old.rules.len() + old.absences.len();
         self.look_again();
-        self.speak(now, drafts, out);
+        let mut told = Vec::new();
+        self.say(now, &mut drafts, &mut told);
+        self.speak(now, told, out);
         Answer::Reloaded { rules, ended }
     }
 

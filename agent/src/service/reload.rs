@@ -81,8 +81,16 @@ impl Reloader {
     }
 
     async fn apply(&mut self) -> Result<Applied, String> {
-        let (mut new, warnings) = edge::load(self.file.as_deref().unwrap_or_else(|| "".as_ref()))?;
+        let file = self.file.as_deref().unwrap_or_else(|| "".as_ref());
+        let (mut new, warnings) = edge::load(file)?;
         let changed = changes(&self.config, &new);
+        // Who writes a file in place has it empty for a moment, and on a full disk for longer.
+        if edge::is_blank(file) && !changed.is_empty() {
+            return Err(format!(
+                "The configuration {} is empty. Write it again; for the built-in defaults restart the agent.",
+                file.display()
+            ));
+        }
         // Metrics go over its connection, too.
         if !self.nats_is_late {
             new.nats = self.config.nats.clone();

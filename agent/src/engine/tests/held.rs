@@ -343,3 +343,48 @@ fn a_silence_of_a_name_that_nobody_has_is_refused_with_the_nearest() {
     check("colour", true, None);
     check("", true, Some("needs the name of a metric"));
 }
+
+#[test]
+fn no_message_says_over_of_a_value_that_is_not() {
+    let mut r = run(0);
+    for value in [10.0, 95.0, 95.0, 95.0, 85.0, 95.0, 95.0, 95.0, 79.0, 40.0] {
+        r.disks(&[("/", value)]);
+    }
+    let told = r.told();
+    let parts = [
+        "is 95 %, over 90 % for 30 s",
+        "is 85 %, still over 80 %; the alert stands for",
+        "is 95 %, now over 90 %",
+        "is 79 %, not yet clear of 80 %; the alert stands for",
+        "is back to 40 %",
+    ];
+    assert_eq!(told.len(), parts.len(), "{told:#?}");
+    for (told, part) in told.iter().zip(parts) {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // What a silence held back says how it is by then.
+    let mut r = run(0);
+    silence(&mut r, "disk_used_percent", "/a", 100);
+    r.disks(&[("/a", 10.0)]);
+    for value in [85.0, 85.0, 85.0, 88.0, 79.0, 79.0, 79.0, 79.0, 79.0, 79.0] {
+        r.disks(&[("/a", value)]);
+    }
+    let alert = r.alerts().pop().expect("told");
+    assert!(alert.message.contains("is 79 %, not yet clear of 80 % after"), "{}", alert.message);
+    assert!(alert.context.contains_key("last_minutes"), "{:?}", alert.context);
+}
+
+#[test]
+fn a_storm_keeps_the_context_of_those_that_the_summary_carries() {
+    let mut r = run(30);
+    for pid in 1..60 {
+        r.event(Source::Ebpf, oom(pid));
+    }
+    r.wait_ms(60_000);
+    let alerts = r.alerts();
+    let summary = alerts.last().expect("a summary");
+    let context = |name: &str| summary.context[name].as_array().map_or(0, Vec::len);
+    assert_eq!((context("members"), context("incidents")), (58, 58), "all are known again after a restart");
+    let whole = summary.context["alerts"].as_array().expect("some");
+    assert!(whole.len() >= 8 && whole.iter().all(|a| a["context"]["victim_pid"].is_u64()), "{whole:?}");
+}
