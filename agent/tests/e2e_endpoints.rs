@@ -113,7 +113,7 @@ fn read_strictly(page: &str) {
         text_string_to_metric_families as read\nexcept ImportError:\n sys.exit(print('missing'))\n\
         print(sum(len(family.samples) for family in read(sys.stdin.read())))";
     let samples = page.lines().filter(|line| !line.starts_with('#')).count();
-    match judge("python3", &["-c", READ], page).as_deref().map(str::trim) {
+    match judge("/usr/bin/python3", &["-c", READ], page).as_deref().map(str::trim) {
         None | Some("missing") => {
             skip("prometheus_client missing: apt-get install python3-prometheus-client");
         }

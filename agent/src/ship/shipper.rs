@@ -24,8 +24,10 @@ use crate::time::SECOND;
 const LOOK_NS: u64 = 10 * SECOND;
 /// The same where nobody can wake us.
 const POLL_NS: u64 = SECOND;
-/// Pause behind whatever wakes: what is written all the time is read in larger pieces.
+/// Pause behind a name: several come at once.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The same behind a write: a log that is written all the time wakes us four times a second.
+const WRITTEN: Duration = Duration::from_millis(250);
 /// What the last body gets at the end.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -123,7 +125,7 @@ impl Shipper {
                 self.look_ns = 0;
             }
             () = written(self.wake.as_ref(), may_read) => {
-                sleep(PAUSE).await;
+                sleep(WRITTEN).await;
                 let files = self.files.as_mut()?;
                 self.wake.iter().for_each(|wake| wake.logs(&mut |log| files.written(log)));
             }

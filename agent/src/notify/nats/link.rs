@@ -80,6 +80,11 @@ impl Made {
     fn is_closed(&self) -> bool {
         self.closed.load(Relaxed)
     }
+
+    /// Another one after each connecting again.
+    fn number(&self) -> u64 {
+        self.client.statistics().connects.load(Relaxed)
+    }
 }
 
 /// Reads the configuration again; an error is a sentence: what is still not there.
@@ -297,6 +302,7 @@ impl Link {
 
     async fn publish(&self, made: &Made, messages: Vec<Outgoing>) -> Result<(), SendError> {
         let Made { client, complaints, .. } = made;
+        let connection = made.number();
         // The end of a subscription that is drained is the server's PONG.
         let mut pong = client.subscribe(client.new_inbox()).await.map_err(|e| self.lost(&e))?;
         let mut subjects = Vec::with_capacity(messages.len());
@@ -313,7 +319,8 @@ impl Link {
         }
         pong.drain().await.map_err(|e| self.lost(&e))?;
         while pong.next().await.is_some() {}
-        if client.connection_state() != State::Connected {
+        // What was on its way in a connection is gone with it, and the next one may have answered in its place.
+        if client.connection_state() != State::Connected || made.number() != connection {
             return Err(self.lost(&"while messages were on their way"));
         }
         sleep(COMPLAINT).await;
