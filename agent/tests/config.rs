@@ -132,7 +132,9 @@ fn documented_defaults_are_the_defaults() {
         }
     }
     assert!(rows > 150, "only {rows} rows were found in the documentation");
-    assert_eq!(shown(&good(&file)), shown(&Config::default()));
+    // What is written is a limit of the operator's own, even where it says what is built in.
+    let own = shown(&good(&file)).replace("is_builtin: false", "is_builtin: true");
+    assert_eq!(own, shown(&Config::default()));
 }
 
 #[test]
