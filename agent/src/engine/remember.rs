@@ -63,8 +63,9 @@ impl Engine {
         // Where the outbox has lost that one, time tells. Alerts carry milliseconds; those of the same one may be heard
         // of twice.
         let by_time = || {
-            let made =
-                |alert: &Alert| alert.timestamp.parse::<jiff::Timestamp>().ok().map(|at| at.as_millisecond());
+            let made = |alert: &Alert| {
+                alert.timestamp.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+            };
             told.iter().position(|alert| made(alert).is_some_and(|made| made >= at.wall_ns / MILLI as i64))
         };
         last.map(|last| last + 1).or_else(by_time).unwrap_or(told.len())

@@ -168,7 +168,7 @@ impl Engine {
         snapshot.told.iter().for_each(|alert| self.told.note(alert));
         self.remember(&snapshot.told, now);
         self.resumed = Some(Resumed::default());
-        self.last_told = snapshot.last_told.clone();
+        self.last_told.clone_from(&snapshot.last_told);
         self.resumed_from = Some(Saved { at: snapshot.saved, last: snapshot.last_told });
     }
 }

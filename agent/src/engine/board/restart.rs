@@ -101,8 +101,8 @@ impl Board {
         if level.is_none_or(|level| level < draft.severity) && draft.severity > entry.draft.severity {
             entry.raised = Some(draft.severity);
         }
-        let Draft { severity, message, value, threshold, .. } = draft;
-        entry.draft = Draft { severity, message, value, threshold, ..entry.draft.clone() };
+        let Draft { severity, value, threshold, message, .. } = draft;
+        entry.draft = Draft { severity, value, threshold, message, ..entry.draft.clone() };
     }
 
     /// The same of one that was told with others in a summary.

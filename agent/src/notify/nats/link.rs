@@ -17,10 +17,10 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Mutex, OnceCell, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::{OnceCell, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 /// Longest wait for a connection, and for the answer to messages.
@@ -101,10 +101,10 @@ struct Terms {
 pub struct Link {
     prefix: String,
     /// Read at the start, or later where a file of them was not there.
-    terms: OnceLock<Terms>,
+    terms: OnceCell<Terms>,
     later: Option<Later>,
-    /// They are being read; one reading at a time.
-    reading: Mutex<Option<JoinHandle<Result<Terms, String>>>>,
+    /// They are being read, perhaps from a disk that hangs: one reading at a time.
+    reading: Arc<AtomicBool>,
     reconnects: Option<usize>,
     delay: Duration,
     #[expect(clippy::disallowed_types, reason = "held for a moment to take a copy, never over an await")]
@@ -150,17 +150,17 @@ impl Link {
 
     /// The same before a secret or a certificate is there: they are read again at each try.
     pub fn later(config: &Config, later: Later) -> Self {
-        Self::with(config, OnceLock::new(), Some(later))
+        Self::with(config, OnceCell::new(), Some(later))
     }
 
     #[expect(clippy::disallowed_types, reason = "as above")]
-    fn with(config: &Config, terms: OnceLock<Terms>, later: Option<Later>) -> Self {
+    fn with(config: &Config, terms: OnceCell<Terms>, later: Option<Later>) -> Self {
         let section = &config.nats;
         Self {
             prefix: section.subject_prefix.clone(),
             terms,
             later,
-            reading: Mutex::default(),
+            reading: Arc::default(),
             reconnects: usize::try_from(section.max_reconnect_attempts).ok(),
             delay: Duration::from_secs(section.reconnect_delay_secs),
             made: std::sync::Mutex::default(),
@@ -174,17 +174,21 @@ impl Link {
 
     /// What is needed to connect, as soon as it is there.
     async fn terms(&self) -> Result<&Terms, SendError> {
-        if let Some(terms) = self.terms.get() {
-            return Ok(terms);
+        self.terms.get_or_try_init(|| self.read_terms()).await
+    }
+
+    async fn read_terms(&self) -> Result<Terms, SendError> {
+        let Some(later) = self.later.clone() else { return Err(SendError::retry(NOT_KNOWN)) };
+        if self.reading.swap(true, Relaxed) {
+            return Err(SendError::retry("[nats]: its files are still being read"));
         }
-        let mut reading = self.reading.lock().await;
-        let later = self.later.clone();
-        let read = || later.map_or_else(|| Err(NOT_KNOWN.to_owned()), |later| Terms::of(&later()?));
-        let done = reading.get_or_insert_with(|| spawn_blocking(read)).await;
-        *reading = None;
-        let terms =
-            done.map_err(|error| error.to_string()).and_then(|terms| terms).map_err(SendError::retry)?;
-        Ok(self.terms.get_or_init(|| terms))
+        let reading = Arc::clone(&self.reading);
+        let read = spawn_blocking(move || {
+            let terms = later().and_then(|config| Terms::of(&config));
+            reading.store(false, Relaxed);
+            terms
+        });
+        read.await.map_err(|error| error.to_string()).and_then(|terms| terms).map_err(SendError::retry)
     }
 
     fn options(&self, terms: &Terms) -> Result<ConnectOptions, String> {
