@@ -17,7 +17,7 @@ use serde_json::Value;
 const SOON: Duration = Duration::from_secs(90);
 
 /// All at a pace of a second, and limits that are always exceeded.
-const CONFIG: &str = r#"
+const CONFIG: &str = r"
     [collector]
     memory_interval_secs = 1
     disk_io_interval_secs = 1
@@ -31,7 +31,7 @@ const CONFIG: &str = r#"
     disk_busy_percent = { warn = 0.2, critical = 100.0, for_secs = 13, clear = 0.1 }
     [alerting]
     state_warmup_secs = 0
-"#;
+";
 
 /// The first process that an alert of a rule names and that `pick` is content with.
 fn named(webhook: &Webhook, rule: &str, pick: impl Fn(&Value) -> bool) -> Value {

@@ -42,9 +42,13 @@ pub(super) fn choose(places: &mut BTreeMap<Arc<str>, Place>) -> (Vec<Arc<str>>, 
     all.truncate(MAX_SHOWN);
     let shown: Vec<Arc<str>> = all.iter().map(|one| Arc::clone(one.path)).collect();
     drop(all);
-    places.values_mut().for_each(|place| place.shown = false);
+    for place in places.values_mut() {
+        place.shown = false;
+    }
     for path in &shown {
-        places.get_mut(path).into_iter().for_each(|place| place.shown = true);
+        if let Some(place) = places.get_mut(path) {
+            place.shown = true;
+        }
     }
     let left_out = count - shown.len();
     (shown, left_out)

@@ -133,9 +133,12 @@ impl Walk {
         let mut due: Vec<(Arc<str>, bool)> = turn.map(|(path, _)| (Arc::clone(path), true)).collect();
         let first = due.first().map(|(path, _)| Arc::clone(path)).unwrap_or_default();
         let newest = due.last().map(|(path, _)| Arc::clone(path)).unwrap_or_default();
-        let is_in_turn = |path: &Arc<str>| match first <= newest {
-            true => (&first..=&newest).contains(&path),
-            false => *path >= first || *path <= newest,
+        let is_in_turn = |path: &Arc<str>| {
+            if first <= newest {
+                (&first..=&newest).contains(&path)
+            } else {
+                *path >= first || *path <= newest
+            }
         };
         let shown = self.places.iter().filter(|(path, place)| place.shown && !is_in_turn(path));
         due.extend(shown.map(|(path, _)| (Arc::clone(path), false)));
