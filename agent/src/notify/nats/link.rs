@@ -25,8 +25,9 @@ use tokio::time::{sleep, timeout};
 
 /// Longest wait for a connection, and for the answer to messages.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The complaint of a server comes before its PONG, but by another task.
-const COMPLAINT: Duration = Duration::from_millis(20);
+/// How long the connection has to stand behind messages without `JetStream`, and a complaint may take. The library tells
+/// of no answer of the server to a PING: the end of a drained subscription says that all was written, nothing more.
+const COMPLAINT: Duration = Duration::from_millis(100);
 /// Characters of an error that are shown.
 const MAX_SHOWN: usize = 200;
 /// In place of the names of servers that are in a file.
@@ -307,7 +308,7 @@ impl Link {
     async fn publish(&self, made: &Made, messages: Vec<Outgoing>) -> Result<(), SendError> {
         let Made { client, complaints, .. } = made;
         let connection = made.number();
-        // The end of a subscription that is drained is the server's PONG.
+        // The end of a subscription that is drained: all before it is written.
         let mut pong = client.subscribe(client.new_inbox()).await.map_err(|e| self.lost(&e))?;
         let mut subjects = Vec::with_capacity(messages.len());
         for message in messages {
@@ -323,11 +324,11 @@ impl Link {
         }
         pong.drain().await.map_err(|e| self.lost(&e))?;
         while pong.next().await.is_some() {}
+        sleep(COMPLAINT).await;
         // What was on its way in a connection is gone with it, and the next one may have answered in its place.
         if client.connection_state() != State::Connected || made.number() != connection {
             return Err(self.lost(&"while messages were on their way"));
         }
-        sleep(COMPLAINT).await;
         match complaint_about(complaints, &subjects) {
             Some(what) => Err(SendError::barred(format!(
                 "{} does not let this user publish to {}: {}",
