@@ -46,7 +46,7 @@ fn worst(config: &Config, minutes: u64, age: Option<u64>, at: At<'_>) -> Vec<(u6
         for output in out.drain(..) {
             let Output::Alert(alert) = output else { continue };
             if alert.status != Status::Resolved && told.last().is_none_or(|last| alert.severity > last.1) {
-                told.push((reading / 6, alert.severity, alert.rule.to_string()));
+                told.push((reading / 6, alert.severity, alert.rule.clone()));
             }
         }
     }
