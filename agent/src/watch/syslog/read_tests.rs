@@ -130,7 +130,9 @@ fn lines_that_begin_alike_are_taken_apart_alike() {
     for head in
         heads.iter().chain(&heads).chain(&["Nov 22 13:45:20 h kernel:  ", "Nov 22 13:45:20 h kernel:\n"])
     {
-        text.push_str(&format!("{head}{error}\n"));
+        text.push_str(head);
+        text.push_str(error);
+        text.push('\n');
     }
     let one_by_one: usize =
         text.lines().map(|line| take(&mut reader(true, &[]), &format!("{line}\n")).len()).sum();
