@@ -20,17 +20,17 @@ pub const MAX_KINDS: usize = 256;
 /// Shapes of lines that are known to be of a flood; further ones are judged by their rule each time.
 pub const MAX_SHAPES: usize = 1024;
 
-/// Lines of a window that one rule's expression is asked about; of further ones is only known that they may be for it.
-pub const MAX_ASKED: u16 = 2000;
-/// The same for the patterns of the user, all together.
+/// Lines of a window in which one rule finds something; of further ones is only known that they may be for it.
+pub const MAX_TOLD: u16 = 2000;
+/// Lines of a window that the patterns of the user are asked about, all together.
 pub const MAX_ASKED_OWN: u32 = 50_000;
 
 /// Lets lines through, or counts them.
 #[derive(Debug)]
 pub struct Flood {
     source: Source,
-    /// By rule: the lines it was asked about.
-    asked: Vec<u16>,
+    /// By rule: the lines in which it found something.
+    told: Vec<u16>,
     asked_own: u32,
     /// Lines that nobody was asked about.
     unjudged: u64,
@@ -63,7 +63,7 @@ impl Flood {
     pub fn of(source: Source) -> Self {
         Self {
             source,
-            asked: Vec::new(),
+            told: Vec::new(),
             asked_own: 0,
             unjudged: 0,
             kinds: HashMap::new(),
@@ -73,18 +73,22 @@ impl Flood {
         }
     }
 
-    /// Whether the rules whose literals are in a line are to be asked about it; if not, it is counted as not judged. Each
-    /// rule is asked about so many lines of a window: a flood for one hides nothing from the others.
-    pub fn asks(&mut self, hits: Hits, now: Now) -> bool {
+    /// Of the rules whose literals are in a line those that are asked about it; if all have had their share of the window, it
+    /// is counted as not judged. Each has its own: a flood for one hides nothing from the others.
+    pub fn asked(&mut self, hits: Hits, now: Now) -> Hits {
         self.begin(now);
-        self.asked.resize(usize::from(u8::MAX), 0);
-        let asked = hits.rules().any(|rule| self.asked[rule] < MAX_ASKED);
-        for rule in hits.rules().filter(|_| asked) {
-            self.asked[rule] = self.asked[rule].saturating_add(1);
-        }
-        let is_left_out = !asked && hits.rules().next().is_some();
+        let left = hits.only(|rule| self.told.get(rule).is_none_or(|told| *told < MAX_TOLD));
+        let is_left_out = left.rules().next().is_none() && hits.rules().next().is_some();
         self.unjudged = self.unjudged.saturating_add(u64::from(is_left_out));
-        asked
+        left
+    }
+
+    /// A rule matched.
+    pub fn matched(&mut self, rule: usize) {
+        if self.told.len() <= rule {
+            self.told.resize(rule + 1, 0);
+        }
+        self.told[rule] = self.told[rule].saturating_add(1);
     }
 
     /// The same for the patterns of the user.
@@ -104,7 +108,7 @@ impl Flood {
     }
 
     fn is_open(&self) -> bool {
-        !self.kinds.is_empty() || !self.asked.is_empty() || self.asked_own > 0
+        !self.kinds.is_empty() || !self.told.is_empty() || self.asked_own > 0
     }
 
     /// Counts a line that is like one that was held back, but for numbers: its rule would say the same of it. Whether it did.
@@ -172,7 +176,7 @@ impl Flood {
             return;
         }
         self.shapes.clear();
-        self.asked.clear();
+        self.told.clear();
         self.asked_own = 0;
         let count = std::mem::take(&mut self.unjudged);
         if count > 0 {

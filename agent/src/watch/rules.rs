@@ -164,6 +164,11 @@ impl Hits {
         })
     }
 
+    /// Without the rules of which `wanted` does not hold.
+    pub(super) fn only(self, wanted: impl Fn(usize) -> bool) -> Self {
+        Self(self.rules().filter(|rule| wanted(*rule)).fold(0, |all, rule| all | 1 << rule))
+    }
+
     /// Of these rules.
     #[cfg(test)]
     pub(super) fn of(rules: &[u8]) -> Self {
@@ -257,18 +262,20 @@ impl RuleSet {
         self.find_hit(self.hits(line.as_bytes()), line, tell);
     }
 
-    /// The same, of a line with these hits.
-    pub fn find_hit(&self, hits: Hits, line: &str, tell: &mut dyn FnMut(LogMatch)) {
-        for lazy in hits.rules().map(|rule| &self.built_in[rule]) {
+    /// The same, of a line with these hits; gives the number of the rule.
+    pub fn find_hit(&self, hits: Hits, line: &str, tell: &mut dyn FnMut(LogMatch)) -> Option<usize> {
+        for rule in hits.rules() {
+            let lazy = &self.built_in[rule];
             // Only `captures` allocates.
             if let Some(regex) = lazy.regex()
                 && regex.is_match(line.as_bytes())
                 && let Some(captures) = regex.captures(line.as_bytes())
             {
                 tell(lazy.found(line, regex, &captures));
-                break;
+                return Some(rule);
             }
         }
+        None
     }
 
     /// Calls `tell` for every user pattern that wants the line.
@@ -325,8 +332,10 @@ impl Grade {
                 found.severity = graded.map_or(found.severity, |(_, _, severity)| *severity);
             }
             Self::Xid => {
+                let is_fatal = field("class") != Some("Nonfatal");
                 if let Some(known) = field("xid").and_then(|code| xid(code.parse().ok()?)) {
-                    found.severity = known.severity;
+                    found.severity =
+                        if is_fatal { known.severity } else { known.severity.min(Severity::Warn) };
                     found.meaning = format!("{}: {}", found.meaning, known.meaning);
                     found.advice = known.action;
                 }

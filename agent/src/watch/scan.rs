@@ -265,9 +265,14 @@ impl Scanner {
         let mut pass = |flood: &mut Flood, found: Event| {
             out.extend(if historic { Some(found) } else { flood.pass(found, now) });
         };
-        let is_new = historic || !flood.again(text, moment(time_us, now), now) && flood.asks(hits, now);
-        if is_new {
-            rules.find_hit(hits, text, &mut |one| pass(flood, found(one)));
+        let asked = match historic {
+            true => Some(hits),
+            false if flood.again(text, moment(time_us, now), now) => None,
+            false => Some(flood.asked(hits, now)),
+        };
+        let rule = asked.and_then(|hits| rules.find_hit(hits, text, &mut |one| pass(flood, found(one))));
+        if let Some(rule) = rule {
+            flood.matched(rule);
         }
         if rules.has_custom() && (historic || own.asks_own(now)) {
             rules.find_custom(text, &mut |one| pass(own, found(one)));

@@ -67,15 +67,20 @@ impl<'a> Line<'a> {
 
     /// Text and moment of a line of the kernel: microseconds since boot, where the line has them.
     pub fn kernel_time(&self) -> (Option<u64>, &'a str) {
-        let parsed = || {
-            let (secs, rest) = self.text.strip_prefix('[')?.split_once(']')?;
-            let (secs, micros) = secs.trim_start().split_once('.')?;
-            let micros: u64 = (micros.len() == 6).then(|| micros.parse().ok())??;
-            let time: u64 = secs.parse().ok()?;
-            Some((time.checked_mul(1_000_000)?.checked_add(micros)?, rest.strip_prefix(' ').unwrap_or(rest)))
-        };
-        parsed().map_or((None, self.text), |(time, rest)| (Some(time), rest))
+        kernel_time(self.text)
     }
+}
+
+/// The same of its text alone.
+fn kernel_time(text: &str) -> (Option<u64>, &str) {
+    let parsed = || {
+        let (secs, rest) = text.strip_prefix('[')?.split_once(']')?;
+        let (secs, micros) = secs.trim_start().split_once('.')?;
+        let micros: u64 = (micros.len() == 6).then(|| micros.parse().ok())??;
+        let time: u64 = secs.parse().ok()?;
+        Some((time.checked_mul(1_000_000)?.checked_add(micros)?, rest.strip_prefix(' ').unwrap_or(rest)))
+    };
+    parsed().map_or((None, text), |(time, rest)| (Some(time), rest))
 }
 
 impl Stamp {

@@ -17,6 +17,7 @@ your own are `log_analyzer.custom_patterns` ([CONFIGURATION](CONFIGURATION.md)).
 `kernel_events_total{rule}`.
 ";
 
+const OWN: &str = include_str!("own.md");
 const CHECKED: &str = include_str!("checked.md");
 
 /// The text of LOG-RULES.md.
@@ -52,6 +53,7 @@ pub fn rules_doc() -> String {
         let _ = writeln!(doc, "{:24} {}", rule.id, rule.hits.first().unwrap_or(&""));
     }
     doc.push_str("```\n\n");
+    doc.push_str(OWN);
     doc.push_str(CHECKED);
     doc
 }
@@ -104,6 +106,8 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Severity;
+    use crate::watch::rules::{Custom, RuleSet};
 
     #[test]
     fn every_rule_and_xid_has_a_row() {
@@ -118,5 +122,34 @@ mod tests {
     fn fields_are_listed_once() {
         assert_eq!(fields("(?P<device>a)|(?P<device2>b)(?P<xid>c)"), ["device", "xid"]);
         assert_eq!(fields("x"), [""; 0]);
+    }
+
+    #[test]
+    fn the_example_of_own_patterns_finds_what_it_says() {
+        let value = |key: &str| -> Vec<&str> {
+            let values = OWN.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+            values.map(|value| value.trim_matches(['"', '\''])).collect()
+        };
+        let (names, patterns) = (value("name"), value("pattern"));
+        let custom: Vec<Custom<'_>> = names
+            .iter()
+            .zip(&patterns)
+            .map(|(name, pattern)| Custom { name, pattern, severity: Severity::Info })
+            .collect();
+        let rules = RuleSet::new(&custom, false).expect("patterns");
+        for (line, expect) in [
+            ("Failed password for invalid user admin from 192.0.2.7 port 4711 ssh2", "ssh_brute_force"),
+            (
+                "pam_unix(sudo:auth): authentication failure; logname=eve uid=1000 tty=/dev/pts/0 user=eve",
+                "sudo_brute_force",
+            ),
+            ("app.service: A process of this unit has been killed by the OOM killer.", "unit_oom"),
+            ("app.service: Failed with result 'oom-kill'.", "unit_oom"),
+            ("Accepted publickey for deploy from 192.0.2.7 port 4711 ssh2", ""),
+        ] {
+            let mut found = Vec::new();
+            rules.find_custom(line, &mut |one| found.push(one.rule));
+            assert_eq!(found.concat(), expect, "{line}");
+        }
     }
 }

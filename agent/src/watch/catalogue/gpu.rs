@@ -14,7 +14,7 @@ pub(super) const RULES: &[Rule] = &[
         grade: Grade::Xid,
         kind: Kind::Gpu,
         literals: &["nvrm: "],
-        pattern: r"NVRM: (?:Xid \((?:PCI:)?(?P<bus>[0-9A-Fa-f:.]+)\): (?P<xid>\d+)(?:, pid=(?P<pid>\d+))?(?:, pid='<unknown>')?(?:, name=(?P<process>[^,]*))?|(?:.*?(?P<bus2>[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}(?:\.[0-7])?))?.* has fallen off the bus|(?s:The NVIDIA GPU (?P<bus3>[0-9A-Fa-f:.]+).*?)?fallen off the bus)",
+        pattern: r"NVRM: (?:Xid \((?:PCI:)?(?P<bus>[0-9A-Fa-f:.]+)\): (?P<xid>\d+)(?:, \w+ (?P<class>Nonfatal|Fatal) )?(?:, pid=(?P<pid>\d+))?(?:, pid='<unknown>')?(?:, name=(?P<process>[^,]*))?|(?:.*?(?P<bus2>[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}(?:\.[0-7])?))?.* has fallen off the bus|(?s:The NVIDIA GPU (?P<bus3>[0-9A-Fa-f:.]+).*?)?fallen off the bus)",
         hits: &[
             "NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, GPU has fallen off the bus.",
             "NVRM: Xid (PCI:0000:cb:00): 13, pid='<unknown>', name=<unknown>, Graphics SM Warp Exception on (GPC 7, TPC 7, SM 0): Illegal Instruction Parameter",
@@ -67,11 +67,12 @@ pub(super) const RULES: &[Rule] = &[
         grade: Grade::Fixed,
         kind: Kind::Plain,
         literals: &["nvrm: ", "amdgpu"],
-        pattern: r"NVRM: .*(?:RmInitAdapter failed|rm_init_adapter failed)|NVRM: .*API mismatch|amdgpu(?: (?P<device>[0-9a-f:.]+))?: .*(?:GPU reset begin|ring \S+ timeout|GPU reset\(\d+\) failed)",
+        pattern: r"NVRM: .*(?:RmInitAdapter failed|rm_init_adapter failed)|NVRM: .*API mismatch|amdgpu(?: (?P<device>[0-9a-f:.]+))?: .*(?:GPU reset begin|ring \S+ timeout|GPU reset\(\d+\) failed)|\[drm:amdgpu_job_timedout.*ring \S+ timeout",
         hits: &[
             "NVRM: GPU 0000:3b:00.0: RmInitAdapter failed! (0x26:0x56:1474)",
             "NVRM: API mismatch: the client has the version 535.129.03, but",
             "amdgpu 0000:03:00.0: amdgpu: GPU reset begin!",
+            "[drm:amdgpu_job_timedout [amdgpu]] *ERROR* ring vce0 timeout, signaled seq=568, emitted seq=570",
             "[drm:amdgpu_job_timedout [amdgpu]] *ERROR* amdgpu: ring gfx_0.0.0 timeout, signaled seq=1, emitted seq=3",
         ],
         misses: &[

@@ -47,13 +47,17 @@ pub(super) const RULES: &[Rule] = &[
         grade: Grade::Fields(&[
             ("class", "CE", Warn),
             ("step", "HANDLING", Warn),
+            // Of corrected ones, too: how bad it was stands in the lines that follow.
+            ("step", "events logged", Warn),
+            ("step", "Machine check events", Warn),
+            ("step", "Hardware error from APEI", Warn),
             ("severity", "corrected", Warn),
             ("severity", "Corrected", Warn),
             ("severity", "info", Info),
         ]),
         kind: Kind::Plain,
         literals: EDAC,
-        pattern: r"(?:CPU ?(?P<cpu>\d+): )?Machine [Cc]heck(?: events logged|(?: Exception)?: (?P<mcg>[0-9a-f]+) Bank (?P<bank>\d+)| Exception:)|\[Hardware Error\]: (?:Machine check events|Hardware error from APEI|event severity: (?P<severity>\w+)|(?P<severity2>Corrected|Uncorrected|Deferred)[ ,].*(?:action|error))|(?i:ECC error)|EDAC (?P<controller>(?:[a-z]\w* )?(?:MC|PCI|DEVICE)\d+): (?:\d+ )?(?P<class>[CU]E)\b|EDAC [a-z]\w* (?P<controller2>MC\d+): (?P<step>HANDLING) MCE",
+        pattern: r"(?:CPU ?(?P<cpu>\d+): )?Machine [Cc]heck(?: (?P<step2>events logged)|(?: Exception)?: (?P<mcg>[0-9a-f]+) Bank (?P<bank>\d+)| Exception:)|\[Hardware Error\]: (?:(?P<step3>Machine check events|Hardware error from APEI)|event severity: (?P<severity>\w+)|(?P<severity2>Corrected|Uncorrected|Deferred)[ ,].*(?:action|error))|(?i:ECC error)|EDAC (?P<controller>(?:[a-z]\w* )?(?:MC|PCI|DEVICE)\d+): (?:\d+ )?(?P<class>[CU]E)\b|EDAC [a-z]\w* (?P<controller2>MC\d+): (?P<step>HANDLING) MCE",
         hits: &[
             "mce: [Hardware Error]: Machine check events logged",
             "[Hardware Error]: Machine check events logged",

@@ -93,6 +93,12 @@ fn a_line_says_how_bad_it_is() {
         ("NVRM: Xid (PCI:0000:3b:00): 31, pid=1234, Ch 00000010", Warn, "page fault"),
         ("NVRM: Xid (PCI:0000:3b:00): 45, pid=1234, Ch 00000010", Info, "cleaned up"),
         ("NVRM: Xid (PCI:0000:3b:00): 999, pid=1234", Critical, "(Xid)"),
+        ("NVRM: Xid (PCI:0018:01:00): 145, RLW_RXPIPE Nonfatal XC0 i0 Link 13 (0x0409a0c2 0x8)", Warn, ""),
+        ("NVRM: Xid (PCI:0019:01:00): 149, NETIR Fatal XC0 i0 Link -1 (0x000fe406 0x0)", Critical, ""),
+        // Corrected ones are told like this, too.
+        ("mce: [Hardware Error]: Machine check events logged", Warn, ""),
+        ("{35}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source: 4", Warn, ""),
+        ("{1}[Hardware Error]: event severity: recoverable", Critical, ""),
         ("EDAC MC0: 1 CE memory read error on DIMM", Warn, ""),
         ("EDAC MC0: 1 UE memory read error on DIMM", Critical, ""),
         ("{1}[Hardware Error]: event severity: corrected", Warn, ""),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use memchr::{memchr, memmem, memrchr};
 
-use super::{Line, Stamp};
+use super::{Line, Stamp, kernel_time};
 use crate::event::{Event, LogMatch, MAX_LINE, Source, What};
-use crate::time::Now;
+use crate::time::{Now, SECOND};
 use crate::watch::flood::Flood;
 use crate::watch::rules::{RuleSet, cut};
 use crate::watch::scan::{Resume, Scanner};
@@ -25,6 +25,9 @@ pub struct Reader {
     zone: TimeZone,
     /// The last time that was looked up in the zone, at which second, and what it was.
     last: Option<(Stamp, i64, Option<i64>)>,
+    /// What stood before the text of the kernel's last line, and the moment it tells, at which second: the next line of a flood
+    /// begins with the same.
+    head: (Vec<u8>, Now, i64),
     lines: u64,
 }
 
@@ -32,7 +35,15 @@ impl Reader {
     /// A reader; `kernel`: nobody else hands on the kernel's lines.
     pub fn new(rules: Arc<RuleSet>, kernel: bool, zone: TimeZone) -> Self {
         let scanner = kernel.then(|| Scanner::new(Arc::clone(&rules), Resume::After { seq: 0 }));
-        Self { rules, scanner, flood: Flood::of(Source::Syslog), zone, last: None, lines: 0 }
+        Self {
+            rules,
+            scanner,
+            flood: Flood::of(Source::Syslog),
+            zone,
+            last: None,
+            head: (Vec::new(), Now::default(), 0),
+            lines: 0,
+        }
     }
 
     /// Takes whole lines, each with its line break. Lines that neither the rules nor a pattern may want are not taken apart.
@@ -87,10 +98,29 @@ impl Reader {
         self.lines += 1;
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_LINE)]);
+        let bytes = &bytes[..bytes.len().min(4 * MAX_LINE)];
+        let (head, at, second) = &self.head;
+        if let Some(rest) = bytes.strip_prefix(head.as_slice())
+            && !head.is_empty()
+            && *second == now.wall_ns / SECOND as i64
+        {
+            let at = *at;
+            self.kernel(&String::from_utf8_lossy(rest), at, now, out);
+            return;
+        }
+        let text = String::from_utf8_lossy(bytes);
         let line = Line::parse(&text);
         if line.says_kernel() {
-            self.kernel(&line, now, out);
+            let at = self.moment(&line, now);
+            // The text is the end of the line, unless bytes were replaced.
+            let before = bytes.len().saturating_sub(line.text.len());
+            self.head.0.clear();
+            let begins_a_word = bytes[..before].last() == Some(&b' ');
+            if begins_a_word && bytes.get(before..) == Some(line.text.as_bytes()) {
+                self.head.0.extend(&bytes[..before]);
+                (self.head.1, self.head.2) = (at, now.wall_ns / SECOND as i64);
+            }
+            self.kernel(line.text, at, now, out);
             return;
         }
         if !self.flood.asks_own(now) {
@@ -107,12 +137,11 @@ impl Reader {
         });
     }
 
-    fn kernel(&mut self, line: &Line<'_>, now: Now, out: &mut Vec<Event>) {
-        let at = self.moment(line, now);
+    fn kernel(&mut self, text: &str, at: Now, now: Now, out: &mut Vec<Event>) {
         let Some(scanner) = &mut self.scanner else { return };
-        let (uptime, text) = line.kernel_time();
+        let (uptime, text) = kernel_time(text);
         // Of an earlier boot, or of a clock that was set: the time since boot says nothing.
-        let near = |us: &u64| us.saturating_mul(1000).abs_diff(at.mono_ns) < 600 * crate::time::SECOND;
+        let near = |us: &u64| us.saturating_mul(1000).abs_diff(at.mono_ns) < 600 * SECOND;
         let time_us = uptime.filter(near).unwrap_or(at.mono_ns / 1000);
         let from = out.len();
         scanner.relayed(time_us, text, &|_| None, now, out);
@@ -121,7 +150,7 @@ impl Reader {
 
     /// When a line was written; never later than now, and at 0 of the monotonic clock if before this boot.
     fn moment(&mut self, line: &Line<'_>, now: Now) -> Now {
-        let second = now.wall_ns / 1_000_000_000;
+        let second = now.wall_ns / SECOND as i64;
         let known = self.last.filter(|(stamp, at, _)| *stamp == line.stamp && *at == second);
         let wall_ns =
             known.map_or_else(|| line.stamp.wall_ns(now.wall_ns, &self.zone), |(.., wall_ns)| wall_ns);

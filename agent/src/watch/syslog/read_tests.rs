@@ -117,3 +117,24 @@ fn a_flood_is_one_event() {
     let What::Log(found) = &out[0].what else { panic!("{out:?}") };
     assert_eq!((out.len(), found.repeats.as_ref().map(|r| r.count)), (1, Some(19_900)));
 }
+
+#[test]
+fn lines_that_begin_alike_are_taken_apart_alike() {
+    let error = "EXT4-fs error (device sda1): ext4_lookup:1: inode #2: x";
+    let heads = [
+        "Nov 22 13:45:20 h kernel:",
+        "Nov 22 13:45:20 h kernel: ",
+        "Nov 22 13:45:20 h kernel: [  990.000001] ",
+    ];
+    let mut text = String::new();
+    for head in
+        heads.iter().chain(&heads).chain(&["Nov 22 13:45:20 h kernel:  ", "Nov 22 13:45:20 h kernel:\n"])
+    {
+        text.push_str(head);
+        text.push_str(error);
+        text.push('\n');
+    }
+    let one_by_one: usize =
+        text.lines().map(|line| take(&mut reader(true, &[]), &format!("{line}\n")).len()).sum();
+    assert_eq!((take(&mut reader(true, &[]), &text).len(), one_by_one), (5, 5));
+}
