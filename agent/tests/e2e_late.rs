@@ -67,8 +67,8 @@ async fn a_secret_of_nats_that_comes_late_costs_that_channel_only() {
     );
     assert!(doctor(&home, "channel.webhook").contains("  on  "));
     let agent = home.start(&Confine::No);
-    let taken = || (!webhook.taken(|a| a.metric == "memory_used_percent").is_empty()).then_some(());
-    wait_for(SOON, taken).expect("the other channel works");
+    let arrived = || (!webhook.taken(|a| a.metric == "memory_used_percent").is_empty()).then_some(());
+    wait_for(SOON, arrived).expect("the other channel works");
     let waits = || channel(&home, "nats").filter(|nats| nats["failing"].as_u64() > Some(0));
     let nats = wait_for(SOON, waits).expect("it fails");
     assert!(nats["last_error"].as_str().is_some_and(|why| why.contains("nats.token needs file:")), "{nats}");
