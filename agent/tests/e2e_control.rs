@@ -288,7 +288,6 @@ fn a_reload_changes_rules_and_channels_and_loses_nothing() {
     fs::write(home.config(), "\n").expect("written");
     agent.signal(Signal::HUP);
     logged(&home, "is empty. Write it again");
-    assert!(queued().is_some());
 
     // Another address: what waited goes there.
     home.configure(&webhook.url(), &format!("{HIGH}\n[agent]\nlog_file = \"/nowhere/log\""));

@@ -208,7 +208,7 @@ fn a_busy_socket_is_told() {
         bench.pass(10 * pass);
     }
     let told: Vec<&str> = bench.alerts.iter().map(|alert| &*alert.message).collect();
-    let busy = |message: &&str| message.starts_with("CPU usage of socket 1 is 100 %, over 95 % for 30 s. ");
+    let busy = |message: &&str| message.starts_with("CPU usage of socket 1 is 100 %, over 80 % for 30 s. ");
     assert!(told.iter().any(busy), "{told:?}");
     assert!(!told.iter().any(|message| message.starts_with("CPU usage is")), "{told:?}");
 }

@@ -6,6 +6,7 @@
 
 mod group;
 mod kept;
+mod repeat;
 mod summary;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::board::Fresh;
 use super::compose::{Draft, incident_id};
 use crate::alert::{CLOSES, MEMBERS, ONLY_MESSAGE, Severity, Status};
-use crate::text::span;
 use crate::time::{Now, SECOND};
 use group::{Group, Key};
 pub use group::{MAX_HELD, MAX_PLACES, MAX_WHOLE};
 pub use kept::KeptRepeat;
+pub use repeat::Counts;
+use repeat::{Repeat, mention};
 pub use summary::Summaries;
 
 /// How to speak.
@@ -40,30 +42,6 @@ pub type Gate<'a> = &'a mut dyn FnMut(&Draft) -> bool;
 
 /// Fingerprints remembered; beyond it the one told longest ago is forgotten.
 pub const MAX_REPEATS: usize = 4096;
-
-#[derive(Debug)]
-struct Repeat {
-    told_ns: u64,
-    severity: Severity,
-    /// Held back since `told_ns`.
-    held: u64,
-    waiting: Option<Draft>,
-}
-
-/// What was not told, and why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Told at once or later.
-    pub told: u64,
-    /// Repetitions within the window.
-    pub repeated: u64,
-    /// Told as part of a summary.
-    pub grouped: u64,
-    /// Ends of conditions that had not been told.
-    pub unneeded: u64,
-    /// Fingerprints forgotten because of [`MAX_REPEATS`].
-    pub forgotten: u64,
-}
 
 /// The state of speaking.
 #[derive(Debug)]
@@ -139,7 +117,7 @@ impl Speaker {
                     self.silent.insert(draft.id.clone());
                 }
                 self.repeats_due_ns = self.repeats_due_ns.min(repeat.told_ns + window);
-                repeat.waiting = Some(draft);
+                repeat.waiting = Some(Box::new(draft));
                 return None;
             }
             (held, since) = (repeat.held, repeat.told_ns);
@@ -168,7 +146,7 @@ impl Speaker {
         };
         self.silent.remove(&draft.id);
         mention(&mut draft, held, told_ns, now);
-        self.group(now, draft, out);
+        self.group(now, *draft, out);
     }
 
     fn update(&mut self, now: Now, mut draft: Draft, out: &mut Vec<Draft>) {
@@ -185,7 +163,7 @@ impl Speaker {
                 self.tell_repeat(now, &draft, out);
                 self.emit(Draft { status: Status::Firing, ..draft }, out);
             } else if let Some(repeat) = self.repeats.get_mut(&draft.fingerprint) {
-                repeat.waiting = Some(Draft { status: Status::Firing, ..draft });
+                repeat.waiting = Some(Box::new(Draft { status: Status::Firing, ..draft }));
                 // Its severity may have another window.
                 self.repeats_due_ns = 0;
             }
@@ -234,7 +212,7 @@ impl Speaker {
 
     /// Held back in a group, or as a repetition.
     fn held_back(&mut self, id: &str) -> Option<&mut Draft> {
-        let repeated = self.repeats.values_mut().filter_map(|r| r.waiting.as_mut());
+        let repeated = self.repeats.values_mut().filter_map(|r| r.waiting.as_deref_mut());
         let grouped = self.groups.values_mut().flat_map(|g| g.held.iter_mut());
         repeated.chain(grouped).find(|d| d.id == id)
     }
@@ -333,7 +311,7 @@ impl Speaker {
         for key in ended {
             let Some(repeat) = self.repeats.get_mut(&key) else { continue };
             let (held, since) = (repeat.held, repeat.told_ns);
-            let Some(mut draft) = repeat.waiting.take() else { continue };
+            let Some(mut draft) = repeat.waiting.take().map(|draft| *draft) else { continue };
             self.silent.remove(&draft.id);
             if withholds(&draft) {
                 continue;
@@ -367,7 +345,7 @@ impl Speaker {
             .values_mut()
             .filter_map(|repeat| {
                 // A condition within its window would be told for the second time; it still stands at the next start.
-                let mut draft = repeat.waiting.take_if(|d| !d.lasts)?;
+                let mut draft = *repeat.waiting.take_if(|d| !d.lasts)?;
                 mention(&mut draft, repeat.held, repeat.told_ns, now);
                 Some(draft)
             })
@@ -392,16 +370,6 @@ impl Speaker {
     pub fn counts(&self) -> Counts {
         self.counts
     }
-}
-
-fn mention(draft: &mut Draft, held: u64, since_ns: u64, now: Now) {
-    if held == 0 {
-        return;
-    }
-    let times = if held == 1 { "time" } else { "times" };
-    let secs = now.mono_ns.saturating_sub(since_ns) / SECOND;
-    draft.message = format!("{} (occurred {held} {times} in the last {})", draft.message, span(secs));
-    draft.context.insert("occurrences".into(), held.into());
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 mod ack;
 mod link;
 mod login;
+mod terms;
 
-pub use link::{Later, Link, Outgoing};
+pub use link::{Link, Outgoing};
+pub use terms::Later;
 
 use super::backoff::Backoff;
 use super::channel::{Channel, SendError, Sending};

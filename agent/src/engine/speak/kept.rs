@@ -71,7 +71,7 @@ impl Speaker {
             told_ns: repeat.told_ns,
             severity: repeat.severity,
             held: repeat.held,
-            waiting: repeat.waiting.clone().map(|draft| Draft { context: serde_json::Map::new(), ..draft }),
+            waiting: repeat.waiting.clone().map(|draft| Draft { context: serde_json::Map::new(), ..*draft }),
         };
         all.into_iter().take(MAX_KEPT).map(kept).collect()
     }
@@ -126,7 +126,8 @@ impl Speaker {
                     self.silent.insert(draft.id.clone());
                 }
             }
-            let repeat = Repeat { told_ns: shift.mono(told_ns), severity, held, waiting };
+            let repeat =
+                Repeat { told_ns: shift.mono(told_ns), severity, held, waiting: waiting.map(Box::new) };
             self.repeats.insert(fingerprint, repeat);
         }
         self.repeats_due_ns = 0;

@@ -2,10 +2,9 @@
 
 use super::super::backoff::Dice;
 use super::super::channel::SendError;
-use super::login::Login;
+use super::terms::{Later, Terms, advice};
 use super::{ack, token};
 use crate::config::Config;
-use crate::host::state;
 use crate::text;
 use async_nats::connection::State;
 use async_nats::{
@@ -15,7 +14,6 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -24,7 +22,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 /// Longest wait for a connection, and for the answer to messages.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the connection has to stand behind messages without `JetStream`, and a complaint may take. The library tells
 /// of no answer of the server to a PING: the end of a drained subscription says that all was written, nothing more.
 const COMPLAINT: Duration = Duration::from_millis(100);
@@ -88,16 +86,6 @@ impl Made {
     }
 }
 
-/// Reads the configuration again; an error is a sentence: what is still not there.
-pub type Later = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
-
-/// Who the servers are, and who the agent is to them.
-struct Terms {
-    servers: Vec<ServerAddr>,
-    login: Login,
-    ca_file: PathBuf,
-}
-
 /// A connection, made at the first message and kept.
 pub struct Link {
     prefix: String,
@@ -115,28 +103,6 @@ pub struct Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Link({})", self.names())
-    }
-}
-
-impl Terms {
-    fn of(config: &Config) -> Result<Self, String> {
-        let own = &config.nats.tls_ca_file;
-        let ca_file = if own.as_os_str().is_empty() { &config.alerting.ca_file } else { own };
-        if !ca_file.as_os_str().is_empty() {
-            // The client would not say which file it is.
-            state::read_user_file(ca_file)
-                .map_err(|error| format!("nats.tls_ca_file {} cannot be read: {error}", ca_file.display()))?;
-        }
-        let (login, servers) = Login::of(config)?;
-        let terms = Self { servers, login, ca_file: ca_file.clone() };
-        terms.options().map(|_| terms)
-    }
-
-    fn options(&self) -> Result<ConnectOptions, String> {
-        let options = ConnectOptions::new().name("sysops-agent").connection_timeout(PATIENCE);
-        let options = self.login.add_to(options)?;
-        let has_own = !self.ca_file.as_os_str().is_empty();
-        Ok(if has_own { options.add_root_certificates(self.ca_file.clone()) } else { options })
     }
 }
 
@@ -404,18 +370,6 @@ fn complaint_about(complaints: &watch::Sender<Option<String>>, subjects: &[Strin
         found.is_some()
     });
     found
-}
-
-/// What to do about a server that cannot be used.
-fn advice(why: &str) -> &'static str {
-    let why = why.to_lowercase();
-    if why.contains("authorization") || why.contains("authentication") {
-        " (check user and password, token or credential_file)"
-    } else if why.contains("unknownissuer") {
-        " (if an authority of your own signs its certificate, set nats.tls_ca_file)"
-    } else {
-        ""
-    }
 }
 
 #[cfg(test)]
