@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use bench::Bench;
-use sysops_agent::alert::{Alert, Severity};
+use sysops_agent::alert::Alert;
 use sysops_agent::config::Config;
 use sysops_agent::host::fixture::FixtureHost;
 use sysops_agent::metric::{Kind, Unit};
@@ -60,10 +60,7 @@ fn unhealthy(bench: &Bench) -> String {
 }
 
 fn alerts(bench: &Bench) -> String {
-    let line = |alert: &Alert| {
-        let severity = if alert.severity >= Severity::Critical { "critical" } else { "warn" };
-        format!("{severity}: {}\n", alert.message)
-    };
+    let line = |alert: &Alert| format!("{}: {}\n", alert.severity.name(), alert.message);
     let mut lines: Vec<String> = bench.alerts.iter().map(line).collect();
     lines.sort();
     lines.concat()
