@@ -301,6 +301,15 @@ fn all_logs_begin_alike() {
 }
 
 #[test]
+fn what_was_never_read_and_is_in_a_copy_is_not_lost() {
+    let mut log = Log::new();
+    log.add("log", 2).read().cut().look().add("log", 5).look();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    log.copy_and_cut("log.1").add("log", 3).each_once();
+    assert_eq!(log.tail.counts.lost_bytes, 0);
+}
+
+#[test]
 fn what_is_gone_before_it_was_read_is_counted() {
     let mut log = Log::new();
     log.add("log", 2).read().add("log", 5).look();

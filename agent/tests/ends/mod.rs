@@ -253,7 +253,8 @@ fn nats(mut stream: TcpStream, taken: &Taken) -> Option<()> {
         let mut words = command.split(' ');
         match words.next()? {
             "PING" => stream.write_all(b"PONG\r\n").ok()?,
-            "PUB" => {
+            // The last word counts all that follows, headers too.
+            "PUB" | "HPUB" => {
                 let subject = words.next()?.to_owned();
                 let mut payload = vec![0; words.next_back()?.parse().ok()?];
                 from.read_exact(&mut payload).ok()?;

@@ -121,15 +121,20 @@ impl Tail {
         } else if is_read {
             self.torn = true;
         }
-        match copy {
-            Some(copy) => {
-                since = copy.seen.mtime_ns;
-                known.push(copy.id);
-                self.files.push_back(copy);
-            }
-            None => self.counts.lost_bytes += left.saturating_sub(if is_read { self.held as u64 } else { 0 }),
+        let is_copied = copy.is_some();
+        if let Some(copy) = copy {
+            since = copy.seen.mtime_ns;
+            known.push(copy.id);
+            self.files.push_back(copy);
         }
-        self.files.extend(siblings::newer(&self.path, since, Some(&mark), &known));
+        let between = siblings::newer(&self.path, since, Some(&mark), &known);
+        if !is_copied {
+            // Of what was not read at all nobody knows how it began: its copy is among the newer ones.
+            let copied = between.iter().filter(|_| mark.is_of_empty()).map(|file| file.seen.len).sum();
+            let held = if is_read { self.held as u64 } else { 0 };
+            self.counts.lost_bytes += left.saturating_sub(held).saturating_sub(copied);
+        }
+        self.files.extend(between);
         back.begin_anew()?;
         self.files.push_back(back);
         Ok(())
