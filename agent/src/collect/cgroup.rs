@@ -1,8 +1,8 @@
 //! Figures of the memory control groups, kept for the alert of a kill: by then the group is often gone.
 //! Those of units, containers and pods have series too ([`super::units`]).
 //!
-//! Up to [`walk::EACH_PASS`] groups are all read at each pass. Where there are more, a pass reads those that have series, and the others in
-//! turn, all of them within [`walk::SWEEP_NS`]: a pass costs the same with two thousand groups as with some hundred.
+//! Up to `walk::EACH_PASS` groups are all read at each pass. Where there are more, a pass reads those that have series, and the others in
+//! turn, all of them within `walk::SWEEP_NS`: a pass costs the same with two thousand groups as with some hundred.
 
 mod choose;
 mod place;

@@ -4,6 +4,7 @@
 use super::TIMEOUT;
 use super::backoff::Backoff;
 use super::channel::{Channel, SendError, Sending};
+use super::disguise;
 use super::mail::{Letter, message};
 use super::routes::Made;
 use super::terminal::Screen;
@@ -227,7 +228,9 @@ impl Email {
 
     fn harmless(&self, said: &str) -> String {
         let password = self.options.password.expose_secret();
-        let said = if password.len() < 4 { said.to_owned() } else { said.replace(password, "***") };
+        let sent = disguise::mail(&self.options.username, password);
+        let secrets = sent.iter().map(String::as_str).chain([password]).filter(|_| password.len() >= 4);
+        let said = secrets.fold(said.to_owned(), |said, secret| said.replace(secret, "***"));
         text::clean(said.trim(), MAX_SHOWN)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::backoff::{MAX_RETRY_AFTER, retry_after};
 use super::channel::SendError;
+use super::disguise;
 use super::way::Way;
 use crate::host::clock;
 use crate::text;
@@ -75,6 +76,7 @@ impl Http {
         secrets.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
         secrets
             .extend([url.query(), url.password(), Some(url.path())].into_iter().flatten().map(str::to_owned));
+        secrets.extend(disguise::basic(&url));
         let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(AGENT))]);
         let (client, way) = (OnceLock::new(), Way::default());
         let mut http = Self { url, method, headers, timeout, client, way, secrets: Vec::new() };
@@ -128,7 +130,7 @@ impl Http {
     pub fn travel(&mut self, way: &Way) {
         self.way = way.clone();
         self.client = OnceLock::new();
-        if let Some(secret) = way.secret() {
+        for secret in way.secrets() {
             self.hide_text(secret);
         }
     }

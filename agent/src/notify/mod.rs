@@ -25,6 +25,7 @@ pub mod backlog;
 pub mod backoff;
 pub mod channel;
 pub mod discord;
+mod disguise;
 mod disk;
 pub mod email;
 pub mod exec;

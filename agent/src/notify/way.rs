@@ -1,5 +1,6 @@
 //! The way out of the host for channels that speak HTTP: a proxy, and authorities of the company's own.
 
+use super::disguise;
 use crate::config::Config;
 use crate::host::state;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
@@ -87,9 +88,10 @@ impl Way {
         self.url().is_some_and(|url| url.scheme() == "https")
     }
 
-    /// Its password.
-    pub(super) fn secret(&self) -> Option<String> {
-        self.url()?.password().map(str::to_owned)
+    /// Its password, as it is and as it is sent.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let Some(url) = self.url() else { return Vec::new() };
+        url.password().map(str::to_owned).into_iter().chain(disguise::basic(&url)).collect()
     }
 
     /// `host`, and through which proxy.

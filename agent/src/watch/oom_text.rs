@@ -58,7 +58,7 @@ struct Context {
 }
 
 impl OomText {
-    /// Whether a dump is being read: lines without any of [`OPENINGS`] may be of it.
+    /// Whether a dump is being read: lines without any of `OPENINGS` may be of it.
     pub fn is_open(&self) -> bool {
         self.context.as_ref().is_some_and(|context| context.spent.is_none())
     }

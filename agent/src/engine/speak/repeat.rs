@@ -28,7 +28,7 @@ pub struct Counts {
     pub grouped: u64,
     /// Ends of conditions that had not been told.
     pub unneeded: u64,
-    /// Fingerprints forgotten because of [`MAX_REPEATS`].
+    /// Fingerprints forgotten because of [`super::MAX_REPEATS`].
     pub forgotten: u64,
 }
 

@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the connection has to stand behind messages without `JetStream`, and a complaint may take. The library tells
 /// of no answer of the server to a PING: the end of a drained subscription says that all was written, nothing more.
-const COMPLAINT: Duration = Duration::from_millis(100);
+const COMPLAINT: Duration = Duration::from_millis(20);
 /// Characters of an error that are shown.
 const MAX_SHOWN: usize = 200;
 /// In place of the names of servers that are in a file.
