@@ -155,11 +155,14 @@ impl Lab {
         self.claimed.extend(more);
     }
 
-    /// Incidents told that no scenario has caused. A virtual disk that is slow because the host is does not count.
+    /// Incidents told that no scenario has caused. A virtual disk that is slow because the host is does not count, nor what is
+    /// said of a disk that comes and of a file system that is mounted again after it was damaged.
     pub fn surplus(&self) -> Vec<Alert> {
         let mut alerts = self.inbox.unclaimed(&self.claimed);
-        alerts.retain(|a| {
-            a.rule != "block_io_latency" || a.labels.get("device").is_none_or(|d| !d.starts_with("vd"))
+        alerts.retain(|a| match a.rule.as_str() {
+            "block_io_latency" => a.labels.get("device").is_none_or(|d| !d.starts_with("vd")),
+            "scsi_reset" | "filesystem_warning" => false,
+            _ => true,
         });
         alerts
     }
