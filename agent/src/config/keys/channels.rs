@@ -192,7 +192,7 @@ section! {
         headers: BTreeMap<String, SecretString> => Headers;
         /// Seconds after which a request has failed.
         timeout_secs: u64 = 10 => Whole(1, 300);
-        /// Attempts after the first.
+        /// Quick attempts after the first; slower ones follow as long as the outbox keeps the alert.
         retry_count: u32 = 10 => Whole(0, 1000);
         /// Least severity it gets. Without it: info.
         min_severity: Option<Severity>;
