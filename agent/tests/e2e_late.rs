@@ -6,18 +6,19 @@
 #[path = "notify_support/certificates.rs"]
 mod certificates;
 mod e2e;
+#[path = "notify_support/https.rs"]
+mod https;
 mod lab;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
 
 use certificates::Certificates;
 use e2e::agent::{Home, words};
 use e2e::confine::Confine;
 use e2e::nats::{SOON, Server, listen, next};
 use e2e::webhook::Webhook;
+use https::Https;
 use lab::wait_for;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -118,36 +119,6 @@ fn a_heartbeat_begins_when_its_secret_is_there_and_doctor_names_all_that_is_lack
     agent.stop();
 }
 
-/// A server with a certificate of an authority of one's own; it takes everything.
-struct Https(Child, u64);
-
-impl Https {
-    fn start(certificates: &Certificates) -> Option<Self> {
-        let mut child = Command::new("/usr/bin/python3")
-            .args(["-c", include_str!("notify_support/https.py")])
-            .args([certificates.path("server.pem"), certificates.path("server.key")])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .inspect_err(|_| eprintln!("SKIPPED: python3 is missing: apt-get install python3"))
-            .ok()?;
-        let mut told = BufReader::new(child.stdout.take()?);
-        let mut line = String::new();
-        told.read_line(&mut line).ok()?;
-        let port = serde_json::from_str::<Value>(&line).ok()?["port"].as_u64()?;
-        // What it tells is not looked at, but has to go somewhere.
-        std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
-        Some(Self(child, port))
-    }
-}
-
-impl Drop for Https {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn certificates_that_were_renewed_are_read_at_a_reload() {
     let (Some(old), Some(new)) = (Certificates::make(), Certificates::make()) else { return };
@@ -155,7 +126,7 @@ fn certificates_that_were_renewed_are_read_at_a_reload() {
     let home = Home::new("http://127.0.0.1:9/", "");
     let ca = home.file("ca.pem");
     fs::copy(old.path("ca.pem"), &ca).expect("copied");
-    home.configure(&format!("https://localhost:{}/hook", server.1), &format!("{HIGH}ca_file = {ca:?}\n"));
+    home.configure(&format!("https://localhost:{}/hook", server.port), &format!("{HIGH}ca_file = {ca:?}\n"));
     let agent = home.start(&Confine::No);
     let refused = || channel(&home, "webhook").filter(|c| c["last_error"].as_str().is_some());
     let webhook = wait_for(SOON, refused).expect("it is refused");
@@ -165,6 +136,8 @@ fn certificates_that_were_renewed_are_read_at_a_reload() {
     agent.signal(Signal::HUP);
     let delivered = || channel(&home, "webhook").filter(|c| c["delivered"].as_u64() > Some(0));
     wait_for(SOON, delivered).unwrap_or_else(|| panic!("not delivered: {}", home.log()));
+    let told = server.told.recv_timeout(SOON).expect("the server has it");
+    assert_eq!((&told["path"], &told["rule"]), (&"/hook".into(), &"memory_used_percent".into()));
     let log = home.log();
     assert!(log.contains("is as it was; secrets and files were read again"), "{log}");
     assert!(log.contains("begun anew, with what waits for them: webhook"), "{log}");

@@ -7,6 +7,8 @@
 #[path = "notify_support/certificates.rs"]
 mod certificates;
 mod e2e;
+#[path = "notify_support/https.rs"]
+mod https;
 mod lab;
 mod push;
 
@@ -14,14 +16,15 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use certificates::Certificates;
 use e2e::agent::{Home, words};
 use e2e::confine::Confine;
 use e2e::webhook::Webhook;
+use https::Https;
 
 /// A proxy that notes what it is asked, tunnels, and answers plain requests by itself.
 struct Proxy {
@@ -85,44 +88,11 @@ fn serve(mut stream: TcpStream, noted: &Mutex<Vec<String>>) {
     let _ = there.shutdown(Shutdown::Both);
 }
 
-/// An HTTPS server with a certificate of an authority that nobody knows.
-struct Https {
-    child: Child,
-    told: BufReader<ChildStdout>,
-    port: u64,
-}
-
-impl Https {
-    fn start(certificates: &Certificates) -> Option<Self> {
-        let mut child = Command::new("/usr/bin/python3")
-            .args(["-c", include_str!("notify_support/https.py")])
-            .args([certificates.path("server.pem"), certificates.path("server.key")])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .inspect_err(|_| eprintln!("SKIPPED: python3 is missing: apt-get install python3"))
-            .ok()?;
-        let mut told = BufReader::new(child.stdout.take()?);
-        let mut https = String::new();
-        told.read_line(&mut https).ok()?;
-        let port = serde_json::from_str::<serde_json::Value>(&https).ok()?["port"].as_u64()?;
-        Some(Self { child, told, port })
-    }
-
-    fn path(&mut self) -> String {
-        let mut line = String::new();
-        self.told.read_line(&mut line).unwrap();
-        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(told["rule"], "test_alert");
-        told["path"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Https {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The path of the next request, which has to be the test alert.
+fn next_path(server: &Https) -> String {
+    let told = server.told.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(told["rule"], "test_alert");
+    told["path"].as_str().unwrap().to_owned()
 }
 
 /// `test-alert` with this environment, and its exit code.
@@ -174,14 +144,14 @@ fn plain_requests_go_through_the_proxy() {
 #[test]
 fn an_authority_of_ones_own_is_trusted_directly_and_through_a_proxy() {
     let Some(certificates) = Certificates::make() else { return };
-    let Some(mut server) = Https::start(&certificates) else { return };
+    let Some(server) = Https::start(&certificates) else { return };
     let url = format!("https://localhost:{}/hook", server.port);
     let refused = test_alert(&Home::new(&url, ""), &[], 1);
     assert!(refused.contains("ertificate"), "{refused}");
     let ca = certificates.path("ca.pem");
     let trusting = format!("[alerting]\nca_file = {ca:?}\n");
     test_alert(&Home::new(&url, &trusting), &[], 0);
-    assert_eq!(server.path(), "/hook");
+    assert_eq!(next_path(&server), "/hook");
     let proxy = Proxy::start();
     let port = proxy.port;
     test_alert(&Home::new(&url, &format!("{trusting}proxy = \"http://127.0.0.1:{port}\"")), &[], 0);

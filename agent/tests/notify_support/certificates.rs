@@ -26,6 +26,10 @@ impl Certificates {
             "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -out expired.pem -days 0 -copy_extensions copyall",
         );
         if !good {
+            assert!(
+                std::env::var("CI").as_deref() != Ok("true"),
+                "skipped in CI: openssl makes no certificates"
+            );
             eprintln!("SKIPPED: openssl is missing: apt-get install openssl");
         }
         good.then_some(made)
