@@ -20,7 +20,7 @@ use crate::time::Now;
 pub use backlog::{BACKLOG_FROM, STALE_SECS};
 use held::{Held, Reply};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 /// Age at which a message that cannot be delivered is given up, seconds: three days, a dead week-end.
@@ -80,7 +80,7 @@ pub struct Lane {
     spoken: BTreeMap<Incident, Spoken>,
     /// Held back and not yet told of.
     held: Held,
-    /// Messages that must not be dropped have waited for the limit.
+    /// Messages that are not dropped have waited for the limit.
     was_limited: bool,
     stats: ChannelStats,
 }
@@ -228,7 +228,7 @@ impl Lane {
 
     /// The first waiting message of each incident, oldest first.
     fn heads<'a>(&self, ledger: &'a Ledger) -> Vec<Head<'a>> {
-        let mut heads: Vec<Head<'a>> = Vec::new();
+        let (mut heads, mut ended): (Vec<Head<'a>>, HashSet<Incident>) = (Vec::new(), HashSet::new());
         let mut known: HashMap<Incident, usize> = HashMap::new();
         for (seq, entry) in ledger.iter().filter(|(_, e)| e.due.has(self.slot)) {
             // A summary stands in line for every incident it tells of.
@@ -237,8 +237,10 @@ impl Lane {
                 let head = &mut heads[*at];
                 let ends = entry.status == Status::Resolved;
                 head.outdone |= ends || entry.severity >= head.entry.severity;
-                // The end of one member is not that of a summary.
                 head.over |= ends && (head.entry.members.is_empty() || entry.incident == head.entry.incident);
+            }
+            if entry.status == Status::Resolved && !before.is_empty() {
+                ended.extend(entry.incidents());
             }
             let place = before.first().copied().unwrap_or(heads.len());
             for incident in entry.incidents() {
@@ -247,6 +249,10 @@ impl Lane {
             if before.is_empty() {
                 heads.push(Head { seq, entry, outdone: false, over: false });
             }
+        }
+        // The end of one member is not that of a summary; that of all is.
+        for head in heads.iter_mut().filter(|head| !head.entry.members.is_empty()) {
+            head.over |= head.entry.members.iter().all(|member| ended.contains(member));
         }
         heads
     }

@@ -36,8 +36,12 @@ impl Scene {
     }
 
     fn add(&mut self, id: &str, severity: Severity, status: Status) -> u64 {
+        self.push(alert(id, severity, status))
+    }
+
+    fn push(&mut self, alert: Alert) -> u64 {
         let due = self.ledger.set(["dummy"].into_iter());
-        self.ledger.push(Entry::new(Arc::new(alert(id, severity, status)), self.now, due)).0
+        self.ledger.push(Entry::new(Arc::new(alert), self.now, due)).0
     }
 
     fn wait(&mut self, secs: u64) {
@@ -436,6 +440,42 @@ fn what_is_critical_and_stands_waits_for_the_limit() {
     s.add("m", Critical, Resolved);
     assert_eq!(s.wait_of(), Some(60));
     assert_eq!(s.settled(), []);
+}
+
+#[test]
+fn a_warning_that_stands_waits_for_the_limit() {
+    let mut s = Scene::new(Limits { per_minute: 1, ..Limits::OFF });
+    let standing = |id: &str| {
+        let mut alert = alert(id, Warn, Firing);
+        alert.context.insert("level".into(), "warn".into());
+        alert
+    };
+    for alert in [standing("a"), standing("b"), standing("c"), alert("event", Warn, Firing)] {
+        s.push(alert);
+    }
+    let mut summary = standing("g");
+    summary.context.insert("members".into(), vec!["m", "n"].into());
+    s.push(summary);
+    assert_eq!(s.run(), [0]);
+    assert_eq!(s.settled(), [(3, Outcome::Limited)], "what has no end is only counted");
+    assert_eq!(s.wait_of(), Some(60));
+    assert!(s.lane.was_limited());
+    // What is over meanwhile is only counted; the end of one member is not that of the summary.
+    for id in ["b", "m"] {
+        s.add(id, Warn, Resolved);
+    }
+    assert_eq!(s.wait_of(), Some(60));
+    assert_eq!(s.settled(), [(1, Outcome::Limited), (5, Outcome::Untold)]);
+    s.add("n", Warn, Resolved);
+    assert_eq!(s.wait_of(), Some(60));
+    let gone = [(4, Outcome::Limited), (6, Outcome::Untold), (7, Outcome::Untold)];
+    assert_eq!(s.settled(), gone);
+    s.wait(60);
+    assert_eq!(s.next(), Next::Tell(Seq(2), 3));
+    assert_eq!(s.end(Ok(())), Some((2, Outcome::Delivered)));
+    s.add("c", Warn, Resolved);
+    assert_eq!(s.run(), [8], "the end of what was told");
+    assert_eq!(s.next(), Next::Idle);
 }
 
 #[test]

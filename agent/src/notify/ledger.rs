@@ -8,11 +8,12 @@ use super::lane::EXPIRE_SECS;
 use super::limit::Class;
 use super::record::{Outcome, Place};
 pub use super::slots::{MAX_CHANNELS, Set, Slot};
-use crate::alert::{Alert, MEMBERS, STANDS, Severity, Status};
+use crate::alert::{Alert, MEMBERS, Severity, Status};
 use crate::time::Now;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 pub use standing::MAX_STANDING;
+use standing::{is_event, lasts, stands};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -94,6 +95,8 @@ pub struct Entry {
     pub event: bool,
     /// Something that lasts, and whose end is told.
     pub lasts: bool,
+    /// It surely stands until its end is told: worth waiting for a rate limit.
+    pub stands: bool,
     /// An end whose begin nobody was told: news for everybody.
     pub only: bool,
     /// Channels that still have to tell it.
@@ -106,19 +109,6 @@ pub struct Entry {
 
 fn class(alert: &Alert) -> Class {
     Class(crc32fast::hash(alert.rule.as_bytes()))
-}
-
-/// The engine puts the key of the incident into the context of kernel events.
-fn is_event(alert: &Alert) -> bool {
-    alert.context.contains_key("incident")
-}
-
-/// A level over its limit, a summary of such, a hang; other kernel events happen once.
-fn lasts(alert: &Alert) -> bool {
-    let hangs = || alert.context.get("incident").and_then(|key| key.get("kind")).is_some_and(|k| k == "hang");
-    let lasts =
-        alert.threshold.is_some() || alert.context.contains_key(STANDS) || !is_event(alert) || hangs();
-    lasts && alert.status != Status::Resolved
 }
 
 impl Entry {
@@ -135,6 +125,7 @@ impl Entry {
             members: Incident::members(&alert),
             event: is_event(&alert),
             lasts: lasts(&alert),
+            stands: stands(&alert),
             only: alert.is_only_message(),
             held: Some(alert),
             due,
@@ -160,6 +151,7 @@ impl Entry {
             members: Incident::members(alert),
             event: is_event(alert),
             lasts: lasts(alert),
+            stands: stands(alert),
             only: alert.is_only_message(),
             due: Set::default(),
             told: Set::default(),

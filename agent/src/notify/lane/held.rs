@@ -1,6 +1,6 @@
 //! What the rate limits let through, what waits for them, and what they hold back.
 //!
-//! What is bad and stands is never dropped: it waits for its turn, until it is told or over.
+//! What stands is never dropped, nor is what is critical: it waits for its turn, until it is told or over.
 
 use super::{Flight, Head, Lane, Next, SUMMARY_SECS};
 use crate::alert::{Severity, Status};
@@ -43,7 +43,7 @@ impl Held {
     }
 }
 
-/// What is worth the share of the limits that is kept free, and worth waiting.
+/// What is worth the share of the limits that is kept free.
 pub(super) fn urgency(entry: &Entry) -> Option<Class> {
     (entry.severity >= Severity::Critical).then_some(entry.class)
 }
@@ -71,7 +71,8 @@ impl Lane {
         if self.limiter.take(now, total, urgent).is_ok() {
             return Reply::Go(Some(now));
         }
-        if urgent.is_none() || head.over || entry.status == Status::Resolved {
+        let waits = entry.stands || urgent.is_some();
+        if !waits || head.over || entry.status == Status::Resolved {
             return Reply::Drop;
         }
         self.was_limited = true;
