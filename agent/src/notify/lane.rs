@@ -124,7 +124,7 @@ impl Lane {
             files: route.files,
             backoff: route.backoff,
             limits,
-            limiter: Limiter::new(&limits, route.channel.is_local()),
+            limiter: Limiter::new(&limits, slot, route.channel.is_local()),
             each: route.channel.follows_incidents(),
             flight: None,
             telling: Vec::new(),
@@ -142,7 +142,7 @@ impl Lane {
     /// Other limits; what was counted under them begins anew only where they differ.
     pub fn set_limits(&mut self, limits: Limits) {
         if limits != self.limits {
-            (self.limits, self.limiter) = (limits, Limiter::new(&limits, self.limiter.local));
+            (self.limits, self.limiter) = (limits, Limiter::new(&limits, self.slot, self.limiter.local));
         }
     }
 
@@ -154,6 +154,11 @@ impl Lane {
         // How often it failed stays: only a delivery shows that it is well again.
         (self.ready_ns, self.one_by_one) = (0, false);
         self.tries.clear();
+    }
+
+    /// Whether it goes no further than this host, and so does not count in the total.
+    pub fn is_local(&self) -> bool {
+        self.limiter.local
     }
 
     /// Whether a message is under way.

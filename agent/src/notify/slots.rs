@@ -8,6 +8,11 @@ pub const MAX_CHANNELS: usize = 32;
 pub struct Slot(pub(super) u8);
 
 impl Slot {
+    /// Its place in a list of [`MAX_CHANNELS`].
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0) % MAX_CHANNELS
+    }
+
     /// Its name in a list as [`super::ledger::Ledger::all_names`] gives it.
     pub fn of(self, names: &[String]) -> Option<&str> {
         names.get(usize::from(self.0)).map(String::as_str)

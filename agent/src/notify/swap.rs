@@ -76,8 +76,18 @@ impl Worker {
             }
         }
         self.unmade = unmade;
+        self.share();
         self.leave();
         renewed
+    }
+
+    /// Gives each channel that counts in the total its part of it.
+    pub(super) fn share(&mut self) {
+        let sharers = self.lanes.iter().filter(|lane| !lane.is_local());
+        self.total.share_among(sharers.fold(Set::default(), |mut set, lane| {
+            set.add(lane.slot);
+            set
+        }));
     }
 
     /// What becomes of alerts that wait for channels that are gone.

@@ -41,6 +41,7 @@ impl Worker {
                 self.lanes[index].renew(&route);
                 self.lanes[index].made();
                 self.channels[index] = route.channel;
+                self.share();
                 self.resume(index);
             }
             Err(why) => self.lanes[index].not_made((self.clock)(), &why),
