@@ -75,6 +75,8 @@ impl Worker {
                 self.resume(self.lanes.len() - 1);
             }
         }
+        // What is under way for a lane that is gone must not be taken for a message of one that comes in its place.
+        self.tasks.retain(|_, slot| !before.iter().any(|(lane, _)| lane.slot == *slot));
         self.unmade = unmade;
         self.share();
         self.leave();
@@ -125,3 +127,7 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "swap_tests.rs"]
+mod tests;

@@ -59,7 +59,7 @@ pub(super) struct Worker {
     making: JoinSet<Attempt>,
     sends: JoinSet<Sent>,
     /// Which channel a sending task belongs to.
-    tasks: HashMap<Id, Slot>,
+    pub(super) tasks: HashMap<Id, Slot>,
     /// Until when, nanoseconds of the monotonic clock, and who wants to know.
     draining: Option<(u64, oneshot::Sender<usize>)>,
 }

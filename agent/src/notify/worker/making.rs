@@ -3,12 +3,13 @@
 use super::Worker;
 use crate::notify::channel::Route;
 use crate::notify::ledger::Slot;
+use crate::notify::unmade::Unmade;
 use crate::time::Now;
 use std::sync::Arc;
 use tokio::task::JoinError;
 
-/// Whose, and what came of it.
-pub(super) type Attempt = (Slot, Result<Route, String>);
+/// Whose, of which place, and what came of it.
+pub(super) type Attempt = (Slot, Arc<Unmade>, Result<Route, String>);
 
 impl Worker {
     /// If the channel is not made yet: when it is tried again, nanoseconds of the monotonic clock.
@@ -21,7 +22,10 @@ impl Worker {
         }
         if now.mono_ns >= lane.ready_ns() {
             let (slot, unmade) = (*slot, Arc::clone(unmade));
-            self.making.spawn_blocking(move || (slot, unmade.make()));
+            self.making.spawn_blocking(move || {
+                let made = unmade.make();
+                (slot, unmade, made)
+            });
             return Some(u64::MAX);
         }
         Some(lane.ready_ns())
@@ -29,12 +33,14 @@ impl Worker {
 
     /// Takes in how that went.
     pub(super) fn tried(&mut self, attempt: Result<Attempt, JoinError>) {
-        let Ok((slot, made)) = attempt else {
+        let Ok((slot, place, made)) = attempt else {
             // A panic in there: the same would happen again.
             return self.unmade.clear();
         };
         let Some(index) = self.lanes.iter().position(|lane| lane.slot == slot) else { return };
-        let Some(at) = self.unmade.iter().position(|(unmade, _)| *unmade == slot) else { return };
+        // A reload meanwhile has brought another configuration: this one is of no use.
+        let is_it = |(of, unmade): &(Slot, Arc<Unmade>)| *of == slot && Arc::ptr_eq(unmade, &place);
+        let Some(at) = self.unmade.iter().position(is_it) else { return };
         match made {
             Ok(route) => {
                 self.unmade.remove(at);
@@ -59,7 +65,7 @@ mod tests {
     use crate::notify::channel::{Channel, Sending};
     use crate::notify::limit::Limits;
     use crate::notify::stats::ChannelStats;
-    use crate::notify::unmade::{Again, Unmade};
+    use crate::notify::unmade::Again;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::time::Duration;
