@@ -288,6 +288,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_else_is_told_of_a_channel_that_fails_ever_more() {
+        let mut s = scene(&quick());
+        // Long enough that what is usual is known.
+        s.look(7200);
+        s.check(&[]);
+        for minute in 0..600 {
+            (s.stats.channels[0].failing, s.stats.channels[0].queued) = (1 + minute, 5 * u64::from(minute));
+            s.stats.outbox.used_percent = u64::from(minute / 8);
+            s.look(60);
+        }
+        s.check(&["firing critical agent_channel_failing: Channel slack does not take alerts. What waits"]);
+        (s.stats.channels[0].failing, s.stats.channels[0].queued, s.stats.outbox.used_percent) = (0, 0, 0);
+        s.look(600);
+        s.check(&["resolved critical agent_channel_failing: Channel slack takes alerts again after"]);
+    }
+
+    #[test]
     fn a_channel_that_is_gone_or_not_tried_yet_does_not_work_again() {
         let mut s = scene(&quick());
         s.stats.channels[0].failing = 7;
