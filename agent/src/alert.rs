@@ -109,6 +109,9 @@ pub const TOLD_IN: &str = "told_in";
 /// Context of a summary of what lasts: its end is told by [`CLOSES`].
 pub const STANDS: &str = "stands";
 
+/// Context of an alert about what is expected and not there: the value and the limit are seconds without a reading.
+pub const ABSENT: &str = "absent";
+
 /// Context of an update for which nobody is called by name: it only tells what else follows.
 pub const NO_CALL: &str = "no_call";
 

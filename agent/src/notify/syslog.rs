@@ -4,7 +4,7 @@ use super::backoff::Backoff;
 use super::channel::{Channel, SendError, Sending};
 use super::routes::Made;
 use super::terminal::Screen;
-use crate::alert::{Alert, Severity};
+use crate::alert::{Alert, Severity, Status};
 use crate::config::Config;
 use crate::text;
 use jiff::Timestamp;
@@ -280,6 +280,10 @@ fn priority(alert: &Alert, options: &Options) -> u32 {
         Severity::Critical => 2,
         Severity::Emergency => 0,
     };
+    // An end is "normal but significant" (NOTICE, RFC 5424): at the level of its begin that of an emergency would go to every
+    // terminal of the machine.
+    let is_end = alert.status == Status::Resolved && !alert.is_only_message();
+    let level = if is_end { level.max(5) } else { level };
     u32::from(options.facility) * 8 + level
 }
 
