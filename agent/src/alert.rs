@@ -123,6 +123,11 @@ impl Alert {
         ids.filter_map(|ids| ids.as_array()).flatten().filter_map(|id| id.as_str())
     }
 
+    /// The reading that led to it; `None` where it is that there was none.
+    pub fn reading(&self) -> Option<f64> {
+        Some(self.value).filter(|_| !self.context.contains_key(ABSENT))
+    }
+
     /// Whether it is an end that is the only message of its incident: news for everybody, whoever was told before.
     pub fn is_only_message(&self) -> bool {
         self.status == Status::Resolved && self.context.contains_key(ONLY_MESSAGE)

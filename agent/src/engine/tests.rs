@@ -3,6 +3,7 @@
 mod counted;
 mod emergencies;
 mod held;
+mod laws;
 mod restart;
 mod rules;
 mod storm;

@@ -248,11 +248,12 @@ pub fn traditional(alert: &Alert, text: &str, options: &Options) -> String {
 pub fn rfc5424(alert: &Alert, text: &str, options: &Options) -> String {
     let at: Option<Timestamp> = alert.timestamp.parse().ok();
     let at = at.map_or("-".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
+    let limit = alert.threshold.filter(|_| alert.reading().is_some());
     let params = [
         ("severity", alert.severity.name()),
         ("status", alert.status.name()),
-        ("value", &text::number(alert.value)),
-        ("threshold", &alert.threshold.map(text::number).unwrap_or_default()),
+        ("value", &alert.reading().map_or("absent".to_owned(), text::number)),
+        ("threshold", &limit.map(text::number).unwrap_or_default()),
         ("rule", &alert.rule),
         ("id", &alert.id),
         ("fingerprint", &alert.fingerprint),

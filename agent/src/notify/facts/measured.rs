@@ -1,7 +1,7 @@
 //! The reading that an alert is about, as a person reads it.
 
 use super::GROUPED;
-use crate::alert::{ABSENT, Alert, Status};
+use crate::alert::{Alert, Status};
 use crate::text;
 
 /// The reading that led to it, unless the message is about an event, or about several alerts.
@@ -9,7 +9,7 @@ pub fn measured(alert: &Alert) -> Option<String> {
     if alert.context.contains_key(GROUPED) {
         return None;
     }
-    if alert.context.contains_key(ABSENT) {
+    if alert.reading().is_none() {
         return Some(absent(alert));
     }
     let lasts = alert.duration_secs > 0 && alert.status != Status::Resolved;
