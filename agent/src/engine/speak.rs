@@ -345,14 +345,9 @@ impl Speaker {
         repeat.told_ns + self.window_ns(waiting.severity)
     }
 
-    /// Tells everything held back at once: the agent is ending.
+    /// Tells everything held back at once: the agent is ending. What waits as a repetition comes in the summary of its rule.
     pub fn finish(&mut self, now: Now, out: &mut Vec<Draft>) {
         out.append(&mut self.owed);
-        for group in std::mem::take(&mut self.groups).into_values() {
-            if let Some(draft) = self.gather(group) {
-                self.emit(draft, out);
-            }
-        }
         let waiting: Vec<Draft> = self
             .repeats
             .values_mut()
@@ -364,8 +359,16 @@ impl Speaker {
             })
             .collect();
         for draft in waiting {
-            self.emit(draft, out);
+            let key = self.key(&draft);
+            let (held, _) = self.of_rule(&key.rule);
+            let group = self.groups.entry(key).or_insert_with(|| Group::new(0, 0));
+            if held < MAX_HELD { group.hold(draft) } else { group.count_only(draft) }
         }
+        let groups = std::mem::take(&mut self.groups).into_values();
+        let mut told: Vec<Draft> = groups.filter_map(|group| self.gather(group)).collect();
+        // The limits of a channel may not let all of it through any more.
+        told.sort_by_key(|draft| std::cmp::Reverse(draft.severity));
+        told.into_iter().for_each(|draft| self.emit(draft, out));
     }
 
     /// When something held back is due, monotonic nanoseconds.

@@ -1,5 +1,6 @@
 //! What is worth waking everybody goes at once, and does not wake them a hundred times.
 
+use super::rules::with;
 use super::*;
 use crate::engine::speak::MAX_URGENT;
 
@@ -35,4 +36,19 @@ fn a_storm_of_emergencies_is_a_few_pages_and_summaries_that_count_it() {
     let more: f64 = told[MAX_URGENT..].iter().map(|alert| alert.value).sum();
     assert_eq!(more as usize + MAX_URGENT, 300);
     assert!(told.iter().all(|alert| alert.severity == Severity::Emergency));
+}
+
+#[test]
+fn an_agent_that_ends_in_a_storm_tells_what_waits_in_one_summary_a_rule() {
+    let mut r = with(|settings| (settings.manners.group_secs, settings.manners.dedup_secs[3]) = (30, 600));
+    for n in 0..1000 {
+        r.event(Source::Kmsg, emergency(n % 100));
+    }
+    let before = r.alerts().len();
+    r.engine.finish(r.now, &mut r.out);
+    r.drop_kept();
+    let told = &r.alerts()[before..];
+    assert_eq!(told.len(), 1, "{told:#?}");
+    // Those that were not told yet, and the repetitions of all.
+    assert_eq!(told[0].context["grouped"], 100 - MAX_URGENT + 100, "all that waits");
 }
