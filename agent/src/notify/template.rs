@@ -75,6 +75,8 @@ impl Templates {
             (super::email::NAME, &given.email),
             (super::ntfy::NAME, &given.ntfy),
             (super::pagerduty::NAME, &given.pagerduty),
+            (super::exec::NAME, &given.exec),
+            (super::alertmanager::NAME, &given.alertmanager),
         ];
         let own = of.into_iter().filter_map(|(name, t)| Some((name.to_owned(), t.clone()?))).collect();
         Self::with(&given.default, &own, config.alerting.telegram.parse_mode)

@@ -3,7 +3,7 @@
 use super::condition::print;
 use super::words::Words;
 use super::{Context, Draft, Identity, lived_secs};
-use crate::alert::{ABSENT, Status};
+use crate::alert::{ABSENT, HELD_SECS, LEVEL, Status};
 use crate::engine::absent::Absence;
 use crate::text::span;
 use crate::time::Now;
@@ -37,7 +37,7 @@ pub fn draft(
             }
         });
     let mut c = Context::default();
-    c.put("held_secs", Some(held)).put("level", Some(rule.severity.name()));
+    c.put(HELD_SECS, Some(held)).put(LEVEL, Some(rule.severity.name()));
     c.put(ABSENT, Some(true));
     Draft {
         rule: rule.name.clone(),
