@@ -13,7 +13,7 @@ use crate::time::Now;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 pub use standing::MAX_STANDING;
-use standing::{is_event, lasts, stands};
+use standing::{is_event, waits};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -95,8 +95,8 @@ pub struct Entry {
     pub event: bool,
     /// Something that lasts, and whose end is told.
     pub lasts: bool,
-    /// It surely stands until its end is told: worth waiting for a rate limit.
-    pub stands: bool,
+    /// It certainly stands until its end is told: worth waiting for a rate limit.
+    pub waits: bool,
     /// An end whose begin nobody was told: news for everybody.
     pub only: bool,
     /// Channels that still have to tell it.
@@ -124,8 +124,8 @@ impl Entry {
             incident: Incident::of(&alert),
             members: Incident::members(&alert),
             event: is_event(&alert),
-            lasts: lasts(&alert),
-            stands: stands(&alert),
+            lasts: alert.stands(),
+            waits: waits(&alert),
             only: alert.is_only_message(),
             held: Some(alert),
             due,
@@ -150,8 +150,8 @@ impl Entry {
             incident: Incident::of(alert),
             members: Incident::members(alert),
             event: is_event(alert),
-            lasts: lasts(alert),
-            stands: stands(alert),
+            lasts: alert.stands(),
+            waits: waits(alert),
             only: alert.is_only_message(),
             due: Set::default(),
             told: Set::default(),

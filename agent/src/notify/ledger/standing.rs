@@ -1,38 +1,20 @@
 //! What was told and still stands: its end has to reach whoever heard of it, however long that takes.
 
 use super::{Entry, Incident, Ledger, Seq, Set, Slot};
-use crate::alert::{Alert, STANDS, Status};
-use serde_json::Value;
+use crate::alert::{Alert, Status, lasts};
 use std::collections::{HashMap, HashSet};
 
 /// Told messages about what still stands that are never forgotten. At the limit the oldest goes.
 pub const MAX_STANDING: usize = 2000;
-
-/// Rule of the one condition that has no level: it is judged against what is usual.
-const SLOW_DISK: &str = "block_io_latency_p99_ms";
 
 /// The engine puts the key of the incident into the context of kernel events.
 pub(super) fn is_event(alert: &Alert) -> bool {
     alert.context.contains_key("incident")
 }
 
-fn hangs(alert: &Alert) -> bool {
-    alert.context.get("incident").and_then(|key| key.get("kind")).is_some_and(|kind| kind == "hang")
-}
-
-/// What may have an end: nothing but kernel events certainly has none.
-pub(super) fn lasts(alert: &Alert) -> bool {
-    let lasts =
-        alert.threshold.is_some() || alert.context.contains_key(STANDS) || !is_event(alert) || hangs(alert);
-    lasts && alert.status != Status::Resolved
-}
-
-/// What certainly has an end: a condition (the engine puts its level, by name, into the context), a summary of such,
-/// a hang. A slow request has a limit, too, and a finding of the analysis has no end.
-pub(super) fn stands(alert: &Alert) -> bool {
-    let has_level = alert.context.get("level").is_some_and(Value::is_string) || alert.rule == SLOW_DISK;
-    let stands = has_level || alert.context.contains_key(STANDS) || hangs(alert);
-    stands && alert.status != Status::Resolved
+/// What certainly has an end; a limit alone is no sign of that: a slow request has one, too.
+pub(super) fn waits(alert: &Alert) -> bool {
+    alert.status != Status::Resolved && lasts(&alert.context)
 }
 
 impl Ledger {
