@@ -55,6 +55,9 @@ fn rows_that_cannot_be_used_are_named() {
     check(row("2014-04-01 00:00:00,1\n"), &["1 readings"], None);
     check("2014-04-01 00:00:00,1\n", &["1 readings"], None);
     check("\u{feff}timestamp,value\r\n1396310400,1\r\n", &["1 readings"], None);
+    check("timestamp;value\n1;1\n2;1,5\n", &["line 3: \"2;1,5\" is no row", "1 readings"], None);
+    check("time\tvalue\n2014-04-01 00:00:00\t1\n", &["1 readings"], None);
+    check("[    1.000000] x: out of time, y\n[    2.000000] x, y\n", &["2 events"], None);
     check(
         row("1,NaN\n2,1e308\n3,inf\n4,\n"),
         &["line 2: \"NaN\" is no number; left out (3 times in all)", "1 readings"],
