@@ -109,6 +109,9 @@ pub const TOLD_IN: &str = "told_in";
 /// Context of a summary of what lasts: its end is told by [`CLOSES`].
 pub const STANDS: &str = "stands";
 
+/// Context of an alert about what is expected and not there: the value and the limit are seconds without a reading.
+pub const ABSENT: &str = "absent";
+
 /// Context of an update for which nobody is called by name: it only tells what else follows.
 pub const NO_CALL: &str = "no_call";
 
@@ -118,6 +121,11 @@ impl Alert {
         let over = self.status == Status::Resolved && !self.is_only_message();
         let ids = [MEMBERS, CLOSES].into_iter().filter(move |_| over).filter_map(|key| self.context.get(key));
         ids.filter_map(|ids| ids.as_array()).flatten().filter_map(|id| id.as_str())
+    }
+
+    /// The reading that led to it; `None` where it is that there was none.
+    pub fn reading(&self) -> Option<f64> {
+        Some(self.value).filter(|_| !self.context.contains_key(ABSENT))
     }
 
     /// Whether it is an end that is the only message of its incident: news for everybody, whoever was told before.
