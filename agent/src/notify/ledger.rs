@@ -13,7 +13,7 @@ use crate::time::Now;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 pub use standing::MAX_STANDING;
-use standing::{is_event, waits};
+use standing::is_event;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -95,8 +95,6 @@ pub struct Entry {
     pub event: bool,
     /// Something that lasts, and whose end is told.
     pub lasts: bool,
-    /// It certainly stands until its end is told: worth waiting for a rate limit.
-    pub waits: bool,
     /// An end whose begin nobody was told: news for everybody.
     pub only: bool,
     /// Channels that still have to tell it.
@@ -125,7 +123,6 @@ impl Entry {
             members: Incident::members(&alert),
             event: is_event(&alert),
             lasts: alert.stands(),
-            waits: waits(&alert),
             only: alert.is_only_message(),
             held: Some(alert),
             due,
@@ -151,7 +148,6 @@ impl Entry {
             members: Incident::members(alert),
             event: is_event(alert),
             lasts: alert.stands(),
-            waits: waits(alert),
             only: alert.is_only_message(),
             due: Set::default(),
             told: Set::default(),

@@ -71,7 +71,7 @@ impl Lane {
         if self.limiter.take(now, total, urgent).is_ok() {
             return Reply::Go(Some(now));
         }
-        let waits = entry.waits || urgent.is_some();
+        let waits = entry.lasts || urgent.is_some();
         if !waits || head.over || entry.status == Status::Resolved {
             return Reply::Drop;
         }

@@ -1,7 +1,7 @@
 //! What was told and still stands: its end has to reach whoever heard of it, however long that takes.
 
 use super::{Entry, Incident, Ledger, Seq, Set, Slot};
-use crate::alert::{Alert, Status, lasts};
+use crate::alert::Alert;
 use std::collections::{HashMap, HashSet};
 
 /// Told messages about what still stands that are never forgotten. At the limit the oldest goes.
@@ -10,11 +10,6 @@ pub const MAX_STANDING: usize = 2000;
 /// The engine puts the key of the incident into the context of kernel events.
 pub(super) fn is_event(alert: &Alert) -> bool {
     alert.context.contains_key("incident")
-}
-
-/// What certainly has an end; a limit alone is no sign of that: a slow request has one, too.
-pub(super) fn waits(alert: &Alert) -> bool {
-    alert.status != Status::Resolved && lasts(&alert.context)
 }
 
 impl Ledger {
