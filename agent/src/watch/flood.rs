@@ -26,8 +26,10 @@ pub const MAX_TOLD: u16 = 2000;
 /// Further lines of a window in which rules that have used that up may find something, all together: 0.7 % of a core. Of those
 /// beyond it is only known that they may be for a rule.
 pub const MAX_SHARED: u32 = 10_000;
-/// Lines of a window that the patterns of the user are asked about, all together.
+/// Lines of a window that the patterns of the user are asked about, all together, where there are up to [`CHEAP_OWN`].
 pub const MAX_ASKED_OWN: u32 = 50_000;
+/// With more patterns than this it is as many lines fewer: each is asked about each line.
+pub const CHEAP_OWN: u32 = 10;
 
 /// Lets lines through, or counts them.
 #[derive(Debug)]
@@ -112,11 +114,12 @@ impl Flood {
         }
     }
 
-    /// The same for the patterns of the user.
-    pub fn asks_own(&mut self, now: Now) -> bool {
+    /// The same for the patterns of the user, of which there are so many.
+    pub fn asks_own(&mut self, patterns: usize, now: Now) -> bool {
         self.begin(now);
         let asked = self.asked_own < MAX_ASKED_OWN;
-        self.asked_own = self.asked_own.saturating_add(1);
+        let cost = u32::try_from(patterns).unwrap_or(u32::MAX).div_ceil(CHEAP_OWN).max(1);
+        self.asked_own = self.asked_own.saturating_add(cost);
         self.unjudged = self.unjudged.saturating_add(u64::from(!asked));
         asked
     }

@@ -126,7 +126,7 @@ fn a_flood_for_one_rule_hides_nothing_from_another() {
         (rules(flood.asked(both, mild, at(1))), rules(flood.asked(none, mild, at(1)))),
         (vec![7], vec![])
     );
-    assert_eq!((0..100_000).filter(|_| flood.asks_own(at(2))).count(), MAX_ASKED_OWN as usize);
+    assert_eq!((0..100_000).filter(|_| flood.asks_own(10, at(2))).count(), MAX_ASKED_OWN as usize);
     assert!(flood.due_ns().is_some());
     let mut out = Vec::new();
     flood.due(at(10_000), false, &mut out);
@@ -135,7 +135,7 @@ fn a_flood_for_one_rule_hides_nothing_from_another() {
     assert_eq!((lost.part, lost.reason, lost.count, out.len()), ("kmsg", "flood", left_out, 1));
     // The next window begins anew.
     let asked = rules(flood.asked(one, mild, at(11_000)));
-    assert!(flood.due_ns().is_none() && asked == [3] && flood.asks_own(at(11_000)));
+    assert!(flood.due_ns().is_none() && asked == [3] && flood.asks_own(200, at(11_000)));
 }
 
 #[test]

@@ -222,6 +222,11 @@ impl RuleSet {
         Ok(Self { literals, built_in, custom: own::compile(custom)?, candidates })
     }
 
+    /// How many patterns of the user there are.
+    pub fn customs(&self) -> usize {
+        self.custom.len()
+    }
+
     /// Whether there are patterns of the user.
     pub fn has_custom(&self) -> bool {
         !self.custom.is_empty()

@@ -278,7 +278,7 @@ impl Scanner {
             self.judge(hits, text, historic, &found, now, out);
         }
         let Self { rules, own, .. } = self;
-        if rules.has_custom() && (historic || own.asks_own(now)) {
+        if rules.has_custom() && (historic || own.asks_own(rules.customs(), now)) {
             rules.find_custom(text, &mut |one| {
                 out.extend(if historic { Some(found(one)) } else { own.pass(found(one), false, now) });
             });

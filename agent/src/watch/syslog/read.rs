@@ -1,5 +1,6 @@
 //! From blocks of a syslog file to events. Pure: bytes and the time in, events out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -108,10 +109,10 @@ impl Reader {
             && *second == now.wall_ns / SECOND as i64
         {
             let at = *at;
-            self.kernel(&String::from_utf8_lossy(rest), at, now, out);
+            self.kernel(&text_of(rest), at, now, out);
             return;
         }
-        let text = String::from_utf8_lossy(bytes);
+        let text = text_of(bytes);
         let line = Line::parse(&text);
         if line.says_kernel() {
             let at = self.moment(&line, now);
@@ -126,7 +127,7 @@ impl Reader {
             self.kernel(line.text, at, now, out);
             return;
         }
-        if !self.flood.asks_own(now) {
+        if !self.flood.asks_own(self.rules.customs(), now) {
             return;
         }
         let at = self.moment(&line, now);
@@ -198,6 +199,11 @@ fn kernel_lines<'a>(tag: &memmem::Finder<'_>, block: &'a [u8], tell: &mut dyn Fn
         tell(&rest[begin..end]);
         rest = &rest[end..];
     }
+}
+
+/// What is valid of a line, as most are: judged at once, not character by character.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// Begin and end of the line that a byte is in, with its line break.
