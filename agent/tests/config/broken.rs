@@ -34,10 +34,6 @@ broken! {
     bad_pattern: "[collector]\ntrack_patterns = ['java', '(unclosed', 'a{1000}{1000}', '']\n\
                   [[log_analyzer.custom_patterns]]\nname = 'x'\npattern = '[z-a]'\n";
     too_many_patterns: &format!("[collector]\ntrack_patterns = [{}]\n", "'x', ".repeat(65));
-    a_pattern_that_every_line_matches: "[[log_analyzer.custom_patterns]]\nname = 'x'\npattern = 'a*'\n";
-    too_many_custom_patterns: &(0..257)
-        .map(|n| format!("[[log_analyzer.custom_patterns]]\nname = 'p{n}'\npattern = 'x{n}'\n"))
-        .collect::<String>();
     missing_parts_of_a_pattern: "[log_analyzer]\ncustom_patterns = [\n  { severity = 'warn', name = '' },\n]\n";
     bad_url: "[alerting.syslog]\naddress = 'http://host'\n[nats]\nurl = 'nats-server:4222'\n\
               urls = ['nats://']\n[push]\nmetrics_url = 'example.com/metrics'\n";
