@@ -109,8 +109,27 @@ pub const TOLD_IN: &str = "told_in";
 /// Context of a summary of what lasts: its end is told by [`CLOSES`].
 pub const STANDS: &str = "stands";
 
+/// Context of an alert about what is expected and not there: the value and the limit are seconds without a reading.
+pub const ABSENT: &str = "absent";
+
+/// Context of what is judged against a limit: how bad it is by that, or that it comes and goes.
+pub const LEVEL: &str = "level";
+/// Context of what is judged against a limit: seconds for which it has held.
+pub const HELD_SECS: &str = "held_secs";
+
 /// Context of an update for which nobody is called by name: it only tells what else follows.
 pub const NO_CALL: &str = "no_call";
+
+/// Whether what has this context stands until its end is told: what is judged against a limit, something missing, what comes and
+/// goes, a hang, a summary of such. Other events (an OOM kill) only happen.
+pub fn lasts(context: &Map<String, Value>) -> bool {
+    // The engine puts the key of the incident into the context of kernel events.
+    let kind = context.get("incident").and_then(|key| key.get("kind"));
+    [HELD_SECS, STANDS].into_iter().any(|key| context.contains_key(key))
+        // A finding of the analyzers tells the level of its reading under that name, a number.
+        || context.get(LEVEL).is_some_and(Value::is_string)
+        || kind.is_some_and(|kind| kind == "hang")
+}
 
 impl Alert {
     /// Ids of the incidents that end with this one: those of a summary of ends, and summaries of which it was the last.
@@ -118,6 +137,16 @@ impl Alert {
         let over = self.status == Status::Resolved && !self.is_only_message();
         let ids = [MEMBERS, CLOSES].into_iter().filter(move |_| over).filter_map(|key| self.context.get(key));
         ids.filter_map(|ids| ids.as_array()).flatten().filter_map(|id| id.as_str())
+    }
+
+    /// Whether it stands until its end is told.
+    pub fn stands(&self) -> bool {
+        self.status != Status::Resolved && (self.threshold.is_some() || lasts(&self.context))
+    }
+
+    /// The reading that led to it; `None` where it is that there was none.
+    pub fn reading(&self) -> Option<f64> {
+        Some(self.value).filter(|_| !self.context.contains_key(ABSENT))
     }
 
     /// Whether it is an end that is the only message of its incident: news for everybody, whoever was told before.

@@ -153,3 +153,44 @@ fn a_process_that_leaks_is_told_and_one_that_gives_back_is_not() {
     assert!((0.3..1.3).contains(&(per_hour / true_rate)), "{per_hour} instead of {true_rate}");
     assert_eq!(webhook.taken(of("sysops-e2e-gc")), []);
 }
+
+fn silence(home: &Home, args: &[&str]) -> String {
+    let args: Vec<&str> = ["silence"].into_iter().chain(args.iter().copied()).collect();
+    let done = home.command(&Confine::No, &args).output().expect("it runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+#[test]
+fn a_silence_that_was_confirmed_survives_a_kill_at_that_very_moment() {
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), CONFIG);
+    for round in 1..=5 {
+        let agent = home.start(&Confine::No);
+        let said = silence(&home, &["disk_used_percent", "--for", "2h", "--reason", "a move"]);
+        agent.kill();
+        assert!(!said.contains("restarted"), "{said}");
+        let agent = home.start(&Confine::No);
+        let listed = silence(&home, &["--list"]);
+        assert_eq!(listed.matches("a move").count(), round, "{listed}");
+        agent.stop();
+    }
+}
+
+#[test]
+fn a_silence_that_cannot_be_kept_says_so() {
+    let webhook = Webhook::start();
+    let home = Home::new(&webhook.url(), CONFIG);
+    let agent = home.start(&Confine::No);
+    let file = home.data().join("engine-state.json");
+    let _ = std::fs::remove_file(&file);
+    // Nothing can be moved in the place of a directory that holds something.
+    std::fs::create_dir_all(file.join("in the way")).expect("a directory");
+    let said = silence(&home, &["disk_used_percent", "--for", "2h", "--reason", "a move"]);
+    assert!(
+        said.starts_with("silence 1: ") && said.contains("it holds only until the agent is restarted"),
+        "{said}"
+    );
+    assert!(silence(&home, &["--list"]).contains("a move"), "it stands all the same");
+    agent.stop();
+}

@@ -48,7 +48,13 @@ pub struct NewSilence {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// A silence with this id stands.
-    Silenced(u64),
+    Silenced {
+        /// Its id.
+        id: u64,
+        /// Why it may be forgotten with a restart, a sentence; said by who keeps it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unkept: Option<String>,
+    },
     /// It is over.
     Revoked(SilenceView),
     /// Rules in effect after a reload.

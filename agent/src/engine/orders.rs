@@ -19,7 +19,7 @@ impl Engine {
         let answer = match order {
             Order::Silence(new) => {
                 self.check_name(&new)?;
-                Answer::Silenced(self.board.silences.add(now, new)?)
+                Answer::Silenced { id: self.board.silences.add(now, new)?, unkept: None }
             }
             Order::Revoke(id) => {
                 let silence = self.board.silences.revoke(id)?;

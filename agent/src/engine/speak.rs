@@ -16,7 +16,7 @@ use super::compose::{Draft, incident_id};
 use crate::alert::{CLOSES, MEMBERS, ONLY_MESSAGE, Severity, Status};
 use crate::time::{Now, SECOND};
 use group::{Group, Key};
-pub use group::{MAX_HELD, MAX_PLACES, MAX_WHOLE};
+pub use group::{MAX_HELD, MAX_PLACES, MAX_URGENT, MAX_WHOLE};
 pub use kept::KeptRepeat;
 pub use repeat::Counts;
 use repeat::{Repeat, mention};
@@ -228,13 +228,17 @@ impl Speaker {
     }
 
     fn group(&mut self, now: Now, draft: Draft, out: &mut Vec<Draft>) {
-        if self.manners.group_secs == 0 || draft.severity == Severity::Emergency {
+        if self.manners.group_secs == 0 {
             return self.emit(draft, out);
         }
         let key = self.key(&draft);
-        let rules = self.groups.range(Key { place: String::new(), ends: false, ..key.clone() }..);
-        let held: usize = rules.take_while(|(k, _)| k.rule == key.rule).map(|(_, g)| g.held.len()).sum();
+        let (held, urgent) = self.of_rule(&key.rule);
+        let is_urgent = draft.severity == Severity::Emergency;
         if let Some(group) = self.groups.get_mut(&key) {
+            if is_urgent && urgent < MAX_URGENT {
+                group.urgent += 1;
+                return self.emit(draft, out);
+            }
             self.counts.grouped += 1;
             if group.held.is_empty() || held < MAX_HELD {
                 group.hold(draft);
@@ -243,8 +247,15 @@ impl Speaker {
             }
             return;
         }
-        self.open(key, now);
+        self.open(key, now, usize::from(is_urgent));
         self.emit(draft, out);
+    }
+
+    /// How many alerts of a rule are held back, and how many emergencies were not, in all places.
+    fn of_rule(&self, rule: &str) -> (usize, usize) {
+        let first = Key { rule: rule.to_owned(), place: String::new(), ends: false };
+        let groups = self.groups.range(first..).take_while(|(key, _)| key.rule == rule);
+        groups.fold((0, 0), |(held, urgent), (_, group)| (held + group.held.len(), urgent + group.urgent))
     }
 
     /// Its own group, or the one that further places of its rule share.
@@ -255,8 +266,9 @@ impl Speaker {
         if full { Key { place: String::new(), ..own } } else { own }
     }
 
-    fn open(&mut self, key: Key, now: Now) {
-        self.groups.insert(key, Group::new(now.mono_ns + self.manners.group_secs * SECOND));
+    fn open(&mut self, key: Key, now: Now, urgent: usize) {
+        let ends_ns = now.mono_ns + self.manners.group_secs * SECOND;
+        self.groups.insert(key, Group::new(ends_ns, urgent));
     }
 
     fn emit(&mut self, draft: Draft, out: &mut Vec<Draft>) {
@@ -278,7 +290,8 @@ impl Speaker {
             let Some(mut group) = self.groups.remove(&key) else { continue };
             group.held.retain(|draft| draft.status == Status::Resolved || !withholds(draft));
             if let Some(draft) = self.gather(group) {
-                self.open(key, now);
+                // As long as it goes on, one summary a window.
+                self.open(key, now, MAX_URGENT);
                 self.emit(draft, out);
             }
         }
@@ -332,14 +345,9 @@ impl Speaker {
         repeat.told_ns + self.window_ns(waiting.severity)
     }
 
-    /// Tells everything held back at once: the agent is ending.
+    /// Tells everything held back at once: the agent is ending. What waits as a repetition comes in the summary of its rule.
     pub fn finish(&mut self, now: Now, out: &mut Vec<Draft>) {
         out.append(&mut self.owed);
-        for group in std::mem::take(&mut self.groups).into_values() {
-            if let Some(draft) = self.gather(group) {
-                self.emit(draft, out);
-            }
-        }
         let waiting: Vec<Draft> = self
             .repeats
             .values_mut()
@@ -351,8 +359,16 @@ impl Speaker {
             })
             .collect();
         for draft in waiting {
-            self.emit(draft, out);
+            let key = self.key(&draft);
+            let (held, _) = self.of_rule(&key.rule);
+            let group = self.groups.entry(key).or_insert_with(|| Group::new(0, 0));
+            if held < MAX_HELD { group.hold(draft) } else { group.count_only(draft) }
         }
+        let groups = std::mem::take(&mut self.groups).into_values();
+        let mut told: Vec<Draft> = groups.filter_map(|group| self.gather(group)).collect();
+        // The limits of a channel may not let all of it through any more.
+        told.sort_by_key(|draft| std::cmp::Reverse(draft.severity));
+        told.into_iter().for_each(|draft| self.emit(draft, out));
     }
 
     /// When something held back is due, monotonic nanoseconds.

@@ -1,7 +1,9 @@
 //! The whole engine, driven by scripts.
 
 mod counted;
+mod emergencies;
 mod held;
+mod laws;
 mod restart;
 mod rules;
 mod storm;
@@ -440,25 +442,6 @@ fn repeated_slow_requests_are_counted_and_told_again_at_the_end_of_the_window() 
     let told = r.told();
     assert_eq!(told.len(), 3);
     assert!(told[2].ends_with("(occurred 39 times in the last 10 min)"), "{}", told[2]);
-}
-
-#[test]
-fn emergencies_are_never_held_back() {
-    let mut r = run(30);
-    let line = |n: u32| {
-        What::Log(Box::new(LogMatch {
-            rule: "panic".into(),
-            severity: Severity::Emergency,
-            meaning: "m".into(),
-            line: format!("l{n}"),
-            fields: vec![],
-            ..LogMatch::default()
-        }))
-    };
-    for n in 0..3 {
-        r.event(Source::Kmsg, line(n));
-    }
-    assert_eq!(r.told().len(), 3);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::prometheus::{ended, labels, posted};
 use super::routes::Made;
 use super::terminal::Screen;
 use super::{TIMEOUT, json_body};
-use crate::alert::{Alert, STANDS, Status};
+use crate::alert::Alert;
 use crate::config::Config;
 use crate::host::clock;
 use jiff::{SignedDuration, Timestamp};
@@ -43,8 +43,12 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
         return Ok(None);
     }
     let made = Alertmanager::new(&section.url, &section.headers, REPEAT);
+    let made = made.map_err(|why| format!("alerting.alertmanager: {why}"))?;
     Ok(Some(Made {
-        channel: Arc::new(made.map_err(|why| format!("alerting.alertmanager: {why}"))?),
+        channel: Arc::new(Alertmanager {
+            template: config.alerting.templates.alertmanager.is_some(),
+            ..made
+        }),
         backoff: Backoff::default(),
     }))
 }
@@ -54,6 +58,8 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
 pub struct Alertmanager {
     http: Arc<Http>,
     repeat: Duration,
+    /// The template's text is the message of the alert.
+    template: bool,
     /// The task, begun with the first message.
     keeper: OnceLock<mpsc::Sender<Word>>,
 }
@@ -81,7 +87,7 @@ impl Alertmanager {
         for (name, value) in headers {
             http.header(name, value)?;
         }
-        Ok(Self { http: Arc::new(http), repeat, keeper: OnceLock::new() })
+        Ok(Self { http: Arc::new(http), repeat, template: false, keeper: OnceLock::new() })
     }
 
     fn keeper(&self) -> &mpsc::Sender<Word> {
@@ -120,11 +126,15 @@ impl Channel for Alertmanager {
         tokio::spawn(async move { words.send(Word::Resume(standing)).await });
     }
 
-    fn send<'a>(&'a self, alert: &'a Alert, _: &'a str) -> Sending<'a> {
+    fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {
         Box::pin(async move {
+            let mut alert = Box::new(alert.clone());
+            if self.template {
+                text.clone_into(&mut alert.message);
+            }
             let (done, result) = oneshot::channel();
             let gone = || SendError::retry("the task that speaks to Alertmanager has ended");
-            self.keeper().send(Word::Tell(Box::new(alert.clone()), done)).await.map_err(|_| gone())?;
+            self.keeper().send(Word::Tell(alert, done)).await.map_err(|_| gone())?;
             result.await.map_err(|_| gone())?
         })
     }
@@ -218,7 +228,7 @@ impl Standing {
 
     fn keep(&mut self, alert: &Alert) {
         self.0.retain(|a| a.id != alert.id && alert.also_over().all(|id| id != a.id));
-        if repeats(alert) {
+        if alert.stands() {
             self.0.push_back(alert.clone());
         }
         if self.0.len() > MAX_STANDING {
@@ -231,18 +241,12 @@ impl Standing {
     }
 }
 
-/// A reading over its limit is told when it is over, and so is a summary of such; an event may not be.
-fn repeats(alert: &Alert) -> bool {
-    let lasts = alert.threshold.is_some() || alert.context.contains_key(STANDS);
-    lasts && alert.status != Status::Resolved
-}
-
 fn until(alert: &Alert, now: Timestamp, repeat: Duration) -> Timestamp {
     if let Some(ended) = ended(alert) {
         // A clock that differs must not leave it standing.
         return ended.min(now);
     }
-    let stands = if repeats(alert) {
+    let stands = if alert.stands() {
         SignedDuration::try_from(repeat * MISSES).unwrap_or(EVENT_STANDS)
     } else {
         EVENT_STANDS
@@ -253,7 +257,7 @@ fn until(alert: &Alert, now: Timestamp, repeat: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::Severity;
+    use crate::alert::{Severity, Status};
     use crate::notify::samples::{oom, resolved};
     use crate::notify::tests::gpu;
 
@@ -298,5 +302,19 @@ mod tests {
             standing.keep(&Alert { id: n.to_string(), ..gpu() });
         }
         assert_eq!(standing.all(now, REPEAT).len(), MAX_STANDING);
+    }
+
+    /// A hang has no limit, but an end that is told: an hour later it still stands.
+    #[test]
+    fn a_hang_is_repeated_until_its_end() {
+        let mut hang = oom();
+        hang.context.insert("incident".into(), serde_json::json!({ "kind": "hang" }));
+        let mut standing = Standing::default();
+        standing.keep(&hang);
+        assert_eq!(standing.all(at("2026-02-22T18:00:00Z"), REPEAT).len(), 1);
+        standing.keep(&Alert { status: Status::Resolved, ..hang });
+        assert_eq!(standing.all(at("2026-02-22T18:00:00Z"), REPEAT).len(), 0);
+        standing.keep(&oom());
+        assert_eq!(standing.all(at("2026-02-22T18:00:00Z"), REPEAT).len(), 0, "a kill only happens");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::own_alert;
-use crate::alert::{Alert, ONLY_MESSAGE, Severity, Status};
+use crate::alert::{Alert, ONLY_MESSAGE, Severity, Status, lasts};
 use crate::text::{clean, span};
 use crate::time::{Now, SECOND};
 
@@ -207,10 +207,9 @@ impl Backlog {
 
 /// Of what has not ended: whether it lasts, or happened once.
 fn fate(status: Status, context: &Map<String, Value>) -> Fate {
-    let hangs = || context.get("incident").and_then(|key| key.get("kind")).is_some_and(|kind| kind == "hang");
     match status {
         Status::Resolved => Fate::Over,
-        _ if context.contains_key("held_secs") || hangs() => Fate::Stands,
+        _ if lasts(context) => Fate::Stands,
         Status::Firing | Status::Updated => Fate::Happened,
     }
 }

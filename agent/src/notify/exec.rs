@@ -26,7 +26,10 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
     }
     let limit = Duration::from_secs(section.timeout_secs);
     Ok(Some(Made {
-        channel: Arc::new(Exec::new(section.command.clone(), limit)),
+        channel: Arc::new(Exec {
+            template: config.alerting.templates.exec.is_some(),
+            ..Exec::new(section.command.clone(), limit)
+        }),
         backoff: Backoff::default(),
     }))
 }
@@ -36,12 +39,14 @@ pub(super) fn make(config: &Config, _: Screen) -> Result<Option<Made>, String> {
 pub struct Exec {
     command: Vec<String>,
     limit: Duration,
+    /// The template's text is the message of the alert.
+    template: bool,
 }
 
 impl Exec {
     /// A program, its arguments, and the longest time it gets.
     pub fn new(command: Vec<String>, limit: Duration) -> Self {
-        Self { command, limit }
+        Self { command, limit, template: false }
     }
 
     fn name_of_it(&self) -> &str {
@@ -83,8 +88,11 @@ impl Channel for Exec {
         NAME
     }
 
-    fn send<'a>(&'a self, alert: &'a Alert, _: &'a str) -> Sending<'a> {
-        Box::pin(self.run(alert))
+    fn send<'a>(&'a self, alert: &'a Alert, text: &'a str) -> Sending<'a> {
+        Box::pin(async move {
+            let worded = self.template.then(|| Alert { message: text.to_owned(), ..alert.clone() });
+            self.run(worded.as_ref().unwrap_or(alert)).await
+        })
     }
 
     fn doubt(&self) -> Option<String> {
@@ -100,6 +108,18 @@ mod tests {
 
     fn sh(script: &str) -> Exec {
         Exec::new(vec!["/bin/sh".into(), "-c".into(), script.into()], Duration::from_secs(20))
+    }
+
+    #[tokio::test]
+    async fn a_template_words_the_message_of_the_object() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("got");
+        for (template, expect) in [(true, "so it is"), (false, oom().message.as_str())] {
+            let exec = Exec { template, ..sh(&format!("cat > {}", path.display())) };
+            exec.send(&oom(), "so it is").await.unwrap();
+            let got: Alert = serde_json::from_slice(&state::read(&path).unwrap().unwrap()).unwrap();
+            assert_eq!(got.message, expect);
+        }
     }
 
     #[tokio::test]

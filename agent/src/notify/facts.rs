@@ -1,11 +1,16 @@
 //! What a message tells of its alert, the same for every channel that talks to people. Pure; all texts are harmless,
 //! but without the markup of any service.
 
-use crate::alert::{Alert, NO_CALL, Severity, Status};
+mod measured;
+
+use crate::alert::{ABSENT, Alert, NO_CALL, Severity, Status};
 use crate::text;
 use jiff::Timestamp;
 use reqwest::Url;
 use serde_json::{Map, Value};
+
+pub use measured::measured;
+use measured::show_number;
 
 /// A name and what is known under it.
 pub type Fact = (String, String);
@@ -88,6 +93,7 @@ const ELSEWHERE: &[&str] = &[
     "alerts",
     "alerts_left_out",
     "only_message",
+    ABSENT,
     "no_call",
     "closes",
     "stands",
@@ -219,22 +225,6 @@ pub fn calls(alert: &Alert) -> bool {
     news && alert.severity >= Severity::Critical && !alert.context.contains_key(NO_CALL)
 }
 
-/// The reading that led to it, unless the message is about an event, or about several alerts.
-pub fn measured(alert: &Alert) -> Option<String> {
-    if alert.context.contains_key(GROUPED) {
-        return None;
-    }
-    let lasts = alert.duration_secs > 0 && alert.status != Status::Resolved;
-    let lasted = lasts.then(|| format!(", for {}", text::span(alert.duration_secs)));
-    let limit = alert.threshold.map(|t| format!(" (limit {})", show_number(&alert.metric, t)));
-    if limit.is_none() && lasted.is_none() {
-        return None;
-    }
-    let value = show_number(&alert.metric, alert.value);
-    let metric = text::clean(&alert.metric, 64);
-    Some(format!("{metric} = {value}{}{}", limit.unwrap_or_default(), lasted.unwrap_or_default()))
-}
-
 /// Facts of the context, then labels that the context does not repeat; those that tell most come first. A list of things has
 /// a line for each.
 pub fn facts(alert: &Alert) -> Vec<Fact> {
@@ -362,23 +352,6 @@ fn show_object(fields: &Map<String, Value>) -> String {
         _ => format!("{} {shown}", title(key)),
     });
     name.map(|(key, value)| show(key, value)).into_iter().chain(parts).collect::<Vec<_>>().join(", ")
-}
-
-fn show_number(name: &str, value: f64) -> String {
-    if let Some(name) = name.strip_suffix("_per_second") {
-        return format!("{}/s", show_number(name, value));
-    }
-    match name.rsplit('_').next() {
-        Some("bytes") => text::kib((value / 1024.0) as u64),
-        Some("kb") => text::kib(value as u64),
-        Some("secs" | "seconds") => text::span(value as u64),
-        Some("ms") => format!("{} ms", text::number(value)),
-        Some("percent") => format!("{} %", text::number(value)),
-        Some("celsius") => format!("{} °C", text::number(value)),
-        Some("watts") => format!("{} W", text::number(value)),
-        Some("gb") => format!("{} GiB", text::number(value)),
-        _ => text::number(value),
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::lane::EXPIRE_SECS;
 use super::limit::Class;
 use super::record::{Outcome, Place};
 pub use super::slots::{MAX_CHANNELS, Set, Slot};
-use crate::alert::{Alert, MEMBERS, STANDS, Severity, Status};
+use crate::alert::{Alert, MEMBERS, Severity, Status};
 use crate::time::Now;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -113,14 +113,6 @@ fn is_event(alert: &Alert) -> bool {
     alert.context.contains_key("incident")
 }
 
-/// A level over its limit, a summary of such, a hang; other kernel events happen once.
-fn lasts(alert: &Alert) -> bool {
-    let hangs = || alert.context.get("incident").and_then(|key| key.get("kind")).is_some_and(|k| k == "hang");
-    let lasts =
-        alert.threshold.is_some() || alert.context.contains_key(STANDS) || !is_event(alert) || hangs();
-    lasts && alert.status != Status::Resolved
-}
-
 impl Entry {
     /// An alert accepted now.
     pub fn new(alert: Arc<Alert>, now: Now, due: Set) -> Self {
@@ -134,7 +126,7 @@ impl Entry {
             incident: Incident::of(&alert),
             members: Incident::members(&alert),
             event: is_event(&alert),
-            lasts: lasts(&alert),
+            lasts: alert.stands(),
             only: alert.is_only_message(),
             held: Some(alert),
             due,
@@ -159,7 +151,7 @@ impl Entry {
             incident: Incident::of(alert),
             members: Incident::members(alert),
             event: is_event(alert),
-            lasts: lasts(alert),
+            lasts: alert.stands(),
             only: alert.is_only_message(),
             due: Set::default(),
             told: Set::default(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::alert::STANDS;
 use crate::notify::tests::alert;
 
 const PLACE: Place = Place { offset: 0, len: 999 };

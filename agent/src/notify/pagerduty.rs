@@ -8,6 +8,7 @@ use super::http::{self, Http, Reading};
 use super::routes::Made;
 use super::terminal::Screen;
 use super::trial::RULE as TEST;
+use super::worker::HELD_BACK;
 use super::{TIMEOUT, facts, json_body};
 use crate::alert::{Alert, Severity, Status};
 use crate::config::Config;
@@ -85,9 +86,9 @@ impl PagerDuty {
     }
 }
 
-/// What is over when it is told, of whose begin nobody knows, and a test: opened and closed at once.
+/// What is over when it is told, of whose begin nobody knows, what was held back, and a test: opened and closed at once.
 fn actions(alert: &Alert) -> &'static [&'static str] {
-    if alert.is_only_message() || alert.rule == TEST {
+    if alert.is_only_message() || [TEST, HELD_BACK].contains(&alert.rule.as_str()) {
         return &["trigger", "resolve"];
     }
     if alert.status == Status::Resolved { &["resolve"] } else { &["trigger"] }
@@ -210,6 +211,14 @@ mod tests {
         for alert in [a, b, hostile()] {
             assert!(key(&alert).chars().count() <= MAX_KEY && !key(&alert).contains('\n'));
         }
+    }
+
+    #[test]
+    fn what_nothing_ends_but_time_is_closed_at_once() {
+        let held_back = Alert { rule: HELD_BACK.into(), ..oom() };
+        assert_eq!(actions(&held_back), ["trigger", "resolve"]);
+        assert_eq!(actions(&oom()), ["trigger"]);
+        assert_eq!(actions(&resolved()), ["resolve"]);
     }
 
     #[test]

@@ -53,11 +53,12 @@ pub fn annotations(alert: &Alert) -> Map<String, Value> {
                 .map(|(name, value)| format!("{name}: {}", value.replace('\n', "; "))),
         )
         .collect();
+    let limit = alert.threshold.filter(|_| alert.reading().is_some());
     let all = [
         ("summary", PLAIN.fit(&facts::message(alert), MAX_TEXT)),
         ("description", PLAIN.fit(&lines.join("\n"), MAX_TEXT)),
-        ("value", text::number(alert.value)),
-        ("threshold", alert.threshold.map(text::number).unwrap_or_default()),
+        ("value", alert.reading().map_or("absent".to_owned(), text::number)),
+        ("threshold", limit.map(text::number).unwrap_or_default()),
         ("status", alert.status.name().to_owned()),
         ("incident", text::clean(&alert.id, MAX_VALUE)),
         ("seen_by", facts::sources(alert)),

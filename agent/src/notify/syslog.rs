@@ -4,7 +4,7 @@ use super::backoff::Backoff;
 use super::channel::{Channel, SendError, Sending};
 use super::routes::Made;
 use super::terminal::Screen;
-use crate::alert::{Alert, Severity};
+use crate::alert::{Alert, Severity, Status};
 use crate::config::Config;
 use crate::text;
 use jiff::Timestamp;
@@ -248,11 +248,12 @@ pub fn traditional(alert: &Alert, text: &str, options: &Options) -> String {
 pub fn rfc5424(alert: &Alert, text: &str, options: &Options) -> String {
     let at: Option<Timestamp> = alert.timestamp.parse().ok();
     let at = at.map_or("-".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
+    let limit = alert.threshold.filter(|_| alert.reading().is_some());
     let params = [
         ("severity", alert.severity.name()),
         ("status", alert.status.name()),
-        ("value", &text::number(alert.value)),
-        ("threshold", &alert.threshold.map(text::number).unwrap_or_default()),
+        ("value", &alert.reading().map_or("absent".to_owned(), text::number)),
+        ("threshold", &limit.map(text::number).unwrap_or_default()),
         ("rule", &alert.rule),
         ("id", &alert.id),
         ("fingerprint", &alert.fingerprint),
@@ -280,6 +281,10 @@ fn priority(alert: &Alert, options: &Options) -> u32 {
         Severity::Critical => 2,
         Severity::Emergency => 0,
     };
+    // An end is "normal but significant" (NOTICE, RFC 5424): at the level of its begin that of an emergency would go to every
+    // terminal of the machine.
+    let is_end = alert.status == Status::Resolved && !alert.is_only_message();
+    let level = if is_end { level.max(5) } else { level };
     u32::from(options.facility) * 8 + level
 }
 

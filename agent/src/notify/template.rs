@@ -75,6 +75,8 @@ impl Templates {
             (super::email::NAME, &given.email),
             (super::ntfy::NAME, &given.ntfy),
             (super::pagerduty::NAME, &given.pagerduty),
+            (super::exec::NAME, &given.exec),
+            (super::alertmanager::NAME, &given.alertmanager),
         ];
         let own = of.into_iter().filter_map(|(name, t)| Some((name.to_owned(), t.clone()?))).collect();
         Self::with(&given.default, &own, config.alerting.telegram.parse_mode)
@@ -138,7 +140,7 @@ fn values(alert: &Alert) -> Value {
             "hostname" => Value::from(alert.hostname.as_str()),
             "severity" => Value::from(alert.severity.name()),
             "metric" => Value::from(alert.metric.as_str()),
-            "value" => Value::from(alert.value),
+            "value" => alert.reading().map_or(Value::from("absent"), Value::from),
             "threshold" => Value::from(alert.threshold),
             // No longer than it is shown, so that no text made of it is either.
             "message" => Value::from(&alert.message[..alert.message.floor_char_boundary(MAX_MESSAGE)]),

@@ -19,6 +19,7 @@ use super::{Clock, Options, own};
 use crate::alert::{Alert, Status};
 use crate::time::Now;
 use making::Attempt;
+pub(super) use sending::HELD_BACK;
 use sending::{Addition, Sent, Source, Text, Waiting, deliver, held_back_alert};
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::memory::Memory;
+use super::memory::{Kept, Memory};
 use super::position::{KmsgPlace, Mark, Position};
 use crate::alert::Alert;
 use crate::engine::Output;
@@ -57,7 +57,7 @@ impl Delivery {
     }
 
     /// Runs until the engine is gone; returns the notifier, to be drained.
-    pub async fn run(mut self, mut outputs: Receiver<Vec<Output>>) -> Notifier {
+    pub async fn run(mut self, mut outputs: Receiver<Vec<Output>>, mut asks: Receiver<Kept>) -> Notifier {
         let mut more = Vec::new();
         loop {
             tokio::select! {
@@ -67,6 +67,12 @@ impl Delivery {
                         break;
                     }
                     self.deliver(more.drain(..).flatten()).await;
+                }
+                Some(kept) = asks.recv() => {
+                    while let Ok(output) = outputs.try_recv() {
+                        self.deliver(output.into_iter()).await;
+                    }
+                    self.when_kept(kept);
                 }
                 done = self.kmsg.written() => self.kmsg.finish(done),
                 done = self.journal.written() => self.journal.finish(done),
@@ -80,6 +86,15 @@ impl Delivery {
         })
         .await;
         self.notifier
+    }
+
+    fn when_kept(&mut self, kept: Kept) {
+        if self.durable {
+            self.memory.when_kept(kept);
+        } else {
+            // Who asked may have gone.
+            let _ = kept.send(Err("the outbox cannot be written".to_owned()));
+        }
     }
 
     async fn deliver(&mut self, outputs: impl Iterator<Item = Output>) {

@@ -6,6 +6,7 @@
 use std::future::pending;
 use std::path::{Path, PathBuf};
 
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use crate::engine::snapshot::Snapshot;
@@ -14,13 +15,18 @@ use crate::host::state;
 /// The file.
 pub const FILE: &str = "engine-state.json";
 
+/// Somebody who waits until all is on disk; an error is a sentence.
+pub type Kept = oneshot::Sender<Result<(), String>>;
+
 /// The file, and what is to be written to it.
 #[derive(Debug)]
 pub struct Memory {
     path: PathBuf,
     latest: Option<Box<Snapshot>>,
     writing: Option<JoinHandle<std::io::Result<()>>>,
-    failing: bool,
+    /// Why the last writing failed.
+    failing: Option<String>,
+    asked: Vec<Kept>,
 }
 
 impl Memory {
@@ -40,7 +46,7 @@ impl Memory {
                 None
             }
         };
-        (Self { path, latest: None, writing: None, failing: false }, found)
+        (Self { path, latest: None, writing: None, failing: None, asked: Vec::new() }, found)
     }
 
     /// The newest state, whose alerts are in the outbox.
@@ -70,14 +76,29 @@ impl Memory {
     pub fn finish(&mut self, done: Result<std::io::Result<()>, JoinError>) {
         self.writing = None;
         let failed = done.map_err(std::io::Error::other).and_then(|result| result).err();
-        if let Some(error) = failed.as_ref().filter(|_| !self.failing) {
+        if let Some(error) = failed.as_ref().filter(|_| self.failing.is_none()) {
             tracing::warn!(
                 "{} cannot be written: {error}; after a restart what stands may be told once more",
                 self.path.display()
             );
         }
-        self.failing = failed.is_some();
+        self.failing = failed.map(|error| format!("{} cannot be written: {error}", self.path.display()));
         self.pass_on();
+        self.answer();
+    }
+
+    /// Answers when what it was given until now is on disk, or cannot be brought there.
+    pub fn when_kept(&mut self, kept: Kept) {
+        self.asked.push(kept);
+        self.answer();
+    }
+
+    fn answer(&mut self) {
+        if self.writing.is_none() {
+            let result = self.failing.clone().map_or(Ok(()), Err);
+            // Who asked may have gone.
+            self.asked.drain(..).for_each(|kept| drop(kept.send(result.clone())));
+        }
     }
 
     /// Writes what is not written yet.

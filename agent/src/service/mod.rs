@@ -192,7 +192,8 @@ async fn serve(start: Start) -> Result<(), String> {
     let about =
         About { hostname: identity.hostname.clone(), config: file, features: features.clone(), start: now };
     let outlets = outward.outlets();
-    let desk = Arc::new(Desk { about, inbox: inbox.clone(), notifier: notifier.clone(), outlets });
+    let (keeps, asks) = mpsc::channel(1);
+    let desk = Arc::new(Desk { about, inbox: inbox.clone(), notifier: notifier.clone(), outlets, keeps });
     let control = control_socket(data_dir, Arc::clone(&desk), &stop);
     let (newest, values, fares) = newest::Share::new();
     let endpoints = endpoints::start(
@@ -234,7 +235,7 @@ async fn serve(start: Start) -> Result<(), String> {
         Pipeline { engine, inbox, stop: stopped, outbound, spares, follow, health, first_round, newest };
     let pipeline = tokio::spawn(pipeline.run());
     let delivery = Delivery::new(notifier, kmsg_position, journal_position, syslog_position, memory);
-    let delivery = tokio::spawn(delivery.run(outputs));
+    let delivery = tokio::spawn(delivery.run(outputs, asks));
 
     Box::pin(obey(&mut signals, reloader)).await;
     systemd::stopping();

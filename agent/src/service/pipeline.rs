@@ -169,7 +169,10 @@ impl Pipeline {
             }
             // Who asked may have gone.
             Some(Message::Order(order, done)) => {
-                let _ = done.send(self.engine.order(now, order, &mut out));
+                let answer = self.engine.order(now, order, &mut out);
+                // Whoever hears of it may ask whether it is on disk: that is on its way by then.
+                self.pass_on(std::mem::take(&mut out)).await;
+                let _ = done.send(answer);
             }
             Some(Message::Look(done)) => {
                 let (view, counts) = (self.engine.view(now), Counts::of(&self.engine, now));

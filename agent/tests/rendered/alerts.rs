@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use jiff::tz::{TimeZone, offset};
-use sysops_agent::alert::{Alert, Status};
+use sysops_agent::alert::{Alert, Severity, Status};
 use sysops_agent::config::Config;
+use sysops_agent::engine::absent::Absence;
 use sysops_agent::engine::compose::Identity;
 use sysops_agent::engine::incident::Witnesses;
-use sysops_agent::engine::{Engine, Input, Output};
+use sysops_agent::engine::{Engine, Input, Output, Settings};
 use sysops_agent::event::{Constraint, Event, HostMemory, Oom, Source, Task, What};
 use sysops_agent::metric::{Kind, Metric, Unit};
 use sysops_agent::notify::channel::{Route, Sending};
@@ -44,16 +45,24 @@ struct Stage {
     alerts: Vec<Alert>,
 }
 
+fn settings() -> Settings {
+    let identity = Identity {
+        hostname: "gpu-server-01".into(),
+        zone: TimeZone::fixed(offset(9)),
+        boot_id: "boot".into(),
+        labels: BTreeMap::new(),
+    };
+    let witnesses = Witnesses { oom: vec![Source::Ebpf, Source::Kmsg], ..Witnesses::default() };
+    service::settings(&Config::default(), identity, witnesses)
+}
+
 impl Stage {
     fn new() -> Self {
-        let identity = Identity {
-            hostname: "gpu-server-01".into(),
-            zone: TimeZone::fixed(offset(9)),
-            boot_id: "boot".into(),
-            labels: BTreeMap::new(),
-        };
-        let witnesses = Witnesses { oom: vec![Source::Ebpf, Source::Kmsg], ..Witnesses::default() };
-        let engine = Engine::new(service::settings(&Config::default(), identity, witnesses), START);
+        Self::of(settings())
+    }
+
+    fn of(settings: Settings) -> Self {
+        let engine = Engine::new(settings, START);
         Self { engine, samples: Samples::new(1000), now: START, alerts: Vec::new() }
     }
 
@@ -212,6 +221,26 @@ fn disks() -> [Alert; 2] {
     [summary, stage.last("recovery", |a| a.status == Status::Resolved)]
 }
 
+/// A mount that is expected and not there any more.
+fn absence() -> Alert {
+    let mut settings = settings();
+    settings.absences.push(Absence {
+        name: "data-gone".into(),
+        metric: DISK.name.into(),
+        labels: vec![("mount".into(), "/data".into())],
+        for_secs: 120,
+        severity: Severity::Critical,
+        message: String::new(),
+        runbook_url: None,
+    });
+    let mut stage = Stage::of(settings);
+    for _ in 0..HOUR / STEP {
+        stage.read(&DISK, &[("/data", 41.7)]);
+    }
+    stage.wait(180);
+    stage.last("absence", |a| a.rule == "data-gone")
+}
+
 /// Everything that a process may put into its name and its arguments.
 pub(crate) const EVIL: &str = "@everyone <!channel> <@U12345> <@&42> <b onclick=x>&amp;</b> [a](http://evil) *b* _c_ `d` \\ \"q\" \
                                \x1b[31mred\r\nBcc: x@y\u{202e}txt.exe\u{0}{{message}}";
@@ -266,6 +295,7 @@ pub(crate) fn all() -> Vec<(&'static str, Alert)> {
         ("a reading over its limit", memory()),
         ("several in one", summary),
         ("a recovery", recovery),
+        ("what is not there", absence()),
         ("test-alert", test()),
         ("hostile text", hostile()),
     ]

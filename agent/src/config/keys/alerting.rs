@@ -212,6 +212,10 @@ section! {
         syslog: Option<String> => ANY;
         /// For NATS: the `message` of the alert object.
         nats: Option<String> => ANY;
+        /// For a program of your own: the `message` of the alert object.
+        exec: Option<String> => ANY;
+        /// For Alertmanager: the annotation `summary`.
+        alertmanager: Option<String> => ANY;
     }
 }
 

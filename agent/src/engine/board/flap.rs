@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::compose::{Draft, fingerprint};
 use super::super::shift::Shift;
-use crate::alert::{Severity, Status};
+use crate::alert::{LEVEL, Severity, Status};
 use crate::text::span;
 use crate::time::{Now, SECOND};
 
@@ -182,7 +182,7 @@ impl Flapping {
 fn alert(now: Now, draft: &Draft, window_ns: u64) -> Draft {
     let stable = span(STABLE_NS / SECOND);
     let mut context = serde_json::Map::new();
-    context.insert("level".into(), "flapping".into());
+    context.insert(LEVEL.into(), "flapping".into());
     Draft {
         id: format!("{}-flap", draft.id),
         fingerprint: fingerprint([draft.fingerprint.as_str(), "flapping"]),

@@ -3,12 +3,12 @@
 use super::condition::print;
 use super::words::Words;
 use super::{Context, Draft, Identity, lived_secs};
-use crate::alert::Status;
+use crate::alert::{ABSENT, HELD_SECS, LEVEL, Status};
 use crate::engine::absent::Absence;
 use crate::text::span;
 use crate::time::Now;
 
-/// The alert. It begins with the last reading.
+/// The alert. It begins with the last reading. There is no reading to tell: its value are the seconds without one, its limit those allowed.
 pub fn draft(
     rule: &Absence,
     status: Status,
@@ -37,7 +37,8 @@ pub fn draft(
             }
         });
     let mut c = Context::default();
-    c.put("held_secs", Some(held)).put("level", Some(rule.severity.name()));
+    c.put(HELD_SECS, Some(held)).put(LEVEL, Some(rule.severity.name()));
+    c.put(ABSENT, Some(true));
     Draft {
         rule: rule.name.clone(),
         place: String::new(),

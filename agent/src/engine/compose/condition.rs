@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 pub use super::culprits::Culprits;
 use super::words::Words;
 use super::{Context, Draft, Identity, fingerprint, lived_secs};
-use crate::alert::{Severity, Status};
+use crate::alert::{HELD_SECS, LEVEL, Severity, Status};
 use crate::analyze::threshold::{Op, Verdict};
 use crate::analyze::trend::Trend;
 use crate::analyze::usual::Off;
@@ -215,7 +215,7 @@ fn context(finding: &Finding<'_>, held: u64) -> serde_json::Map<String, Value> {
         Severity::Critical | Severity::Emergency => "critical",
         Severity::Warn | Severity::Info => "warn",
     };
-    c.put("level", Some(level)).put("held_secs", Some(held));
+    c.put(LEVEL, Some(level)).put(HELD_SECS, Some(held));
     c.put_if("last_minutes", finding.recent.map(|r| {
         json!({ "min": r.min, "mean": r.mean, "max": r.max, "change": finding.series.value - r.first, "samples": r.samples })
     }));

@@ -7,7 +7,7 @@ use crate::cgroup::memory::contains;
 
 /// What two alerts must have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Same {
+pub(in crate::engine) enum Same {
     /// Nothing.
     Host,
     /// The value of a label.
@@ -20,16 +20,16 @@ pub(super) enum Same {
 
 /// One line of the table.
 #[derive(Debug)]
-pub(super) struct Law {
+pub(in crate::engine) struct Law {
     /// Rules of the cause.
-    causes: &'static [&'static str],
+    pub(in crate::engine) causes: &'static [&'static str],
     /// A label the cause must have.
     only: Option<(&'static str, &'static str)>,
     /// Rules or metrics that follow from it; `…*`: all that begin like this.
-    hidden: &'static [&'static str],
-    same: Same,
+    pub(in crate::engine) hidden: &'static [&'static str],
+    pub(in crate::engine) same: Same,
     /// How long an event explains, seconds. What lasts does so as long as it stands.
-    pub(super) secs: u64,
+    pub(in crate::engine) secs: u64,
     /// Only what is an information is hidden.
     mild: bool,
 }
@@ -51,7 +51,7 @@ const GPU_READINGS: &[&str] =
 /// A machine that has much to do: one word of it will do, as long as nobody has to act.
 const FULL: &[&str] = &["load_average_per_cpu", "cpu_socket_usage_percent", "cpu_mode_percent_steal"];
 
-pub(super) const LAWS: &[Law] = &[
+pub(in crate::engine) const LAWS: &[Law] = &[
     Law { causes: &["cpu_usage_percent"], only: None, hidden: FULL, same: Same::Host, secs: 0, mild: true },
     // A GPU that is lost has no readings worth a word.
     Law {

@@ -13,6 +13,9 @@ pub const MAX_HELD: usize = 256;
 /// Places of a rule with a group of their own; the rule shares one group among further ones. With windows of 30 s
 /// that makes at most ten messages a minute, what `rate_limit_per_minute` lets through by default.
 pub const MAX_PLACES: usize = 4;
+/// Emergencies of one rule that are told at once within a window, besides the first of each place. What follows waits for the
+/// summary, in at most one window: the hundredth page of one rule tells nobody anything.
+pub const MAX_URGENT: usize = 5;
 /// Alerts that a summary carries whole.
 pub const MAX_WHOLE: usize = 16;
 /// Bytes of JSON they take at most.
@@ -53,6 +56,8 @@ pub(super) struct Group {
     pub ends_ns: u64,
     pub held: Vec<Draft>,
     pub uncounted: u64,
+    /// Emergencies told at once.
+    pub urgent: usize,
     /// How many of the uncounted ones are critical or worse.
     bad: u64,
     /// The worst of the uncounted ones, with the labels that all of them have.
@@ -60,8 +65,8 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(ends_ns: u64) -> Self {
-        Self { ends_ns, held: Vec::new(), uncounted: 0, bad: 0, worst: None }
+    pub(super) fn new(ends_ns: u64, urgent: usize) -> Self {
+        Self { ends_ns, held: Vec::new(), uncounted: 0, urgent, bad: 0, worst: None }
     }
 
     /// Holds a draft back. Of an event beyond those that the summary carries whole, only what the summary needs is kept:

@@ -31,7 +31,7 @@ fn full(r: &mut Run, times: usize) {
 #[test]
 fn a_silence_holds_back_is_seen_and_at_its_end_what_stands_is_told() {
     let mut r = run(0);
-    assert_eq!(silence(&mut r, "disk_used_percent", "/a", 100), Answer::Silenced(1));
+    assert_eq!(silence(&mut r, "disk_used_percent", "/a", 100), Answer::Silenced { id: 1, unkept: None });
     full(&mut r, 5);
     r.check(&["firing warn Disk usage of /b is 85 %, over 80 % for 30 s"]);
     let view = r.engine.view(r.now);
@@ -328,7 +328,7 @@ fn a_silence_of_a_name_that_nobody_has_is_refused_with_the_nearest() {
         let new = NewSilence { matcher: matcher.into(), secs: 60, force, ..NewSilence::default() };
         let answer = r.engine.order(r.now, Order::Silence(new), &mut r.out);
         match expect {
-            None => assert!(matches!(answer, Ok(Answer::Silenced(_))), "{matcher}: {answer:?}"),
+            None => assert!(matches!(answer, Ok(Answer::Silenced { .. })), "{matcher}: {answer:?}"),
             Some(part) => {
                 assert!(answer.as_ref().is_err_and(|why| why.contains(part)), "{matcher}: {answer:?}");
             }

@@ -22,7 +22,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(90);
 /// From this delay on a message says how late it is, seconds.
 const LATE_SECS: u64 = 300;
 /// Metric of the message that says how many were held back.
-const HELD_BACK: &str = "notify_held_back";
+pub(in crate::notify) const HELD_BACK: &str = "notify_held_back";
 /// Characters shown of the worst of them.
 const MAX_WORST: usize = 200;
 /// How a message fared.

@@ -51,10 +51,15 @@ fn silence(wish: &Silence, data_dir: &Path) -> Result<String, String> {
     };
     let answer: Answer = ask(data_dir, &request)?;
     show(&answer, wish.json, |answer| match answer {
-        Answer::Silenced(id) => {
+        Answer::Silenced { id, unkept } => {
             let what = clean(wish.matcher.as_deref().unwrap_or_default(), 200);
             let time = span(wish.secs.unwrap_or_default());
-            format!("silence {id}: {what} for {time}; end it with: sysops-agent silence --revoke {id}\n")
+            let unkept = unkept.as_deref().map_or(String::new(), |why| {
+                format!("it holds only until the agent is restarted: {}\n", clean(why, 300))
+            });
+            format!(
+                "silence {id}: {what} for {time}; end it with: sysops-agent silence --revoke {id}\n{unkept}"
+            )
         }
         Answer::Revoked(was) => {
             let what = clean(&was.matcher, 200);

@@ -27,9 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::features::Feature;
 use super::history::query;
+use super::memory::Kept;
 use super::outlets::Outlets;
 use super::pipeline::{Look, Message};
-use crate::engine::control::Order;
+use crate::engine::control::{Answer, NewSilence, Order};
 use crate::host::{clock, state};
 use crate::notify::Notifier;
 use crate::time::{Now, SECOND};
@@ -48,6 +49,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest wait for the engine.
 const ENGINE: Duration = Duration::from_secs(5);
 
+/// Longest wait for the disk to take a silence.
+const KEEP: Duration = Duration::from_secs(5);
+
 /// What never changes.
 pub(super) struct About {
     pub(super) hostname: String,
@@ -62,6 +66,8 @@ pub(super) struct Desk {
     pub(super) inbox: Sender<Message>,
     pub(super) notifier: Notifier,
     pub(super) outlets: Outlets,
+    /// To the task that keeps state: tells when all is on disk.
+    pub(super) keeps: Sender<Kept>,
 }
 
 /// Listens in `dir`. An error is a sentence; the agent runs on without.
@@ -161,12 +167,28 @@ impl Desk {
             Request::Alerts => self.alerts().await.and_then(json),
             Request::Silence(mut new) => {
                 by.clone_into(&mut new.by);
-                order(&self.inbox, Order::Silence(new)).await.and_then(json)
+                self.silence(new).await.and_then(json)
             }
             Request::Query(question) => query::answer(&self.inbox, question).await.and_then(json),
             Request::Revoke { id } => order(&self.inbox, Order::Revoke(id)).await.and_then(json),
         };
         result.map_or_else(Reply::Error, Reply::Ok)
+    }
+
+    /// Confirmed when it is on disk: a restart must not forget what somebody relies on.
+    async fn silence(&self, new: NewSilence) -> Result<Answer, String> {
+        let mut answer = order(&self.inbox, Order::Silence(new)).await?;
+        if let Answer::Silenced { unkept, .. } = &mut answer {
+            *unkept = self.kept().await.err();
+        }
+        Ok(answer)
+    }
+
+    async fn kept(&self) -> Result<(), String> {
+        let (kept, result) = oneshot::channel();
+        self.keeps.send(kept).await.map_err(|_| ENDING.to_owned())?;
+        let late = || Err(format!("the disk has not taken it within {} s", KEEP.as_secs()));
+        timeout(KEEP, result).await.map_or_else(|_| late(), |result| result.unwrap_or_else(|_| late()))
     }
 
     async fn look(&self) -> Result<Look, String> {
@@ -225,18 +247,12 @@ impl Desk {
 }
 
 /// Gives the engine an order. An error is a sentence.
-pub(super) async fn order(
-    inbox: &Sender<Message>,
-    order: Order,
-) -> Result<crate::engine::control::Answer, String> {
+pub(super) async fn order(inbox: &Sender<Message>, order: Order) -> Result<Answer, String> {
     ask(inbox, |done| Message::Order(order, done)).await?
 }
 
 /// The same for as long as it takes.
-pub(super) async fn carried_out(
-    inbox: &Sender<Message>,
-    order: Order,
-) -> Result<crate::engine::control::Answer, String> {
+pub(super) async fn carried_out(inbox: &Sender<Message>, order: Order) -> Result<Answer, String> {
     asked(inbox, |done| Message::Order(order, done)).await.unwrap_or_else(|| Err(ENDING.to_owned()))
 }
 

@@ -1,0 +1,54 @@
+//! What is worth waking everybody goes at once, and does not wake them a hundred times.
+
+use super::rules::with;
+use super::*;
+use crate::engine::speak::MAX_URGENT;
+
+fn emergency(n: u32) -> What {
+    What::Log(Box::new(LogMatch {
+        rule: "panic".into(),
+        severity: Severity::Emergency,
+        meaning: "m".into(),
+        line: format!("l{n}"),
+        fields: vec![("n".into(), n.to_string())],
+        ..LogMatch::default()
+    }))
+}
+
+#[test]
+fn the_first_emergencies_of_a_cause_go_at_once() {
+    let mut r = run(30);
+    for n in 0..MAX_URGENT as u32 {
+        r.event(Source::Kmsg, emergency(n));
+    }
+    assert_eq!(r.told().len(), MAX_URGENT);
+}
+
+#[test]
+fn a_storm_of_emergencies_is_a_few_pages_and_summaries_that_count_it() {
+    let mut r = run(30);
+    for n in 0..300 {
+        r.event(Source::Kmsg, emergency(n)).wait_ms(200);
+    }
+    r.wait_ms(61_000);
+    let told = r.alerts();
+    assert!((MAX_URGENT + 1..=MAX_URGENT + 3).contains(&told.len()), "{}", told.len());
+    let more: f64 = told[MAX_URGENT..].iter().map(|alert| alert.value).sum();
+    assert_eq!(more as usize + MAX_URGENT, 300);
+    assert!(told.iter().all(|alert| alert.severity == Severity::Emergency));
+}
+
+#[test]
+fn an_agent_that_ends_in_a_storm_tells_what_waits_in_one_summary_a_rule() {
+    let mut r = with(|settings| (settings.manners.group_secs, settings.manners.dedup_secs[3]) = (30, 600));
+    for n in 0..1000 {
+        r.event(Source::Kmsg, emergency(n % 100));
+    }
+    let before = r.alerts().len();
+    r.engine.finish(r.now, &mut r.out);
+    r.drop_kept();
+    let told = &r.alerts()[before..];
+    assert_eq!(told.len(), 1, "{told:#?}");
+    // Those that were not told yet, and the repetitions of all.
+    assert_eq!(told[0].context["grouped"], 100 - MAX_URGENT + 100, "all that waits");
+}
