@@ -1,7 +1,7 @@
 //! What was told and still stands: its end has to reach whoever heard of it, however long that takes.
 
 use super::{Entry, Incident, Ledger, Seq, Set, Slot};
-use crate::alert::Alert;
+use crate::alert::{Alert, Status};
 use std::collections::{HashMap, HashSet};
 
 /// Told messages about what still stands that are never forgotten. At the limit the oldest goes.
