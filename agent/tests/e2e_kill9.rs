@@ -1,4 +1,4 @@
-//! The agent is killed at random moments, again and again: every line of the kernel log is told, and seldom twice.
+//! The agent is killed at random moments, again and again, while the server fails, hangs and dies as it likes: every line of the kernel log is told, and seldom twice.
 //! As root: `cargo test --test e2e_kill9 -- --ignored`; rounds by `SYSOPS_KILL9_ROUNDS`.
 #![expect(clippy::disallowed_methods, reason = "writes to the kernel log and counts by itself")]
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use e2e::agent::Home;
 use e2e::confine::Confine;
-use e2e::webhook::{Webhook, known};
+use e2e::webhook::{Mood, Webhook, known};
 use lab::{LoopDevice, skip, wait_for};
 use sysops_agent::notify::backoff::Dice;
 
@@ -22,6 +22,17 @@ use sysops_agent::notify::backoff::Dice;
 const ROUNDS: u64 = 40;
 /// Longest life of an agent.
 const LIFE_MS: f64 = 900.0;
+/// How the server meets requests, one of these at each change.
+const MOODS: [Mood; 8] = [
+    Mood::Answer(200),
+    Mood::Answer(200),
+    Mood::Answer(200),
+    Mood::Answer(500),
+    Mood::Answer(503),
+    Mood::Answer(429),
+    Mood::Hang,
+    Mood::Gone,
+];
 
 /// Sectors of our disks begin here; each run has a range of its own.
 fn first_sector() -> u64 {
@@ -90,11 +101,15 @@ fn no_alert_is_lost_over_many_kills() {
         let agent = home.launch(&confine, |_| {});
         let life = Duration::from_millis((dice.roll() * LIFE_MS) as u64);
         let before = life.mul_f64(dice.roll());
+        let mut change = || webhook.set(MOODS[(dice.roll() * MOODS.len() as f64) as usize % MOODS.len()]);
+        change();
         std::thread::sleep(before);
         write_line(&image, line).expect("written");
+        change();
         std::thread::sleep(life.saturating_sub(before));
         agent.kill();
     }
+    webhook.set(Mood::Answer(200));
     let agent = home.launch(&confine, |_| {});
     let written = logged(&ours);
     let missing = || {

@@ -20,6 +20,8 @@ pub(crate) enum Mood {
     Answer(u16),
     /// They are read and never answered.
     Hang,
+    /// Connections break: before a request, and in the place of an answer.
+    Gone,
 }
 
 /// A request that was read to its end.
@@ -70,6 +72,9 @@ impl Webhook {
         let (listener, state) = (TcpListener::from(socket), Arc::clone(&self.state));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if lock(&state).mood == Mood::Gone {
+                    continue;
+                }
                 let state = Arc::clone(&state);
                 thread::spawn(move || serve(&stream, &state));
             }
@@ -150,6 +155,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
                 .write_all(format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n").as_bytes()),
             // Until the other side gives up.
             Mood::Hang => from.read_to_end(&mut Vec::new()).map(drop),
+            Mood::Gone => return,
         };
         if sent.is_err() || mood == Mood::Hang {
             return;
