@@ -24,7 +24,7 @@ pub(crate) fn entries(data: &[u8]) {
         believed(line);
     }
     let scanner = Scanner::new(Arc::clone(&RULES), Resume::After { seq: 0 });
-    let mut reader = Reader::new(Place::Cursor("s=0".into()), Some(scanner));
+    let mut reader = Reader::new(Place::Cursor("s=0".into()), Some(scanner), None);
     let mut events = Vec::new();
     let (head, tail) = data.split_at(data.len() / 2);
     for part in [head, tail, b"\n"] {

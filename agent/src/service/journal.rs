@@ -5,20 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::features::Feature;
+use super::syslog;
 use crate::config::{Config, LogSource};
 use crate::event::JournalMark;
 use crate::host::{Host, command};
 use crate::time::Now;
 use crate::watch::journal::follow::{JournalWatch, PROGRAM};
 use crate::watch::journal::place::Place;
+use crate::watch::journal::programs::Programs;
 use crate::watch::journal::read::Reader;
 use crate::watch::journal::{FOLDERS, Wanted, folder, running};
+use crate::watch::rules::RuleSet;
 use crate::watch::scan::Scanner;
 
 pub(super) const NAME: &str = "journal";
 
 /// What is asked of the journal, if anything; and how that stands. `kernel`: `/dev/kmsg` is closed.
 pub(super) fn plan(config: &Config, host: &dyn Host, kernel: bool) -> (Option<Wanted>, Feature) {
+    let programs = !config.log_analyzer.custom_patterns.is_empty() && !syslog::is_there(config, host);
     let section = &config.log_analyzer;
     if !section.enabled || !section.sources.contains(&LogSource::Journal) {
         return (None, Feature::off(NAME, "not among log_analyzer.sources"));
@@ -47,8 +51,9 @@ pub(super) fn plan(config: &Config, host: &dyn Host, kernel: bool) -> (Option<Wa
     let boot_id = crate::host::read_text(host, "/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let root = config.agent.host_root.to_string_lossy();
     let folder = (root != "/").then(|| format!("{}{folder}", root.trim_end_matches('/')));
-    let wanted = Wanted { folder, boot_id: boot_id.trim().to_owned(), kernel };
-    let feature = Feature::on(NAME, reason(kernel, &running(host)));
+    let wanted = Wanted { folder, boot_id: boot_id.trim().to_owned(), kernel, programs };
+    let patterns = if programs { config.log_analyzer.custom_patterns.len() } else { 0 };
+    let feature = Feature::on(NAME, reason(kernel, patterns, &running(host)));
     (Some(wanted), feature)
 }
 
@@ -71,18 +76,15 @@ pub(super) fn tried(wanted: &Wanted, feature: Feature) -> Feature {
     }
 }
 
-fn reason(kernel: bool, killers: &[String]) -> String {
+fn reason(kernel: bool, patterns: usize, killers: &[String]) -> String {
     let who: Vec<&str> = killers.iter().map(|unit| unit.trim_end_matches(".service")).collect();
-    let who = who.join(" and ");
-    match (kernel, killers) {
-        (true, []) => format!("{PROGRAM}: the kernel's lines, since /dev/kmsg is closed"),
-        (true, _) => {
-            format!("{PROGRAM}: what {who} kills, and the kernel's lines, since /dev/kmsg is closed")
-        }
-        (false, []) => {
-            format!("neither systemd-oomd nor earlyoom runs here; {PROGRAM} starts when one does")
-        }
-        (false, _) => format!("{PROGRAM}: what {who} kills"),
+    let kills = (!who.is_empty()).then(|| format!("what {} kills", who.join(" and ")));
+    let kernel = kernel.then(|| "the kernel's lines, since /dev/kmsg is closed".to_owned());
+    let own = (patterns > 0).then(|| format!("{patterns} custom patterns, since there is no syslog file"));
+    let all: Vec<String> = [kills, kernel, own].into_iter().flatten().collect();
+    match all.is_empty() {
+        true => format!("neither systemd-oomd nor earlyoom runs here; {PROGRAM} starts when one does"),
+        false => format!("{PROGRAM}: {}", all.join(", and ")),
     }
 }
 
@@ -92,6 +94,7 @@ pub(super) fn watch(
     wanted: Wanted,
     resume: Option<JournalMark>,
     scanner: Option<Scanner>,
+    rules: &Arc<RuleSet>,
     now: Now,
 ) -> JournalWatch {
     let now_us = now.mono_ns / 1000;
@@ -101,12 +104,14 @@ pub(super) fn watch(
         Some(place) => place,
         None => Place::Uptime(now_us),
     };
-    JournalWatch::new(host, wanted, Reader::new(place, scanner))
+    let programs = wanted.programs.then(|| Programs::new(Arc::clone(rules), std::process::id()));
+    JournalWatch::new(host, wanted, Reader::new(place, scanner, programs))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CustomPattern;
     use crate::host::fixture::FixtureHost;
 
     /// How the journal stands on a host.
@@ -134,6 +139,20 @@ mod tests {
         check(&there, false, "on", "starts when one does", "");
         check(&oomd, false, "on", "what systemd-oomd kills", "");
         check(&oomd, true, "on", "kills, and the kernel's lines", "");
+        // Patterns of the user are asked about its lines where no file has them.
+        let pattern =
+            CustomPattern { name: "denied".into(), pattern: "denied".into(), ..CustomPattern::default() };
+        let mut config = Config::default();
+        config.log_analyzer.custom_patterns = vec![pattern];
+        let programs = |host: &str| {
+            let (wanted, feature) = plan(&config, &FixtureHost::parse(host).expect("valid"), false);
+            (wanted.expect("a journal").programs, feature.reason)
+        };
+        assert_eq!(
+            programs(&there),
+            (true, format!("{PROGRAM}: 1 custom patterns, since there is no syslog file"))
+        );
+        assert!(!programs(&format!("{there}//- /var/log/messages\nx\n")).0);
         let mut config = Config::default();
         config.log_analyzer.sources = vec![LogSource::Dmesg];
         let (wanted, feature) = plan(&config, &FixtureHost::parse(&oomd).expect("valid"), true);

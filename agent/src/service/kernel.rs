@@ -164,7 +164,7 @@ impl Kernel {
             // A witness from when it delivers on: it tells so itself.
             self.relays = true;
         }
-        self.journal = Some(journal::watch(host, wanted, resume, scanner, clock::now()));
+        self.journal = Some(journal::watch(host, wanted, resume, scanner, rules, clock::now()));
     }
 
     fn open_kmsg(

@@ -63,6 +63,15 @@ pub(super) fn open(
     (Some(SyslogWatch::new(tail, reader)), feature)
 }
 
+/// Whether there is a file that is followed.
+pub(super) fn is_there(config: &Config, host: &dyn Host) -> bool {
+    let section = &config.log_analyzer;
+    let path = path(&section.syslog_path, host);
+    section.enabled
+        && section.sources.contains(&LogSource::Syslog)
+        && host.open(&path.to_string_lossy()).is_ok()
+}
+
 /// The configured path; where the default is missing, the other usual one.
 fn path(configured: &Path, host: &dyn Host) -> PathBuf {
     let is_missing = |path: &str| matches!(host.open(path), Err(e) if e.kind() == ErrorKind::NotFound);

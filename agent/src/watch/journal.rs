@@ -1,4 +1,5 @@
-//! The systemd journal: what user-space killers tell of their kills, and the kernel's lines where `/dev/kmsg` is closed.
+//! The systemd journal: what user-space killers tell of their kills, the kernel's lines where `/dev/kmsg` is closed, and where there is
+//! no syslog file the lines of all programs, if the user has patterns for them.
 //!
 //! `journalctl` reads the journal's files; [`entry`] parses what it prints, [`read`] makes events of it, [`follow`] keeps it running.
 //!
@@ -9,6 +10,7 @@
 pub mod entry;
 pub mod follow;
 pub mod place;
+pub mod programs;
 pub mod read;
 pub mod state;
 
@@ -42,6 +44,8 @@ pub struct Wanted {
     pub boot_id: String,
     /// Whether the kernel's lines too.
     pub kernel: bool,
+    /// Whether the lines of all programs too, for the patterns of the user.
+    pub programs: bool,
 }
 
 impl Wanted {
@@ -85,6 +89,10 @@ impl Wanted {
         }
         if self.kernel {
             or(vec!["_TRANSPORT=kernel".into()]);
+        }
+        if self.programs {
+            // Matches of one field are alternatives.
+            or(["journal", "stdout", "syslog"].map(|way| format!("_TRANSPORT={way}")).into());
         }
     }
 }
@@ -151,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for() {
-        let mut wanted = Wanted { folder: None, boot_id: "e712-67".into(), kernel: false };
+        let mut wanted = Wanted { folder: None, boot_id: "e712-67".into(), kernel: false, programs: false };
         let check = |wanted: &Wanted, place: &str, units: &[&str], expect: &str| {
             let units: Vec<String> = units.iter().map(ToString::to_string).collect();
             let args = wanted.arguments(&Place::parse(place).expect("valid"), &units).join(" ");
@@ -180,6 +188,9 @@ mod tests {
         let one = "BOOT _SYSTEMD_UNIT=earlyoom.service";
         let expect = format!("… {folder} {one} + BOOT _TRANSPORT=kernel");
         check(&wanted, "@5.000000", &["earlyoom.service"], &expect);
+        (wanted.kernel, wanted.programs) = (false, true);
+        let ways = "_TRANSPORT=journal _TRANSPORT=stdout _TRANSPORT=syslog";
+        check(&wanted, "s=1;i=2", &[], &format!("--cursor=s=1;i=2 … {folder} BOOT {ways}"));
         assert!(wanted.trial().join(" ").starts_with("--lines=1 --output=json"));
     }
 

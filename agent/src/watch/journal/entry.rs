@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::place::is_cursor;
+use super::programs::Line;
 use super::{KILLED_MESSAGE, killer_of};
 use crate::time::Now;
 
@@ -65,6 +66,8 @@ pub enum Said {
         /// The line.
         text: String,
     },
+    /// Any other program.
+    Program(Line),
     /// Nobody who counts, or nothing that can be read.
     Nothing,
 }
@@ -99,6 +102,8 @@ struct Fields<'a> {
     transport: Option<Value<'a>>,
     #[serde(rename = "_SYSTEMD_UNIT")]
     unit: Option<Value<'a>>,
+    #[serde(rename = "SYSLOG_IDENTIFIER")]
+    identifier: Option<Value<'a>>,
     #[serde(rename = "_COMM")]
     comm: Option<Value<'a>>,
     #[serde(rename = "_PID")]
@@ -151,12 +156,21 @@ impl Fields<'_> {
             return Said::Systemd { text };
         }
         let unit = self::text(self.unit.as_ref()).unwrap_or_default();
-        let Some(name) = killer_of(&unit) else { return Said::Nothing };
+        let Some(name) = killer_of(&unit) else { return self.program(pid, text) };
         // What it starts writes into the same unit. A process that is gone has no name any more.
         match &self.comm {
-            Some(_) if !is(self.comm.as_ref(), name) => Said::Nothing,
+            Some(_) if !is(self.comm.as_ref(), name) => self.program(pid, text),
             _ => Said::Killer { name, pid, text },
         }
+    }
+
+    fn program(&self, pid: Option<u32>, text: String) -> Said {
+        if !["journal", "stdout", "syslog"].iter().any(|way| is(self.transport.as_ref(), way)) {
+            return Said::Nothing;
+        }
+        let [name, unit] =
+            [&self.identifier, &self.unit].map(|value| self::text(value.as_ref()).map(Cow::into_owned));
+        Said::Program(Line { name, unit, pid, text })
     }
 }
 

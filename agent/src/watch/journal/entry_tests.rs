@@ -17,6 +17,9 @@ fn check(fields: &str, expect: &str) {
         }
         Ok(Said::Systemd { text }) => format!("systemd|{text}"),
         Ok(Said::Kmsg { text }) => format!("kmsg|{text}"),
+        Ok(Said::Program(line)) => {
+            format!("{} in {}|{}", line.name.unwrap_or_default(), line.unit.unwrap_or_default(), line.text)
+        }
         Ok(Said::Nothing) => "nothing".into(),
         Err(error) => error.to_string(),
     };
@@ -63,7 +66,7 @@ fn who_speaks_is_told_by_trusted_fields_only() {
             "nothing",
         ),
         (r#""TRANSPORT":"kernel","SYSLOG_FACILITY":"0","MESSAGE":"x""#, "nothing"),
-        (r#""_TRANSPORT":"syslog","SYSLOG_FACILITY":"0","MESSAGE":"x""#, "nothing"),
+        (r#""_TRANSPORT":"syslog","SYSLOG_FACILITY":"0","MESSAGE":"x""#, " in |x"),
         // A trusted field comes once.
         (r#""_SYSTEMD_UNIT":["earlyoom.service","x"],"MESSAGE":"x""#, "nothing"),
         (r#""_SYSTEMD_UNIT":"earlyoom.service\n","MESSAGE":"x""#, "nothing"),

@@ -142,12 +142,13 @@ impl JournalWatch {
     }
 
     fn is_needed(&self) -> bool {
-        self.wanted.kernel || !self.units.is_empty()
+        self.wanted.kernel || self.wanted.programs || !self.units.is_empty()
     }
 
     fn whom(&self) -> String {
         let kernel = self.wanted.kernel.then(|| "the kernel".to_owned());
-        self.units.iter().cloned().chain(kernel).collect::<Vec<_>>().join(", ")
+        let programs = self.wanted.programs.then(|| "programs".to_owned());
+        self.units.iter().cloned().chain(kernel).chain(programs).collect::<Vec<_>>().join(", ")
     }
 
     /// Waits, and tells what gets due meanwhile; `false`: the receiver is gone.

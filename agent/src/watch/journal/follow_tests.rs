@@ -11,8 +11,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 fn watch(host: &str, script: fn(&Wanted, &Place, &[String]) -> Vec<String>) -> (JournalWatch, FixtureHost) {
     let fixture = FixtureHost::parse(host).expect("valid");
     let host: Arc<dyn Host> = Arc::new(fixture.clone());
-    let wanted = Wanted { folder: None, boot_id: "b".into(), kernel: false };
-    let mut watch = JournalWatch::new(&host, wanted, Reader::new(Place::Cursor("s=0".into()), None));
+    let wanted = Wanted { folder: None, boot_id: "b".into(), kernel: false, programs: false };
+    let mut watch = JournalWatch::new(&host, wanted, Reader::new(Place::Cursor("s=0".into()), None, None));
     (watch.program, watch.arguments) = ("sh".into(), script);
     (watch.look, watch.pause) = (Duration::from_millis(5), Duration::from_millis(1));
     (watch, fixture)

@@ -2,6 +2,7 @@
 
 use super::entry::{Entry, Lines, Said};
 use super::place::Place;
+use super::programs::Programs;
 use crate::event::{Event, JournalMark, Source, What};
 use crate::time::Now;
 use crate::watch::killer_text;
@@ -14,6 +15,8 @@ pub struct Reader {
     lines: Lines,
     /// For the kernel's lines, where they are asked for.
     scanner: Option<Scanner>,
+    /// For those of programs, where they are.
+    programs: Option<Programs>,
     killers: Killers,
     place: Place,
     /// Something was read since the last mark.
@@ -24,9 +27,9 @@ pub struct Reader {
 
 impl Reader {
     /// A reader of what comes after `place`; it is told as the first mark.
-    pub fn new(place: Place, scanner: Option<Scanner>) -> Self {
+    pub fn new(place: Place, scanner: Option<Scanner>, programs: Option<Programs>) -> Self {
         let (lines, killers) = (Lines::default(), Killers::default());
-        Self { lines, scanner, killers, place, moved: true, unreadable: 0, entries: 0 }
+        Self { lines, scanner, programs, killers, place, moved: true, unreadable: 0, entries: 0 }
     }
 
     /// The last entry read.
@@ -49,13 +52,14 @@ impl Reader {
     /// Everything that has arrived is read. `settled`: and nothing came for a while.
     pub fn drained(&mut self, settled: bool, now: Now, out: &mut Vec<Event>) {
         self.killers.expire(now, out);
+        self.programs.iter_mut().for_each(|programs| programs.due(now, out));
         if let Some(scanner) = &mut self.scanner {
             let from = out.len();
             scanner.drained(settled, now, out);
             relayed(out, from);
         }
         // What waits to be told is read again by the next run.
-        if self.moved && self.due_ns().is_none() {
+        if self.moved && self.killers.due_ns().is_none() {
             self.moved = false;
             let what = What::JournalMark(JournalMark { place: self.place.text() });
             out.push(Event { at: now, source: Source::Journal, historic: false, what });
@@ -69,7 +73,8 @@ impl Reader {
 
     /// When something that waits must be told by [`drained`](Self::drained), monotonic nanoseconds.
     pub fn due_ns(&self) -> Option<u64> {
-        self.killers.due_ns()
+        let programs = self.programs.as_ref().and_then(Programs::due_ns);
+        [self.killers.due_ns(), programs].into_iter().flatten().min()
     }
 
     /// What waits to be told, each once: their victims may still stand.
@@ -121,6 +126,9 @@ impl Reader {
                 let from = out.len();
                 scanner.relayed(time_us, &text, &|i| device.get(i).cloned().flatten(), now, out);
                 relayed(out, from);
+            }
+            Said::Program(line) => {
+                self.programs.iter_mut().for_each(|programs| programs.hear(&line, at, now, out));
             }
             // Facebook's oomd writes there; it has no name but its text.
             Said::Kmsg { text } => {

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::alert::Severity;
 use crate::time::SECOND;
-use crate::watch::rules::RuleSet;
+use crate::watch::journal::programs::Programs;
+use crate::watch::rules::{Custom, RuleSet};
 use crate::watch::scan::Resume;
 
 const NOW: Now = Now { mono_ns: 100 * SECOND, wall_ns: 0 };
@@ -21,7 +23,7 @@ fn unit(number: u32, unit: &str, message: &str) -> String {
 fn reader(place: &str, kernel: bool) -> Reader {
     let scanner =
         || Scanner::new(Arc::new(RuleSet::new(&[], true).expect("rules")), Resume::After { seq: 0 });
-    Reader::new(Place::parse(place).expect("a place"), kernel.then(scanner))
+    Reader::new(Place::parse(place).expect("a place"), kernel.then(scanner), None)
 }
 
 /// One line an event.
@@ -168,4 +170,40 @@ fn systemd_counts_what_systemd_oomd_killed() {
     check(&mut reader("s=1;i=1", false), &nobody, &["100 journal mark s=1;i=3"]);
     let expect = "2 journal systemd-oomd None killed None Some(\"…/a.service\"): -";
     check(&mut reader("s=1;i=1", false), &counted(2, 1, id), &[expect, "105 journal mark s=1;i=2"]);
+}
+
+#[test]
+fn patterns_of_the_user_are_asked_about_lines_of_programs() {
+    let own = Custom { name: "denied", pattern: "denied (?P<what>\\w+)", severity: Severity::Warn };
+    let rules = Arc::new(RuleSet::new(&[own], true).expect("patterns"));
+    let mut reader =
+        Reader::new(Place::parse("s=1;i=1").expect("a place"), None, Some(Programs::new(rules, 4711)));
+    let line = |number, way: &str, pid: u32, text: &str| {
+        let who = r#""SYSLOG_IDENTIFIER":"app","_SYSTEMD_UNIT":"app.service""#;
+        entry(number, &format!(r#""_TRANSPORT":"{way}",{who},"_PID":"{pid}","MESSAGE":"{text}""#))
+    };
+    let text = [
+        line(2, "syslog", 9, "denied login"),
+        line(3, "stdout", 9, "nothing to see"),
+        line(4, "stdout", 9, "denied \\u001b[31mred"),
+        line(5, "audit", 9, "denied login"),
+        // The agent's own: an alert in its log must not lead to the next one.
+        line(6, "stdout", 4711, "denied login"),
+        line(7, "syslog", 9, "Out of memory: Killed process 1 (denied init)"),
+    ];
+    let mut out = Vec::new();
+    reader.take(text.concat().as_bytes(), NOW, &mut out);
+    reader.drained(true, NOW, &mut out);
+    let found = out.iter().filter_map(|event| match &event.what {
+        What::Log(found) => Some((found.rule.as_str(), found.fields.clone())),
+        What::JournalMark(_) => None,
+        other => panic!("{other:?}"),
+    });
+    let fields = |what: &str| {
+        [("what", what), ("program", "app"), ("unit", "app.service")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    };
+    let found: Vec<_> = found.collect();
+    assert_eq!(found, [("denied", fields("login").to_vec()), ("denied", fields("init").to_vec())]);
+    assert!(out.iter().any(|event| matches!(event.what, What::JournalMark(_))), "the place is kept");
 }
