@@ -371,6 +371,13 @@ async fn a_cluster_of_three_loses_one() {
     })
     .await;
     first.kill();
+    // Without a stream what is on its way at that moment may be lost; from the next server on nothing is.
+    until("another server is found", async || {
+        bench.tell(1).await;
+        let own = async { while &*next(&mut heard).await.subject == "sysops.probe" {} };
+        tokio::time::timeout(Duration::from_millis(500), own).await.is_ok()
+    })
+    .await;
     let killed = bench.told;
     for _ in 0..10 {
         bench.tell(1).await;

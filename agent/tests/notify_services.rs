@@ -239,11 +239,18 @@ async fn a_webhook_can_speak_like_alertmanager() {
     assert_eq!(body["alerts"][0]["labels"]["alertname"], "disk_used_percent");
 }
 
+/// A reading over its limit, as the engine tells it.
+fn over_limit(id: &str) -> Arc<Alert> {
+    let mut alert = Alert::clone(&firing(id));
+    alert.context.insert("held_secs".into(), 40.into());
+    Arc::new(alert)
+}
+
 #[tokio::test]
 async fn what_stands_is_repeated_for_alertmanager_until_it_is_over() {
     let server = Server::start(vec![]).await;
     let channel = alertmanager(&server.address, Duration::from_millis(30));
-    channel.send(&firing("a"), "").await.unwrap();
+    channel.send(&over_limit("a"), "").await.unwrap();
     eventually("repetitions", || (server.requests().len() >= 4).then_some(())).await;
     channel.send(&alert("a", Severity::Warn, Status::Resolved), "").await.unwrap();
     let all = server.requests().len();
@@ -258,7 +265,7 @@ async fn what_stands_is_repeated_for_alertmanager_after_a_restart_and_with_other
     let manager = || vec![route(alertmanager(&server.address, Duration::from_mins(1)))];
     let notifier = start(dir.path(), manager());
     let over = alert("over", Severity::Warn, Status::Resolved);
-    assert!(notifier.accept(vec![firing("stands"), firing("over"), over]).await);
+    assert!(notifier.accept(vec![over_limit("stands"), over_limit("over"), over]).await);
     assert_eq!(notifier.drain(Duration::from_secs(20)).await, 0);
     let repeated = async |before: usize| {
         let all = eventually("a repetition", || server.requests().get(before..)?.first().cloned()).await;

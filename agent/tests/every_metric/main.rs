@@ -77,7 +77,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "src/service/vitals.rs",
+        "src/service/vitals_tests.rs",
         &[
             "collector_stuck",
             "agent_queue_used_percent",
