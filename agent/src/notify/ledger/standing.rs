@@ -12,9 +12,25 @@ pub(super) fn is_event(alert: &Alert) -> bool {
     alert.context.contains_key("incident")
 }
 
-/// What certainly has an end; a limit alone is no sign of that: a slow request has one, too.
-pub(super) fn waits(alert: &Alert) -> bool {
-    alert.status != Status::Resolved && lasts(&alert.context)
+/// Whether an alert stands until its end is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// It only happened, or is an end itself.
+    Never,
+    /// It has a limit; so has a slow request.
+    Perhaps,
+    /// It certainly does, and is worth waiting for a rate limit.
+    Comes,
+}
+
+impl End {
+    pub(super) fn of(alert: &Alert) -> Self {
+        match alert.stands() {
+            true if lasts(&alert.context) => Self::Comes,
+            true => Self::Perhaps,
+            false => Self::Never,
+        }
+    }
 }
 
 impl Ledger {
@@ -40,8 +56,11 @@ impl Ledger {
         let ends = self.entries.values().filter(|e| e.status == Status::Resolved && !e.due.has(slot));
         let over: HashSet<Incident> = ends.flat_map(Entry::incidents).collect();
         let mut known = HashSet::new();
-        let told =
-            self.entries.iter().rev().filter(|(_, e)| e.lasts && e.told.has(slot) && !e.is_over(&over));
+        let told = self
+            .entries
+            .iter()
+            .rev()
+            .filter(|(_, e)| e.end > End::Never && e.told.has(slot) && !e.is_over(&over));
         let newest = told.filter(|(_, entry)| known.insert(entry.incident));
         let mut seqs: Vec<Seq> = newest.map(|(seq, _)| *seq).take(max).collect();
         seqs.reverse();
@@ -51,7 +70,8 @@ impl Ledger {
     /// Of what was told and is not `over`: for each channel the newest message.
     pub(super) fn standing(&self, over: &HashSet<Incident>) -> HashSet<Seq> {
         let mut told: HashMap<Incident, Set> = HashMap::new();
-        let stands = self.entries.iter().rev().filter(|(_, entry)| entry.lasts && !entry.is_over(over));
+        let stands =
+            self.entries.iter().rev().filter(|(_, entry)| entry.end > End::Never && !entry.is_over(over));
         let newest = stands.filter(|(_, entry)| {
             let known = told.entry(entry.incident).or_default();
             let news = !entry.told.minus(*known).is_empty();
