@@ -121,7 +121,7 @@ pub const HELD_SECS: &str = "held_secs";
 pub const NO_CALL: &str = "no_call";
 
 /// Whether what has this context stands until its end is told: what is judged against a limit, something missing, what comes and
-/// goes, a hang, a summary of such. Other events (an OOM kill) only happen.
+/// goes, a hang, a summary of such. Other events only happen: an OOM kill, a slow request, which has a limit, too.
 pub fn lasts(context: &Map<String, Value>) -> bool {
     // The engine puts the key of the incident into the context of kernel events.
     let kind = context.get("incident").and_then(|key| key.get("kind"));
@@ -141,7 +141,7 @@ impl Alert {
 
     /// Whether it stands until its end is told.
     pub fn stands(&self) -> bool {
-        self.status != Status::Resolved && (self.threshold.is_some() || lasts(&self.context))
+        self.status != Status::Resolved && lasts(&self.context)
     }
 
     /// The reading that led to it; `None` where it is that there was none.

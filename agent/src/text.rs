@@ -82,9 +82,11 @@ pub fn with_unit(unit: Unit, value: f64) -> String {
     }
 }
 
-/// A number without needless digits: `87`, `91.4`, `0.013`.
+/// A number without needless digits: `87`, `91.4`, `0.013`, `1.00e18`.
 pub fn number(value: f64) -> String {
     let digits = match value.abs() {
+        // More digits than a double has, and up to 300 of them.
+        v if v >= 1e16 => return format!("{value:.2e}"),
         v if v >= 100.0 || v.fract() == 0.0 => 0,
         v if v >= 1.0 => 1,
         v if v >= 0.01 => 3,
@@ -121,5 +123,6 @@ mod tests {
         assert_eq!(number(87.0), "87");
         assert_eq!(number(91.44), "91.4");
         assert_eq!(number(0.0131), "0.013");
+        assert_eq!((number(1e308), number(-1e15)), ("1.00e308".to_owned(), "-1000000000000000".to_owned()));
     }
 }

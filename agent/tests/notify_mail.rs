@@ -112,6 +112,8 @@ async fn mail_goes_through_starttls_with_a_login() {
     let (one, two) =
         (safe(&["ops@example.com"]), safe(&["ops@example.com", "nobody@example.com", "boss@example.com"]));
     let (nobody, later) = (safe(&["nobody@example.com"]), safe(&["later@example.com"]));
+    let (full, disliked) = (safe(&["full@example.com"]), safe(&["disliked@example.com"]));
+    let some_later = safe(&["later@second.example.com", "ops@example.com"]);
     let wrong_password = Options { password: "s3cret-wrong".into(), ..safe(&["ops@example.com"]) };
     let no_tls = options(&server, SmtpTls::None, Path::new(""), &["ops@example.com"]);
     let unknown_authority = options(&server, SmtpTls::Starttls, Path::new(""), &["ops@example.com"]);
@@ -143,7 +145,15 @@ async fn mail_goes_through_starttls_with_a_login() {
     to.sort();
     assert_eq!(to, ["boss@example.com", "ops@example.com"]);
 
-    refused(send(nobody).await, "(it refuses the sender or a recipient; check from and to)");
+    barred(send(nobody).await, "(it refuses the sender or a recipient; check from and to)");
+    barred(send(full).await, "(the mail is too large, or the mailbox is full): 5.2.2 full");
+    refused(send(disliked).await, "5.6.0 content");
+    // Who is not taken now gets it with the next try, and only who does not have it yet.
+    let some = Email::new(some_later).unwrap();
+    to_be_tried_again(some.send(&firing("disk-2"), "").await, "some recipients have it, others do not");
+    assert_eq!(server.mail()["to"][0], "ops@example.com");
+    some.send(&firing("disk-2"), "").await.unwrap();
+    assert_eq!(server.mail()["to"][0], "later@second.example.com");
     barred(send(wrong_password).await, "(the login was refused; check username and password)");
     to_be_tried_again(send(later.clone()).await, "greylisted");
     send(later).await.unwrap();

@@ -79,6 +79,9 @@ pub struct Filesystem {
     /// For those of servers and programs.
     far: Aside<io::Result<FsStat>>,
     patience: Duration,
+    /// Whether the agent's own view of a filesystem became read-only or writable: of that the kernel does not tell the readers of
+    /// the table where the filesystem did it by itself, after an error.
+    doubt: bool,
     /// What could not be asked or not be seen in this pass, and in the one before.
     blind: [Blind; 2],
 }
@@ -106,15 +109,17 @@ impl Filesystem {
             near: Aside::new("statvfs", MAX_STUCK[0]),
             far: Aside::new("statvfs", MAX_STUCK[1]),
             patience: PATIENCE,
+            doubt: false,
             blind: Default::default(),
         }
     }
 
     /// Brings `mounts` up to date.
-    fn read_table(&mut self, host: &dyn Host) -> Result<(), CollectError> {
-        let table = match self.init.read(host) {
+    fn read_table(&mut self, host: &dyn Host, now: Now) -> Result<(), CollectError> {
+        let doubt = std::mem::take(&mut self.doubt);
+        let table = match self.init.told(host, now, doubt) {
             Ok(table) => table,
-            Err(_) => self.own.read(host)?,
+            Err(_) => self.own.told(host, now, doubt)?,
         };
         if self.table == table {
             return Ok(());
@@ -214,7 +219,7 @@ impl Filesystem {
 
 impl Collector for Filesystem {
     fn collect(&mut self, host: &dyn Host, out: &mut Samples) -> Result<(), CollectError> {
-        self.read_table(host)?;
+        self.read_table(host, out.at())?;
         let mut answers = Vec::with_capacity(self.mounts.len());
         self.ask_all(out.at(), host, &mut |nth, answer| answers.push((nth, answer)));
         self.blind.swap(0, 1);
@@ -222,7 +227,11 @@ impl Collector for Filesystem {
         blind.not_asked.clear();
         blind.not_seen.clear();
         for (nth, answer) in answers {
-            let mount = &self.mounts[nth];
+            let mount = &mut self.mounts[nth];
+            if let Answer::Done(Ok(stat)) = &answer {
+                self.doubt |=
+                    mount.seen_read_only.replace(stat.read_only).is_some_and(|was| was != stat.read_only);
+            }
             match answer {
                 Answer::Done(Ok(stat)) if mount.is_other(&stat) => blind.not_seen.push(nth),
                 Answer::Done(Ok(stat)) => mount.put(&stat, out),

@@ -93,6 +93,17 @@ impl Kept {
         Ok(&self.buf)
     }
 
+    /// The content of a file of which the kernel tells when it changes: read when it does, when the caller has reason to doubt,
+    /// and after ten seconds, for it does not tell everything.
+    pub fn told(&mut self, host: &dyn Host, now: Now, doubt: bool) -> Result<&[u8], CollectError> {
+        // Asked before it is read: what comes in between is told the next time.
+        let differs = self.file.as_mut().is_none_or(|file| file.may_differ());
+        if differs || doubt {
+            self.read_ns = None;
+        }
+        self.seldom(host, now)
+    }
+
     fn try_read(&mut self, host: &dyn Host) -> io::Result<()> {
         if self.file.is_none() {
             self.file = Some(host.open(&self.path)?);
@@ -185,6 +196,39 @@ mod tests {
         host.set("/a", "3");
         assert_eq!(look(27), Some(3), "what failed is tried at once");
     }
+
+    /// Reads its count of readings.
+    struct Telling(u8, std::sync::Arc<std::sync::atomic::AtomicBool>);
+    impl HostFile for Telling {
+        fn read(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
+            self.0 += 1;
+            *buf = vec![b'0' + self.0];
+            Ok(())
+        }
+        fn may_differ(&mut self) -> bool {
+            self.1.swap(false, std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_tells_of_is_read_when_it_does() {
+        let (host, news) = (FixtureHost::default(), std::sync::Arc::default());
+        let mut kept = Kept::new("/a");
+        kept.file = Some(Box::new(Telling(0, std::sync::Arc::clone(&news))));
+        let mut look = |secs, is_told: bool, doubt| {
+            news.store(is_told, std::sync::atomic::Ordering::Relaxed);
+            kept.told(&host, Now::default().plus_secs(secs), doubt).unwrap()[0] - b'0'
+        };
+        assert_eq!((look(1, false, false), look(2, false, false)), (1, 1));
+        assert_eq!((look(3, true, false), look(4, false, false)), (2, 2), "told");
+        assert_eq!((look(5, false, true), look(6, false, false)), (3, 3), "doubted");
+        assert_eq!(
+            (look(14, false, false), look(15, false, false), look(16, false, false)),
+            (3, 4, 4),
+            "old"
+        );
+    }
+
     #[test]
     fn what_is_not_there_is_looked_for_now_and_then() {
         let host = FixtureHost::default();

@@ -56,6 +56,8 @@ struct Watched {
 #[derive(Debug, Default)]
 pub struct Absences {
     watched: HashMap<String, Watched>,
+    /// Fingerprints of the rules, in their order; none before the first look at them.
+    prints: Vec<String>,
     checked_ns: u64,
 }
 
@@ -81,6 +83,8 @@ impl Absences {
     /// It was told to be over.
     pub fn forget(&mut self, fingerprint: &str) {
         self.watched.remove(fingerprint);
+        // It is looked for anew.
+        self.prints.clear();
     }
 
     /// Those that fire: fingerprint, id and since when.
@@ -121,15 +125,28 @@ impl Absences {
             return;
         }
         self.checked_ns = now.mono_ns;
-        for rule in scene.rules {
-            let start = || Watched { seen_ns: scene.start_ns, ..Watched::default() };
-            let watched = self.watched.entry(rule.print()).or_insert_with(start);
+        if self.prints.len() != scene.rules.len() {
+            self.begin(scene);
+        }
+        for (rule, print) in scene.rules.iter().zip(&self.prints) {
+            let Some(watched) = self.watched.get_mut(print) else { continue };
             let read = scene.table.iter().map(|(_, series)| series).filter(|s| s.at_ns > 0 && rule.is_of(s));
             if let Some(newest) = read.max_by_key(|series| series.at_ns) {
                 watched.seen_ns = watched.seen_ns.max(newest.at_ns);
                 watched.step_ns = newest.step_ns;
             }
-            drafts.extend(watched.judge(now, rule, scene.identity, &mut new_id));
+            // Mostly there is none, and a draft is large: an iterator over it would be copied each time.
+            if let Some(draft) = watched.judge(now, rule, scene.identity, &mut new_id) {
+                drafts.push(draft);
+            }
+        }
+    }
+
+    fn begin(&mut self, scene: &Scene<'_>) {
+        self.prints = scene.rules.iter().map(Absence::print).collect();
+        for print in &self.prints {
+            let start = || Watched { seen_ns: scene.start_ns, ..Watched::default() };
+            self.watched.entry(print.clone()).or_insert_with(start);
         }
     }
 
@@ -141,6 +158,7 @@ impl Absences {
         identity: &Identity,
         drafts: &mut Vec<Draft>,
     ) {
+        self.prints.clear();
         for rule in old {
             let print = rule.print();
             if new.iter().any(|kept| kept.print() == print && kept.metric == rule.metric) {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::patience::{ALONE_SECS, SECS};
 use super::shift::Shift;
 use crate::alert::Severity;
 use crate::analyze::threshold::{Limits, Verdict};
@@ -20,10 +21,33 @@ pub struct Policy {
 /// What speaks for and against a value beyond its limit being one that somebody has to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doubt {
-    /// Others show it too.
+    /// Others show it too. They have to for [`SECS`] until it is more than an information.
     pub confirmed: bool,
-    /// How long they have to, seconds, until it is more than an information.
-    pub secs: u64,
+    /// What it comes of.
+    pub cause: Cause,
+    /// The value is an average of the past, and what it is an average of is no longer beyond the limit.
+    pub is_echo: bool,
+}
+
+/// What use beyond a limit comes of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Work that ends by itself, it seems: it takes [`ALONE_SECS`].
+    Work,
+    /// Processes that have been there for [`SECS`], so what they did before counts, once several looks agree.
+    Lasting,
+    /// Something else, or nobody knows: what came before it may have been work.
+    Other,
+}
+
+impl Cause {
+    /// How many times a look at it counts towards [`SECS`] of harm; for work, against it.
+    const fn weight(self) -> u64 {
+        match self {
+            Self::Work | Self::Lasting => 6,
+            Self::Other => 1,
+        }
+    }
 }
 
 /// What changed with a reading.
@@ -69,6 +93,9 @@ pub struct Condition {
     /// Since when all show it, where that is asked for.
     #[serde(default)]
     sure_since: Option<u64>,
+    /// How much of it was no work, nanoseconds by [`Cause::weight`], [`SECS`] at most: that many are a harm.
+    #[serde(default)]
+    harm_ns: u64,
 }
 
 impl Condition {
@@ -91,7 +118,7 @@ impl Condition {
         let begun = at_ns.saturating_sub(step);
         let over_warn = hold(&mut self.warn_since, policy, policy.limits.warn, value, begun);
         let over_critical = hold(&mut self.critical_since, policy, policy.limits.critical, value, begun);
-        self.be_sure(begun, doubt);
+        self.be_sure((begun, step), doubt);
         if learn && self.firing.is_none() {
             return None;
         }
@@ -108,16 +135,25 @@ impl Condition {
         self.go_to(level.map(|level| self.tempered(level, at_ns, doubt)), at_ns)
     }
 
-    fn be_sure(&mut self, begun: u64, doubt: Option<Doubt>) {
+    fn be_sure(&mut self, (begun, step): (u64, u64), doubt: Option<Doubt>) {
         let all = self.earliest().is_some() && doubt.is_none_or(|doubt| doubt.confirmed);
         self.sure_since = self.sure_since.or(Some(begun)).filter(|_| all);
+        let cause = doubt.map_or(Cause::Other, |doubt| doubt.cause);
+        let weighed = step.saturating_mul(cause.weight());
+        self.harm_ns = match (all, cause) {
+            (false, _) => 0,
+            (true, Cause::Work) => self.harm_ns.saturating_sub(weighed),
+            (true, _) => self.harm_ns.saturating_add(weighed).min(SECS * SECOND),
+        };
     }
 
     fn tempered(&self, level: Severity, at_ns: u64, doubt: Option<Doubt>) -> Severity {
         // Once it was told as bad it stays so until it is over.
         let told = self.firing.is_some_and(|firing| firing.level > Severity::Info);
         let since = |secs: u64| self.sure_since.is_some_and(|s| at_ns.saturating_sub(s) >= secs * SECOND);
-        if told || doubt.is_none_or(|doubt| since(doubt.secs)) { level } else { Severity::Info }
+        let lasted = since(ALONE_SECS) || since(SECS) && self.harm_ns >= SECS * SECOND;
+        let stands = doubt.is_none_or(|doubt| lasted && !doubt.is_echo);
+        if told || stands { level } else { Severity::Info }
     }
 
     fn go_to(&mut self, level: Option<Severity>, at_ns: u64) -> Option<Change> {
@@ -281,6 +317,36 @@ mod tests {
         }
         assert_eq!(c.abandon(), Some(Change::Resolved));
         assert_eq!(c, Condition::default());
+    }
+
+    #[test]
+    fn neither_work_nor_its_end_is_harm() {
+        /// Minutes of each doubt, one reading each; the minute in which it is told as bad.
+        fn bad(stretches: &[(u64, Doubt)]) -> Option<u64> {
+            let mut condition = Condition::default();
+            let all = stretches.iter().flat_map(|(minutes, doubt)| (0..*minutes).map(|_| *doubt));
+            all.zip(1..).find_map(|(doubt, minute)| {
+                condition.observe_with(&POLICY, (minute * 60 * SECOND, 99.0), Some(doubt), false);
+                condition.firing().filter(|firing| firing.level > Severity::Info).map(|_| minute)
+            })
+        }
+        let harm = Doubt { confirmed: true, cause: Cause::Other, is_echo: false };
+        let (work, echo) = (Doubt { cause: Cause::Work, ..harm }, Doubt { is_echo: true, ..harm });
+        let lasting = Doubt { cause: Cause::Lasting, ..harm };
+        let calm = Doubt { confirmed: false, ..harm };
+        assert_eq!(bad(&[(60, harm)]), Some(31));
+        assert_eq!(bad(&[(20, harm), (1, calm), (60, harm)]), Some(51));
+        assert_eq!(bad(&[(300, work)]), Some(241));
+        // What comes after it is counted from there.
+        assert_eq!(bad(&[(120, work), (60, harm)]), Some(150));
+        // Unless it was there all the while; one odd look is none.
+        assert_eq!(bad(&[(29, work), (60, lasting)]), Some(34));
+        assert_eq!(bad(&[(60, lasting)]), Some(31));
+        assert_eq!(bad(&[(100, work), (4, lasting), (100, work)]), None);
+        assert_eq!(bad(&[(18, lasting), (1, work), (18, lasting)]), Some(31));
+        // An echo is not told, and hides nothing that follows it.
+        assert_eq!(bad(&[(25, harm), (60, echo)]), None);
+        assert_eq!(bad(&[(25, harm), (10, echo), (1, harm)]), Some(36));
     }
 
     proptest! {

@@ -154,6 +154,9 @@ impl Derived {
 
     /// Makes the instances that the series told of since the last call allow.
     pub fn connect(&mut self) -> Vec<Born> {
+        if self.fresh.is_empty() && self.stale.is_empty() {
+            return Vec::new();
+        }
         let (mut fresh, stale) = (std::mem::take(&mut self.fresh), std::mem::take(&mut self.stale));
         for nth in stale {
             let first = self.formulas[nth].above[0].name;

@@ -174,7 +174,7 @@ impl Judge {
         for judged in list {
             let rule = &scene.rules[judged.rule];
             let before = judged.condition.firing();
-            let doubt = rule.patience.and_then(|p| self.signs.doubt(p, scene, series.at_ns));
+            let doubt = self.signs.doubt(rule, (id, series), scene);
             let reading = (series.at_ns, series.value);
             let change = judged.condition.observe_with(&rule.policy, reading, doubt, scene.learning);
             let (status, firing) = match change {

@@ -7,11 +7,17 @@
 //!
 //! Pressure alone does not tell a build from a server that is overrun: five builds on two processors keep it at 98 % for an
 //! hour. Who uses the processors does: what is built is the work of processes that are young, a server or what runs
-//! away has been there for long. The work of young ones is given [`ALONE_SECS`].
+//! away has been there for long. The work of young ones is given [`ALONE_SECS`], and what it took does not count against what comes
+//! after it.
+//!
+//! A load average goes on for minutes after the load: an echo pages nobody.
 
-use super::condition::Doubt;
+use super::condition::{Cause, Doubt};
 use super::judge::Scene;
+use super::limits::Rule;
 use super::series::{Series, SeriesTable};
+use super::store::Store;
+use crate::alert::Severity;
 use crate::metric::Metric;
 use crate::sample::{ProcRow, SeriesId};
 use crate::time::SECOND;
@@ -20,6 +26,8 @@ use crate::time::SECOND;
 pub const SECS: u64 = 1800;
 /// The same where young processes use the processors: no build lasts that long without a pause.
 pub const ALONE_SECS: u64 = 4 * 3600;
+/// What the present is looked at over, nanoseconds: the kernel looks at it each 5 s.
+const PRESENT_NS: u64 = 30 * SECOND;
 /// A sign that was not read for this long, nanoseconds, is none.
 const OLD_NS: u64 = 300 * SECOND;
 /// Pressure from which it is processors that are waited for.
@@ -43,6 +51,8 @@ pub struct Patience {
     signs: &'static [Sign],
     /// Whether it matters who uses the processors.
     asks_who: bool,
+    /// The value is an average that forgets with this time constant, seconds.
+    fades_secs: Option<f64>,
 }
 
 const PRESSURE: &str = "pressure_some_percent";
@@ -51,14 +61,17 @@ const LOAD: &str = "load_average_per_cpu";
 const ALL: &str = "cpu_all_seconds_total";
 
 /// Use of processors: tasks wait for one most of the time; else, more than one for each wants to run.
-pub static CPU: Patience =
-    Patience { asks_who: true, signs: &[CPU_PRESSURE, Sign { metric: LOAD, label: None, least: 1.5 }] };
+pub static CPU: Patience = Patience {
+    asks_who: true,
+    signs: &[CPU_PRESSURE, Sign { metric: LOAD, label: None, least: 1.5 }],
+    fades_secs: None,
+};
 
-/// Load shows itself that others wait, so it must only last.
-pub static LOADED: Patience = Patience { asks_who: true, signs: LASTS };
+/// Load shows itself that others wait, so it must only last. It is the kernel's average of one minute.
+pub static LOADED: Patience = Patience { asks_who: true, signs: LASTS, fades_secs: Some(60.0) };
 
 /// What the machine below takes: likewise.
-pub static STOLEN: Patience = Patience { asks_who: false, signs: LASTS };
+pub static STOLEN: Patience = Patience { asks_who: false, signs: LASTS, fades_secs: None };
 
 const LASTS: &[Sign] = &[
     Sign { metric: PRESSURE, label: Some("cpu"), least: 0.0 },
@@ -72,6 +85,7 @@ pub static DISK: Patience = Patience {
         Sign { metric: PRESSURE, label: Some("io"), least: 40.0 },
         Sign { metric: LOAD, label: None, least: 1.0 },
     ],
+    fades_secs: None,
 };
 
 /// The series that are signs: a handful.
@@ -93,15 +107,20 @@ impl Signs {
         self.0.retain(|known| *known != id);
     }
 
-    /// What is to be thought of a reading at `at_ns`. `None`: nothing is known that speaks for or against it.
-    pub fn doubt(&self, patience: &Patience, scene: &Scene<'_>, at_ns: u64) -> Option<Doubt> {
+    /// What is to be thought of a reading that `series` holds, which `rule` judges. `None`: nothing is known that speaks for
+    /// or against it.
+    pub fn doubt(&self, rule: &Rule, (id, series): (SeriesId, &Series), scene: &Scene<'_>) -> Option<Doubt> {
+        let (patience, at_ns) = (rule.patience?, series.at_ns);
         let read = |sign: &Sign| {
             let mut all = self.newest(scene.table, at_ns);
             all.find(|series| sign.is(series)).map(|series| series.value >= sign.least)
         };
         let confirmed = patience.signs.iter().find_map(read)?;
-        let may_be_work = patience.asks_who && self.is_work_of_the_young(scene, at_ns);
-        Some(Doubt { confirmed, secs: if may_be_work { ALONE_SECS } else { SECS } })
+        let cause = if patience.asks_who { self.cause(scene, at_ns) } else { Cause::Other };
+        let is_echo = patience.fades_secs.zip(rule.limit(Severity::Warn)).is_some_and(|(secs, limit)| {
+            series.value >= limit && present(secs, (id, series), scene.store).is_some_and(|now| now < limit)
+        });
+        Some(Doubt { confirmed, cause, is_echo })
     }
 
     fn newest<'a>(&self, table: &'a SeriesTable, at_ns: u64) -> impl Iterator<Item = &'a Series> {
@@ -109,12 +128,12 @@ impl Signs {
         self.0.iter().filter_map(|id| table.get(*id)).filter(is_new)
     }
 
-    /// Whether processors are what is waited for, and less than half of their time goes to processes that have run for long.
-    fn is_work_of_the_young(&self, scene: &Scene<'_>, at_ns: u64) -> bool {
-        let Some(processes) = scene.processes else { return false };
+    /// Where processors are what is waited for: whether more than half of their time goes to processes that have run for long.
+    fn cause(&self, scene: &Scene<'_>, at_ns: u64) -> Cause {
+        let Some(processes) = scene.processes else { return Cause::Other };
         let pressure = |series: &&Series| CPU_PRESSURE.is(series);
         if self.newest(scene.table, at_ns).find(pressure).is_some_and(|series| series.value < PRESSED) {
-            return false;
+            return Cause::Other;
         }
         let begun = (at_ns / SECOND).saturating_sub(SECS) * TICKS;
         let sum = |rows: &mut dyn Iterator<Item = &ProcRow>| {
@@ -126,8 +145,21 @@ impl Signs {
         let all = self.newest(scene.table, at_ns).find(|series| series.metric.name == ALL);
         let all =
             all.and_then(|series| Some(series.delta? * 100.0 / (series.step_ns as f64 / SECOND as f64)));
-        old < all.filter(|all| all.is_finite()).map_or(seen, |all| all.max(seen)) / 2.0
+        let all = all.filter(|all| all.is_finite()).map_or(seen, |all| all.max(seen));
+        if old < all / 2.0 { Cause::Work } else { Cause::Lasting }
     }
+}
+
+/// What an average that forgets with this time constant was made of in the last [`PRESENT_NS`], which follows from how it
+/// changed. `None`: there was no reading before.
+///
+/// average = before × kept + present × (1 − kept), kept = e^(−time / constant)
+fn present(fades_secs: f64, (id, series): (SeriesId, &Series), store: &Store) -> Option<f64> {
+    let over_ns = PRESENT_NS.max(series.step_ns);
+    let (from_secs, before) = store.points(id, series.at_ns.saturating_sub(over_ns)).next()?;
+    let secs = over_ns as f64 / SECOND as f64 - from_secs;
+    let kept = (-secs / fades_secs).exp();
+    (secs > 0.0).then(|| (series.value - before * kept) / (1.0 - kept))
 }
 
 const CPU_PRESSURE: Sign = Sign { metric: PRESSURE, label: Some("cpu"), least: PRESSED };

@@ -368,7 +368,9 @@ impl Speaker {
         let mut told: Vec<Draft> = groups.filter_map(|group| self.gather(group)).collect();
         // The limits of a channel may not let all of it through any more.
         told.sort_by_key(|draft| std::cmp::Reverse(draft.severity));
-        told.into_iter().for_each(|draft| self.emit(draft, out));
+        for draft in told {
+            self.emit(draft, out);
+        }
     }
 
     /// When something held back is due, monotonic nanoseconds.

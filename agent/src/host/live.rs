@@ -7,20 +7,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Access, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 
 #[cfg(all(feature = "gpu", not(target_env = "musl")))]
 use super::gpu;
 use super::{
-    ClockSync, FsStat, Host, HostDir, HostFile, MAX_FILE, NicDriver, Printed, TcpSocket, Uname, apart,
-    command, diag, ethtool, namespace, net_tcp, passthrough, peer, timex,
+    ClockSync, FsStat, Host, HostDir, HostFile, NicDriver, Printed, TcpSocket, Uname, apart, command, diag,
+    ethtool, namespace, net_tcp, passthrough, peer, timex,
 };
 
 mod dir;
+mod file;
 
 use dir::LiveDir;
+use file::{LiveFile, read_whole};
 
 /// The machine this process runs on, seen through the roots of the configuration.
 #[derive(Clone, Debug)]
@@ -90,7 +91,7 @@ fn below(path: &str, root: &str) -> bool {
 impl Host for LiveHost {
     fn open(&self, path: &str) -> io::Result<Box<dyn HostFile>> {
         let fd = self.open_fd(path, OFlags::empty())?;
-        Ok(Box::new(LiveFile { fd, long_records: path.ends_with("/mountinfo") }))
+        Ok(Box::new(LiveFile::new(fd, path)))
     }
 
     fn read(&self, path: &str, buf: &mut Vec<u8>) -> io::Result<()> {
@@ -249,54 +250,11 @@ fn device(path: &CStr) -> Option<(u32, u32)> {
     is_dir.then(|| (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev)))
 }
 
-struct LiveFile {
-    fd: OwnedFd,
-    long_records: bool,
-}
-
-impl HostFile for LiveFile {
-    fn read(&mut self, buf: &mut Vec<u8>) -> io::Result<()> {
-        read_whole(self.fd.as_fd(), buf, if self.long_records { 0 } else { SURE_END })
-    }
-
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::retry_on_intr(|| rustix::io::pread(&self.fd, &mut *buf, offset))?)
-    }
-}
-
-/// A read that ends below this many bytes in all has seen the end of a `/proc` or `/sys` file.
-///
-/// The kernel (`fs/seq_file.c`) stops early only when the next record does not fit its page of
-/// 4096 bytes, and no record of the files kept open is as long as half of one; `mountinfo` lines
-/// can be. Saves the second syscall for most files.
-const SURE_END: usize = 2048;
-
-/// Room a buffer starts with: what the kernel gives in one piece.
-const FIRST_ROOM: usize = 4096;
-
-fn read_whole(fd: impl AsFd, buf: &mut Vec<u8>, sure_end: usize) -> io::Result<()> {
-    buf.clear();
-    while buf.len() < MAX_FILE {
-        if buf.len() == buf.capacity() {
-            buf.reserve(FIRST_ROOM.max(buf.capacity()));
-        }
-        let offset = buf.len() as u64;
-        let read = match rustix::io::pread(&fd, spare_capacity(buf), offset) {
-            Ok(read) => read,
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        if read == 0 || buf.len() < sure_end {
-            return Ok(());
-        }
-    }
-    buf.truncate(MAX_FILE);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::MAX_FILE;
+    use crate::host::live::file::{FIRST_ROOM, SURE_END};
     use crate::host::read_text;
     use std::fs;
 

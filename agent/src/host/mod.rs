@@ -134,6 +134,10 @@ pub trait HostFile: Send {
         buf[..count].copy_from_slice(&rest[..count]);
         Ok(count)
     }
+    /// Whether its content may be another than at the last question. Only a file of which the kernel tells says no.
+    fn may_differ(&mut self) -> bool {
+        true
+    }
 }
 
 /// A directory that stays open between passes. When it was taken away there is nothing in it any more, even if another one

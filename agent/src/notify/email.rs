@@ -1,6 +1,9 @@
 //! Alerts by mail. Each message has a connection of its own: alerts are rare, and a server that went away in between
 //! costs nothing.
 
+mod answers;
+mod shares;
+
 use super::TIMEOUT;
 use super::backoff::Backoff;
 use super::channel::{Channel, SendError, Sending};
@@ -25,9 +28,15 @@ use secrecy::{ExposeSecret, SecretString};
 use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Mutex;
+
+use answers::Fault;
+use shares::Shares;
 
 /// Its section below `[alerting]`.
 pub const NAME: &str = "email";
+/// Answers to a login (RFC 4954, 6), which are about no recipient.
+const LOGIN: [u16; 4] = [530, 534, 535, 538];
 /// Characters shown of what the server says.
 const MAX_SHOWN: usize = 200;
 
@@ -95,6 +104,7 @@ pub struct Email {
     options: Options,
     /// Content of the file of certificates.
     authorities: Option<String>,
+    shares: Mutex<Shares>,
 }
 
 impl Email {
@@ -109,7 +119,7 @@ impl Email {
             state::read_user_file(path)
                 .map_err(|error| format!("tls_ca_file {} cannot be read: {error}", path.display()))
         };
-        let email = Self { authorities: named.then(read).transpose()?, options };
+        let email = Self { authorities: named.then(read).transpose()?, options, shares: Mutex::default() };
         email.builder()?;
         Ok(email)
     }
@@ -170,32 +180,29 @@ impl Email {
         let text = self.options.template.then_some(text);
         let mail = message(alert, text, &self.options.letter).map_err(SendError::refused)?;
         let (transport, raw) = (self.transport(alert)?, mail.formatted());
-        let (all, of_one) = match transport.send_raw(mail.envelope(), &raw).await {
-            Ok(_) => return Ok(()),
-            Err(error) => {
-                (self.judge(&error), error.status().is_some_and(|c| (550..=553).contains(&u16::from(c))))
-            }
-        };
+        let mut shares = self.shares.lock().await;
+        shares.of(&format!("{} {} {}", alert.id, alert.status.name(), alert.timestamp));
         let to = mail.envelope().to();
-        if !of_one || to.len() < 2 {
-            return Err(all);
+        if shares.is_empty() {
+            let error = match transport.send_raw(mail.envelope(), &raw).await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            let of_one = error.status().map(u16::from).is_some_and(|code| !LOGIN.contains(&code));
+            if !of_one || to.len() < 2 {
+                return Err(self.judge(&error));
+            }
         }
-        let (mut taken, mut refused) = (0, Vec::new());
-        for recipient in to {
+        let mut failures = Vec::new();
+        for recipient in to.iter().filter(|address| !shares.has(address)).cloned().collect::<Vec<_>>() {
             let one = Envelope::new(mail.envelope().from().cloned(), vec![recipient.clone()]);
             let one = one.map_err(|error| SendError::refused(error.to_string()))?;
             match transport.send_raw(&one, &raw).await {
-                Ok(_) => taken += 1,
-                Err(error) => refused.push(self.judge(&error).why().to_owned()),
+                Ok(_) => shares.took(&recipient),
+                Err(error) => failures.push(self.judge(&error)),
             }
         }
-        if taken == 0 {
-            return Err(all);
-        }
-        for why in refused {
-            tracing::warn!("a recipient of alerting.email gets no mail: {why}");
-        }
-        Ok(())
+        settle(&mut shares, failures)
     }
 
     fn judge(&self, error: &Error) -> SendError {
@@ -205,10 +212,11 @@ impl Email {
         let server = format!("{host}:{port}");
         if error.is_permanent() {
             let code = code.unwrap_or_default();
-            let why = format!("{server} answered {code}{}: {said}", meaning(code));
-            // No mail gets through with a login like this.
-            let barred = matches!(code, 530 | 534 | 535 | 538);
-            return if barred { SendError::barred(why) } else { SendError::refused(why) };
+            let why = format!("{server} answered {code}{}: {said}", answers::meaning(code));
+            return match answers::fault(code, &said) {
+                Fault::Way => SendError::barred(why),
+                Fault::Mail => SendError::refused(why),
+            };
         }
         if error.is_transient() {
             return SendError::retry(format!("{server} does not take mail now: {said}"));
@@ -256,16 +264,23 @@ fn hello(hostname: &str, domain: &str) -> String {
     name.to_owned()
 }
 
-/// What a final answer of the server means: RFC 5321, 4.2.3, and RFC 4954, 6.
-fn meaning(code: u16) -> &'static str {
-    match code {
-        530 => " (it wants a login, or TLS first; check username and smtp_tls)",
-        534 | 535 | 538 => " (the login was refused; check username and password)",
-        550 | 551 | 553 => " (it refuses the sender or a recipient; check from and to)",
-        552 | 523 => " (the mail is too large, or the mailbox is full)",
-        554 => " (it takes no mail from this host; ask its administrator)",
-        _ => "",
+/// What becomes of a mail that not everybody took: nobody has it, and it is as with one recipient; or somebody has, and the others
+/// have a while for theirs.
+fn settle(shares: &mut Shares, failures: Vec<SendError>) -> Result<(), SendError> {
+    let may_pass = |failure: &SendError| matches!(failure, SendError::Retry { .. });
+    if shares.is_empty() {
+        let (mut passing, mut lasting): (Vec<_>, Vec<_>) = failures.into_iter().partition(may_pass);
+        return passing.pop().or_else(|| lasting.pop()).map_or(Ok(()), Err);
     }
+    if let Some(failure) = failures.iter().find(|failure| may_pass(failure)).filter(|_| shares.goes_on()) {
+        return Err(SendError::retry(format!("some recipients have it, others do not: {}", failure.why())));
+    }
+    let whys: Vec<&str> = failures.iter().map(SendError::why).collect();
+    let why = whys.join("; ");
+    if !why.is_empty() && shares.is_news(&why) {
+        tracing::warn!("a recipient of alerting.email gets no mail: {why}");
+    }
+    Ok(())
 }
 
 fn root(error: &Error) -> String {

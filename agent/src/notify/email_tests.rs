@@ -61,3 +61,26 @@ fn certificates_are_read_at_the_start() {
     check(Some(b"nonsense"), "holds no certificates");
     check(Some(b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"), "");
 }
+
+#[test]
+fn who_did_not_get_a_mail_has_a_while_for_it_and_holds_up_nobody() {
+    let (ops, boss) = ("ops@example.com".parse().unwrap(), "boss@example.com".parse().unwrap());
+    let mut shares = Shares::default();
+    shares.of("1");
+    let later = || vec![SendError::retry("451 later")];
+    let is_retry = |result: Result<(), SendError>| matches!(result, Err(SendError::Retry { .. }));
+    // Nobody has it: it waits as any message does, however often.
+    assert!((0..1000).all(|_| is_retry(settle(&mut shares, later()))));
+    assert!(matches!(
+        settle(&mut shares, vec![SendError::barred("550 who?")]),
+        Err(SendError::Barred { .. })
+    ));
+    shares.took(&ops);
+    assert!(shares.has(&ops) && !shares.has(&boss));
+    let tries = (0..1000).take_while(|_| is_retry(settle(&mut shares, later()))).count();
+    assert_eq!(tries as u32, shares::MAX_TRIES - 1);
+    // An address that is wrong costs the others nothing.
+    assert!(settle(&mut shares, vec![SendError::barred("550 who?")]).is_ok());
+    shares.of("2");
+    assert!(!shares.has(&ops), "another message");
+}

@@ -12,8 +12,8 @@ use crate::alert::{Alert, MEMBERS, Severity, Status};
 use crate::time::Now;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub use standing::MAX_STANDING;
 use standing::is_event;
-pub use standing::{End, MAX_STANDING};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -93,8 +93,8 @@ pub struct Entry {
     pub members: Box<[Incident]>,
     /// About something that happened once (an OOM kill), not about a level that goes up and down.
     pub event: bool,
-    /// Whether it lasts, and its end is told.
-    pub end: End,
+    /// Something that lasts, and whose end is told.
+    pub lasts: bool,
     /// An end whose begin nobody was told: news for everybody.
     pub only: bool,
     /// Channels that still have to tell it.
@@ -122,7 +122,7 @@ impl Entry {
             incident: Incident::of(&alert),
             members: Incident::members(&alert),
             event: is_event(&alert),
-            end: End::of(&alert),
+            lasts: alert.stands(),
             only: alert.is_only_message(),
             held: Some(alert),
             due,
@@ -147,7 +147,7 @@ impl Entry {
             incident: Incident::of(alert),
             members: Incident::members(alert),
             event: is_event(alert),
-            end: End::of(alert),
+            lasts: alert.stands(),
             only: alert.is_only_message(),
             due: Set::default(),
             told: Set::default(),

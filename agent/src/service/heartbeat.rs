@@ -1,6 +1,6 @@
 //! The tasks that send signs of life, one for each place, so that one that hangs costs the others nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::host::{Host, clock, read_text};
 use crate::notify::heartbeat::{Health, Heart, Whose};
 use crate::notify::{Notifier, Stats};
 use crate::publish::pace;
-use crate::time::SECOND;
+use crate::time::{Now, SECOND};
 
 /// Between two tries to make it.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -25,6 +25,9 @@ const AGAIN: Duration = Duration::from_secs(15);
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// Without new values for so long, nanoseconds, the engine stands still. The slowest collectors read every five minutes.
 const STANDSTILL_NS: u64 = 600 * SECOND;
+
+/// For how long a loss of kernel events is told, nanoseconds.
+const LOSS_NS: u64 = 300 * SECOND;
 
 /// What is asked how the agent does.
 #[derive(Clone)]
@@ -137,7 +140,8 @@ impl Pulse {
     async fn health(&self) -> Health {
         let mut reasons = troubles(&self.notifier.stats().await);
         reasons.extend(self.outlets.troubles());
-        let Fare { at, failing } = self.fares.borrow().clone();
+        let Fare { at, failing, lost } = self.fares.borrow().clone();
+        reasons.extend(losses(&lost, clock::now()));
         reasons.extend(blind(&failing));
         if at.mono_ns > 0 && clock::now().since(at) > STANDSTILL_NS {
             reasons.push("no new readings for ten minutes".to_owned());
@@ -154,6 +158,12 @@ impl Pulse {
 /// What is not read; names of our own collectors only.
 fn blind(failing: &BTreeSet<&'static str>) -> impl Iterator<Item = String> {
     failing.iter().map(|name| format!("the collector {name} fails"))
+}
+
+/// Where kernel events were lost lately; names of our own parts only.
+fn losses(lost: &BTreeMap<&'static str, u64>, now: Now) -> impl Iterator<Item = String> {
+    let recent = lost.iter().filter(move |(_, at_ns)| now.mono_ns.saturating_sub(**at_ns) < LOSS_NS);
+    recent.map(|(part, _)| format!("kernel events were lost within the last five minutes ({part})"))
 }
 
 /// What of the way out does not work; names of the configuration only, no text from outside.
@@ -179,6 +189,28 @@ mod tests {
         assert_eq!(name(&stats), "degraded");
         assert_eq!(troubles(&stats), ["alerts are in memory only", "alerts do not reach slack"]);
         assert_eq!(Health::Stopping.name(), "stopping");
+    }
+
+    #[test]
+    fn losses_of_kernel_events_are_told_for_minutes() {
+        use crate::event::{Event, Lost, Source, What};
+        let (mut share, _reader, fares) = crate::service::newest::Share::new();
+        let at = |secs| Now::default().plus_secs(secs);
+        let mut lose = |secs, historic, part, reason| {
+            let what = What::Lost(Lost { part, count: 7, reason });
+            share.note_loss(&Event { at: at(secs), source: Source::Kmsg, historic, what });
+        };
+        let told = |secs| losses(&fares.borrow().lost, at(secs)).collect::<Vec<_>>();
+        lose(1000, false, "block_io", "kernel_rate_limit");
+        lose(1000, true, "kmsg", "overwritten");
+        assert_eq!(told(1000), [""; 0], "left out on purpose, or before there was an agent");
+        lose(1000, false, "kmsg", "overwritten");
+        let kmsg = "kernel events were lost within the last five minutes (kmsg)";
+        assert_eq!((told(1000), told(1299), told(1300)), (vec![kmsg.into()], vec![kmsg.into()], vec![]));
+        lose(1200, false, "ebpf", "buffer_full");
+        lose(1250, false, "kmsg", "overwritten");
+        assert_eq!(told(1499), [kmsg.replace("kmsg", "ebpf"), kmsg.into()]);
+        assert_eq!(Health::Running(told(1499)).name(), "degraded");
     }
 
     #[test]

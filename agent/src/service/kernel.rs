@@ -158,7 +158,7 @@ impl Kernel {
         self.features.push(feature);
         let Some(wanted) = wanted else { return };
         // It begins where the journal does: all of it is news.
-        let scanner = || Scanner::new(Arc::clone(rules), Resume::After { seq: 0 });
+        let scanner = || Scanner::new(Arc::clone(rules), Resume::After { seq: 0 }).out_of(Source::Journal);
         let scanner = kernel.then(scanner);
         if kernel {
             // A witness from when it delivers on: it tells so itself.

@@ -1,7 +1,7 @@
 //! The newest values on their way from the engine's task to whoever publishes them: the last one alone counts, so
 //! nobody waits and nothing piles up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -9,6 +9,8 @@ use tokio::sync::watch;
 use crate::collect::CollectError;
 use crate::collect::runner::Health;
 use crate::engine::Engine;
+use crate::engine::compose::lost;
+use crate::event::{Event, What};
 use crate::sample::newest::Newest;
 use crate::time::Now;
 
@@ -25,6 +27,8 @@ pub struct Fare {
     pub at: Now,
     /// Collectors that fail.
     pub failing: BTreeSet<&'static str>,
+    /// When kernel events were lost for the last time, in parts of which that is an alert, monotonic nanoseconds.
+    pub lost: BTreeMap<&'static str, u64>,
 }
 
 /// The engine's end.
@@ -51,6 +55,19 @@ impl Share {
         self.fare.send_if_modified(|fare| {
             if fails { fare.failing.insert(collector) } else { fare.failing.remove(collector) }
         });
+    }
+
+    /// Takes note of a loss that an event tells.
+    pub fn note_loss(&mut self, event: &Event) {
+        if let What::Lost(lost) = &event.what
+            && !event.historic
+            && lost::is_trouble(lost)
+        {
+            self.fare.send_modify(|fare| {
+                let at_ns = fare.lost.entry(lost.part).or_default();
+                *at_ns = event.at.mono_ns.max(*at_ns);
+            });
+        }
     }
 
     /// Hands on how things stand at `now`.

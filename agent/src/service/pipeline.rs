@@ -163,7 +163,10 @@ impl Pipeline {
         let now = clock::now();
         match message {
             None => self.engine.step(now, Input::Tick, &mut out),
-            Some(Message::Event(event)) => self.engine.step(now, Input::Event(event), &mut out),
+            Some(Message::Event(event)) => {
+                self.newest.iter_mut().for_each(|newest| newest.note_loss(&event));
+                self.engine.step(now, Input::Event(event), &mut out);
+            }
             // Who asked may have gone.
             Some(Message::Order(order, done)) => {
                 let answer = self.engine.order(now, order, &mut out);

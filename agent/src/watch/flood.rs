@@ -1,12 +1,16 @@
 //! A flood of like lines becomes one event: the first ones of a window pass, the others are counted and told together at
 //! its end, with the first and the last of them. Pure.
 
+mod shape;
+
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::rules::{Hits, cut};
 use crate::event::{Event, LogMatch, Lost, MAX_LINE, Repeats, Source, What};
 use crate::time::{MILLI, Now, SECOND};
+pub use shape::MAX_SHAPES;
+use shape::Shapes;
 
 /// Length of a window.
 pub const WINDOW_NS: u64 = 10 * SECOND;
@@ -17,26 +21,29 @@ pub const MAX_PASSED: u32 = 1000;
 /// Kinds of like lines told apart; further ones of a rule are taken for like ones.
 pub const MAX_KINDS: usize = 256;
 
-/// Shapes of lines that are known to be of a flood; further ones are judged by their rule each time.
-pub const MAX_SHAPES: usize = 1024;
-
-/// Lines of a window in which one rule finds something; of further ones is only known that they may be for it.
+/// Lines of a window in which one rule finds something, and as many again in which it finds what is worse than it is by itself.
 pub const MAX_TOLD: u16 = 2000;
-/// Lines of a window that the patterns of the user are asked about, all together.
+/// Further lines of a window in which rules that have used that up may find something, all together: 0.7 % of a core. Of those
+/// beyond it is only known that they may be for a rule.
+pub const MAX_SHARED: u32 = 10_000;
+/// Lines of a window that the patterns of the user are asked about, all together, where there are up to [`CHEAP_OWN`].
 pub const MAX_ASKED_OWN: u32 = 50_000;
+/// With more patterns than this it is as many lines fewer: each is asked about each line.
+pub const CHEAP_OWN: u32 = 10;
 
 /// Lets lines through, or counts them.
 #[derive(Debug)]
 pub struct Flood {
     source: Source,
-    /// By rule: the lines in which it found something.
-    told: Vec<u16>,
+    /// By rule: the lines in which it found something, and of them those beyond its share that may be worse.
+    told: Vec<[u16; 2]>,
+    shared: u32,
     asked_own: u32,
     /// Lines that nobody was asked about.
     unjudged: u64,
     kinds: HashMap<u64, Kind>,
     /// Kinds that are held back, by the shape of their lines.
-    shapes: HashMap<u64, u64>,
+    shapes: Shapes,
     passed: u32,
     began_ns: u64,
 }
@@ -64,38 +71,55 @@ impl Flood {
         Self {
             source,
             told: Vec::new(),
+            shared: 0,
             asked_own: 0,
             unjudged: 0,
             kinds: HashMap::new(),
-            shapes: HashMap::new(),
+            shapes: Shapes::default(),
             passed: 0,
             began_ns: 0,
         }
     }
 
-    /// Of the rules whose literals are in a line those that are asked about it; if all have had their share of the window, it
-    /// is counted as not judged. Each has its own: a flood for one hides nothing from the others.
-    pub fn asked(&mut self, hits: Hits, now: Now) -> Hits {
+    /// Of the rules whose literals are in a line those that are asked about it, and whether any is left out because it has had
+    /// its share of the window. Each has its own: a flood for one hides nothing from the others. `worse`: whether a rule may
+    /// find the line worse than others of its kind, for which there is a share of its own.
+    pub fn asked(&mut self, hits: Hits, worse: impl Fn(usize) -> bool, now: Now) -> (Hits, bool) {
         self.begin(now);
-        let left = hits.only(|rule| self.told.get(rule).is_none_or(|told| *told < MAX_TOLD));
-        let is_left_out = left.rules().next().is_none() && hits.rules().next().is_some();
-        self.unjudged = self.unjudged.saturating_add(u64::from(is_left_out));
-        left
+        let Self { told, shared, .. } = self;
+        let left = hits.only(|rule| {
+            let [all, bad] = told.get(rule).copied().unwrap_or_default();
+            all < MAX_TOLD || *shared < MAX_SHARED || bad < MAX_TOLD && worse(rule)
+        });
+        (left, left.rules().count() < hits.rules().count())
+    }
+
+    /// Counts a line as not judged: none of the rules that were asked wants it, and one was left out.
+    pub fn left_out(&mut self) {
+        self.unjudged = self.unjudged.saturating_add(1);
     }
 
     /// A rule matched.
     pub fn matched(&mut self, rule: usize) {
         if self.told.len() <= rule {
-            self.told.resize(rule + 1, 0);
+            self.told.resize(rule + 1, [0; 2]);
         }
-        self.told[rule] = self.told[rule].saturating_add(1);
+        let [all, bad] = &mut self.told[rule];
+        if *all < MAX_TOLD {
+            *all += 1;
+        } else if self.shared < MAX_SHARED {
+            self.shared += 1;
+        } else {
+            *bad = bad.saturating_add(1);
+        }
     }
 
-    /// The same for the patterns of the user.
-    pub fn asks_own(&mut self, now: Now) -> bool {
+    /// The same for the patterns of the user, of which there are so many.
+    pub fn asks_own(&mut self, patterns: usize, now: Now) -> bool {
         self.begin(now);
         let asked = self.asked_own < MAX_ASKED_OWN;
-        self.asked_own = self.asked_own.saturating_add(1);
+        let cost = u32::try_from(patterns).unwrap_or(u32::MAX).div_ceil(CHEAP_OWN).max(1);
+        self.asked_own = self.asked_own.saturating_add(cost);
         self.unjudged = self.unjudged.saturating_add(u64::from(!asked));
         asked
     }
@@ -116,7 +140,7 @@ impl Flood {
         if self.shapes.is_empty() {
             return false;
         }
-        let kind = self.shapes.get(&shape(text)).and_then(|key| self.kinds.get_mut(key));
+        let kind = self.shapes.get(text).and_then(|key| self.kinds.get_mut(&key));
         let Some(held) = kind.and_then(|kind| kind.held.as_mut()) else { return false };
         held.count += 1;
         (held.last_ns, held.at) = (now.mono_ns, at);
@@ -125,8 +149,9 @@ impl Flood {
         true
     }
 
-    /// Takes what a rule found; gives it back if it is to be told by itself.
-    pub fn pass(&mut self, event: Event, now: Now) -> Option<Event> {
+    /// Takes what a rule found; gives it back if it is to be told by itself. `by_shape`: of lines that differ from it in numbers
+    /// alone the same would be found, and nothing else.
+    pub fn pass(&mut self, event: Event, by_shape: bool, now: Now) -> Option<Event> {
         let What::Log(found) = &event.what else { return Some(event) };
         self.begin(now);
         let mut key = kind_of(found);
@@ -140,9 +165,9 @@ impl Flood {
             return Some(event);
         }
         let What::Log(found) = event.what else { return None };
-        // The number is what matters in an Xid.
-        if self.shapes.len() < MAX_SHAPES && !found.fields.iter().any(|(name, _)| is_code(name)) {
-            self.shapes.insert(shape(&found.line), key);
+        // The number is what matters in an Xid; and what was cut off may matter.
+        if by_shape && found.line.len() < MAX_LINE && !found.fields.iter().any(|(name, _)| is_code(name)) {
+            self.shapes.add(&found.line, key);
         }
         match &mut kind.held {
             Some(held) => {
@@ -177,11 +202,10 @@ impl Flood {
         }
         self.shapes.clear();
         self.told.clear();
-        self.asked_own = 0;
+        (self.shared, self.asked_own) = (0, 0);
         let count = std::mem::take(&mut self.unjudged);
         if count > 0 {
-            let part = if self.source == Source::Syslog { "syslog" } else { "kmsg" };
-            let what = What::Lost(Lost { part, count, reason: "flood" });
+            let what = What::Lost(Lost { part: self.source.name(), count, reason: "flood" });
             out.push(Event { at: now, source: self.source, historic: false, what });
         }
         let mut held: Vec<Held> = self.kinds.drain().filter_map(|(_, kind)| kind.held).collect();
@@ -228,30 +252,6 @@ fn is_place(name: &str, value: &str) -> bool {
 /// Whether the number in a field is a name.
 fn is_code(name: &str) -> bool {
     matches!(name, "xid" | "sxid")
-}
-
-/// A line but for its numbers. Only what is certainly no name is taken for one: `1234`, `[12.5]`, `pid=7,`, but neither
-/// `sda1` nor `0x1f` nor the device `0000:00:11.0`.
-fn shape(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for word in text.as_bytes().split(|byte| matches!(byte, b' ' | b'=')) {
-        let is_number = matches!(bare(word), [b'0'..=b'9', rest @ ..]
-            if rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.')));
-        hasher.write(if is_number { b"0" } else { word });
-        hasher.write_u8(b' ');
-    }
-    hasher.finish()
-}
-
-/// A word without the brackets and marks around it.
-fn bare(mut word: &[u8]) -> &[u8] {
-    while let [b'(' | b'[' | b'{' | b'<' | b'#', rest @ ..] = word {
-        word = rest;
-    }
-    while let [rest @ .., b')' | b']' | b'}' | b'>' | b',' | b';' | b':' | b'.'] = word {
-        word = rest;
-    }
-    word
 }
 
 fn hash(parts: &[&str]) -> u64 {

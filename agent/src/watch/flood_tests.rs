@@ -15,7 +15,7 @@ fn at(millis: u64) -> Now {
 /// Sends lines, one a millisecond; how many passed, and what was told at the end of the window.
 fn check(count: u64, make: impl Fn(u64) -> Event, passed: usize, told: &[(u64, &str, &str)]) {
     let mut flood = Flood::of(Source::Kmsg);
-    let got = (0..count).filter_map(|n| flood.pass(make(n), at(n))).count();
+    let got = (0..count).filter_map(|n| flood.pass(make(n), true, at(n))).count();
     assert_eq!(got, passed);
     assert_eq!(flood.due_ns().is_some(), !told.is_empty());
     let mut out = Vec::new();
@@ -52,7 +52,7 @@ fn again(first: &str, fields: &[(&str, &str)], then: &str, expect: bool) {
     let mut flood = Flood::of(Source::Kmsg);
     assert!(!flood.again(first, at(0), at(0)));
     for n in 0..=BURST {
-        assert_eq!(flood.pass(event("a", first, fields), at(u64::from(n))).is_some(), n < BURST);
+        assert_eq!(flood.pass(event("a", first, fields), true, at(u64::from(n))).is_some(), n < BURST);
     }
     assert_eq!(flood.again(then, at(500), at(500)), expect, "{first:?} {then:?}");
     let mut out = Vec::new();
@@ -91,7 +91,7 @@ fn another_place_or_other_words_are_no_part_of_it() {
 fn kinds_and_lines_are_limited() {
     let mut flood = Flood::of(Source::Kmsg);
     let passed = (0..100_000_u64)
-        .filter_map(|n| flood.pass(event("a", "x", &[("device", &format!("disk-{n}"))]), at(0)))
+        .filter_map(|n| flood.pass(event("a", "x", &[("device", &format!("disk-{n}"))]), true, at(0)))
         .count();
     assert_eq!((passed, flood.kinds.len()), (MAX_KINDS + BURST as usize, MAX_KINDS + 1));
     let mut out = Vec::new();
@@ -108,17 +108,25 @@ fn one_line_that_was_held_back_is_told_as_it_is() {
 fn a_flood_for_one_rule_hides_nothing_from_another() {
     let mut flood = Flood::of(Source::Kmsg);
     let (one, both, none) = (Hits::of(&[3]), Hits::of(&[3, 7]), Hits::of(&[]));
-    let rules = |hits: Hits| hits.rules().collect::<Vec<_>>();
+    let rules = |(hits, _): (Hits, bool)| hits.rules().collect::<Vec<_>>();
+    let mild = |_: usize| false;
     // What does not match costs a rule nothing of its share.
-    assert!((0..100_000).all(|_| rules(flood.asked(one, at(0))) == [3]));
-    for _ in 0..MAX_TOLD {
-        assert_eq!(rules(flood.asked(one, at(0))), [3]);
+    assert!((0..100_000).all(|_| rules(flood.asked(one, mild, at(0))) == [3]));
+    for _ in 0..u32::from(MAX_TOLD) + MAX_SHARED {
+        assert_eq!(rules(flood.asked(one, mild, at(0))), [3]);
         flood.matched(3);
     }
-    assert!((0..100_000).all(|_| rules(flood.asked(one, at(0))).is_empty()));
+    for _ in 0..100_000 {
+        let (left, is_one_left_out) = flood.asked(one, mild, at(0));
+        assert!(left.is_empty() && is_one_left_out);
+        flood.left_out();
+    }
     // In it another rule's literal is, too.
-    assert_eq!((rules(flood.asked(both, at(1))), rules(flood.asked(none, at(1)))), (vec![7], vec![]));
-    assert_eq!((0..100_000).filter(|_| flood.asks_own(at(2))).count(), MAX_ASKED_OWN as usize);
+    assert_eq!(
+        (rules(flood.asked(both, mild, at(1))), rules(flood.asked(none, mild, at(1)))),
+        (vec![7], vec![])
+    );
+    assert_eq!((0..100_000).filter(|_| flood.asks_own(10, at(2))).count(), MAX_ASKED_OWN as usize);
     assert!(flood.due_ns().is_some());
     let mut out = Vec::new();
     flood.due(at(10_000), false, &mut out);
@@ -126,7 +134,21 @@ fn a_flood_for_one_rule_hides_nothing_from_another() {
     let left_out = 100_000 + 100_000 - u64::from(MAX_ASKED_OWN);
     assert_eq!((lost.part, lost.reason, lost.count, out.len()), ("kmsg", "flood", left_out, 1));
     // The next window begins anew.
-    assert!(
-        flood.due_ns().is_none() && rules(flood.asked(one, at(11_000))) == [3] && flood.asks_own(at(11_000))
-    );
+    let asked = rules(flood.asked(one, mild, at(11_000)));
+    assert!(flood.due_ns().is_none() && asked == [3] && flood.asks_own(200, at(11_000)));
+}
+
+#[test]
+fn a_flood_of_mild_lines_hides_no_worse_one_of_the_same_rule() {
+    let mut flood = Flood::of(Source::Syslog);
+    let one = Hits::of(&[3]);
+    for _ in 0..u32::from(MAX_TOLD) + MAX_SHARED {
+        flood.matched(3);
+    }
+    let worse = |flood: &mut Flood| flood.asked(one, |_| true, at(0)).0.rules().next();
+    for _ in 0..MAX_TOLD {
+        assert_eq!((worse(&mut flood), flood.asked(one, |_| false, at(0)).0.rules().next()), (Some(3), None));
+        flood.matched(3);
+    }
+    assert_eq!(worse(&mut flood), None);
 }

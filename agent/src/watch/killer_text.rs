@@ -37,6 +37,14 @@ pub enum Word {
     Looked(String),
 }
 
+/// How all begin that [`kmsg_line`] reads.
+const BEGINNINGS: [&str; 3] = ["oomd kill", "systemd-oomd", "earlyoom"];
+
+/// Whether a record that a process wrote may be one that [`kmsg_line`] reads.
+pub fn begins(text: &str) -> bool {
+    BEGINNINGS.iter().any(|one| text.starts_with(one))
+}
+
 /// Who speaks in a record that a process wrote to `/dev/kmsg`, and what he says: `systemd-oomd[659]: Killed …`.
 pub fn kmsg_line(text: &str) -> Option<(&'static str, Option<u32>, Word)> {
     let (head, said) = text.split_once(": ")?;

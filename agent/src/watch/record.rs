@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 /// Why a record cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -49,7 +51,8 @@ impl<'a> Record<'a> {
     /// Parses what one `read` of `/dev/kmsg` gave.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, RecordError> {
         let all = std::str::from_utf8(bytes).map_err(|_| RecordError::NotText)?;
-        let (head, body) = all.split_once(';').ok_or(RecordError::NoHead)?;
+        let end = memchr(b';', bytes).ok_or(RecordError::NoHead)?;
+        let (head, body) = (&all[..end], &all[end + 1..]);
         let mut fields = head.split(',');
         let prefix = number(&mut fields, "prefix")?;
         let seq = number(&mut fields, "sequence number")?;
@@ -59,13 +62,21 @@ impl<'a> Record<'a> {
             Some("+") => Part::Next,
             _ => Part::Whole,
         };
-        let (text, dictionary) = body.split_once('\n').unwrap_or((body, ""));
+        let (text, dictionary) = match memchr(b'\n', body.as_bytes()) {
+            Some(end) => (&body[..end], &body[end + 1..]),
+            None => (body, ""),
+        };
         Ok(Self { priority: (prefix & 7) as u8, facility: prefix >> 3, seq, time_us, part, text, dictionary })
     }
 
     /// Whether the kernel itself said it.
     pub fn from_kernel(&self) -> bool {
         self.facility == 0
+    }
+
+    /// The text as it was written: every byte outside printable ASCII, and the backslash, stands there as `\xNN`.
+    pub fn written(&self) -> &'a str {
+        self.text
     }
 
     /// The text with `\xNN` undone: any byte may be in it, line breaks included.
@@ -87,7 +98,7 @@ fn number<'a>(fields: &mut impl Iterator<Item = &'a str>, what: &'static str) ->
 /// The kernel writes every byte outside printable ASCII, and the backslash, as `\xNN`
 /// (`msg_print_ext_body`, `kernel/printk/printk.c`).
 fn unescape(text: &str) -> Cow<'_, str> {
-    if !text.contains('\\') {
+    if memchr(b'\\', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
     let mut out = Vec::with_capacity(text.len());

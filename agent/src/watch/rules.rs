@@ -4,6 +4,7 @@
 //! expression, which is compiled at its first use. A line that nobody wants costs one quick pass over its bytes and no
 //! allocation. User patterns have no literals and run on every line.
 
+mod grade;
 mod own;
 mod search;
 
@@ -12,7 +13,7 @@ use std::sync::OnceLock;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
-use super::catalogue::{self, xid};
+use super::catalogue;
 use super::{hang_text, oom_text};
 use crate::alert::Severity;
 use crate::event::{LogMatch, MAX_LINE};
@@ -221,6 +222,11 @@ impl RuleSet {
         Ok(Self { literals, built_in, custom: own::compile(custom)?, candidates })
     }
 
+    /// How many patterns of the user there are.
+    pub fn customs(&self) -> usize {
+        self.custom.len()
+    }
+
     /// Whether there are patterns of the user.
     pub fn has_custom(&self) -> bool {
         !self.custom.is_empty()
@@ -278,6 +284,12 @@ impl RuleSet {
         None
     }
 
+    /// Whether the rule may find a line worse than others of its kind, as far as its text says without its expression.
+    pub fn may_be_worse(&self, rule: usize, line: &str) -> bool {
+        let rule = self.built_in.get(rule).filter(|lazy| lazy.rated.is_none());
+        rule.is_some_and(|lazy| lazy.rule.grade.may_be_worse(lazy.rule.severity, line.as_bytes()))
+    }
+
     /// Calls `tell` for every user pattern that wants the line.
     pub fn find_custom(&self, line: &str, tell: &mut dyn FnMut(LogMatch)) {
         for (name, severity, regex) in &self.custom {
@@ -318,29 +330,6 @@ impl Lazy {
         grade.apply(&mut found);
         found.severity = self.rated.unwrap_or(found.severity);
         found
-    }
-}
-
-impl Grade {
-    fn apply(self, found: &mut LogMatch) {
-        let field =
-            |name: &str| found.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-        match self {
-            Self::Fixed => {}
-            Self::Fields(table) => {
-                let graded = table.iter().find(|(name, value, _)| field(name) == Some(value));
-                found.severity = graded.map_or(found.severity, |(_, _, severity)| *severity);
-            }
-            Self::Xid => {
-                let is_fatal = field("class") != Some("Nonfatal");
-                if let Some(known) = field("xid").and_then(|code| xid(code.parse().ok()?)) {
-                    found.severity =
-                        if is_fatal { known.severity } else { known.severity.min(Severity::Warn) };
-                    found.meaning = format!("{}: {}", found.meaning, known.meaning);
-                    found.advice = known.action;
-                }
-            }
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::killer_text;
 use super::killers::{Killers, Saying};
 use super::oom_text::OomText;
 use super::record::{Part, Record};
-use super::rules::{MAX_FIELD, RuleSet, cut};
+use super::rules::{Hits, MAX_FIELD, RuleSet, cut};
 use crate::event::{Event, Hang, KmsgMark, LogMatch, Lost, MAX_LINE, Source, What};
 use crate::time::{Now, SECOND};
 
@@ -108,6 +108,13 @@ impl Scanner {
         self
     }
 
+    /// Says of floods that they came from there.
+    #[must_use]
+    pub fn out_of(mut self, source: Source) -> Self {
+        (self.flood, self.own) = (Flood::of(source), Flood::of(source));
+        self
+    }
+
     /// Takes a whole line of the kernel that came another way than through `/dev/kmsg`.
     pub fn relayed(
         &mut self,
@@ -127,6 +134,7 @@ impl Scanner {
             self.unreadable += 1;
             return;
         };
+        self.began_ns.get_or_insert(now.mono_ns);
         self.gap(record.seq, now, out);
         if !record.from_kernel() && !self.any_facility {
             self.user_line(&record, now, out);
@@ -157,6 +165,9 @@ impl Scanner {
 
     /// What a process wrote is believed in one thing: that a killer in user space says it killed.
     fn user_line(&mut self, record: &Record<'_>, now: Now, out: &mut Vec<Event>) {
+        if !killer_text::begins(record.written()) {
+            return;
+        }
         let (historic, told) = self.standing(record.seq, record.time_us, now);
         let Some((killer, pid, word)) = killer_text::kmsg_line(&record.text()).filter(|_| !told) else {
             return;
@@ -246,37 +257,61 @@ impl Scanner {
     ) {
         // What was told before is still read: a kill may have its first lines there.
         let (historic, told) = self.standing(seq, time_us, now);
-        let hits = self.rules.hits(text.as_bytes());
-        if hits.opens() || self.assembles() {
-            self.assemble(time_us, text, (historic, told), now, out);
-        }
-        if told || hits.is_empty() && !self.rules.has_custom() {
-            return;
-        }
+        let at = moment(time_us, now);
         let found = |mut found: LogMatch| {
             for (i, (_, name)) in DICTIONARY.iter().enumerate() {
                 found
                     .fields
                     .extend(device(i).map(|value| ((*name).to_owned(), cut(&value, MAX_FIELD).to_owned())));
             }
-            event(moment(time_us, now), historic, What::Log(Box::new(found)))
+            event(at, historic, What::Log(Box::new(found)))
         };
-        let Self { rules, flood, own, .. } = self;
-        let mut pass = |flood: &mut Flood, found: Event| {
-            out.extend(if historic { Some(found) } else { flood.pass(found, now) });
-        };
-        let asked = match historic {
-            true => Some(hits),
-            false if flood.again(text, moment(time_us, now), now) => None,
-            false => Some(flood.asked(hits, now)),
-        };
-        let rule = asked.and_then(|hits| rules.find_hit(hits, text, &mut |one| pass(flood, found(one))));
-        if let Some(rule) = rule {
-            flood.matched(rule);
+        // First of all: a line of a flood is not even searched. What begins a report is never one.
+        if historic || told || self.assembles() || !self.flood.again(text, at, now) {
+            let hits = self.rules.hits(text.as_bytes());
+            if hits.opens() || self.assembles() {
+                self.assemble(time_us, text, (historic, told), now, out);
+            }
+            if told {
+                return;
+            }
+            self.judge(hits, text, historic, &found, now, out);
         }
-        if rules.has_custom() && (historic || own.asks_own(now)) {
-            rules.find_custom(text, &mut |one| pass(own, found(one)));
+        let Self { rules, own, .. } = self;
+        if rules.has_custom() && (historic || own.asks_own(rules.customs(), now)) {
+            rules.find_custom(text, &mut |one| {
+                out.extend(if historic { Some(found(one)) } else { own.pass(found(one), false, now) });
+            });
         }
+    }
+
+    /// Asks the rules whose literals are there.
+    fn judge(
+        &mut self,
+        hits: Hits,
+        text: &str,
+        historic: bool,
+        found: &dyn Fn(LogMatch) -> Event,
+        now: Now,
+        out: &mut Vec<Event>,
+    ) {
+        if hits.is_empty() {
+            return;
+        }
+        let Self { rules, flood, .. } = self;
+        if historic {
+            rules.find_hit(hits, text, &mut |one| out.push(found(one)));
+            return;
+        }
+        let (asked, is_one_left_out) = flood.asked(hits, |rule| rules.may_be_worse(rule, text), now);
+        let mut event = None;
+        match rules.find_hit(asked, text, &mut |one| event = Some(found(one))) {
+            Some(rule) => flood.matched(rule),
+            None if is_one_left_out => flood.left_out(),
+            None => {}
+        }
+        // A line that begins a report is for more than its rule.
+        out.extend(event.and_then(|event| flood.pass(event, !hits.opens(), now)));
     }
 
     /// What is put together of several lines.

@@ -12,6 +12,10 @@ class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("nobody@"):
             return "550 5.1.1 no such user"
+        if address.startswith("full@"):
+            return "552 5.2.2 full"
+        if address.startswith("disliked@"):
+            return "554 5.6.0 content"
         if address.startswith("later@") and address not in later:
             later.add(address)
             return "451 4.7.1 greylisted"

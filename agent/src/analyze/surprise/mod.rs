@@ -80,20 +80,19 @@ impl Detector {
             return None;
         }
         let bar = self.bar();
-        let strange = self.strangest();
-        if strange.evidence <= bar {
+        let (evidence, view) = self.strangest();
+        if evidence <= bar {
             return None;
         }
-        self.told = Some((strange.evidence, 0));
-        Some(strange)
+        self.told = Some((evidence, 0));
+        Some(Strange { evidence, view, level: self.window.level(view), usual: self.window.usual() })
     }
 
-    fn strangest(&self) -> Strange {
+    fn strangest(&self) -> (f64, View) {
         let sum: f64 = self.evidence.iter().sum();
         let rows = self.evidence.iter().copied().zip(VIEWS);
         let (most, view) = rows.fold((0.0, View::High), |best, row| if row.0 > best.0 { row } else { best });
-        let (level, usual) = (self.window.level(view), self.window.usual());
-        Strange { evidence: most + OTHERS * (sum - most), view, level, usual }
+        (most + OTHERS * (sum - most), view)
     }
 
     /// What evidence has to exceed now.

@@ -18,6 +18,8 @@ pub(super) struct Mount {
     pub(super) device: String,
     pub(super) fstype: String,
     pub(super) read_only: bool,
+    /// The same as the agent saw it last; in a sandbox all of them are.
+    pub(super) seen_read_only: Option<bool>,
     /// Not only this mount: nobody can write to the filesystem.
     pub(super) is_image: bool,
     pub(super) reach: Reach,
@@ -161,6 +163,7 @@ impl Line {
             point: shown(&path),
             path: PathBuf::from(OsString::from_vec(path)),
             server: server(&fstype, &device),
+            seen_read_only: None,
             read_only: is_image || has(options, b"ro"),
             is_image,
             reach: if IN_MEMORY.contains(&&*fstype) && !has(super_options, QUOTA) {

@@ -16,8 +16,8 @@ use crate::time::{MILLI, Now, SECOND};
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 10_000 } else { 5 });
 /// A process is asked about again after this time at the soonest, and when its memory has become another.
 const AGE_NS: u64 = 300 * SECOND;
-/// Of a question's time, so many times are left alone after it: at most 0.02 % of a processor.
-const REST: u64 = 5000;
+/// Of a question's time, so many times are left alone after it: at most 0.005 % of a processor.
+const REST: u64 = 20_000;
 /// No further process is asked about in one question after this time.
 const LONG_NS: u64 = 20 * MILLI;
 /// Larger processes are not asked about: one cannot be stopped half-way.

@@ -133,7 +133,11 @@ section! {
     }
 }
 
+/// Patterns of the user at most: each runs on every line that any of them may want.
+pub const MAX_CUSTOM_PATTERNS: usize = 256;
+
 fn distinct_patterns(_: &LogAnalyzer, _: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>) {
     cx.distinct(table, "custom_patterns", "name");
+    cx.selective(table, "custom_patterns", "pattern", MAX_CUSTOM_PATTERNS);
     cx.known_keys(table, "severity", LogRule);
 }

@@ -13,7 +13,9 @@ pub use agent::{Agent, Ebpf, Inventory, LogLevel, Switch, Transport};
 pub use alerting::{
     Alerting, DedupWindows, Escalation, Grouping, Heartbeat, Maintenance, Op, Recovery, Rule, Templates,
 };
-pub use analysis::{Analyzer, Cpu, CustomPattern, LogAnalyzer, LogSource, Loudness, Storage};
+pub use analysis::{
+    Analyzer, Cpu, CustomPattern, LogAnalyzer, LogSource, Loudness, MAX_CUSTOM_PATTERNS, Storage,
+};
 pub use channels::{
     Alertmanager, Discord, Email, Exec, Facility, Method, Ntfy, PagerDuty, ParseMode, Slack, SmtpTls, Syslog,
     Telegram, Terminal, Webhook, WebhookFormat, passes,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use regex::Regex;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -146,6 +147,26 @@ impl Reader<'_> {
             if entry.get_ref().as_str().is_some_and(|text| !seen.insert(text)) {
                 let what = format!("`{}.{list}` has two entries of this name.", self.place());
                 self.finding(entry.span(), what, format!("Give each entry a `{name}` of its own."));
+            }
+        }
+    }
+
+    /// Reports a list that is too long, and entries whose pattern matches an empty line.
+    pub(in crate::config) fn selective(&mut self, table: &DeTable<'_>, list: &str, name: &str, most: usize) {
+        let Some(node) = table.get(list) else { return };
+        let Some(entries) = node.get_ref().as_array() else { return };
+        if entries.len() > most {
+            let what = format!("`{}.{list}` has {} entries, {most} may be.", self.place(), entries.len());
+            self.finding(node.span(), what, "Join some with `|`: each runs on every line.");
+        }
+        for entry in entries.iter().filter_map(|entry| entry.get_ref().get(name)) {
+            let pattern = entry.get_ref().as_str().filter(|text| !text.is_empty());
+            if pattern.and_then(|text| Regex::new(text).ok()).is_some_and(|regex| regex.is_match("")) {
+                let what = format!(
+                    "A `{name}` of `{}.{list}` matches an empty line, and so every line.",
+                    self.place()
+                );
+                self.finding(entry.span(), what, "Make a part of it obligatory: `a+` instead of `a*`.");
             }
         }
     }

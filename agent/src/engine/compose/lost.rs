@@ -35,6 +35,11 @@ fn words(reason: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
+/// Whether somebody should know of it: not of what was left out on purpose.
+pub fn is_trouble(lost: &Lost) -> bool {
+    words(lost.reason).is_some()
+}
+
 /// The alert, if it is one.
 pub fn draft(event: &Event, lost: &Lost, id: impl FnOnce() -> String) -> Option<Draft> {
     let (what, hint) = words(lost.reason)?;

@@ -18,7 +18,7 @@ static PER_CPU: Metric = gauge(LOAD, &[]);
 static MODE: Metric = gauge("cpu_mode_percent", &["mode"]);
 static BUSY: Metric = gauge("disk_busy_percent", &["device"]);
 
-/// What is read at a minute.
+/// What is read at a second.
 type At<'a> = &'a dyn Fn(u64) -> Vec<(&'static Metric, &'static [&'static str], f64)>;
 
 /// The worst that is told in so many minutes, and when; the processes that work are that old, in minutes.
@@ -32,7 +32,7 @@ fn worst(config: &Config, minutes: u64, age: Option<u64>, at: At<'_>) -> Vec<(u6
     for reading in 0..minutes * 6 {
         let now = start.plus_secs(reading * 10);
         samples.begin("host", now, None);
-        for (metric, labels, value) in at(reading / 6) {
+        for (metric, labels, value) in at(reading * 10) {
             samples.put(metric, labels, value);
         }
         if let Some(age) = age {
@@ -73,7 +73,7 @@ fn builds_are_no_page() {
     check(
         300,
         None,
-        &|minute| if minute % 25 == 0 { full(30.0, 10.0) } else { full(99.0, 90.0) },
+        &|secs| if secs / 60 % 25 == 0 { full(30.0, 10.0) } else { full(99.0, 90.0) },
         &[(1, Info)],
     );
     // Nobody waits: one thread on each processor.
@@ -82,9 +82,11 @@ fn builds_are_no_page() {
 
 #[test]
 fn what_is_overrun_is_told_in_time() {
-    // A server, or what runs away.
-    check(60, Some(500), &|_| full(100.0, 95.0), &[(0, Info), (30, Critical)]);
-    check(60, Some(500), &|_| full(86.0, 95.0), &[(0, Info), (30, Critical)]);
+    // What runs away: it is no build as soon as it is half an hour old, and that was seen for five minutes. A server.
+    check(60, Some(500), &|_| full(100.0, 95.0), &[(0, Info), (34, Critical)]);
+    check(60, Some(500), &|_| full(86.0, 95.0), &[(0, Info), (34, Critical)]);
+    let late = |secs| if secs < 3600 { full(30.0, 1.0) } else { full(100.0, 95.0) };
+    check(120, Some(500), &late, &[(60, Info), (89, Critical)]);
     check(60, None, &|_| full(30.0, 95.0), &[]);
     // Even young ones, in the end.
     check(250, Some(10), &|_| full(100.0, 98.0), &[(0, Info), (240, Critical)]);
@@ -102,6 +104,32 @@ fn what_is_overrun_is_told_in_time() {
         &|_| vec![(&WAITING, &["cpu"], 3.0), (&PER_CPU, &[], 9.0)],
         &[(0, Info), (30, Critical)],
     );
+}
+
+/// The load average falls for minutes after the last task that wanted a processor.
+fn echo(of: f64, secs: u64) -> Vec<(&'static Metric, &'static [&'static str], f64)> {
+    vec![(&WAITING, &["cpu"], 1.0), (&PER_CPU, &[], of * (-(secs as f64) / 60.0).exp()), (&USE, &[], 3.0)]
+}
+
+fn loaded(load: f64) -> Vec<(&'static Metric, &'static [&'static str], f64)> {
+    vec![(&WAITING, &["cpu"], 98.0), (&PER_CPU, &[], load)]
+}
+
+#[test]
+fn an_echo_is_no_page() {
+    // Of work that lasted for an hour, and of what would have been told half a minute later.
+    check(80, Some(10), &|secs| if secs < 3600 { loaded(9.0) } else { echo(9.0, secs - 3600) }, &[(0, Info)]);
+    check(
+        40,
+        Some(500),
+        &|secs| if secs < 1770 { loaded(9.0) } else { echo(9.0, secs - 1770) },
+        &[(0, Info)],
+    );
+    // Of load that does not fade others are the cause.
+    let hangs = |secs| {
+        if secs < 3600 { loaded(9.0) } else { vec![(&WAITING, &["cpu"][..], 1.0), (&PER_CPU, &[], 9.0)] }
+    };
+    check(120, Some(10), &hangs, &[(0, Info), (89, Critical)]);
 }
 
 #[test]

@@ -36,8 +36,7 @@ fn line(rule: &str, severity: Severity, place: Option<(&str, &str)>) -> What {
 /// A run in which the cause was told, by an event or by a reading that is over its limit.
 fn after(law: &Law, cause: &str) -> Run {
     let mut r = with(|settings| {
-        let rule =
-            Rule { name: cause.to_owned().into(), metric: CAUSE.name.into(), ..settings.rules[0].clone() };
+        let rule = Rule { name: cause.to_owned(), metric: CAUSE.name.into(), ..settings.rules[0].clone() };
         settings.rules = vec![rule];
     });
     if cause == oom::RULE {

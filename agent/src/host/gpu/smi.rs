@@ -183,14 +183,19 @@ impl Smi {
         if others.len() >= MAX_GPUS {
             return None;
         }
-        let known = self.seen.iter().find(|known| known.bus == board.bus);
+        let is_it = |known: &&Known| match board.index.filter(|_| board.bus.is_empty()) {
+            Some(index) => known.index == index,
+            None => known.bus == board.bus,
+        };
+        let known = self.seen.iter().find(is_it);
         let free = || (0..=MAX_GPUS as u32).find(|index| !others.iter().any(|gpu| gpu.index == *index));
         let index = known.map(|known| known.index).or(board.index).or_else(free)?;
         let (uuid, model) = known.map(|known| (known.uuid.clone(), known.model.clone())).unwrap_or_default();
+        let bus = known.map_or(board.bus, |known| known.bus.clone());
         // `NVML_ERROR_NO_PERMISSION` in words.
         let forbidden = board.why.to_ascii_lowercase().contains("insufficient permissions");
         let lost = (!forbidden).then_some(board.why);
-        Some(Gpu { index, uuid, model, bus: board.bus, lost, forbidden, ..Gpu::default() })
+        Some(Gpu { index, uuid, model, bus, lost, forbidden, ..Gpu::default() })
     }
 
     fn gpu(&self, row: Row<'_>, processes: &[(String, Process)]) -> Option<Gpu> {

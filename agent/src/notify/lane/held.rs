@@ -4,7 +4,7 @@
 
 use super::{Flight, Head, Lane, Next, SUMMARY_SECS};
 use crate::alert::{Severity, Status};
-use crate::notify::ledger::{End, Entry, Seq};
+use crate::notify::ledger::{Entry, Seq};
 use crate::notify::limit::{Class, Window};
 use crate::time::Now;
 
@@ -71,7 +71,7 @@ impl Lane {
         if self.limiter.take(now, total, urgent).is_ok() {
             return Reply::Go(Some(now));
         }
-        let waits = entry.end == End::Comes || urgent.is_some();
+        let waits = entry.lasts || urgent.is_some();
         if !waits || head.over || entry.status == Status::Resolved {
             return Reply::Drop;
         }

@@ -1,7 +1,7 @@
 //! What was told and still stands: its end has to reach whoever heard of it, however long that takes.
 
 use super::{Entry, Incident, Ledger, Seq, Set, Slot};
-use crate::alert::{Alert, Status, lasts};
+use crate::alert::{Alert, Status};
 use std::collections::{HashMap, HashSet};
 
 /// Told messages about what still stands that are never forgotten. At the limit the oldest goes.
@@ -10,27 +10,6 @@ pub const MAX_STANDING: usize = 2000;
 /// The engine puts the key of the incident into the context of kernel events.
 pub(super) fn is_event(alert: &Alert) -> bool {
     alert.context.contains_key("incident")
-}
-
-/// Whether an alert stands until its end is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum End {
-    /// It only happened, or is an end itself.
-    Never,
-    /// It has a limit; so has a slow request.
-    Perhaps,
-    /// It certainly does, and is worth waiting for a rate limit.
-    Comes,
-}
-
-impl End {
-    pub(super) fn of(alert: &Alert) -> Self {
-        match alert.stands() {
-            true if lasts(&alert.context) => Self::Comes,
-            true => Self::Perhaps,
-            false => Self::Never,
-        }
-    }
 }
 
 impl Ledger {
@@ -56,11 +35,8 @@ impl Ledger {
         let ends = self.entries.values().filter(|e| e.status == Status::Resolved && !e.due.has(slot));
         let over: HashSet<Incident> = ends.flat_map(Entry::incidents).collect();
         let mut known = HashSet::new();
-        let told = self
-            .entries
-            .iter()
-            .rev()
-            .filter(|(_, e)| e.end > End::Never && e.told.has(slot) && !e.is_over(&over));
+        let told =
+            self.entries.iter().rev().filter(|(_, e)| e.lasts && e.told.has(slot) && !e.is_over(&over));
         let newest = told.filter(|(_, entry)| known.insert(entry.incident));
         let mut seqs: Vec<Seq> = newest.map(|(seq, _)| *seq).take(max).collect();
         seqs.reverse();
@@ -70,8 +46,7 @@ impl Ledger {
     /// Of what was told and is not `over`: for each channel the newest message.
     pub(super) fn standing(&self, over: &HashSet<Incident>) -> HashSet<Seq> {
         let mut told: HashMap<Incident, Set> = HashMap::new();
-        let stands =
-            self.entries.iter().rev().filter(|(_, entry)| entry.end > End::Never && !entry.is_over(over));
+        let stands = self.entries.iter().rev().filter(|(_, entry)| entry.lasts && !entry.is_over(over));
         let newest = stands.filter(|(_, entry)| {
             let known = told.entry(entry.incident).or_default();
             let news = !entry.told.minus(*known).is_empty();

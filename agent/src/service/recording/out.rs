@@ -25,6 +25,8 @@ pub(super) struct Out {
     name: String,
     sink: Sink,
     bytes: Rc<Cell<u64>>,
+    /// Bytes of text that the file may not have yet, and that take no more room than that.
+    pending: u64,
     max_bytes: u64,
 }
 
@@ -47,24 +49,23 @@ impl Out {
         } else {
             Sink::Plain(BufWriter::with_capacity(1 << 16, file))
         };
-        Ok(Self { name, sink, bytes, max_bytes })
+        Ok(Self { name, sink, bytes, pending: 0, max_bytes })
     }
 
     /// Whether there is room for `text`; the last line is not counted.
     pub(super) fn has_room(&self, text: &str) -> bool {
-        let pending = match &self.sink {
-            Sink::Plain(buffer) => buffer.buffer().len(),
-            Sink::Packed(_) => 0,
-        };
-        self.bytes.get() + (pending + text.len()) as u64 <= self.max_bytes
+        self.bytes.get() + self.pending + text.len() as u64 <= self.max_bytes
     }
 
     /// Appends whole lines.
     pub(super) fn append(&mut self, text: &str) -> Result<(), String> {
+        let before = self.bytes.get();
         let done = match &mut self.sink {
             Sink::Plain(file) => file.write_all(text.as_bytes()),
             Sink::Packed(file) => file.write_all(text.as_bytes()),
         };
+        let kept = if self.bytes.get() == before { self.pending } else { 0 };
+        self.pending = kept + text.len() as u64;
         done.map_err(|error| self.wrong(&error))
     }
 
@@ -74,6 +75,7 @@ impl Out {
             Sink::Plain(file) => file.flush(),
             Sink::Packed(file) => file.flush(),
         };
+        self.pending = 0;
         done.map_err(|error| self.wrong(&error))
     }
 
@@ -103,5 +105,76 @@ impl Write for Counted {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::event::Source;
+    use crate::service::recording::{Header, VERSION, write};
+    use crate::service::replay::{Options, run};
+    use crate::time::Now;
+
+    /// A file that ends at its limit is whole, no larger than wished, and not much smaller.
+    fn check(name: &str, max_bytes: u64) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(name);
+        let mut out = Out::create(&path, max_bytes).expect("made");
+        let at = Now { mono_ns: 1_000_000_000, wall_ns: 1_795_000_000_000_000_000 };
+        let mut text = String::new();
+        let witnesses = crate::engine::incident::Witnesses { oom: vec![Source::Ebpf], io_error: Vec::new() };
+        let (agent, hostname, boot_id) = ("0".into(), "h".into(), "b".into());
+        let header = Header {
+            version: VERSION,
+            agent,
+            hostname,
+            boot_id,
+            utc_offset_secs: 0,
+            witnesses,
+            beside_journal: false,
+            at,
+        };
+        write::header(&header, &mut text);
+        out.append(&text).expect("written");
+        let (mut lines, mut random) = (0_u64, 7_u64);
+        loop {
+            text.clear();
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let record =
+                format!("6,{lines},{lines},-;{random:x}{:x}", random.rotate_left(17).wrapping_mul(31));
+            write::log(at.plus_secs(lines / 1000), record.as_bytes(), &mut text);
+            if !out.has_room(&text) {
+                break;
+            }
+            out.append(&text).expect("written");
+            lines += 1;
+            if lines % 1000 == 0 {
+                out.flush().expect("flushed");
+            }
+        }
+        text.clear();
+        write::end("full", &mut text);
+        out.append(&text).expect("written");
+        let told = out.finish().expect("ended");
+        let size = std::fs::metadata(&path).expect("there").len();
+        assert_eq!(told, size);
+        let end = text.len() as u64 + 64;
+        assert!(size <= max_bytes + end && size + (256 << 10) >= max_bytes, "{name}: {size} of {max_bytes}");
+
+        let (bytes, mut said) = (std::fs::read(&path).expect("read"), Vec::new());
+        let options = Options { json: true, ends: false };
+        let done =
+            run(&Config::default(), &bytes[..], options, Vec::new(), &mut |line| said.push(line.to_owned()));
+        assert!(done.is_ok(), "{name}");
+        assert_eq!(said, [format!("0 readings and {lines} events: 0 alerts")], "{name}");
+    }
+
+    #[test]
+    fn a_recording_ends_at_its_limit_and_is_replayed() {
+        check("a.rec", 1 << 20);
+        check("a.zst", 1 << 20);
+        check("b.zst", 64 << 10);
     }
 }

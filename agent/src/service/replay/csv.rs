@@ -18,6 +18,8 @@ use crate::text::{clean, span};
 /// Name of a series that is none of the agent's metrics: `engine::analysis` watches its course.
 const NAME: &str = "value";
 const MAX_SHOWN: usize = 60;
+/// What spreadsheets write between columns.
+const SEPARATORS: [char; 3] = [',', ';', '\t'];
 
 /// Whether a line is a row that can be used.
 pub(super) fn is_row(line: &str) -> bool {
@@ -28,14 +30,16 @@ pub(super) fn is_row(line: &str) -> bool {
 pub(super) fn is_header(line: &str) -> bool {
     split(line).is_some_and(|(at, value)| {
         let at = at.to_ascii_lowercase();
-        time(&at).is_none() && value.parse::<f64>().is_err() && (at.contains("time") || at.contains("date"))
+        // A line of a log may have a comma too.
+        let is_name = at.starts_with(|c: char| c.is_ascii_alphabetic()) && !at.contains(':');
+        is_name && value.parse::<f64>().is_err() && (at.contains("time") || at.contains("date"))
     })
 }
 
 /// Both columns, without quotes.
 fn split(line: &str) -> Option<(&str, &str)> {
-    let (at, value) = line.trim().split_once(',')?;
-    (!value.contains(',')).then(|| (bare(at), bare(value)))
+    let (at, value) = line.trim().split_once(SEPARATORS)?;
+    (!value.contains(SEPARATORS)).then(|| (bare(at), bare(value)))
 }
 
 fn bare(text: &str) -> &str {

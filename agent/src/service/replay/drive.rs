@@ -18,6 +18,8 @@ use crate::time::{Now, SECOND};
 const IDLE_NS: u64 = 10 * SECOND;
 /// Such pauses, after which they become longer: a gap of years is no work.
 const PATIENCE: u32 = 360;
+/// What the process that writes a recording takes.
+const OWN: [&str; 2] = ["agent_cpu_percent", "agent_memory_bytes"];
 /// Steps within one gap at most.
 const MAX_STEPS: u32 = 10_000;
 
@@ -51,7 +53,10 @@ impl Drive {
         let labels: BTreeMap<String, String> = config.agent.labels.clone();
         let identity = Identity { hostname: whose.hostname, zone, boot_id: whose.boot_id, labels };
         let mut settings = crate::service::settings(config, identity, whose.witnesses);
-        if !whose.whole {
+        if whose.whole {
+            // What a recording has of the agent is the recorder's, which writes down what an agent only reads.
+            settings.rules.retain(|rule| !OWN.contains(&rule.metric.as_str()));
+        } else {
             settings.absences.clear();
         }
         Self { engine: Engine::new(settings, now), now, out: Vec::new() }

@@ -55,6 +55,9 @@ fn rows_that_cannot_be_used_are_named() {
     check(row("2014-04-01 00:00:00,1\n"), &["1 readings"], None);
     check("2014-04-01 00:00:00,1\n", &["1 readings"], None);
     check("\u{feff}timestamp,value\r\n1396310400,1\r\n", &["1 readings"], None);
+    check("timestamp;value\n1;1\n2;1,5\n", &["line 3: \"2;1,5\" is no row", "1 readings"], None);
+    check("time\tvalue\n2014-04-01 00:00:00\t1\n", &["1 readings"], None);
+    check("[    1.000000] x: out of time, y\n[    2.000000] x, y\n", &["2 events"], None);
     check(
         row("1,NaN\n2,1e308\n3,inf\n4,\n"),
         &["line 2: \"NaN\" is no number; left out (3 times in all)", "1 readings"],
@@ -196,6 +199,7 @@ fn recorded() -> String {
     for n in 0..20 {
         samples.begin("memory", at(110 + 10 * n), None);
         samples.put(&crate::collect::memory::USED_PERCENT, &[], 99.5);
+        samples.put(&crate::collect::agent::LOAD, &[], 50.0);
         write::pass(&samples.finish(), &mut text);
     }
     let victim = Task { pid: Some(7), comm: Some("java".into()), ..Task::default() };
@@ -217,7 +221,8 @@ fn a_recording_is_told_as_on_its_host() {
         assert!(out.contains(part), "{part} is not in {out}");
     }
     assert!(said.iter().all(|line| !line.starts_with("line ")), "{said:?}");
-    assert!(said[0].starts_with("20 readings and 2 events"), "{said:?}");
+    assert!(said[0].starts_with("40 readings and 2 events"), "{said:?}");
+    assert!(!out.contains("agent_cpu_percent"), "the recorder is no agent: {out}");
     // Without its last line, and without the end of the last but one.
     let whole = text.trim_end().rsplit_once('\n').expect("lines").0;
     check(whole, &["the recording was not ended"], None);
@@ -229,17 +234,55 @@ fn a_recording_is_told_as_on_its_host() {
 const BUILDS: &[u8] = include_bytes!("../../../tests/replay/builds.zst");
 /// What its replay tells; `UPDATE_REPLAY=1` writes it anew.
 const TOLD: &str = "tests/replay/builds.told";
+/// The same of the minutes after it.
+const ECHO_TOLD: &str = "tests/replay/echo.told";
 
 #[test]
 fn a_machine_at_work_is_told_twice_the_same_and_no_page() {
-    let ((out, said, problem), again) = (replay(BUILDS, true), replay(BUILDS, true));
+    told_twice_the_same_and_no_page(BUILDS, TOLD);
+}
+
+/// The recording, and ten minutes in which all builds are over: nobody waits, and the load average fades.
+fn builds_and_echo() -> Vec<u8> {
+    let text = zstd::decode_all(BUILDS).expect("unpacked");
+    let mut text = String::from_utf8(text).expect("text");
+    let passes = ["cpu", "load", "pressure"].map(|pass| -> serde_json::Value {
+        let line = text.lines().rfind(|line| line.contains(&format!("\"pass\":\"{pass}\""))).expect(pass);
+        serde_json::from_str(line).expect(line)
+    });
+    // Its end is the last line.
+    text.truncate(text.trim_end().rfind('\n').expect("lines") + 1);
+    for secs in (10..600_u32).step_by(10) {
+        for pass in &passes {
+            let share = if pass["pass"] == "load" { (-f64::from(secs) / 60.0).exp() } else { 1.0 };
+            let mut pass = pass.clone();
+            for clock in pass["at"].as_array_mut().expect("clocks") {
+                *clock = (clock.as_u64().expect("ns") + u64::from(secs) * 1_000_000_000).into();
+            }
+            for row in pass["values"].as_array_mut().expect("values") {
+                row[1] = (row[1].as_f64().expect("a number") * share).into();
+            }
+            let _ = writeln!(text, "{pass}");
+        }
+    }
+    write::end("the time is up", &mut text);
+    text.into_bytes()
+}
+
+#[test]
+fn the_echo_of_work_is_no_page() {
+    told_twice_the_same_and_no_page(&builds_and_echo(), ECHO_TOLD);
+}
+
+fn told_twice_the_same_and_no_page(input: &[u8], golden: &str) {
+    let ((out, said, problem), again) = (replay(input, true), replay(input, true));
     assert_eq!(problem, None);
     assert_eq!((&out, &said), (&again.0, &again.1), "not the same twice");
     let all = format!("{out}{}\n", said.join("\n"));
     if std::env::var_os("UPDATE_REPLAY").is_some() {
-        std::fs::write(TOLD, &all).expect("written");
+        std::fs::write(golden, &all).expect("written");
     }
-    assert_eq!(all, std::fs::read_to_string(TOLD).expect(TOLD));
+    assert_eq!(all, std::fs::read_to_string(golden).expect(golden));
     for line in out.lines() {
         let alert: serde_json::Value = serde_json::from_str(line).expect(line);
         assert_eq!(alert["severity"], "info", "{line}");

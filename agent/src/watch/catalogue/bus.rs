@@ -24,8 +24,10 @@ pub(super) const RULES: &[Rule] = &[
             "aer: aer_status",
             "dpc: containment",
             "pciehp: slot(",
+            "link down event",
+            "aer: device recovery failed",
         ],
-        pattern: r"(?:(?P<device>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])[: ].*)?(?:PCIe Bus Error: severity=(?P<severity>[^,]+)|AER: (?:Multiple )?(?:Corrected|Correctable|Uncorrected|Uncorrectable)(?: \((?:Non-)?Fatal\))? error|AER: aer_status: |DPC: containment event|pciehp: Slot\(\S+\): (?:Link Down|Card not present))",
+        pattern: r"(?:(?P<device>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])[: ].*)?(?:PCIe Bus Error: severity=(?P<severity>[^,]+)|AER: (?:Multiple )?(?:Corrected|Correctable|Uncorrected|Uncorrectable)(?: \((?:Non-)?Fatal\))? error|AER: aer_status: |DPC: containment event|AER: device recovery failed|pciehp: Slot\(\S+\): (?:Link Down|Card not present))|pciehp (?P<device2>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]):pcie\d+: (?i:slot)\(\S+\): Link Down event",
         hits: &[
             "pcieport 0000:00:1c.0: AER: Corrected error received: 0000:03:00.0",
             "pcieport 0000:00:1c.0: AER: Multiple Corrected error received: id=00e0",
@@ -35,12 +37,16 @@ pub(super) const RULES: &[Rule] = &[
             "nvme 0000:3b:00.0: PCIe Bus Error: severity=Uncorrectable (Fatal), type=Transaction Layer, (Requester ID)",
             "pcieport 0000:64:00.0: DPC: containment event, status:0x1f01 source:0x0000",
             "pcieport 0000:00:1c.4: pciehp: Slot(4): Link Down",
+            // lnls-dig/bpm-gw#73, minisforum-docs/MS-02-Ultra#10
+            "pciehp 0000:02:05.0:pcie24: slot(6): Link Down event",
+            "pcieport 0000:80:1b.4: AER: device recovery failed",
         ],
         misses: &[
             "pcieport 0000:00:1c.0: AER: enabled with IRQ 122",
             "aer 0000:00:1c.0:pcie002: service driver aer loaded",
             "pcieport 0000:00:1c.0: DPC: error containment capabilities: Int Msg #0, RPExt+",
             "pcieport 0000:00:1c.4: pciehp: Slot #4 AttnBtn- PwrCtrl- MRL- AttnInd- PwrInd-",
+            "pcieport 0000:80:1b.4: AER: device recovery successful",
         ],
     },
     Rule {

@@ -128,6 +128,24 @@ pub(super) const RULES: &[Rule] = &[
         misses: &["iscsi: registered transport (tcp)", "scsi host1: iSCSI Initiator over TCP/IP"],
     },
     Rule {
+        id: "nbd_error",
+        class: Class::Disk,
+        severity: Warn,
+        meaning: "a network block device lost its server",
+        action: "look at the server and the way to it; requests fail, and a filesystem on it may be made read-only",
+        origin: "`drivers/block/nbd.c` (`nbd_xmit_timeout`, `nbd_read_reply`)",
+        grade: Grade::Fixed,
+        kind: Kind::Plain,
+        literals: &["block nbd"],
+        pattern: r"block (?P<device>nbd\d+): (?:Connection timed out|Receive control failed|Dead connection|Possible stuck request)",
+        hits: &[
+            // ceph/ceph-csi#2204
+            "block nbd0: Receive control failed (result -32)",
+            "block nbd0: Connection timed out",
+        ],
+        misses: &["block nbd0: reconnected socket", "block nbd0: NBD_DISCONNECT"],
+    },
+    Rule {
         id: "mmc_error",
         class: Class::Disk,
         severity: Warn,

@@ -45,14 +45,18 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Kernel,
         meaning: "a processor is stuck with interrupts off",
         action: "the lines that follow have the stack; look for firmware and drivers, and for a faulty processor if it is always the same one",
-        origin: "`kernel/watchdog.c` (`watchdog_hardlockup_check`), `kernel/watchdog_hld.c` before 6.5",
+        origin: "`kernel/watchdog.c` (`watchdog_hardlockup_check`), `kernel/watchdog_hld.c` before 6.5; `arch/powerpc/kernel/watchdog.c`",
         grade: Grade::Fixed,
         kind: Kind::Plain,
         literals: &["hard lockup"],
-        pattern: r"Watchdog detected hard LOCKUP on cpu (?P<cpu>\d+)",
+        pattern: r"Watchdog detected hard LOCKUP on cpu (?P<cpu>\d+)|[Ww]atchdog:? CPU[: ](?P<cpu2>\d+) (?:detected )?[Hh]ard LOCKUP",
         hits: &[
             "NMI watchdog: Watchdog detected hard LOCKUP on cpu 3",
             "watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3",
+            // open-power/skiboot#194; GrapheneOS/os-issue-tracker#2994
+            "Watchdog CPU:80 detected Hard LOCKUP other CPUS:1,3-8,92",
+            "Watchdog CPU:1 Hard LOCKUP",
+            "dbg_snapshot_do_dpm_policy: KP: Watchdog detected hard LOCKUP on cpu 1",
         ],
         misses: &[
             "NMI watchdog: Enabled. Permanently consumes one hw-PMU counter.",
@@ -133,7 +137,7 @@ pub(super) const RULES: &[Rule] = &[
         grade: Grade::Fixed,
         kind: Kind::Plain,
         literals: &[
-            "internal error: oops",
+            "internal error: ",
             "unable to handle kernel",
             "general protection fault",
             "kernel bug at",
@@ -159,7 +163,7 @@ pub(super) const RULES: &[Rule] = &[
             "bug: sleeping",
             "bug: stack guard",
         ],
-        pattern: r"BUG: (?:unable to handle|kernel NULL pointer|Bad |scheduling while atomic|workqueue lockup|KASAN|KFENCE|KCSAN|spinlock |sleeping function|stack guard page)|^(?:\S+ )?Oops: |Internal error: Oops|Unable to handle kernel|^general protection fault|^(?:invalid opcode|divide error|double fault|stack segment|alignment check|invalid TSS)[^:\[]*: \w+ \[#\d+\]|^int3: \w+ \[#\d+\]|^(?:traps: )?PANIC: double fault|kernel BUG at (?P<at>\S+?)!|list_(?:add|del) corruption",
+        pattern: r"BUG: (?:unable to handle|kernel NULL pointer|Bad |scheduling while atomic|workqueue lockup|KASAN|KFENCE|KCSAN|spinlock |sleeping function|stack guard page)|^(?:\S+ )?Oops: |Internal error: (?:Oops|.*\[#\d+\])|Unable to handle kernel|^general protection fault|^(?:invalid opcode|divide error|double fault|stack segment|alignment check|invalid TSS)[^:\[]*: \w+ \[#\d+\]|^int3: \w+ \[#\d+\]|^(?:traps: )?PANIC: double fault|kernel BUG at (?P<at>\S+?)!|list_(?:add|del) corruption",
         hits: &[
             "BUG: unable to handle kernel NULL pointer dereference at 0000000000000010",
             "BUG: unable to handle page fault for address: ffffb1f680f4b000",
@@ -173,12 +177,16 @@ pub(super) const RULES: &[Rule] = &[
             "general protection fault: 0000 [#1] SMP NOPTI",
             "Unable to handle kernel paging request at virtual address ffff0000deadbeef",
             "Internal error: Oops: 96000004 [#1] SMP",
+            // rockchip-linux/kernel#31 (4.4), raspberrypi/linux#690 (3.12)
+            "Internal error: : 96000210 [#1] SMP",
+            "Internal error: Oops - undefined instruction: 0 [#1] PREEMPT ARM",
             "BUG: Bad page state in process java  pfn:12345",
             "BUG: workqueue lockup - pool cpus=3 node=0 flags=0x0 nice=0 stuck for 64s!",
         ],
         misses: &[
             "traps: java[1234] general protection fault ip:7f0 sp:7ff error:0 in libc.so.6[7f0+1000]",
             "debug: all well",
+            "tpm tpm0: Internal error: code 3",
             "x86/bugs: Spectre V2",
             "[Firmware Bug]: TSC ADJUST differs within socket(s), fixing all errors",
         ],

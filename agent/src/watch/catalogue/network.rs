@@ -61,8 +61,10 @@ pub(super) const RULES: &[Rule] = &[
             "detected tx unit hang",
             "tx hang",
             "transmit timed out",
+            "tx timeout detected",
+            "reset adapter unexpectedly",
         ],
-        pattern: r"NETDEV WATCHDOG: (?:CPU: \d+: )?(?P<interface>[\w.@-]+) \((?P<driver>[^)]*)\): transmit queue (?P<queue>\d+) timed out|(?:(?P<driver2>[\w-]+) \S+ )?(?P<interface2>[\w.@-]+)(?: \(\w+\))?: NETDEV WATCHDOG: CPU: \d+: transmit queue (?P<queue2>\d+) timed out|(?P<interface3>[\w.@-]+): (?:tx hang|transmit timed out, resetting)|(?i:detected (?:hardware|tx) unit hang)",
+        pattern: r"NETDEV WATCHDOG: (?:CPU: \d+: )?(?P<interface>[\w.@-]+) \((?P<driver>[^)]*)\): transmit queue (?P<queue>\d+) timed out|(?:(?P<driver2>[\w-]+) \S+ )?(?P<interface2>[\w.@-]+)(?: \(\w+\))?: NETDEV WATCHDOG: CPU: \d+: transmit queue (?P<queue2>\d+) timed out|(?P<interface3>[\w.@-]+): (?:tx hang|transmit timed out, resetting|TX timeout detected|Reset adapter unexpectedly)|(?i:detected (?:hardware|tx) unit hang)",
         hits: &[
             "NETDEV WATCHDOG: eth0 (ixgbe): transmit queue 3 timed out",
             "NETDEV WATCHDOG: CPU: 3: eth0 (igb): transmit queue 0 timed out 5888 ms",
@@ -71,6 +73,9 @@ pub(super) const RULES: &[Rule] = &[
             "e1000e 0000:00:1f.6 eno1: Detected Hardware Unit Hang:",
             "vmxnet3 0000:0b:00.0 ens192: tx hang",
             "tg3 0000:02:00.0 eth0: transmit timed out, resetting",
+            // heidsoft/devops#67, Ysurac/openmptcprouter#3114
+            "mlx5_core 0000:3b:00.0 ens1f0: TX timeout detected",
+            "e1000e 0000:00:1f.6 eno1: Reset adapter unexpectedly",
         ],
         misses: &[
             "watchdog: Disabling watchdog on nohz_full cores by default",

@@ -135,6 +135,9 @@ impl Reader {
 
 /// What the scanner made of the kernel's lines came by the journal, which has its own marks.
 fn relayed(out: &mut Vec<Event>, from: usize) {
+    if from == out.len() {
+        return;
+    }
     let new = out.split_off(from);
     out.extend(
         new.into_iter()

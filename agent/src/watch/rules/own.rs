@@ -22,8 +22,8 @@ pub struct Custom<'a> {
 const MAX_PATTERN: usize = 1 << 20;
 /// Compiled size of all of them as one, bytes; beyond it each line is looked at by itself.
 const MAX_TOGETHER: usize = 8 << 20;
-/// User patterns at most: each runs on every line that any of them may want.
-pub const MAX_CUSTOM: usize = 100;
+/// User patterns at most.
+pub const MAX_CUSTOM: usize = crate::config::MAX_CUSTOM_PATTERNS;
 
 /// Whether a user pattern can be used; the error is a sentence.
 pub fn check_pattern(pattern: &str) -> Result<(), String> {

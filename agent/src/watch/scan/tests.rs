@@ -296,6 +296,50 @@ fn a_fragment_alone_counts_and_joined_text_is_bounded() {
 }
 
 #[test]
+fn a_lost_gpu_is_told_behind_a_flood_of_mild_errors() {
+    let mut scanner = scanner(Resume::After { seq: 0 });
+    let mut out = Vec::new();
+    // All of them differ in more than numbers.
+    for n in 0..100_000_u64 {
+        let line =
+            format!("NVRM: Xid (PCI:0000:3b:00): 13, pid={n}, name=a{n:x}, Graphics SM Warp Exception");
+        scanner.record(record(n + 1, &line).as_bytes(), NOW, &mut out);
+    }
+    let lost = "NVRM: Xid (PCI:0000:3b:00): 79, pid=1, GPU has fallen off the bus.";
+    scanner.record(record(100_001, lost).as_bytes(), NOW, &mut out);
+    scanner.finish(NOW, &mut out);
+    let is_it = |event: &Event| matches!(&event.what, What::Log(found) if found.line == lost);
+    assert_eq!(out.iter().filter(|event| is_it(event)).count(), 1);
+    let left_out = |event: &Event| if let What::Lost(lost) = &event.what { lost.count } else { 0 };
+    assert!(out.iter().map(left_out).sum::<u64>() > 50_000);
+}
+
+#[test]
+fn a_flood_hides_no_kill_and_what_stands_between_its_lines_is_found() {
+    let mut scanner = scanner(Resume::After { seq: 0 });
+    let mut out = Vec::new();
+    let error = |n: u64| format!("EXT4-fs error (device sda1): ext4_lookup:1: inode #{n}: x");
+    for n in 1..=20_000 {
+        let line = match n {
+            15_000 => kill(7),
+            15_001 => "NETDEV WATCHDOG: eth0 (ixgbe): transmit queue 3 timed out".to_owned(),
+            15_002 => "Kernel panic - not syncing: x".to_owned(),
+            n => error(n),
+        };
+        scanner.record(record(n, &line).as_bytes(), NOW, &mut out);
+    }
+    scanner.finish(NOW, &mut out);
+    let all = words(&out);
+    let of = |word: &str| all.iter().filter(|one| *one == word).count();
+    assert_eq!((of("oom x 7"), of("nic_hang"), of("kernel_panic")), (1, 1, 1), "{all:?}");
+    let What::Log(last) = &out.iter().rev().find(|e| matches!(e.what, What::Log(_))).expect("one").what
+    else {
+        panic!()
+    };
+    assert_eq!(last.repeats.as_ref().map(|repeats| repeats.count), Some(20_000 - 3 - 100));
+}
+
+#[test]
 fn the_dictionary_becomes_fields() {
     let record = "3,1,5140900,-;nvme nvme0: I/O error\n SUBSYSTEM=nvme\n DEVICE=+nvme:nvme0\n".to_owned();
     let events = live(&[record]);

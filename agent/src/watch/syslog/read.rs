@@ -1,5 +1,6 @@
 //! From blocks of a syslog file to events. Pure: bytes and the time in, events out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -28,13 +29,15 @@ pub struct Reader {
     /// What stood before the text of the kernel's last line, and the moment it tells, at which second: the next line of a flood
     /// begins with the same.
     head: (Vec<u8>, Now, i64),
+    tag: memmem::Finder<'static>,
     lines: u64,
 }
 
 impl Reader {
     /// A reader; `kernel`: nobody else hands on the kernel's lines.
     pub fn new(rules: Arc<RuleSet>, kernel: bool, zone: TimeZone) -> Self {
-        let scanner = kernel.then(|| Scanner::new(Arc::clone(&rules), Resume::After { seq: 0 }));
+        let scanner = || Scanner::new(Arc::clone(&rules), Resume::After { seq: 0 }).out_of(Source::Syslog);
+        let scanner = kernel.then(scanner);
         Self {
             rules,
             scanner,
@@ -42,6 +45,7 @@ impl Reader {
             zone,
             last: None,
             head: (Vec::new(), Now::default(), 0),
+            tag: memmem::Finder::new(TAG),
             lines: 0,
         }
     }
@@ -56,7 +60,7 @@ impl Reader {
         let mut lines: Vec<(&[u8], bool)> = Vec::new();
         rules.candidates(block, &mut |line| lines.push((line, true)));
         if self.scanner.is_some() {
-            kernel_lines(block, &mut |line| lines.push((line, false)));
+            kernel_lines(&self.tag, block, &mut |line| lines.push((line, false)));
         }
         // All lie in one block: in the order of the file, each once.
         lines.sort_unstable_by_key(|(line, own)| (line.as_ptr(), !own));
@@ -71,7 +75,7 @@ impl Reader {
     /// The same where there are no patterns: from one line that may matter to the next.
     fn kernel_lines(&mut self, block: &[u8], now: Now, out: &mut Vec<Event>) {
         // Most blocks of most files have none.
-        if self.scanner.is_none() || memmem::find(block, TAG).is_none() {
+        if self.scanner.is_none() || self.tag.find(block).is_none() {
             return;
         }
         let rules = Arc::clone(&self.rules);
@@ -82,7 +86,7 @@ impl Reader {
                 return;
             }
             let (begin, end) = line_around(rest, at);
-            if memmem::find(&rest[begin..end], TAG).is_some() {
+            if self.tag.find(&rest[begin..end]).is_some() {
                 self.line(&rest[begin..end], now, out);
             }
             rest = &rest[end..];
@@ -105,10 +109,10 @@ impl Reader {
             && *second == now.wall_ns / SECOND as i64
         {
             let at = *at;
-            self.kernel(&String::from_utf8_lossy(rest), at, now, out);
+            self.kernel(&text_of(rest), at, now, out);
             return;
         }
-        let text = String::from_utf8_lossy(bytes);
+        let text = text_of(bytes);
         let line = Line::parse(&text);
         if line.says_kernel() {
             let at = self.moment(&line, now);
@@ -123,7 +127,7 @@ impl Reader {
             self.kernel(line.text, at, now, out);
             return;
         }
-        if !self.flood.asks_own(now) {
+        if !self.flood.asks_own(self.rules.customs(), now) {
             return;
         }
         let at = self.moment(&line, now);
@@ -133,7 +137,7 @@ impl Reader {
                 found.fields.push(("program".to_owned(), cut(line.program, 64).to_owned()));
             }
             let what = What::Log(Box::new(found));
-            out.extend(flood.pass(Event { at, source: Source::Syslog, historic: false, what }, now));
+            out.extend(flood.pass(Event { at, source: Source::Syslog, historic: false, what }, false, now));
         });
     }
 
@@ -188,14 +192,18 @@ impl Reader {
 }
 
 /// Lines that have the kernel's tag somewhere.
-fn kernel_lines<'a>(block: &'a [u8], tell: &mut dyn FnMut(&'a [u8])) {
-    let tag = memmem::Finder::new(TAG);
+fn kernel_lines<'a>(tag: &memmem::Finder<'_>, block: &'a [u8], tell: &mut dyn FnMut(&'a [u8])) {
     let mut rest = block;
     while let Some(at) = tag.find(rest) {
         let (begin, end) = line_around(rest, at);
         tell(&rest[begin..end]);
         rest = &rest[end..];
     }
+}
+
+/// What is valid of a line, as most are: judged at once, not character by character.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// Begin and end of the line that a byte is in, with its line break.
@@ -206,6 +214,9 @@ fn line_around(text: &[u8], at: usize) -> (usize, usize) {
 
 /// What the scanner made of lines came by the file, which has its own marks. What is of an earlier boot is counted only.
 fn relayed(out: &mut Vec<Event>, from: usize, historic: bool) {
+    if from == out.len() {
+        return;
+    }
     let new = out.split_off(from);
     out.extend(new.into_iter().filter(|event| !matches!(event.what, What::KmsgMark(_))).map(|event| Event {
         source: Source::Syslog,

@@ -39,6 +39,45 @@ fn a_driver_that_refuses_everything_is_not_asked_for_ever() {
     assert_eq!(smi.refused.len(), 1);
 }
 
+/// Whole answers seen in public logs (`nvidia-smi` 470 to 610): the driver's own words are what is told.
+#[test]
+fn failures_are_told_in_the_drivers_words() {
+    for (text, expect) in [
+        (
+            "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is \
+          installed and running.\n\n",
+            "couldn't communicate with the NVIDIA driver",
+        ),
+        (
+            "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.173\n",
+            "version mismatch",
+        ),
+        ("No devices were found\n", "No devices were found"),
+        ("Unable to determine the device handle for GPU0\n", "Unable to determine the device handle"),
+        ("Field \"clocks.applications.sm\" is not a valid field to query.\n\n", "clocks.applications.sm"),
+    ] {
+        let host = FixtureHost::parse(&format!("//- command nvidia-smi\n{text}")).unwrap();
+        let error = Smi::new(host.shared()).read().unwrap_err().to_string();
+        assert!(error.contains(expect), "{error}");
+    }
+}
+
+/// A board that is told of by its number alone is the one that had this number.
+#[test]
+fn a_lost_board_is_known_by_its_number() {
+    let row = |index: u32| format!("{index}, GPU-{index}, A, 00000000:0{index}:00.0\n");
+    let head = "//- command nvidia-smi --query-gpu\n";
+    let table = "index, uuid, name, pci.bus_id\n";
+    let host = FixtureHost::parse(&format!("{head}{table}{}{}", row(0), row(1))).unwrap();
+    let mut smi = Smi::new(host.shared());
+    assert_eq!(smi.read().unwrap().len(), 2);
+    let line = "Unable to determine the device handle for GPU1: Unknown Error\n";
+    host.apply(&format!("{head}{line}{table}{}", row(0))).unwrap();
+    let gpus = smi.read().unwrap();
+    let told: Vec<_> = gpus.iter().map(|gpu| (gpu.index, gpu.bus.as_str(), gpu.lost.as_deref())).collect();
+    assert_eq!(told, [(0, "0000:00:00.0", None), (1, "0000:01:00.0", Some("Unknown Error"))]);
+}
+
 /// A link with these errors.
 fn link(number: u32, errors: &[(LinkError, u64)]) -> Link {
     let mut link = Link { link: number, ..Link::default() };

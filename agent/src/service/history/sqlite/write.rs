@@ -130,12 +130,28 @@ impl Keeper {
         // At the end the minute that is not over is written too, and written again by the next run.
         let over = if last { now.wall_ns } else { now.wall_ns - LAG_NS }.div_euclid(MINUTE_NS);
         // The ring has no more; and a clock that was set back leaves what is written as it is.
-        let first = written.max(now.wall_ns.saturating_sub(ring_ns).div_euclid(MINUTE_NS)).min(over);
-        let until = over.min(first + MOST_MINUTES);
-        let end = if last { until + 1 } else { until };
+        let mut first = written.max(now.wall_ns.saturating_sub(ring_ns).div_euclid(MINUTE_NS)).min(over);
+        loop {
+            let until = over.min(first + MOST_MINUTES);
+            let end = if last { until + 1 } else { until };
+            let tracks = self.tracks((first * MINUTE_NS, end * MINUTE_NS), ahead).await?;
+            // Before the agent was there nothing was read: hours of that are no writings.
+            if until >= over || tracks.iter().any(|(track, _)| !track.points.is_empty()) {
+                return Ok(Minutes { tracks, until, database, more: until < over });
+            }
+            first = until;
+        }
+    }
+
+    /// Minutes of all series between two moments of the wall clock, which is ahead of the other one.
+    async fn tracks(
+        &mut self,
+        (from_ns, to_ns): (i64, i64),
+        ahead: i64,
+    ) -> Result<Vec<(Track, i64)>, String> {
         let mut wish = Wish {
-            from_ns: (first * MINUTE_NS).saturating_sub(ahead),
-            to_ns: (end * MINUTE_NS).saturating_sub(ahead),
+            from_ns: from_ns.saturating_sub(ahead),
+            to_ns: to_ns.saturating_sub(ahead),
             step_ns: MINUTE_NS as u64,
             ..Wish::default()
         };
@@ -145,10 +161,9 @@ impl Keeper {
                 super::super::ask(&self.inbox, wish.clone()).await?;
             let ahead = at.wall_ns.saturating_sub(at.mono_ns as i64);
             tracks.extend(some.into_iter().map(|track| (track, ahead)));
-            let Some(next) = next else { break };
+            let Some(next) = next else { return Ok(tracks) };
             wish.begin = next;
         }
-        Ok(Minutes { tracks, until, database, more: until < over })
     }
 
     pub(in super::super) async fn write_minutes(&mut self, minutes: Option<Minutes>, now: Now) {
