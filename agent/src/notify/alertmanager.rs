@@ -257,9 +257,15 @@ fn until(alert: &Alert, now: Timestamp, repeat: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Severity, Status};
+    use crate::alert::{HELD_SECS, Severity, Status};
     use crate::notify::samples::{oom, resolved};
-    use crate::notify::tests::gpu;
+
+    /// A reading over its limit, as the engine tells it.
+    fn gpu() -> Alert {
+        let mut alert = crate::notify::tests::gpu();
+        alert.context.insert(HELD_SECS.into(), 40.into());
+        alert
+    }
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()

@@ -16,6 +16,7 @@ use crate::alert::Alert;
 use crate::config::{Config, SmtpTls};
 use crate::host::state;
 use crate::text;
+use answers::Fault;
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
@@ -25,13 +26,10 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use secrecy::{ExposeSecret, SecretString};
+use shares::{Share, Shares};
 use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::Mutex;
-
-use answers::Fault;
-use shares::Shares;
 
 /// Its section below `[alerting]`.
 pub const NAME: &str = "email";
@@ -104,7 +102,11 @@ pub struct Email {
     options: Options,
     /// Content of the file of certificates.
     authorities: Option<String>,
-    shares: Mutex<Shares>,
+    #[expect(
+        clippy::disallowed_types,
+        reason = "one message at a time is under way, so nobody waits for the lock"
+    )]
+    shares: tokio::sync::Mutex<Shares>,
 }
 
 impl Email {
@@ -112,6 +114,10 @@ impl Email {
     ///
     /// # Errors
     /// A sentence without secrets.
+    #[expect(
+        clippy::disallowed_types,
+        reason = "one message at a time is under way, so nobody waits for the lock"
+    )]
     pub fn new(options: Options) -> Result<Self, String> {
         let path = &options.ca_file;
         let named = !path.as_os_str().is_empty() && options.tls != SmtpTls::None;
@@ -119,7 +125,11 @@ impl Email {
             state::read_user_file(path)
                 .map_err(|error| format!("tls_ca_file {} cannot be read: {error}", path.display()))
         };
-        let email = Self { authorities: named.then(read).transpose()?, options, shares: Mutex::default() };
+        let email = Self {
+            authorities: named.then(read).transpose()?,
+            options,
+            shares: tokio::sync::Mutex::default(),
+        };
         email.builder()?;
         Ok(email)
     }
@@ -181,28 +191,25 @@ impl Email {
         let mail = message(alert, text, &self.options.letter).map_err(SendError::refused)?;
         let (transport, raw) = (self.transport(alert)?, mail.formatted());
         let mut shares = self.shares.lock().await;
-        shares.of(&format!("{} {} {}", alert.id, alert.status.name(), alert.timestamp));
+        let mut share = shares.take(&format!("{} {} {}", alert.id, alert.status.name(), alert.timestamp));
         let to = mail.envelope().to();
-        if shares.is_empty() {
-            let error = match transport.send_raw(mail.envelope(), &raw).await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
+        if share.is_empty() {
+            let Err(error) = transport.send_raw(mail.envelope(), &raw).await else { return Ok(()) };
             let of_one = error.status().map(u16::from).is_some_and(|code| !LOGIN.contains(&code));
             if !of_one || to.len() < 2 {
                 return Err(self.judge(&error));
             }
         }
         let mut failures = Vec::new();
-        for recipient in to.iter().filter(|address| !shares.has(address)).cloned().collect::<Vec<_>>() {
+        for recipient in to.iter().filter(|address| !share.has(address)).cloned().collect::<Vec<_>>() {
             let one = Envelope::new(mail.envelope().from().cloned(), vec![recipient.clone()]);
             let one = one.map_err(|error| SendError::refused(error.to_string()))?;
             match transport.send_raw(&one, &raw).await {
-                Ok(_) => shares.took(&recipient),
+                Ok(_) => share.took(&recipient),
                 Err(error) => failures.push(self.judge(&error)),
             }
         }
-        settle(&mut shares, failures)
+        settle(&mut shares, share, failures)
     }
 
     fn judge(&self, error: &Error) -> SendError {
@@ -266,13 +273,14 @@ fn hello(hostname: &str, domain: &str) -> String {
 
 /// What becomes of a mail that not everybody took: nobody has it, and it is as with one recipient; or somebody has, and the others
 /// have a while for theirs.
-fn settle(shares: &mut Shares, failures: Vec<SendError>) -> Result<(), SendError> {
+fn settle(shares: &mut Shares, mut share: Share, failures: Vec<SendError>) -> Result<(), SendError> {
     let may_pass = |failure: &SendError| matches!(failure, SendError::Retry { .. });
-    if shares.is_empty() {
+    if share.is_empty() {
         let (mut passing, mut lasting): (Vec<_>, Vec<_>) = failures.into_iter().partition(may_pass);
         return passing.pop().or_else(|| lasting.pop()).map_or(Ok(()), Err);
     }
-    if let Some(failure) = failures.iter().find(|failure| may_pass(failure)).filter(|_| shares.goes_on()) {
+    if let Some(failure) = failures.iter().find(|failure| may_pass(failure)).filter(|_| share.goes_on()) {
+        shares.keep(share);
         return Err(SendError::retry(format!("some recipients have it, others do not: {}", failure.why())));
     }
     let whys: Vec<&str> = failures.iter().map(SendError::why).collect();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::alert::STANDS;
+use crate::alert::{LEVEL, STANDS};
 use crate::notify::tests::alert;
 
 const PLACE: Place = Place { offset: 0, len: 999 };
@@ -8,7 +8,11 @@ const PLACE: Place = Place { offset: 0, len: 999 };
 fn ledger(lines: &[(&str, Severity, Status, &str, &str, u64)], now: Now) -> Ledger {
     let mut ledger = Ledger::default();
     for (id, severity, status, due, told, age) in lines {
-        let mut entry = Entry::new(Arc::new(alert(id, *severity, *status)), now, Set::default());
+        let mut alert = alert(id, *severity, *status);
+        if *id == "level" {
+            alert.context.insert(LEVEL.into(), severity.name().into());
+        }
+        let mut entry = Entry::new(Arc::new(alert), now, Set::default());
         entry.born_ns -= *age as i64 * 1_000_000_000;
         entry.place = Some(PLACE);
         entry.due = ledger.set(due.split_whitespace());
@@ -296,7 +300,9 @@ fn what_was_told_and_stands_is_not_forgotten() {
 fn only_so_many_that_stand_are_kept() {
     let mut ledger = Ledger::default();
     for n in 0..MAX_STANDING + MAX_RECENT + 10 {
-        let mut entry = Entry::new(Arc::new(alert(&n.to_string(), Warn, Firing)), at(0), Set::default());
+        let mut level = alert(&n.to_string(), Warn, Firing);
+        level.context.insert(LEVEL.into(), "warn".into());
+        let mut entry = Entry::new(Arc::new(level), at(0), Set::default());
         entry.told = ledger.set(["a"].into_iter());
         ledger.push(entry);
     }

@@ -184,8 +184,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let (outbound, outputs) = mpsc::channel(OUTBOUND);
     let (mut extra, tasks) = (kernel.collectors(config, host.as_ref()), kernel.tasks());
     extra.extend(outward.collectors());
-    let mut features = vec![doctor::privileges(host.as_ref())];
-    features.extend_from_slice(kernel.features());
+    let features = [&[doctor::privileges(host.as_ref())], kernel.features()].concat();
     let witnesses = kernel.witnesses();
     let sources = kernel.start(&host, &inbox, &stop);
     let file = start.file.as_ref().map_or("built-in defaults".to_owned(), |f| f.display().to_string());

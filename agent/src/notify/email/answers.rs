@@ -14,6 +14,9 @@ const CONTENT: &[&str] = &["spam", "virus", "malware", "content", "blacklisted u
 /// What servers say of a mail, not a mailbox, that is too big.
 const SIZE: &[&str] = &["too large", "too big", "message size", "size limit", "exceeds"];
 
+/// Answers about an address, a mailbox, the login or TLS.
+const WAY: [u16; 9] = [530, 534, 535, 538, 550, 551, 552, 553, 554];
+
 /// Judges a final answer by its enhanced code (RFC 3463, 3), else by its words and its code (RFC 5321, 4.2.3).
 pub(super) fn fault(code: u16, said: &str) -> Fault {
     let lower = said.to_lowercase();
@@ -21,13 +24,13 @@ pub(super) fn fault(code: u16, said: &str) -> Fault {
     match (enhanced(&lower), code) {
         // Too long for this mailbox or for this server; something in the content.
         (Some((2, 3) | (3, 4) | (6, _)), _) => Fault::Mail,
+        // An address, a mailbox, the server itself, the way to it.
         (Some((1..=4, _)), _) => Fault::Way,
         // Policy: of relays and senders as well as of what one may write.
         (_, 550 | 551 | 553 | 554) if says(CONTENT) => Fault::Mail,
-        (_, 550 | 551 | 553 | 554) => Fault::Way,
-        (_, 552) if !says(SIZE) => Fault::Way,
-        // The login, or TLS (RFC 4954, 6).
-        (_, 530 | 534 | 535 | 538) => Fault::Way,
+        (_, 552) if says(SIZE) => Fault::Mail,
+        // Besides those the login, and TLS (RFC 4954, 6).
+        (_, code) if WAY.contains(&code) => Fault::Way,
         _ => Fault::Mail,
     }
 }

@@ -1,32 +1,24 @@
-//! Who of several recipients has the mail already. Pure.
+//! Who of several recipients has a mail already. Pure.
+
+use std::collections::VecDeque;
 
 use lettre::Address;
 
 /// Tries for those who do not have a mail that others have; at one a minute, half an hour. Greylisting is over by then, and a
 /// mailbox that stays full must not hold up what the others are to get.
 pub(super) const MAX_TRIES: u32 = 30;
+/// Messages of which it is remembered; beyond it the one tried longest ago is forgotten, and some get it twice.
+const MAX_SHARES: usize = 64;
 
-/// Of one message, the one that is being sent: a channel sends one at a time.
+/// Who has one message.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
-    /// The message.
+pub(super) struct Share {
     id: String,
-    /// Who has it.
     taken: Vec<Address>,
     tries: u32,
-    /// What was said last of who does not get mail: once is enough.
-    told: String,
 }
 
-impl Shares {
-    /// Begins with this message, or goes on with it.
-    pub(super) fn of(&mut self, id: &str) {
-        if self.id != id {
-            (self.id, self.tries) = (id.to_owned(), 0);
-            self.taken.clear();
-        }
-    }
-
+impl Share {
     pub(super) fn took(&mut self, address: &Address) {
         self.taken.push(address.clone());
     }
@@ -45,11 +37,57 @@ impl Shares {
         self.tries += 1;
         self.tries < MAX_TRIES
     }
+}
+
+/// Messages that some have and others do not: while one of them waits for its next try, others are sent.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    all: VecDeque<Share>,
+    /// What was said last of who does not get mail: once is enough.
+    told: String,
+}
+
+impl Shares {
+    /// What is known of this message; it is forgotten unless it is [kept](Self::keep) again.
+    pub(super) fn take(&mut self, id: &str) -> Share {
+        let known = self.all.iter().position(|share| share.id == id).and_then(|at| self.all.remove(at));
+        known.unwrap_or_else(|| Share { id: id.to_owned(), ..Share::default() })
+    }
+
+    /// Some have it, and there is another try for the others.
+    pub(super) fn keep(&mut self, share: Share) {
+        if self.all.len() >= MAX_SHARES {
+            self.all.pop_front();
+        }
+        self.all.push_back(share);
+    }
 
     /// Whether this is news of somebody who gets no mail.
     pub(super) fn is_news(&mut self, why: &str) -> bool {
         let is_news = self.told != why;
         why.clone_into(&mut self.told);
         is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_mail_is_known_while_others_are_sent() {
+        let ops: Address = "ops@example.com".parse().unwrap();
+        let mut shares = Shares::default();
+        let mut a = shares.take("a");
+        a.took(&ops);
+        shares.keep(a);
+        assert!(shares.take("b").is_empty(), "another message");
+        let a = shares.take("a");
+        assert!(a.has(&ops));
+        assert!(shares.take("a").is_empty(), "it is over, or is kept");
+        for id in 0..1000 {
+            shares.keep(Share { id: id.to_string(), ..Share::default() });
+        }
+        assert_eq!(shares.all.len(), MAX_SHARES);
     }
 }
