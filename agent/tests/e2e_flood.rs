@@ -79,7 +79,7 @@ fn a_hundred_thousand_findings_become_few_messages_on_every_channel() {
         let mut lines = String::new();
         write_lines(kind, n, &mut lines);
         log.write_all(lines.as_bytes()).expect("taken");
-        if n % 100 == 0 {
+        if is_optimised && n % 100 == 0 {
             sleep((FLOOD * n as u32 / findings as u32).saturating_sub(begin.elapsed()));
         }
         if n == findings / 2 {

@@ -15,7 +15,7 @@ pub const MAX_HELD: usize = 256;
 pub const MAX_PLACES: usize = 4;
 /// Emergencies of one rule that are told at once within a window, besides the first of each place. What follows waits for the
 /// summary, in at most one window: the hundredth page of one rule tells nobody anything.
-pub const MAX_URGENT: usize = 5;
+pub const MAX_URGENT: usize = 3;
 /// Alerts that a summary carries whole.
 pub const MAX_WHOLE: usize = 16;
 /// Bytes of JSON they take at most.
