@@ -324,7 +324,7 @@ async fn alertmanager_takes_alerts_and_their_ends() {
 
 async fn told_to_alertmanager(address: &str) -> Result<(), String> {
     let channel = alertmanager(address, Duration::from_mins(1));
-    let mut now = Alert::clone(&firing("a"));
+    let mut now = Alert::clone(&over_limit("a"));
     // Alertmanager takes no interest in what ended long ago.
     let at = jiff::Timestamp::from_nanosecond(i128::from(sysops_agent::host::clock::now().wall_ns)).unwrap();
     now.started_at = at.to_string();

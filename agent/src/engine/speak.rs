@@ -8,6 +8,7 @@ mod group;
 mod kept;
 mod repeat;
 mod summary;
+mod urgent;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,7 +154,12 @@ impl Speaker {
         self.summaries.trace(&mut draft);
         if let Some(held) = self.held_mut(&draft.id) {
             let status = held.status;
+            let risen = status == Status::Firing && held.severity < draft.severity;
             *held = Draft { status, ..draft };
+            if risen && held.severity == Severity::Emergency {
+                let draft = held.clone();
+                self.release(now, draft, out);
+            }
             return;
         }
         if self.silent.contains(&draft.id) {
@@ -249,13 +255,6 @@ impl Speaker {
         }
         self.open(key, now, usize::from(is_urgent));
         self.emit(draft, out);
-    }
-
-    /// How many alerts of a rule are held back, and how many emergencies were not, in all places.
-    fn of_rule(&self, rule: &str) -> (usize, usize) {
-        let first = Key { rule: rule.to_owned(), place: String::new(), ends: false };
-        let groups = self.groups.range(first..).take_while(|(key, _)| key.rule == rule);
-        groups.fold((0, 0), |(held, urgent), (_, group)| (held + group.held.len(), urgent + group.urgent))
     }
 
     /// Its own group, or the one that further places of its rule share.

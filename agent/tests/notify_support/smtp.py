@@ -6,6 +6,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 mode, certificate, key = sys.argv[1:4]
 later = set()
+tries = {}
 
 
 class Handler:
@@ -16,6 +17,9 @@ class Handler:
             return "552 5.2.2 full"
         if address.startswith("disliked@"):
             return "554 5.6.0 content"
+        if address.startswith("twice@") and tries.get(address, 0) < 2:
+            tries[address] = tries.get(address, 0) + 1
+            return "452 4.2.2 full"
         if address.startswith("later@") and address not in later:
             later.add(address)
             return "451 4.7.1 greylisted"

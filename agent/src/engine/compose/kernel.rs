@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{Context, Draft, fingerprint};
+use crate::alert::Severity;
 use crate::engine::events;
 use crate::event::{Event, LogMatch, Repeats, Source};
 use crate::text::{clean, span};
 
 const MAX_NAME: usize = 64;
 const MAX_TEXT: usize = 300;
+/// Labels that say where it is, the first of them that a line has.
+const PLACES: &[&str] = &["device", "gpu", "mount", "interface"];
 const NOT_PROVEN: &str = "read in a syslog file, where any program may write";
 
 /// The alert of a kernel-log line.
@@ -33,8 +36,12 @@ pub fn log(event: &Event, found: &LogMatch, id: String) -> Draft {
         format!("{} more lines like this within {secs}, the last: ", repeats.count)
     });
     let value = found.repeats.as_ref().map_or(1.0, |repeats| repeats.count as f64);
+    // The first emergency of each place goes at once; anything milder is grouped wherever it is.
+    let place = PLACES.iter().find_map(|name| labels.get(*name));
+    let place = place.filter(|_| found.severity == Severity::Emergency).cloned().unwrap_or_default();
     Draft {
         rule: found.rule.clone(),
+        place,
         noun: "kernel-log alerts".into(),
         phrase: clean(&whole, 80),
         severity: found.severity,

@@ -52,3 +52,33 @@ fn an_agent_that_ends_in_a_storm_tells_what_waits_in_one_summary_a_rule() {
     // Those that were not told yet, and the repetitions of all.
     assert_eq!(told[0].context["grouped"], 100 - MAX_URGENT + 100, "all that waits");
 }
+
+#[test]
+fn another_place_goes_at_once_behind_a_storm() {
+    let mut r = run(30);
+    let of = |device: &str, n: u32| {
+        let What::Log(mut line) = emergency(n) else { unreachable!() };
+        line.fields.push(("device".into(), device.into()));
+        What::Log(line)
+    };
+    for n in 0..300 {
+        r.event(Source::Kmsg, of("sda", n));
+    }
+    let before = r.alerts().len();
+    r.event(Source::Kmsg, of("sdb", 1000)).wait_ms(200);
+    assert_eq!(r.alerts().len(), before + 1, "sdb waits; {before} of sda told");
+}
+
+#[test]
+fn what_is_held_in_a_group_and_becomes_an_emergency_goes_at_once() {
+    let mut r = with(|settings| {
+        settings.manners.group_secs = 600;
+        settings.escalation.emergency_after_mins = 1;
+    });
+    // Both at one moment: the first is told, the other follows it.
+    for _ in 0..18 {
+        r.disks(&[("/a", 95.0), ("/b", 95.0)]);
+    }
+    let told = r.told();
+    assert_eq!(told.iter().filter(|told| told.contains("emergency")).count(), 2, "{told:#?}");
+}

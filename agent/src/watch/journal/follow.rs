@@ -183,7 +183,7 @@ impl JournalWatch {
             return;
         }
         if standing == Standing::Up {
-            tracing::info!("{} delivers what {} says", self.program, self.whom());
+            tracing::info!("{} delivers what is said by {}", self.program, self.whom());
         }
         let was_up = before == Standing::Up;
         if self.wanted.kernel && was_up != (standing == Standing::Up) {
