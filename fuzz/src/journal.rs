@@ -9,6 +9,7 @@ use sysops_agent::time::{Now, SECOND};
 use sysops_agent::watch::journal::entry::{Entry, Said};
 use sysops_agent::watch::journal::killer_of;
 use sysops_agent::watch::journal::place::Place;
+use sysops_agent::watch::journal::programs::Programs;
 use sysops_agent::watch::journal::read::Reader;
 use sysops_agent::watch::rules::RuleSet;
 use sysops_agent::watch::scan::{Resume, Scanner};
@@ -24,7 +25,8 @@ pub(crate) fn entries(data: &[u8]) {
         believed(line);
     }
     let scanner = Scanner::new(Arc::clone(&RULES), Resume::After { seq: 0 });
-    let mut reader = Reader::new(Place::Cursor("s=0".into()), Some(scanner), None);
+    let programs = Programs::new(Arc::clone(&RULES), 1);
+    let mut reader = Reader::new(Place::Cursor("s=0".into()), Some(scanner), Some(programs));
     let mut events = Vec::new();
     let (head, tail) = data.split_at(data.len() / 2);
     for part in [head, tail, b"\n"] {
@@ -70,6 +72,8 @@ fn believed(line: &[u8]) {
         Said::Systemd { .. } => assert!(is("_PID", "1"), "{fields}"),
         Said::Kernel { .. } => assert!(is("_TRANSPORT", "kernel") && is("SYSLOG_FACILITY", "0"), "{fields}"),
         Said::Kmsg { .. } => assert!(is("_TRANSPORT", "kernel"), "{fields}"),
+        // The kernel's way is closed to programs.
+        Said::Program(_) => assert!(!is("_TRANSPORT", "kernel"), "{fields}"),
         Said::Nothing => {}
     }
 }

@@ -82,10 +82,10 @@ fn reason(kernel: bool, patterns: usize, killers: &[String]) -> String {
     let kernel = kernel.then(|| "the kernel's lines, since /dev/kmsg is closed".to_owned());
     let own = (patterns > 0).then(|| format!("{patterns} custom patterns, since there is no syslog file"));
     let all: Vec<String> = [kills, kernel, own].into_iter().flatten().collect();
-    match all.is_empty() {
-        true => format!("neither systemd-oomd nor earlyoom runs here; {PROGRAM} starts when one does"),
-        false => format!("{PROGRAM}: {}", all.join(", and ")),
+    if all.is_empty() {
+        return format!("neither systemd-oomd nor earlyoom runs here; {PROGRAM} starts when one does");
     }
+    format!("{PROGRAM}: {}", all.join(", and "))
 }
 
 /// The journal as `wanted`, from `resume` on; without that, from `now` on.
