@@ -173,6 +173,14 @@ fn a_silence_that_was_confirmed_survives_a_kill_at_that_very_moment() {
         let agent = home.start(&Confine::No);
         let listed = silence(&home, &["--list"]);
         assert_eq!(listed.matches("a move").count(), round, "{listed}");
+        // Nor does one come back that was revoked.
+        let made = silence(&home, &["disk_used_percent", "--for", "2h", "--reason", "a slip"]);
+        let id = made.split([' ', ':']).nth(1).expect("its number").to_owned();
+        let said = silence(&home, &["--revoke", &id]);
+        agent.kill();
+        assert!(said.contains("is over") && !said.contains("restart"), "{said}");
+        let agent = home.start(&Confine::No);
+        assert!(!silence(&home, &["--list"]).contains("a slip"));
         agent.stop();
     }
 }
@@ -192,5 +200,7 @@ fn a_silence_that_cannot_be_kept_says_so() {
         "{said}"
     );
     assert!(silence(&home, &["--list"]).contains("a move"), "it stands all the same");
+    let said = silence(&home, &["--revoke", "1"]);
+    assert!(said.contains("is over") && said.contains("a restart of the agent may bring it back"), "{said}");
     agent.stop();
 }

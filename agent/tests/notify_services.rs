@@ -108,6 +108,7 @@ async fn check(
             let barred = matches!(answer.0, 401 | 403 | 404 | 410);
             assert!(answer.0 == 400 || matches!(error, SendError::Barred { .. }) == barred, "{error:?}");
         }
+        SendError::Partly { .. } => panic!("{error:?}"),
     }
     assert!(error.why().contains(part) && !error.why().contains("s3cret"), "{error:?}");
 }

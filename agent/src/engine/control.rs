@@ -56,7 +56,14 @@ pub enum Answer {
         unkept: Option<String>,
     },
     /// It is over.
-    Revoked(SilenceView),
+    Revoked {
+        /// As it was.
+        #[serde(flatten)]
+        silence: SilenceView,
+        /// Why a restart may bring it back, a sentence; said by who keeps it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unkept: Option<String>,
+    },
     /// Rules in effect after a reload.
     Reloaded {
         /// Rules judged now.

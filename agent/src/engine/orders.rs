@@ -23,7 +23,8 @@ impl Engine {
             }
             Order::Revoke(id) => {
                 let silence = self.board.silences.revoke(id)?;
-                Answer::Revoked(silence.view(now, &self.settings.identity.zone))
+                let silence = silence.view(now, &self.settings.identity.zone);
+                Answer::Revoked { silence, unkept: None }
             }
             Order::Reload(settings) => self.reload(now, *settings, out),
         };

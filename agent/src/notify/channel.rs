@@ -55,6 +55,13 @@ pub enum SendError {
         /// A sentence.
         why: String,
     },
+    /// Some of those it is for have it, others do not.
+    Partly {
+        /// A sentence.
+        why: String,
+        /// Whether another try may reach the others.
+        again: bool,
+    },
     /// The channel is set up wrong or shut out: no message gets through until somebody mends it.
     Barred {
         /// A sentence.
@@ -86,7 +93,10 @@ impl SendError {
     /// The sentence.
     pub fn why(&self) -> &str {
         match self {
-            Self::Retry { why, .. } | Self::Barred { why } | Self::Refused { why } => why,
+            Self::Retry { why, .. }
+            | Self::Partly { why, .. }
+            | Self::Barred { why }
+            | Self::Refused { why } => why,
         }
     }
 }

@@ -206,6 +206,11 @@ impl Email {
             let one = one.map_err(|error| SendError::refused(error.to_string()))?;
             match transport.send_raw(&one, &raw).await {
                 Ok(_) => share.took(&recipient),
+                // The server is gone: nothing of this is about a recipient.
+                Err(error) if error.status().is_none() => {
+                    shares.keep(share);
+                    return Err(self.judge(&error));
+                }
                 Err(error) => failures.push(self.judge(&error)),
             }
         }
@@ -221,6 +226,7 @@ impl Email {
             let code = code.unwrap_or_default();
             let why = format!("{server} answered {code}{}: {said}", answers::meaning(code));
             return match answers::fault(code, &said) {
+                Fault::Later => SendError::retry(why),
                 Fault::Way => SendError::barred(why),
                 Fault::Mail => SendError::refused(why),
             };
@@ -276,19 +282,26 @@ fn hello(hostname: &str, domain: &str) -> String {
 fn settle(shares: &mut Shares, mut share: Share, failures: Vec<SendError>) -> Result<(), SendError> {
     let may_pass = |failure: &SendError| matches!(failure, SendError::Retry { .. });
     if share.is_empty() {
-        let (mut passing, mut lasting): (Vec<_>, Vec<_>) = failures.into_iter().partition(may_pass);
-        return passing.pop().or_else(|| lasting.pop()).map_or(Ok(()), Err);
+        // What leaves it the best chance.
+        let rank = |failure: &SendError| match failure {
+            failure if may_pass(failure) => 0,
+            SendError::Barred { .. } => 1,
+            _ => 2,
+        };
+        return failures.into_iter().min_by_key(rank).map_or(Ok(()), Err);
     }
-    if let Some(failure) = failures.iter().find(|failure| may_pass(failure)).filter(|_| share.goes_on()) {
-        shares.keep(share);
-        return Err(SendError::retry(format!("some recipients have it, others do not: {}", failure.why())));
+    if failures.is_empty() {
+        return Ok(());
     }
     let whys: Vec<&str> = failures.iter().map(SendError::why).collect();
-    let why = whys.join("; ");
-    if !why.is_empty() && shares.is_news(&why) {
+    let why = format!("some recipients have it, others do not: {}", whys.join("; "));
+    let again = failures.iter().any(may_pass) && share.goes_on();
+    if again {
+        shares.keep(share);
+    } else if shares.is_news(&why) {
         tracing::warn!("a recipient of alerting.email gets no mail: {why}");
     }
-    Ok(())
+    Err(SendError::Partly { why, again })
 }
 
 fn root(error: &Error) -> String {

@@ -97,6 +97,8 @@ struct Flight {
 struct Try {
     count: u32,
     ready_ns: u64,
+    /// Some of those it is for have it.
+    partly: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +111,8 @@ struct Spoken {
 struct Head<'a> {
     seq: Seq,
     entry: &'a Entry,
+    /// Something newer waits behind it.
+    followed: bool,
     /// Something newer says more.
     outdone: bool,
     /// Its end waits too.
@@ -194,7 +198,8 @@ impl Lane {
         for head in self.heads(ledger) {
             let known = head.entry.incidents().any(|i| told.contains(&i));
             let late = head.entry.age_secs(now) >= STALE_SECS;
-            stale += usize::from(late && self.quiet_until(head.entry) <= now.mono_ns);
+            stale +=
+                usize::from(late && !self.is_partly(head.seq) && self.quiet_until(head.entry) <= now.mono_ns);
             match self.judge(&head, now, known) {
                 Verdict::Settle(outcome) => settled.push((head.seq, outcome)),
                 Verdict::Wait(until) => wake = wake.min(until),
@@ -216,8 +221,10 @@ impl Lane {
             let Head { seq, entry, .. } = head;
             match self.admit(&head, now, total) {
                 Reply::Go(counted) => {
-                    let incident = Some((entry.incident, entry.severity));
-                    let held_back = self.held.count;
+                    // Who has it already hears nothing of another try.
+                    let first = !self.is_partly(seq);
+                    let incident = first.then_some((entry.incident, entry.severity));
+                    let held_back = if first { self.held.count } else { 0 };
                     self.flight = Some(Flight { seq: Some(seq), incident, counted, held_back });
                     return Next::Tell(seq, held_back);
                 }
@@ -241,6 +248,7 @@ impl Lane {
             for at in &before {
                 let head = &mut heads[*at];
                 let ends = entry.status == Status::Resolved;
+                head.followed = true;
                 head.outdone |= ends || entry.severity >= head.entry.severity;
                 head.over |= ends && (head.entry.members.is_empty() || entry.incident == head.entry.incident);
             }
@@ -252,7 +260,7 @@ impl Lane {
                 known.entry(incident).or_insert(place);
             }
             if before.is_empty() {
-                heads.push(Head { seq, entry, outdone: false, over: false });
+                heads.push(Head { seq, entry, followed: false, outdone: false, over: false });
             }
         }
         // The end of one member is not that of a summary; that of all is.
@@ -263,9 +271,13 @@ impl Lane {
     }
 
     fn judge(&self, head: &Head<'_>, now: Now, told: bool) -> Verdict {
-        let Head { seq, entry, outdone, .. } = head;
+        let Head { seq, entry, followed, outdone, .. } = head;
         if entry.age_secs(now) > EXPIRE_SECS {
             return Verdict::Settle(Outcome::Expired);
+        }
+        if *followed && self.is_partly(*seq) {
+            // Who does not have it is told what is newer; who has it does not wait for that.
+            return Verdict::Settle(Outcome::Delivered);
         }
         match entry.status {
             Status::Resolved if !told && !entry.only => return Verdict::Settle(Outcome::Untold),
@@ -307,6 +319,12 @@ impl Lane {
                 self.succeeded(now, flight);
                 Outcome::Delivered
             }
+            Err(SendError::Partly { why, again }) => {
+                if self.partly_told(now, flight, &why, again, random) {
+                    return Settled::new();
+                }
+                Outcome::Delivered
+            }
             Err(SendError::Refused { why }) => {
                 self.give_back(flight, total);
                 // Only a delivery proves that the channel is well.
@@ -338,7 +356,7 @@ impl Lane {
         }
         if self.tries.len() > 1 {
             // It was the channel, not one message: now severity decides again.
-            self.tries.clear();
+            self.tries.retain(|_, attempt| attempt.partly);
         }
         self.failures = 0;
         self.held.told(flight.held_back);

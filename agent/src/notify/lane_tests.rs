@@ -529,6 +529,53 @@ fn a_channel_that_bars_everything_fails_and_keeps_its_alerts() {
 }
 
 #[test]
+fn who_does_not_have_a_message_holds_up_nothing() {
+    let mut s = Scene::new(Limits { per_hour: 8, ..Limits::OFF });
+    let partly = |again| Err(SendError::Partly { why: "452 full".into(), again });
+    let stats = |s: &Scene| s.lane.stats(s.now, &s.ledger);
+    for id in ["a", "b", "c", "d", "e"] {
+        s.add(id, Warn, Firing);
+    }
+    for seq in 0..5 {
+        assert_eq!(s.next(), Next::Tell(Seq(seq), 0), "no pause");
+        assert_eq!(s.end(partly(seq != 4)), (seq == 4).then_some((4, Outcome::Delivered)));
+    }
+    assert_eq!(s.wait_of(), Some(1));
+    assert_eq!(stats(&s).failing, 0);
+    assert_eq!(stats(&s).last_error.as_deref(), Some("452 full"));
+    // A success elsewhere makes nobody try at once.
+    s.add("f", Warn, Firing);
+    assert_eq!(s.run(), [5]);
+    assert_eq!(s.wait_of(), Some(1));
+    // After a while it is no backlog for those who have it, and free.
+    s.wait(STALE_SECS + 1);
+    for seq in 0..4 {
+        assert_eq!(s.next(), Next::Tell(Seq(seq), 0));
+        assert_eq!(s.end(partly(true)), None);
+    }
+    // The server is gone: then everything waits.
+    s.wait(2);
+    assert_eq!(s.next(), Next::Tell(Seq(0), 0));
+    s.fail();
+    assert_eq!(stats(&s).failing, 1);
+    s.wait(2);
+    assert_eq!(s.run(), [1, 2, 3]);
+    assert_eq!(s.lane.stats(s.now, &s.ledger).failing, 0);
+}
+
+#[test]
+fn what_is_newer_does_not_wait_for_who_has_not_the_old() {
+    let mut s = Scene::new(Limits::OFF);
+    s.add("a", Warn, Firing);
+    s.next();
+    assert_eq!(s.end(Err(SendError::Partly { why: "452".into(), again: true })), None);
+    s.add("a", Warn, Resolved);
+    assert_eq!(s.run(), [1], "at once");
+    assert_eq!(s.settled(), [(0, Outcome::Delivered)]);
+    assert_eq!(s.next(), Next::Idle);
+}
+
+#[test]
 fn refusals_are_failures_until_something_is_delivered() {
     let mut s = Scene::new(Limits::OFF);
     for id in ["a", "b", "c"] {

@@ -67,10 +67,12 @@ async fn try_once(channel: &dyn Channel, alert: &Alert, text: &str, clock: Clock
     let begin = clock();
     let result = match timeout(PATIENCE, channel.send(alert, text)).await {
         Ok(Ok(())) => Verdict::Delivered,
-        Ok(Err(SendError::Refused { why } | SendError::Barred { why })) => {
-            Verdict::Refused(text::clean(&why, MAX_WHY))
+        Ok(Err(
+            SendError::Refused { why } | SendError::Barred { why } | SendError::Partly { why, again: false },
+        )) => Verdict::Refused(text::clean(&why, MAX_WHY)),
+        Ok(Err(SendError::Retry { why, .. } | SendError::Partly { why, .. })) => {
+            Verdict::Failed(text::clean(&why, MAX_WHY))
         }
-        Ok(Err(SendError::Retry { why, .. })) => Verdict::Failed(text::clean(&why, MAX_WHY)),
         Err(_) => Verdict::Failed(format!("no answer within {} s", PATIENCE.as_secs())),
     };
     (result, Duration::from_nanos(clock().since(begin)))

@@ -84,7 +84,7 @@ fn a_revoked_silence_lets_go_at_once() {
     silence(&mut r, "disk_used_percent", "/a", 1000);
     full(&mut r, 5);
     let answer = r.engine.order(r.now, Order::Revoke(1), &mut r.out);
-    assert!(matches!(answer, Ok(Answer::Revoked(view)) if view.held == 1));
+    assert!(matches!(answer, Ok(Answer::Revoked { silence, .. }) if silence.held == 1));
     assert_eq!(r.told().len(), 2, "{:#?}", r.told());
     assert!(r.engine.order(r.now, Order::Revoke(1), &mut r.out).is_err());
 }

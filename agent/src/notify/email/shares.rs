@@ -7,8 +7,9 @@ use lettre::Address;
 /// Tries for those who do not have a mail that others have; at one a minute, half an hour. Greylisting is over by then, and a
 /// mailbox that stays full must not hold up what the others are to get.
 pub(super) const MAX_TRIES: u32 = 30;
-/// Messages of which it is remembered; beyond it the one tried longest ago is forgotten, and some get it twice.
-const MAX_SHARES: usize = 64;
+/// Messages of which it is remembered; beyond it the one tried longest ago is forgotten. Many more than the limits of a channel let
+/// through while one has its tries: one that is still tried and was forgotten would go to everybody again.
+const MAX_SHARES: usize = 1024;
 
 /// Who has one message.
 #[derive(Debug, Default)]
@@ -85,7 +86,7 @@ mod tests {
         let a = shares.take("a");
         assert!(a.has(&ops));
         assert!(shares.take("a").is_empty(), "it is over, or is kept");
-        for id in 0..1000 {
+        for id in 0..2 * MAX_SHARES {
             shares.keep(Share { id: id.to_string(), ..Share::default() });
         }
         assert_eq!(shares.all.len(), MAX_SHARES);

@@ -23,7 +23,8 @@ impl Lane {
             return None;
         }
         let waits = |entry: &Entry| entry.due.has(self.slot) && self.quiet_until(entry) <= now.mono_ns;
-        Some(ledger.iter().filter(|(_, entry)| waits(entry)).map(|(seq, _)| seq).collect())
+        let all = ledger.iter().filter(|(seq, entry)| waits(entry) && !self.is_partly(*seq));
+        Some(all.map(|(seq, _)| seq).collect())
     }
 
     /// Asks the limits for the one message.
@@ -56,8 +57,12 @@ impl Lane {
     ) -> Settled {
         let seqs = std::mem::take(&mut self.telling);
         match result {
-            Ok(()) => {
+            // Nobody gets so much twice for the sake of those who do not have it.
+            Ok(()) | Err(SendError::Partly { .. }) => {
                 self.succeeded(now, flight);
+                if let Err(error) = result {
+                    self.note(error.why());
+                }
                 self.stats.delivered += 1;
                 for seq in &seqs {
                     let told = ledger.get(*seq).map(|entry| (entry.incident, entry.severity));

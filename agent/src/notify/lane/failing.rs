@@ -1,7 +1,7 @@
 //! What a lane does when a message fails, and while its channel cannot be made: it waits, and nothing of what waits there
 //! is touched.
 
-use super::{EXPIRE_SECS, Lane, later};
+use super::{EXPIRE_SECS, Flight, Lane, later};
 use crate::notify::backoff::MAX_RETRY_AFTER;
 use crate::notify::channel::SendError;
 use crate::notify::ledger::Seq;
@@ -27,6 +27,32 @@ impl Lane {
             _ => Some(BARRED_PAUSE * self.failures.saturating_add(1).min(MAX_BARRED)),
         };
         self.failed(now, seq, after, random);
+    }
+
+    /// Whether some have this message, and it waits for another try for the others.
+    pub(super) fn is_partly(&self, seq: Seq) -> bool {
+        self.tries.get(&seq).is_some_and(|attempt| attempt.partly)
+    }
+
+    /// Some have it: the channel works, and nothing else waits for the others. Whether they get another try.
+    pub(super) fn partly_told(
+        &mut self,
+        now: Now,
+        flight: Flight,
+        why: &str,
+        again: bool,
+        random: f64,
+    ) -> bool {
+        self.note(why);
+        if !flight.seq.is_some_and(|seq| self.is_partly(seq)) {
+            self.succeeded(now, flight);
+        }
+        let Some(seq) = flight.seq.filter(|_| again) else { return false };
+        self.stats.retries += 1;
+        let attempt = self.tries.entry(seq).or_default();
+        attempt.count = attempt.count.saturating_add(1);
+        (attempt.partly, attempt.ready_ns) = (true, later(now, self.backoff.delay(attempt.count, random)));
+        true
     }
 
     fn failed(&mut self, now: Now, seq: Option<Seq>, after: Option<Duration>, random: f64) {

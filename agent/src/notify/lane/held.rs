@@ -62,7 +62,8 @@ impl Lane {
     /// Asks the limits.
     pub(super) fn admit(&mut self, head: &Head<'_>, now: Now, total: &mut Window) -> Reply {
         let entry = head.entry;
-        let free = entry.status == Status::Resolved && !entry.only
+        let free = self.is_partly(head.seq)
+            || entry.status == Status::Resolved && !entry.only
             || entry.severity == Severity::Emergency && self.limits.emergency_bypass;
         if free {
             return Reply::Go(None);

@@ -33,6 +33,11 @@ fn show<T: Serialize>(answer: &T, json: bool, table: impl Fn(&T) -> String) -> R
     text.map(|text| text + "\n").map_err(|error| format!("the answer is no JSON: {error}"))
 }
 
+/// A line about what is not on disk, if it is not.
+fn until_restart(what: &str, why: Option<&str>) -> String {
+    why.map_or(String::new(), |why| format!("{what}: {}\n", clean(why, 300)))
+}
+
 fn silence(wish: &Silence, data_dir: &Path) -> Result<String, String> {
     let request = match (wish.revoke, &wish.matcher) {
         (Some(id), _) => Request::Revoke { id },
@@ -54,16 +59,15 @@ fn silence(wish: &Silence, data_dir: &Path) -> Result<String, String> {
         Answer::Silenced { id, unkept } => {
             let what = clean(wish.matcher.as_deref().unwrap_or_default(), 200);
             let time = span(wish.secs.unwrap_or_default());
-            let unkept = unkept.as_deref().map_or(String::new(), |why| {
-                format!("it holds only until the agent is restarted: {}\n", clean(why, 300))
-            });
+            let unkept = until_restart("it holds only until the agent is restarted", unkept.as_deref());
             format!(
                 "silence {id}: {what} for {time}; end it with: sysops-agent silence --revoke {id}\n{unkept}"
             )
         }
-        Answer::Revoked(was) => {
+        Answer::Revoked { silence: was, unkept } => {
             let what = clean(&was.matcher, 200);
-            format!("silence {} of {what} is over; it held back {} alerts\n", was.id, was.held)
+            let unkept = until_restart("a restart of the agent may bring it back", unkept.as_deref());
+            format!("silence {} of {what} is over; it held back {} alerts\n{unkept}", was.id, was.held)
         }
         Answer::Reloaded { .. } => String::new(),
     })

@@ -30,7 +30,7 @@ use super::history::query;
 use super::memory::Kept;
 use super::outlets::Outlets;
 use super::pipeline::{Look, Message};
-use crate::engine::control::{Answer, NewSilence, Order};
+use crate::engine::control::{Answer, Order};
 use crate::host::{clock, state};
 use crate::notify::Notifier;
 use crate::time::{Now, SECOND};
@@ -167,18 +167,18 @@ impl Desk {
             Request::Alerts => self.alerts().await.and_then(json),
             Request::Silence(mut new) => {
                 by.clone_into(&mut new.by);
-                self.silence(new).await.and_then(json)
+                self.remembered(Order::Silence(new)).await.and_then(json)
             }
             Request::Query(question) => query::answer(&self.inbox, question).await.and_then(json),
-            Request::Revoke { id } => order(&self.inbox, Order::Revoke(id)).await.and_then(json),
+            Request::Revoke { id } => self.remembered(Order::Revoke(id)).await.and_then(json),
         };
         result.map_or_else(Reply::Error, Reply::Ok)
     }
 
-    /// Confirmed when it is on disk: a restart must not forget what somebody relies on.
-    async fn silence(&self, new: NewSilence) -> Result<Answer, String> {
-        let mut answer = order(&self.inbox, Order::Silence(new)).await?;
-        if let Answer::Silenced { unkept, .. } = &mut answer {
+    /// Confirmed when it is on disk: a restart must not forget a silence that somebody relies on, nor bring one back.
+    async fn remembered(&self, wish: Order) -> Result<Answer, String> {
+        let mut answer = order(&self.inbox, wish).await?;
+        if let Answer::Silenced { unkept, .. } | Answer::Revoked { unkept, .. } = &mut answer {
             *unkept = self.kept().await.err();
         }
         Ok(answer)
