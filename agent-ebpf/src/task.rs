@@ -76,6 +76,9 @@ static ITER_MM_SHMEM: Place = Place::UNSET;
 /// 1 where processes may be told in brief at all.
 #[unsafe(no_mangle)]
 static ITER_BRIEF: Place = Place::UNSET;
+/// 1 where only threads in uninterruptible sleep are told of, and nothing of their processes.
+#[unsafe(no_mangle)]
+static ITER_ASLEEP: Place = Place::UNSET;
 
 /// Time on a processor that processes had when they were told of, plus 1, by their number; 0: not told of, or with several
 /// threads. The last word is user space's: 1 for a look that may be brief.
@@ -126,10 +129,15 @@ fn list_tasks(ctx: *mut c_void) -> u32 {
     thread.exit_state = load(task, &ITER_TASK_EXIT_STATE);
     thread.runtime_ns = load(task, &ITER_TASK_RUNTIME);
     // Idle threads of the kernel (`TASK_NOLOAD`) are many.
-    if thread.state & (UNINTERRUPTIBLE | NOLOAD) == UNINTERRUPTIBLE {
+    let asleep = thread.state & (UNINTERRUPTIBLE | NOLOAD) == UNINTERRUPTIBLE;
+    if asleep {
         thread.switches = load::<u64>(task, &ITER_TASK_NVCSW).wrapping_add(load(task, &ITER_TASK_NIVCSW));
     }
-    if thread.pid == thread.tgid {
+    if ITER_ASLEEP.get() != 0 {
+        if asleep {
+            write(seq, thread);
+        }
+    } else if thread.pid == thread.tgid {
         tell(seq, task, &mut both);
     } else {
         write(seq, thread);

@@ -115,24 +115,6 @@ fn log_of_kernel() -> String {
     String::from_utf8_lossy(&said.stdout).into_owned()
 }
 
-/// A thread that waits for its vfork child for so long.
-fn vfork_parent(secs: u32) -> thread::JoinHandle<()> {
-    thread::spawn(move || {
-        let flags = libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: like fork: the child has memory of its own, and calls only what is safe in a signal handler.
-        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
-        if pid == 0 {
-            // SAFETY: as above; both take plain numbers, and `_exit` does not return.
-            unsafe {
-                libc::sleep(secs);
-                libc::_exit(0)
-            }
-        }
-        // SAFETY: the status is not wanted; the pid is that of the child.
-        unsafe { libc::waitpid(pid as libc::pid_t, std::ptr::null_mut(), 0) };
-    })
-}
-
 #[test]
 #[ignore = "live: lets 200 tasks hang in the kernel"]
 fn two_hundred_hung_tasks_are_one_incident_with_the_right_count() {
@@ -144,7 +126,7 @@ fn two_hundred_hung_tasks_are_one_incident_with_the_right_count() {
     let _timeout = Sysctl::set("kernel/hung_task_timeout_secs", "3");
     let agent = home.start(&Confine::No);
     let mut frozen = FreezableFs::new().expect("a filesystem");
-    let parent = vfork_parent(9);
+    let parent = lab::vfork::vfork_parent(9);
     let mut writers = Writers::start(&mut frozen, TASKS);
     let pids: Vec<u32> = writers.0.iter().map(Child::id).collect();
     let ours = |a: &Alert| pids.iter().any(|&pid| hang_of(pid)(a));

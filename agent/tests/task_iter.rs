@@ -14,7 +14,7 @@ use agent_common::task::{PF_KTHREAD, ProcessRecord, ThreadRecord, letter};
 use sysops_agent::collect::stat_line::StatLine;
 use sysops_agent::ebpf::tasks::TaskIter;
 use sysops_agent::host::live::LiveHost;
-use sysops_agent::host::tasks::Tasks;
+use sysops_agent::host::tasks::{Tasks, letter};
 
 /// A process as `/proc` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,4 +251,30 @@ fn who_has_not_run_is_told_in_brief() {
     assert!(brief.contains(&cat.id()) && both * 10 > all.len() * 9, "{both} of {}", all.len());
     drop(ask);
     let _ = cat.wait();
+}
+
+#[test]
+#[ignore = "live: runs an eBPF program"]
+fn of_those_asleep_nobody_is_left_out_and_no_other_told() {
+    if !lab::ready() {
+        return;
+    }
+    let mut iter = match TaskIter::load_asleep(&LiveHost::default()) {
+        Ok(iter) => iter,
+        Err(refused) => return lab::skip(&format!("{refused:?}")),
+    };
+    let parent = lab::vfork::vfork_parent(3);
+    let mut look = || {
+        let mut found = Vec::new();
+        iter.scan(&mut |thread, process| {
+            assert!(process.is_none());
+            assert_eq!(letter(thread.state, thread.exit_state), b'D', "{thread:?}");
+            found.push(thread.tgid);
+        })
+        .expect("it runs");
+        found.contains(&std::process::id()).then_some(())
+    };
+    let seen = lab::wait_for(std::time::Duration::from_secs(30), &mut look);
+    let _ = parent.join();
+    seen.expect("the parent is told of");
 }

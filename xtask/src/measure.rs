@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -92,22 +92,47 @@ pub fn cpu_percent(
     length: Duration,
     logs: &Path,
 ) -> Result<(f64, f64), String> {
-    let log = logs.join("run.log");
-    let out = fs::File::create(&log).map_err(|e| format!("{} cannot be written: {e}", log.display()))?;
-    let err = out.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(out)
-        .stderr(err)
-        .spawn()
-        .map_err(|e| format!("{} cannot be started: {e}", program.display()))?;
+    let (mut child, log) = start(program, args, logs)?;
     let looks = looks(&mut child, length);
     let stopped = stop(&mut child);
     let (start, end, secs) = looks.map_err(|e| format!("{e}; what it said is in {}", log.display()))?;
     stopped?;
     let percent = |of: fn(&Look) -> u64| exact_percent(of(&start), of(&end), secs);
     Ok((percent(|look| look.cpu_ns), percent(|look| look.collect_ns)))
+}
+
+/// What the agent took while something happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// Processor time, nanoseconds.
+    pub cpu_ns: u64,
+    /// Most resident memory since its start, kB.
+    pub peak_kb: u64,
+}
+
+/// Starts the agent, and after its warm-up does this.
+pub fn during(program: &Path, args: &[&str], logs: &Path, happens: &mut dyn FnMut()) -> Result<Cost, String> {
+    let (mut child, log) = start(program, args, logs)?;
+    sleep(WARM_UP);
+    let before = look(child.id());
+    happens();
+    let after = look(child.id());
+    let stopped = stop(&mut child);
+    let said = |e| format!("{e}; what it said is in {}", log.display());
+    let (before, after) = (before.map_err(said)?, after.map_err(said)?);
+    stopped?;
+    Ok(Cost { cpu_ns: after.cpu_ns.saturating_sub(before.cpu_ns), peak_kb: after.peak_kb })
+}
+
+/// It, and where its words go.
+fn start(program: &Path, args: &[&str], logs: &Path) -> Result<(Child, PathBuf), String> {
+    let log = logs.join("run.log");
+    let out = fs::File::create(&log).map_err(|e| format!("{} cannot be written: {e}", log.display()))?;
+    let err = out.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(out).stderr(err);
+    let child = command.spawn().map_err(|e| format!("{} cannot be started: {e}", program.display()))?;
+    Ok((child, log))
 }
 
 fn exact_percent(start_ns: u64, end_ns: u64, secs: f64) -> f64 {

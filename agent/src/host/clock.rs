@@ -17,6 +17,13 @@ pub fn now() -> Now {
     }
 }
 
+/// Processor time that the calling thread has taken, nanoseconds.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads clocks")]
+pub fn thread_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * SECOND + time.tv_nsec as u64
+}
+
 /// What the agent's time namespace adds to the host's clocks, nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offsets {

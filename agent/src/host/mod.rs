@@ -35,6 +35,7 @@ mod net_tcp;
 pub mod parse;
 mod passthrough;
 mod peer;
+pub mod program;
 pub mod recorder;
 mod sockets;
 pub mod state;

@@ -182,7 +182,8 @@ async fn serve(start: Start) -> Result<(), String> {
     let stop = CancellationToken::new();
     let (inbox, messages) = mpsc::channel(INBOX);
     let (outbound, outputs) = mpsc::channel(OUTBOUND);
-    let (mut extra, tasks) = (kernel.collectors(config, host.as_ref()), kernel.tasks());
+    let (mut extra, tasks) =
+        (kernel.collectors(config, host.as_ref()), kernel.sleepers(config, host.as_ref()));
     extra.extend(outward.collectors());
     let features = [&[doctor::privileges(host.as_ref())], kernel.features()].concat();
     let witnesses = kernel.witnesses();
@@ -236,6 +237,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let delivery = Delivery::new(notifier, kmsg_position, journal_position, syslog_position, memory);
     let delivery = tokio::spawn(delivery.run(outputs, asks));
 
+    tokio::spawn(limits::forget_start());
     Box::pin(obey(&mut signals, reloader)).await;
     systemd::stopping();
     tracing::info!("stopping");

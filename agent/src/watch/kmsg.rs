@@ -10,10 +10,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
+use self::allowance::Allowance;
 use super::enrich::Enricher;
 use super::scan::Scanner;
 use crate::event::Event;
-use crate::host::Host;
+use crate::host::{Host, clock};
 use crate::time::{Now, SECOND};
 
 /// The largest record the kernel gives (`CONSOLE_EXT_LOG_MAX`); with a smaller buffer `read` fails.
@@ -156,6 +157,8 @@ impl KmsgWatch {
             caught_up: false,
             woken: None,
             lost: None,
+            allowance: Allowance::default(),
+            cpu_ns: clock::thread_cpu_ns(),
             out: Vec::new(),
             tx,
         };
@@ -179,6 +182,9 @@ struct Stream<T> {
     /// When it last was woken, and when records were last overwritten.
     woken: Option<Now>,
     lost: Option<Now>,
+    allowance: Allowance,
+    /// Processor time of the thread when reading began.
+    cpu_ns: u64,
     out: Vec<Event>,
     tx: Sender<T>,
 }
@@ -202,10 +208,12 @@ impl<T: From<Event>> Stream<T> {
                     self.copy(now, &buf[..n]).await;
                 }
                 Err(Errno::AGAIN) => {
+                    self.pause().await;
                     if !self.wait(fd).await? {
                         return Ok(());
                     }
                     burst = 0;
+                    self.cpu_ns = clock::thread_cpu_ns();
                     continue;
                 }
                 // The record was overwritten, or is larger than the buffer; the next read goes on behind
@@ -221,8 +229,20 @@ impl<T: From<Event>> Stream<T> {
             }
             burst += 1;
             if burst % BURST == 0 {
+                self.pause().await;
                 tokio::task::yield_now().await;
+                self.cpu_ns = clock::thread_cpu_ns();
             }
+        }
+    }
+
+    /// Ends a piece of reading: in a flood it has to rest, and what the kernel overwrites meanwhile is counted as lost.
+    async fn pause(&mut self) {
+        let used = clock::thread_cpu_ns().saturating_sub(self.cpu_ns);
+        let rest = self.allowance.take((self.clock)(), used);
+        // What was there at the start is bounded.
+        if let Some(rest) = rest.filter(|_| self.caught_up) {
+            tokio::time::sleep(rest).await;
         }
     }
 
@@ -296,5 +316,6 @@ fn refused(path: &str, error: Errno) -> KmsgError {
     }
 }
 
+mod allowance;
 #[cfg(test)]
 mod tests;

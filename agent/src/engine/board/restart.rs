@@ -44,6 +44,13 @@ impl Kept {
     }
 }
 
+impl Standing {
+    fn kept(&self) -> Self {
+        let Self { ref draft, ref held, told, raised, critical_ns } = *self;
+        Self { draft: draft.with_context(|_| false), held: held.clone(), told, raised, critical_ns }
+    }
+}
+
 impl Board {
     /// For a snapshot; `is_grouped` says that a message waits in a group, which is not kept.
     pub fn kept(&self, is_grouped: impl Fn(&str) -> bool) -> Kept {
@@ -53,12 +60,11 @@ impl Board {
         };
         standing.sort_by_key(rank);
         let mut kept = Kept {
-            standing: standing.into_iter().take(MAX_KEPT).cloned().collect(),
+            standing: standing.into_iter().take(MAX_KEPT).map(Standing::kept).collect(),
             silences: self.silences.clone(),
             flaps: self.flaps.kept(MAX_KEPT),
         };
         for entry in &mut kept.standing {
-            entry.draft.context.clear();
             if is_grouped(&entry.draft.id) {
                 (entry.told, entry.held) = (None, Some("grouped".to_owned()));
             }

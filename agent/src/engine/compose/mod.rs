@@ -87,6 +87,32 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// A copy that has only this part of the context, which is most of a draft.
+    pub(super) fn with_context(&self, is_kept: impl Fn(&str) -> bool) -> Self {
+        let kept = self.context.iter().filter(|(key, _)| is_kept(key));
+        Self {
+            rule: self.rule.clone(),
+            place: self.place.clone(),
+            noun: self.noun.clone(),
+            phrase: self.phrase.clone(),
+            lasts: self.lasts,
+            severity: self.severity,
+            metric: self.metric.clone(),
+            value: self.value,
+            threshold: self.threshold,
+            message: self.message.clone(),
+            labels: self.labels.clone(),
+            status: self.status,
+            id: self.id.clone(),
+            fingerprint: self.fingerprint.clone(),
+            started: self.started,
+            ended: self.ended,
+            sources: self.sources.clone(),
+            runbook_url: self.runbook_url.clone(),
+            context: kept.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        }
+    }
+
     /// What is the same for most events: they happen once and end by themselves. What happened is still to be said.
     fn of(event: &Event, id: String) -> Self {
         Self {

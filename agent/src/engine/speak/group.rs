@@ -18,6 +18,9 @@ pub const MAX_PLACES: usize = 4;
 pub const MAX_URGENT: usize = 3;
 /// Alerts that a summary carries whole.
 pub const MAX_WHOLE: usize = 16;
+/// Of what stands so many of a group keep all that is known: as many more than are carried whole as may be over before the
+/// group is told.
+const MAX_STANDING_WHOLE: usize = 4 * MAX_WHOLE;
 /// Bytes of JSON they take at most.
 const MAX_WHOLE_BYTES: usize = 32 << 10;
 /// Bytes of JSON of the keys of incidents in a summary.
@@ -69,11 +72,12 @@ impl Group {
         Self { ends_ns, held: Vec::new(), uncounted: 0, urgent, bad: 0, worst: None }
     }
 
-    /// Holds a draft back. Of an event beyond those that the summary carries whole, only what the summary needs is kept:
-    /// in a storm the context of hundreds would be most of the agent's memory.
+    /// Holds a draft back. Beyond those that the summary carries whole, only what the summary needs is kept: in a storm the
+    /// context of hundreds would be most of the agent's memory.
     pub(super) fn hold(&mut self, mut draft: Draft) {
         let before = self.held.iter().filter(|held| held.severity >= draft.severity).count();
-        if before >= MAX_WHOLE && !draft.lasts {
+        let most = if draft.lasts { MAX_STANDING_WHOLE } else { MAX_WHOLE };
+        if before >= most {
             let context = std::mem::take(&mut draft.context).into_iter();
             draft.context = context.filter(|(key, _)| NEEDED.contains(&key.as_str())).collect();
         }

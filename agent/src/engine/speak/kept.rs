@@ -71,7 +71,7 @@ impl Speaker {
             told_ns: repeat.told_ns,
             severity: repeat.severity,
             held: repeat.held,
-            waiting: repeat.waiting.clone().map(|draft| Draft { context: serde_json::Map::new(), ..*draft }),
+            waiting: repeat.waiting.as_ref().map(|draft| draft.with_context(|_| false)),
         };
         all.into_iter().take(MAX_KEPT).map(kept).collect()
     }
@@ -81,15 +81,7 @@ impl Speaker {
         let held = self.groups.values().flat_map(|group| &group.held).chain(&self.owed);
         let ends = held.filter(|draft| draft.lasts && draft.status == Status::Resolved).take(MAX_KEPT);
         // Of the context what matters for how it is told.
-        let context = |draft: &Draft| {
-            draft
-                .context
-                .iter()
-                .filter(|(key, _)| STEERS.contains(&key.as_str()))
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect()
-        };
-        ends.map(|draft| Draft { context: context(draft), ..draft.clone() }).collect()
+        ends.map(|draft| draft.with_context(|key| STEERS.contains(&key))).collect()
     }
 
     /// From one.

@@ -43,9 +43,16 @@ impl Kernel {
     #[expect(clippy::unused_self, reason = "the same call with and without eBPF")]
     pub(super) fn open_tasks(&mut self, _: &Config, _: &Arc<dyn Host>) {}
 
+    /// A look at threads in uninterruptible sleep, for whoever looks for hung ones.
+    #[cfg(feature = "ebpf")]
+    pub(in crate::service) fn sleepers(&self, config: &Config, host: &dyn Host) -> Option<Box<dyn Tasks>> {
+        let plain = self.tasks().filter(|_| config.ebpf.dstate_watch_secs > 0)?;
+        Some(TaskIter::load_asleep(host).map_or(plain, |tasks| Box::new(tasks)))
+    }
+
     /// Another look at all threads, for whoever wants one.
     #[cfg(feature = "ebpf")]
-    pub(in crate::service) fn tasks(&self) -> Option<Box<dyn Tasks>> {
+    fn tasks(&self) -> Option<Box<dyn Tasks>> {
         self.tasks.as_ref().map(|tasks| -> Box<dyn Tasks> { Box::new(tasks.clone()) })
     }
 
@@ -67,7 +74,14 @@ impl Kernel {
     /// None without eBPF.
     #[cfg(not(feature = "ebpf"))]
     #[expect(clippy::unused_self, reason = "the same call with and without eBPF")]
-    pub(in crate::service) fn tasks(&self) -> Option<Box<dyn Tasks>> {
+    fn tasks(&self) -> Option<Box<dyn Tasks>> {
+        None
+    }
+
+    /// None without eBPF.
+    #[cfg(not(feature = "ebpf"))]
+    #[expect(clippy::unused_self, reason = "the same call with and without eBPF")]
+    pub(in crate::service) fn sleepers(&self, _: &Config, _: &dyn Host) -> Option<Box<dyn Tasks>> {
         None
     }
 

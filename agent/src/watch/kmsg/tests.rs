@@ -172,3 +172,53 @@ async fn the_real_log() {
     stop.cancel();
     assert_eq!(task.await.unwrap(), Ok(()));
 }
+
+fn stream(clock: fn() -> Now) -> Stream<Event> {
+    Stream {
+        scanner: scanner(),
+        clock,
+        enricher: None,
+        records: None,
+        caught_up: true,
+        woken: None,
+        lost: None,
+        allowance: Allowance::default(),
+        cpu_ns: 0,
+        out: Vec::new(),
+        tx: mpsc::channel(1).0,
+    }
+}
+
+/// How long that took, by the clock of the runtime.
+async fn took(work: impl Future<Output = ()>) -> Duration {
+    let start = tokio::time::Instant::now();
+    work.await;
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_woken_again_and_again_rests_unless_something_was_lost() {
+    let mut stream = stream(clock);
+    let before = |ns: u64| Some(Now { mono_ns: clock().mono_ns - ns, ..Now::default() });
+    for (woken, lost, rests) in [
+        (None, None, false),
+        (before(10 * REST.as_nanos() as u64), None, false),
+        (before(1000), None, true),
+        (before(1000), before(HURRY_NS / 2), false),
+        (before(1000), before(2 * HURRY_NS), true),
+    ] {
+        (stream.woken, stream.lost) = (woken, lost);
+        let long = took(stream.rest()).await >= REST;
+        assert_eq!(long, rests, "{woken:?} {lost:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_minutes_pauses_but_not_what_was_there_at_the_start() {
+    let mut stream = stream(clock);
+    // As if the thread had read since it began, for a minute.
+    stream.allowance.take(clock(), 60 * SECOND);
+    assert!(took(stream.pause()).await >= Duration::from_millis(50));
+    stream.caught_up = false;
+    assert!(took(stream.pause()).await < Duration::from_millis(50));
+}
