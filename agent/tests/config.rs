@@ -80,6 +80,27 @@ fn values_of_the_samples_arrive() {
     assert_eq!(further.alerting.maintenance[0].schedule, "Sun 02:00-04:00");
 }
 
+/// Each says what, where, why and what to do.
+#[test]
+fn patterns_that_would_cost_or_tell_too_much_are_refused() {
+    let pattern = |name: &str, text: &str| {
+        format!("[[log_analyzer.custom_patterns]]\nname = \"{name}\"\npattern = '{text}'\n")
+    };
+    let many: String = (0..257).map(|n| pattern(&format!("p{n}"), &format!("word{n}"))).collect();
+    for (text, parts) in [
+        (many, ["`log_analyzer.custom_patterns` has 257 entries, 256 may be", "Join some with `|`"]),
+        (pattern("any", "(error)*"), ["matches an empty line, and so every line", "`a+` instead of `a*`"]),
+        (pattern("torn", "(error"), ["unclosed group", "pattern"]),
+        (pattern("large", "(?:[a-z]{100}){1000}"), ["too large", "pattern"]),
+        (pattern("one", "a") + &pattern("one", "b"), ["one", "name"]),
+    ] {
+        let said = outcome(&text);
+        println!("{said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{parts:?} in {said}");
+        assert!(said.starts_with("config.toml:"), "{said}");
+    }
+}
+
 /// Secrets are redacted in `Debug`, but all of them are empty by default.
 fn shown(config: &Config) -> String {
     format!("{config:#?}")

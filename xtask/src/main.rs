@@ -113,6 +113,9 @@ enum Chore {
         /// Writes what was told below this folder, for the corpus' own scorer.
         #[arg(long)]
         alerts: Option<std::path::PathBuf>,
+        /// Without link-time optimisation: sooner built, slower a sample
+        #[arg(long)]
+        quick: bool,
     },
     /// Measures what the release agent costs on this machine.
     Measure {
@@ -144,7 +147,7 @@ fn main() -> ExitCode {
         Chore::Compare => compare::run(),
         Chore::MailPicture => mail_picture::run(),
         Chore::ProbeCost => probe_cost::run(),
-        Chore::Nab { dir, alerts } => nab::run(&dir, alerts.as_deref()),
+        Chore::Nab { dir, alerts, quick } => nab::run(&dir, alerts.as_deref(), quick),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };
     match done {

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::rc::Rc;
 
+use crate::host::clock;
 use crate::text::clean;
+use crate::time::{Now, SECOND};
 
 /// Longest line looked at, bytes: a pass of the largest hosts is a tenth of it. A longer one is passed over.
 pub const MAX_LINE: u64 = 4 << 20;
@@ -169,42 +171,54 @@ fn kind(head: &[u8]) -> Result<Kind, String> {
     ))
 }
 
-/// Says how far it is.
+/// How much of a file was read.
 pub struct Progress {
-    said: Rc<Cell<u64>>,
+    read: Rc<Cell<u64>>,
+    start: Now,
+    is_shown: bool,
 }
 
 /// Counts what is read of a file.
 pub struct Counting<R> {
     inner: R,
-    done: u64,
+    read: Rc<Cell<u64>>,
+    /// Shown while it is read.
     size: Option<u64>,
-    said: Rc<Cell<u64>>,
+    said: u64,
 }
 
 impl Progress {
-    /// Around a file of this size; `None`: nothing is said.
+    /// Around a file of this size; `None`: nothing is said while it is read.
     pub fn of<R: Read>(inner: R, size: Option<u64>) -> (Counting<R>, Self) {
-        let said = Rc::new(Cell::new(0));
-        (Counting { inner, done: 0, size, said: Rc::clone(&said) }, Self { said })
+        let read = Rc::new(Cell::new(0));
+        let progress = Self { read: Rc::clone(&read), start: clock::now(), is_shown: size.is_some() };
+        (Counting { inner, read, size, said: 0 }, progress)
     }
 
-    /// All was read.
+    /// All was read: how fast, where it was much.
     pub fn done(&self) {
-        if self.said.get() > 0 {
-            let _ = writeln!(io::stderr());
+        if let Some(rate) = rate(self.read.get(), clock::now().since(self.start)) {
+            let end = if self.is_shown { "\n" } else { "" };
+            // Nobody may be looking.
+            let _ = writeln!(io::stderr(), "{end}{rate}");
         }
     }
+}
+
+fn rate(bytes: u64, ns: u64) -> Option<String> {
+    let (mib, secs) = (bytes as f64 / f64::from(1 << 20), ns as f64 / SECOND as f64);
+    (bytes >= STEP).then(|| format!("{mib:.1} MiB in {secs:.1} s: {:.0} MiB/s", mib / secs.max(0.001)))
 }
 
 impl<R: Read> Read for Counting<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(into)?;
-        self.done += count as u64;
-        if let Some(size) = self.size.filter(|_| self.done - self.said.get() >= STEP) {
-            self.said.set(self.done);
+        let read = self.read.get() + count as u64;
+        self.read.set(read);
+        if let Some(size) = self.size.filter(|_| read - self.said >= STEP) {
+            self.said = read;
             // Nobody may be looking.
-            let _ = write!(io::stderr(), "\r{} of {} MiB read", self.done >> 20, size >> 20);
+            let _ = write!(io::stderr(), "\r{} of {} MiB read", read >> 20, size >> 20);
         }
         Ok(count)
     }
