@@ -275,7 +275,7 @@ fn dashboards_see_what_node_exporter_shows() {
         None => skip("promtool missing: apt-get install prometheus"),
         // It dislikes some of their names, and none of ours.
         Some(said) => {
-            assert!(said.lines().all(|line| line.is_empty() || line.starts_with("node_")), "{said}")
+            assert!(said.lines().all(|line| line.is_empty() || line.starts_with("node_")), "{said}");
         }
     }
     println!("{} names, {} values agree with node_exporter", names.len(), agreed.len());
