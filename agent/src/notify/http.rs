@@ -7,7 +7,7 @@ use super::disguise;
 use super::way::Way;
 use crate::host::clock;
 use crate::text;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -15,6 +15,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// Content type of a JSON body.
 pub const JSON: &str = "application/json";
@@ -24,6 +25,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 4096;
 /// Characters of an answer that are shown.
 const MAX_SHOWN: usize = 160;
+/// Longest time for the rest of an answer whose status is success: the message is taken.
+const REST: Duration = Duration::from_secs(2);
 /// Idle connections are closed after this: alerts are rare.
 const IDLE: Duration = Duration::from_secs(30);
 /// Shorter texts are not worth hiding and would blot out ordinary words.
@@ -40,6 +43,13 @@ pub struct Reading {
     pub retry: Option<bool>,
     /// Whether the fault is not the message's but that of key, address or place, where the status misleads.
     pub barred: bool,
+}
+
+/// An answer of success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Success {
+    /// It is a page for people: of a proxy that asks for a login, say, or of a server that is not the one meant.
+    pub is_web_page: bool,
 }
 
 /// How the answers of a service are read: status and beginning of the body.
@@ -96,7 +106,7 @@ impl Http {
         let mut content = content.map_err(|_| wrong("has a value that no HTTP header can have"))?;
         let name: HeaderName = name.parse().map_err(|_| wrong("is not the name of an HTTP header"))?;
         content.set_sensitive(true);
-        if name != reqwest::header::CONTENT_TYPE {
+        if name != CONTENT_TYPE {
             self.hide_text(value.expose_secret().to_owned());
             // Of `Bearer TOKEN` the token alone is one too.
             if let Some((_, token)) = value.expose_secret().split_once(' ') {
@@ -142,17 +152,17 @@ impl Http {
 
     /// The same to a service that says more than its status.
     pub async fn send_to(&self, body: Vec<u8>, read: Read) -> Result<(), SendError> {
-        self.request(body, self.headers.clone(), read).await
+        self.request(body, self.headers.clone(), read).await.map(drop)
     }
 
     /// Sends a body with further headers of its own.
-    pub async fn send_with(&self, body: Vec<u8>, more: HeaderMap) -> Result<(), SendError> {
+    pub async fn send_with(&self, body: Vec<u8>, more: HeaderMap) -> Result<Success, SendError> {
         let mut headers = self.headers.clone();
         headers.extend(more);
         self.request(body, headers, |_, _| Reading::default()).await
     }
 
-    async fn request(&self, body: Vec<u8>, headers: HeaderMap, read: Read) -> Result<(), SendError> {
+    async fn request(&self, body: Vec<u8>, headers: HeaderMap, read: Read) -> Result<Success, SendError> {
         let client = self.client().map_err(SendError::retry)?;
         let request = client.request(self.method.clone(), self.url.clone()).headers(headers);
         match request.body(body).send().await {
@@ -161,15 +171,15 @@ impl Http {
         }
     }
 
-    async fn judge(&self, mut answer: Response, read: Read) -> Result<(), SendError> {
+    async fn judge(&self, mut answer: Response, read: Read) -> Result<Success, SendError> {
         let status = answer.status();
         let header = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = header.and_then(|value| retry_after(value, clock::now()));
-        // Read on success too: only then can the connection serve again.
-        let body = read_some(&mut answer).await;
         if status.is_success() {
-            return Ok(());
+            return Ok(Success { is_web_page: is_web_page(&mut answer).await });
         }
+        let mut body = Vec::new();
+        read_some(&mut answer, &mut body).await;
         let body = String::from_utf8_lossy(&body);
         let reading = read(status.as_u16(), &body);
         let meaning =
@@ -259,8 +269,8 @@ fn tls(builder: reqwest::ClientBuilder, _: bool) -> reqwest::ClientBuilder {
     builder
 }
 
-async fn read_some(answer: &mut Response) -> Vec<u8> {
-    let mut body = Vec::new();
+/// Reads as much of the body as the bounds allow.
+async fn read_some(answer: &mut Response, body: &mut Vec<u8>) {
     while body.len() < MAX_ANSWER {
         match answer.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - body.len())]),
@@ -268,7 +278,22 @@ async fn read_some(answer: &mut Response) -> Vec<u8> {
             Ok(None) | Err(_) => break,
         }
     }
-    body
+}
+
+/// Whether HTML is said, by the header or by how the body begins. Reads the body also where the header says it: only then
+/// can the connection serve again.
+async fn is_web_page(answer: &mut Response) -> bool {
+    let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_html = begins(kind, "text/html");
+    let mut body = Vec::new();
+    // One that drips or never ends holds up nothing that waits behind this message.
+    let _ = timeout(REST, read_some(answer, &mut body)).await;
+    let body = String::from_utf8_lossy(&body);
+    is_html || ["<!doctype html", "<html"].iter().any(|tag| begins(body.trim_start(), tag))
+}
+
+fn begins(text: &str, with: &str) -> bool {
+    text.get(..with.len()).is_some_and(|head| head.eq_ignore_ascii_case(with))
 }
 
 fn root(error: &dyn Error) -> String {

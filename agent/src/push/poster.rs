@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
@@ -32,6 +33,10 @@ pub struct Poster {
     http: Http,
     /// Empty: nothing is signed.
     key: SecretString,
+    /// The key that the address comes from.
+    name: Box<str>,
+    /// Whether it was said that web pages are answered.
+    told: AtomicBool,
 }
 
 impl Poster {
@@ -55,7 +60,7 @@ impl Poster {
             http.header("authorization", &bearer).map_err(|why| format!("push.auth_key: {why}"))?;
         }
         http.travel(&Way::of(config)?);
-        Ok(Some(Self { http, key }))
+        Ok(Some(Self { http, key, name: name.into(), told: AtomicBool::new(false) }))
     }
 
     /// Host and port, without secrets.
@@ -72,7 +77,8 @@ impl Poster {
         })
     }
 
-    /// Sends `body`, signed at `now`. Only a 2xx answer is success. Of the errors `Refused` is about this body (400, 413, …),
+    /// Sends `body`, signed at `now`. Only a 2xx answer is success, whatever is in its body: of that at most 4 KiB are read,
+    /// for at most two seconds. Of the errors `Refused` is about this body (400, 413, …),
     /// `Barred` about address or key (401, 404, a redirect, …), `Retry` about the server; sentences hold no secret.
     pub async fn post(&self, body: Vec<u8>, now: Now) -> Result<(), SendError> {
         let timestamp = now.wall_ns.div_euclid(SECOND as i64);
@@ -82,7 +88,16 @@ impl Poster {
             let signature = HeaderValue::from_str(&sign(key, &body, timestamp));
             headers.extend(signature.ok().map(|signature| (SIGNATURE, signature)));
         }
-        self.http.send_with(body, headers).await
+        let taken = self.http.send_with(body, headers).await?;
+        if taken.is_web_page && !self.told.swap(true, Relaxed) {
+            tracing::warn!(
+                "{}: {} answers with success and a web page: is it the collector, or a proxy or login page before it? \
+                 By its status what is pushed counts as taken (said once)",
+                self.name,
+                self.host()
+            );
+        }
+        Ok(())
     }
 }
 
@@ -133,3 +148,7 @@ mod tests {
         check("http://collector/", "s3cret\r\nX: y", Err("push.auth_key: `authorization` has a value"));
     }
 }
+
+#[cfg(test)]
+#[path = "poster_tests.rs"]
+mod answers;

@@ -1,7 +1,7 @@
 //! The names by which existing dashboards know what `node_exporter` reads too. Pure.
 //!
 //! A row says which of our series has the value, what its labels are called there, and how the number differs. A name is
-//! told where our reading is the same as that of `node_exporter`; `agent/tests/e2e_node_names.rs` compares them.
+//! told where our reading is the same as that of `node_exporter`; `agent/tests/e2e_endpoints.rs` compares them.
 
 mod table;
 

@@ -46,7 +46,7 @@ impl Collector {
         Some(Self { child, port: hello["port"].as_u64()?, mood, told })
     }
 
-    /// What it does from now on: a status, or `hang`; 200 where it is empty.
+    /// What it does from now on: a status, `hang`, or a form of 200 (`page`, `cut`, `endless`, `drip`); 200 where it is empty.
     pub(crate) fn mood(&self, mood: &str) {
         fs::write(&self.mood, mood).expect("written");
     }

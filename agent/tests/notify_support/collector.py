@@ -1,7 +1,9 @@
 # A collector that checks signatures by itself: `collector.py PORT MOOD KEY [CERTIFICATE KEYFILE]`. Tells its port, then a line
-# of JSON for each request. MOOD is a file: a status, or `hang`; 200 where it is empty.
+# of JSON for each request. MOOD is a file: a status, `hang`, or a form of 200 (`page`, `cut`, `endless`, `drip`);
+# 200 where it is empty.
 import hashlib, hmac, http.server, json, ssl, sys, time
 
+FORMS = ("page", "cut", "endless", "drip")
 port, mood, key = int(sys.argv[1]), sys.argv[2], sys.argv[3].encode()
 
 
@@ -21,14 +23,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         say = open(mood).read().strip() or "200"
         if say == "hang":
             time.sleep(3600)
-        status = int(say) if valid else 401
+        form = say if say in FORMS else ""
+        status = 401 if not valid else 200 if form else int(say)
         told = {"path": self.path, "valid": valid, "status": status, "body": json.loads(body)}
         print(json.dumps(told), flush=True)
         self.send_response(status)
+        if form and valid:
+            return self.misbehave(form)
         # What it says is nobody's business.
         self.send_header("content-length", "7")
         self.end_headers()
         self.wfile.write(b"\0garbag")
+
+    def misbehave(self, form):
+        self.close_connection = True
+        self.send_header("content-type", "text/html" if form == "page" else "application/json")
+        if form == "cut":
+            self.send_header("content-length", "900")
+        self.end_headers()
+        try:
+            self.wfile.write(b"<html>Please log in</html>" if form == "page" else b'{"agent_id":')
+            while form in ("endless", "drip"):
+                self.wfile.write(b"x" * (1 << 16 if form == "endless" else 1))
+                time.sleep(0 if form == "endless" else 0.05)
+        except OSError:
+            pass
 
     def log_message(self, *_):
         pass

@@ -109,6 +109,29 @@ fn what_is_pushed_is_signed_and_none_is_lost_over_outage_and_kill() {
 }
 
 #[test]
+fn garbage_behind_a_success_loses_nothing_and_is_told_once() {
+    let here = tempfile::tempdir().unwrap();
+    let Some(collector) = Collector::start(here.path(), 0, None) else { return };
+    let home = home(&format!("http://127.0.0.1:{}", collector.port), "timeout_secs = 60\n");
+    let agent = start(&home);
+    let mut seen = 0;
+    // Twice, so that what is told once could be told again.
+    for mood in ["page", "cut", "endless", "drip", "page", ""] {
+        collector.mood(mood);
+        until(mood, || (moments(&collector).len() >= seen + 4).then_some(()));
+        seen = moments(&collector).len();
+    }
+    let all = moments(&collector);
+    assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "each once, in order: {all:?}");
+    assert!(said(&home, "status").lines().any(|line| line.starts_with("push ")), "it is shown");
+    let log = home.log();
+    assert_eq!(log.matches("push.metrics_url: 127.0.0.1").count(), 1, "{log}");
+    assert!(log.contains("a web page: is it the collector") && !log.contains("do not arrive"), "{log}");
+    assert_eq!((backups(&home), collector.tries().1), (0, 0));
+    agent.stop();
+}
+
+#[test]
 fn over_tls_only_a_known_authority_is_spoken_to() {
     let Some(certificates) = Certificates::make() else { return };
     let here = tempfile::tempdir().unwrap();
