@@ -13,7 +13,7 @@ mod notify_support;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use futures_util::StreamExt;
 use lab::{skip, wait_for};
 use nkeys::KeyPair;
 use notify_support::{firing, route};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sysops_agent::alert::Alert;
 use sysops_agent::config::{self, Known};
@@ -39,6 +40,12 @@ const SOON: Duration = Duration::from_secs(30);
 struct Server {
     child: Child,
     port: u16,
+    config: PathBuf,
+}
+
+/// What the server is told to be.
+fn write(config: &Path, port: u16, tls: &str, more: &str) {
+    fs::write(config, format!("listen: \"127.0.0.1:{port}\"\n{tls}\n{more}\n")).expect("written");
 }
 
 impl Server {
@@ -47,16 +54,23 @@ impl Server {
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port());
         let port = port.or_else(|| free().ok())?;
         let config = dir.join(format!("nats-{port}.conf"));
-        fs::write(&config, format!("listen: \"127.0.0.1:{port}\"\n{tls}\n{more}\n")).expect("written");
+        write(&config, port, tls, more);
         let child = Command::new("nats-server").arg("-c").arg(&config).stderr(Stdio::null()).spawn();
         let Ok(child) = child else {
             skip("nats-server is missing: apt-get install nats-server");
             return None;
         };
-        let server = Self { child, port };
+        let server = Self { child, port, config };
         let up = wait_for(SOON, || TcpStream::connect(("127.0.0.1", port)).ok());
         assert!(up.is_some(), "the server is not up");
         Some(server)
+    }
+
+    /// While it runs: who is connected and may still be stays.
+    fn reload(&self, tls: &str, more: &str) {
+        write(&self.config, self.port, tls, more);
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::HUP).expect("it runs");
     }
 
     fn url(&self) -> String {
@@ -231,14 +245,19 @@ async fn a_credentials_file_works_over_tls() {
     assert_eq!(next(&mut all).await.rule, "test_alert");
 }
 
-/// The server comes back with another certificate, then with another password, then as it was, once before the agent has
+/// The server comes back with another certificate, then with another password, and then knows the right one, once before the agent has
 /// ever spoken to it and once after: what the agent had to say meanwhile arrives.
 #[tokio::test]
 async fn nothing_is_lost_while_the_server_cannot_be_trusted() {
     let (Some(certificates), Some(others)) = (Certificates::make(), Certificates::make()) else { return };
     let (ca, dir) = (certificates.path("ca.pem"), tempfile::tempdir().expect("a directory"));
     let (good, bad) = (tls(&certificates, "server.pem"), tls(&others, "server.pem"));
-    let users = |password: &str| format!("authorization {{ user: agent, password: {password} }}");
+    // Who reads may always come: who comes after the agent hears nothing of what was said before.
+    let users = |password: &str| {
+        format!(
+            "authorization {{ users = [ {{ user: agent, password: {password} }}, {{ user: reader, password: s3cret-reader }} ] }}"
+        )
+    };
     let Some(first) = Server::start(dir.path(), None, &bad, &users("s3cret-pass")) else { return };
     let (port, url) = (first.port, first.url());
     let start = |tls: &str, password: &str| {
@@ -263,10 +282,9 @@ async fn nothing_is_lost_while_the_server_cannot_be_trusted() {
         drop(server);
         server = start(&good, "s3cret-other");
         says(&notifier, "authorization violation").await;
-        drop(server);
-        server = start(&good, "s3cret-pass");
-        let options = ConnectOptions::with_user_and_password("agent".into(), "s3cret-pass".into());
+        let options = ConnectOptions::with_user_and_password("reader".into(), "s3cret-reader".into());
         let (_client, mut all) = reader(&server, options, &ca).await;
+        server.reload(&good, &users("s3cret-pass"));
         assert_eq!(next(&mut all).await.id, id);
         // It counts as delivered when the connection has stood behind it for a moment.
         while notifier.stats().await.channels.remove(0).queued > 0 {

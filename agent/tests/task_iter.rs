@@ -14,7 +14,7 @@ use agent_common::task::{PF_KTHREAD, ProcessRecord, ThreadRecord, letter};
 use sysops_agent::collect::stat_line::StatLine;
 use sysops_agent::ebpf::tasks::TaskIter;
 use sysops_agent::host::live::LiveHost;
-use sysops_agent::host::tasks::{Tasks, letter};
+use sysops_agent::host::tasks::Tasks;
 
 /// A process as `/proc` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::ops::Range;
 ///
 /// # Errors
 /// The kernel does not show or not give back the mapping: nothing has changed.
+#[expect(clippy::disallowed_methods, reason = "of the process, not of the machine")]
 pub fn forget_start() -> io::Result<usize> {
     let here = forget_start as fn() -> io::Result<usize> as usize;
     let Some(code) = code(&std::fs::read_to_string("/proc/self/maps")?, here) else {
@@ -21,7 +22,7 @@ pub fn forget_start() -> io::Result<usize> {
     }
 }
 
-/// The mapping of a file that holds `address` and can be run and not written to, of a list as proc_pid_maps(5) has it.
+/// The mapping of a file that holds `address` and can be run and not written to, of a list as `proc_pid_maps(5)` has it.
 fn code(maps: &str, address: usize) -> Option<Range<usize>> {
     maps.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace();

@@ -130,6 +130,7 @@ pub fn run(start: Start) -> Result<(), String> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|e| format!("the runtime cannot be started: {e}"))?;
+    runtime.spawn(limits::forget_start());
     let result = runtime.block_on(serve(start));
     // A thread that waits for a dead disk does not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -182,8 +183,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let stop = CancellationToken::new();
     let (inbox, messages) = mpsc::channel(INBOX);
     let (outbound, outputs) = mpsc::channel(OUTBOUND);
-    let (mut extra, tasks) =
-        (kernel.collectors(config, host.as_ref()), kernel.sleepers(config, host.as_ref()));
+    let (mut extra, tasks) = (kernel.collectors(config, host.as_ref()), kernel.sleepers(config, &host));
     extra.extend(outward.collectors());
     let features = [&[doctor::privileges(host.as_ref())], kernel.features()].concat();
     let witnesses = kernel.witnesses();
@@ -237,7 +237,6 @@ async fn serve(start: Start) -> Result<(), String> {
     let delivery = Delivery::new(notifier, kmsg_position, journal_position, syslog_position, memory);
     let delivery = tokio::spawn(delivery.run(outputs, asks));
 
-    tokio::spawn(limits::forget_start());
     Box::pin(obey(&mut signals, reloader)).await;
     systemd::stopping();
     tracing::info!("stopping");

@@ -203,7 +203,7 @@ fn read_until(done: &AtomicBool) -> io::Result<Duration> {
         match device.read(&mut record) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(Duration::from_millis(1))
+                std::thread::sleep(Duration::from_millis(1));
             }
             // Overwritten before it was read.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

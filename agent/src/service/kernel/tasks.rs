@@ -45,9 +45,13 @@ impl Kernel {
 
     /// A look at threads in uninterruptible sleep, for whoever looks for hung ones.
     #[cfg(feature = "ebpf")]
-    pub(in crate::service) fn sleepers(&self, config: &Config, host: &dyn Host) -> Option<Box<dyn Tasks>> {
+    pub(in crate::service) fn sleepers(
+        &self,
+        config: &Config,
+        host: &Arc<dyn Host>,
+    ) -> Option<Box<dyn Tasks>> {
         let plain = self.tasks().filter(|_| config.ebpf.dstate_watch_secs > 0)?;
-        Some(TaskIter::load_asleep(host).map_or(plain, |tasks| Box::new(tasks)))
+        Some(TaskIter::load_asleep(host.as_ref()).map_or(plain, |tasks| Box::new(tasks)))
     }
 
     /// Another look at all threads, for whoever wants one.
@@ -81,7 +85,7 @@ impl Kernel {
     /// None without eBPF.
     #[cfg(not(feature = "ebpf"))]
     #[expect(clippy::unused_self, reason = "the same call with and without eBPF")]
-    pub(in crate::service) fn sleepers(&self, _: &Config, _: &dyn Host) -> Option<Box<dyn Tasks>> {
+    pub(in crate::service) fn sleepers(&self, _: &Config, _: &Arc<dyn Host>) -> Option<Box<dyn Tasks>> {
         None
     }
 

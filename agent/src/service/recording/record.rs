@@ -65,7 +65,7 @@ async fn record(config: &Config, file: &Path, wish: Wish, out: Out) -> Result<()
 
     let stop = CancellationToken::new();
     let (inbox, messages) = mpsc::channel(INBOX);
-    let (extra, tasks) = (kernel.collectors(config, host.as_ref()), kernel.sleepers(config, host.as_ref()));
+    let (extra, tasks) = (kernel.collectors(config, host.as_ref()), kernel.sleepers(config, &host));
     let sources = kernel.start(&host, &inbox, &stop);
     let wrong =
         |what: &'static str| move |e: std::io::Error| format!("the thread {what} cannot be started: {e}");

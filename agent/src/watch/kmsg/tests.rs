@@ -131,7 +131,7 @@ async fn the_real_log() {
     let scanner =
         Scanner::new(Arc::new(RuleSet::new(&custom, true).unwrap()), Resume::Fresh).trust_any_facility();
     let write = || rustix::fs::open("/dev/kmsg", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-    let (watch, log) = match (KmsgWatch::open("/dev/kmsg", scanner, crate::host::clock::now), write()) {
+    let (watch, log) = match (KmsgWatch::open("/dev/kmsg", scanner, clock::now), write()) {
         (Ok(watch), Ok(log)) => (watch, log),
         (watch, log) => {
             let (watch, log) = (watch.err(), log.err());
@@ -161,7 +161,7 @@ async fn the_real_log() {
     let What::Log(found) = &event.what else { unreachable!() };
     assert_eq!(found.fields, [("word".to_owned(), "green".to_owned())]);
     assert!(!event.historic);
-    let age = crate::host::clock::now().since(event.at);
+    let age = clock::now().since(event.at);
     assert!(age < 60_000_000_000, "{age} ns old");
     loop {
         if let What::KmsgMark(mark) = next(&mut rx).await.what {

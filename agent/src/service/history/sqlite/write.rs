@@ -212,3 +212,7 @@ impl Keeper {
             .send_if_modified(|trouble| changed(&mut trouble.sqlite, why, "history for the database"));
     }
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;
