@@ -102,6 +102,8 @@ pub const ONLY_MESSAGE: &str = "only_message";
 
 /// Context of a summary: ids of the incidents it tells.
 pub const MEMBERS: &str = "members";
+/// Context of a summary: alerts of it that it carries whole, with id and fingerprint.
+pub const WHOLE: &str = "alerts";
 /// Context of an end: ids of the summaries that are over with it, since nothing of what they told stands any more.
 pub const CLOSES: &str = "closes";
 /// Context of what was told in summaries: their ids.

@@ -1,5 +1,7 @@
 //! The one edge where the configuration meets the file system and the environment.
 
+pub mod labels;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -76,7 +78,8 @@ fn judged(path: &Path, how: How) -> Result<(Config, Vec<Warning>, Vec<Lack>), St
     match loaded {
         Ok((config, mut warnings, lacking)) => {
             let note = |(file, text)| Warning { file, line: 0, text };
-            warnings.extend(notes.into_iter().chain(unread(&config, &name)).map(note));
+            let idle = labels::idle_windows(&config).into_iter().map(|text| (name.clone(), text));
+            warnings.extend(notes.into_iter().chain(unread(&config, &name)).chain(idle).map(note));
             Ok((config, warnings, lacking))
         }
         Err(problems) => {

@@ -21,7 +21,7 @@ const KNOWN: Known<'_> = Known {
     collectors: &["cpu", "memory", "disk"],
     alone: false,
     variables: false,
-    labels: &[],
+    labels: &[&["core"], &["mount", "device"], &[]],
     rules: &["segfault", "network_up"],
 };
 

@@ -10,7 +10,7 @@ use sysops_agent::engine::board::Escalation;
 use sysops_agent::engine::compose::Identity;
 use sysops_agent::engine::incident::Witnesses;
 use sysops_agent::engine::speak::Manners;
-use sysops_agent::engine::{Engine, Input, Output, Settings, builtin};
+use sysops_agent::engine::{Engine, Input, KnownLabels, Output, Settings, builtin};
 use sysops_agent::event::Event;
 use sysops_agent::formulas;
 use sysops_agent::notify::template::Templates;
@@ -44,6 +44,7 @@ pub(crate) fn engine() -> Engine {
         Manners { min_interval_secs: 0, dedup_secs: [0; 4], group_secs: 0, recovery: true, join_ends: true };
     let settings = Settings {
         known: Vec::new(),
+        labels: KnownLabels::default(),
         identity,
         rules: builtin::rules(&Config::default().thresholds),
         absences: Vec::new(),

@@ -12,6 +12,7 @@ pub mod compare;
 pub mod deps;
 pub mod dist;
 pub mod docs;
+pub mod failures;
 pub mod fuzz;
 pub mod mail_picture;
 pub mod measure;

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test this machine can run, and a word about the others.
 
+use crate::failures::Failures;
 use crate::{packages, sh, together};
 
 /// How a live test says that it could not run: a line of its output that starts so.
@@ -48,11 +49,16 @@ fn live(skipped: &mut Vec<String>) -> Result<(), String> {
     }
     let mut command = sh::cargo(&["test", "--package", "sysops-agent", "--features", sh::ALL_FEATURES]);
     command.args(["--no-fail-fast", "--tests", "--", "--ignored", "--test-threads=1", "--nocapture"]);
-    sh::run_watched(&mut command, |line| {
+    let mut failures = Failures::default();
+    let done = sh::run_watched(&mut command, |line| {
+        failures.read(line);
         // `--nocapture` may put the marker behind the `test name ... ` the harness has begun.
         if let Some((_, why)) = line.split_once(SKIPPED) {
             skipped.push(why.to_owned());
         }
+    });
+    done.map_err(|why| {
+        [why, "failed live tests:".into()].into_iter().chain(failures.names).collect::<Vec<_>>().join("\n  ")
     })
 }
 

@@ -51,6 +51,10 @@ pub(super) enum Must {
     Id,
     /// A host to connect to.
     Host,
+    /// Token of a Telegram bot.
+    BotToken,
+    /// Name of a sender that Discord takes.
+    DiscordName,
     /// Names of labels, in a table.
     Labels,
     /// HTTP headers, in a table.
@@ -135,6 +139,7 @@ impl Must {
             Self::Mail => "a mail address",
             Self::HttpPath => "a path beginning with /",
             Self::Id => "a string or a whole number",
+            Self::BotToken => "the token of a bot",
             _ => "a string",
         };
         words.to_owned()
@@ -156,6 +161,8 @@ impl Must {
             Self::Schedule => Schedule::parse(text).map(drop).map_err(|why| flaw(why, TIMES)),
             Self::Word | Self::Host => word(text),
             Self::Mail => mail(text),
+            Self::BotToken => bot_token(text),
+            Self::DiscordName => discord_name(text),
             Self::Headers if text.chars().any(char::is_control) => {
                 Err(flaw("holds a control character.", "Write headers as one line of plain text."))
             }
@@ -243,6 +250,31 @@ fn name_of(what: &str, text: &str, known: &[&str], otherwise: &str) -> Result<()
 fn word(text: &str) -> Result<(), Flaw> {
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) || text.is_empty() {
         return Err(flaw("is not one word.", "Leave out spaces and control characters."));
+    }
+    Ok(())
+}
+
+/// As BotFather gives it: the number of the bot, a colon, and the secret.
+fn bot_token(text: &str) -> Result<(), Flaw> {
+    let secret = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match text.split_once(':') {
+        Some((bot, rest)) if number(bot) && !rest.is_empty() && secret(rest) => Ok(()),
+        _ => Err(flaw(
+            "has not the form of a bot's token.",
+            "Write it as BotFather gave it: digits, a colon, letters and digits; without `bot` in front.",
+        )),
+    }
+}
+
+/// Discord refuses messages under such names.
+fn discord_name(text: &str) -> Result<(), Flaw> {
+    let lower = text.to_lowercase();
+    if ["discord", "clyde"].iter().any(|word| lower.contains(word)) {
+        return Err(flaw(
+            "is a name that Discord refuses.",
+            "Leave out `discord` and `clyde`, or write \"\" for the webhook's own.",
+        ));
     }
     Ok(())
 }

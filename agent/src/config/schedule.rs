@@ -8,7 +8,7 @@ pub struct Schedule {
     pub days: [bool; 7],
     /// Minute of the day at which it begins.
     pub from_min: u16,
-    /// Minute of the day at which it ends; not after `from_min`: on the next day.
+    /// Minute of the day at which it ends; before `from_min`: on the next day.
     pub to_min: u16,
 }
 
@@ -23,14 +23,18 @@ impl Schedule {
         let Some((from, to)) = hours.trim().split_once('-') else {
             return Err("does not say until when.".to_owned());
         };
-        Ok(Self { days: parse_days(days)?, from_min: minute(from)?, to_min: minute(to)? })
+        let (from_min, to_min) = (minute(from)?, minute(to)?);
+        if from_min == to_min {
+            return Err("ends when it begins; a whole day is 00:00-24:00.".to_owned());
+        }
+        Ok(Self { days: parse_days(days)?, from_min, to_min })
     }
 
     /// Minutes until it ends, on a day of the week (Monday is 0) at a minute of it; `None` while it is not open.
     pub fn left_min(&self, day: usize, minute: u16) -> Option<u16> {
         const DAY: u16 = 24 * 60;
         let (today, yesterday) = (self.days[day % 7], self.days[(day + 6) % 7]);
-        let over_night = self.to_min <= self.from_min;
+        let over_night = self.to_min < self.from_min;
         match (minute >= self.from_min, minute < self.to_min) {
             (true, true) if today => Some(self.to_min - minute),
             (true, false) if over_night && today => Some(DAY - minute + self.to_min),
@@ -90,9 +94,6 @@ mod tests {
         check("Mon-Fri 22:00-06:00", 0, "05:00", None);
         check("Sun 22:00-06:00", 0, "00:00", Some(360));
         check("daily 00:00-24:00", 3, "23:59", Some(1));
-        check("Mon 10:00-10:00", 0, "10:00", Some(1440));
-        check("Mon 10:00-10:00", 1, "09:59", Some(1));
-        check("Mon 10:00-10:00", 0, "09:59", None);
     }
 
     #[test]
@@ -119,6 +120,7 @@ mod tests {
         check("Sun, 02:00-04:00", "names a day that is none of Mon, Tue, Wed, Thu, Fri, Sat, Sun.");
         check("Sun 25:00-26:00", "has a time that is not HH:MM.");
         check("Sun 02:60-04:00", "has a time that is not HH:MM.");
+        check("Sun 04:00-04:00", "ends when it begins; a whole day is 00:00-24:00.");
         check("Sun 24:01-04:00", "has a time that is not HH:MM.");
         check("Sun -1:00-04:00", "has a time that is not HH:MM.");
         check("Sun 99999999999:00-04:00", "has a time that is not HH:MM.");

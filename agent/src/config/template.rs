@@ -111,6 +111,17 @@ pub(super) fn check(text: &str, variables: &[&str]) -> Result<(), Flaw> {
     }
 }
 
+/// Names of labels that a template uses, as `labels.name`; none if it is no template.
+pub(super) fn labels_in(text: &str) -> Vec<String> {
+    let env = template_environment();
+    let Ok(template) = env.template_from_str(text) else { return Vec::new() };
+    let used = template.undeclared_variables(true).into_iter();
+    let labels = used.filter_map(|name| name.strip_prefix("labels.").map(str::to_owned));
+    let mut names: Vec<String> = labels.filter(|name| !name.contains('.')).collect();
+    names.sort();
+    names
+}
+
 fn reason(why: &Error) -> String {
     let text = why.detail().map_or_else(|| why.kind().to_string(), str::to_owned);
     crate::text::clean(&text, 120)

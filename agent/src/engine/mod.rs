@@ -66,7 +66,7 @@ use groups::Groups;
 use hangs::Hangs;
 use incident::Incidents;
 use judge::Judge;
-pub use ports::{Input, Output, Settings};
+pub use ports::{Input, KnownLabels, Output, Settings};
 use series::SeriesTable;
 use snapshot::Pace;
 use speak::Speaker;

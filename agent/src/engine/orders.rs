@@ -10,6 +10,9 @@ use crate::config::nearest;
 use crate::text::clean;
 use crate::time::{Now, SECOND};
 
+/// Labels that a refusal names.
+const MOST_LABELS: usize = 12;
+
 impl Engine {
     /// Carries out an order. What it leads to is appended to `out`.
     ///
@@ -19,6 +22,7 @@ impl Engine {
         let answer = match order {
             Order::Silence(new) => {
                 self.check_name(&new)?;
+                self.check_labels(&new)?;
                 Answer::Silenced { id: self.board.silences.add(now, new)?, unkept: None }
             }
             Order::Revoke(id) => {
@@ -53,6 +57,32 @@ impl Engine {
         ))
     }
 
+    /// The same of a label that no such alert has.
+    fn check_labels(&self, new: &NewSilence) -> Result<(), String> {
+        let Settings { labels, rules, absences, .. } = &self.settings;
+        let of_rules = rules.iter().map(|rule| (&rule.name, &rule.metric));
+        let of_absences = absences.iter().map(|rule| (&rule.name, &rule.metric));
+        let metric = of_rules.chain(of_absences).find(|(name, _)| **name == new.matcher);
+        let metric = metric.map_or(new.matcher.as_str(), |(_, metric)| metric);
+        let known = labels.of.get(metric).unwrap_or(&labels.any);
+        let unknown = new.labels.keys().find(|label| !known.contains(label.as_str()));
+        let Some(label) = unknown.filter(|_| !new.force && !labels.any.is_empty()) else { return Ok(()) };
+        let near =
+            nearest(label, known.iter().map(String::as_str)).map(|near| format!(" Did you mean `{near}`?"));
+        let all: Vec<&str> = known.iter().map(String::as_str).collect();
+        let all = match all.len() {
+            0 => " Its alerts have none.".to_owned(),
+            1..=MOST_LABELS => format!(" They have {}.", all.join(", ")),
+            _ => String::new(),
+        };
+        Err(format!(
+            "No alert of `{}` has a label `{}`, so this would hold back nothing.{} --force silences it all the same.",
+            clean(&new.matcher, 100),
+            clean(label, 100),
+            near.unwrap_or(all)
+        ))
+    }
+
     fn reload(&mut self, now: Now, new: Settings, out: &mut Vec<Output>) -> Answer {
         let mut drafts = Vec::new();
         let (judge, scene) = self.judging(now);
@@ -62,6 +92,7 @@ impl Engine {
         let ended = drafts.len();
         let Settings {
             known,
+            labels,
             identity,
             rules,
             absences,
@@ -75,7 +106,7 @@ impl Engine {
         } = new;
         self.speaker.reload(manners.clone());
         let old = &mut self.settings;
-        old.known = known;
+        (old.known, old.labels) = (known, labels);
         (old.identity, old.rules, old.absences, old.maintenance) = (identity, rules, absences, maintenance);
         (old.escalation, old.manners, old.warmup_secs, old.disks) = (escalation, manners, warmup_secs, disks);
         old.analysis = analysis;

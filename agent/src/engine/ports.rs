@@ -1,5 +1,7 @@
 //! What shapes an engine, what goes in and what comes out.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::absent::Absence;
 use super::analysis::{Plan, rooms::Room};
 use super::board::Escalation;
@@ -16,6 +18,15 @@ use crate::alert::Alert;
 use crate::event::{Event, JournalMark, KmsgMark, SyslogMark};
 use crate::sample::Batch;
 
+/// Names of the labels that alerts may have.
+#[derive(Debug, Default)]
+pub struct KnownLabels {
+    /// Any alert.
+    pub any: BTreeSet<String>,
+    /// Those on a metric that is measured, by its name.
+    pub of: BTreeMap<String, BTreeSet<String>>,
+}
+
 /// All that shapes an engine.
 #[derive(Debug)]
 pub struct Settings {
@@ -23,6 +34,8 @@ pub struct Settings {
     pub identity: Identity,
     /// Names that alerts may have besides those of the rules here: metrics, rules of events. Empty: not known.
     pub known: Vec<String>,
+    /// Labels that alerts may have. Empty: not known.
+    pub labels: KnownLabels,
     /// Threshold rules.
     pub rules: Vec<Rule>,
     /// What is expected to be there.

@@ -1,12 +1,14 @@
 //! One channel's way through the waiting alerts, pure: what to tell next, what to hold back, when to try again.
 //!
-//! Rules, in this order: messages about one incident keep their order; recoveries only to who was told;
+//! Rules, in this order: messages about one incident keep their order, and the end of an incident goes before the begin
+//! of a newer one of the same condition; recoveries only to who was told;
 //! an update that a newer message makes needless is left out; what has failed less often goes first, so that a
 //! message that keeps failing does not stop the others; then the more severe; then rules that were heard of less.
 
 mod accounts;
 mod backlog;
 mod failing;
+mod heads;
 mod held;
 
 use super::backoff::Backoff;
@@ -18,9 +20,10 @@ use super::stats::ChannelStats;
 use crate::alert::{Severity, Status};
 use crate::time::Now;
 pub use backlog::{BACKLOG_FROM, STALE_SECS};
+use heads::{Head, heads};
 use held::{Held, Reply};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// Age at which a message that cannot be delivered is given up, seconds: three days, a dead week-end.
@@ -72,6 +75,8 @@ pub struct Lane {
     one_by_one: bool,
     /// Failures in a row.
     failures: u32,
+    /// Refusals for good since something was delivered, and when the last one was.
+    refusals: Option<(u32, Now)>,
     /// Nothing is sent before, nanoseconds of the monotonic clock.
     ready_ns: u64,
     /// Messages that failed.
@@ -83,6 +88,8 @@ pub struct Lane {
     /// Messages that are not dropped have waited for the limit.
     was_limited: bool,
     stats: ChannelStats,
+    /// When its last error was.
+    noted: Now,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,18 +114,6 @@ struct Spoken {
     severity: Severity,
 }
 
-/// The oldest waiting message of an incident and what waits behind it.
-struct Head<'a> {
-    seq: Seq,
-    entry: &'a Entry,
-    /// Something newer waits behind it.
-    followed: bool,
-    /// Something newer says more.
-    outdone: bool,
-    /// Its end waits too.
-    over: bool,
-}
-
 impl Lane {
     /// A fresh one.
     pub fn new(slot: Slot, route: &Route, limits: Limits) -> Self {
@@ -134,12 +129,14 @@ impl Lane {
             telling: Vec::new(),
             one_by_one: false,
             failures: 0,
+            refusals: None,
             ready_ns: 0,
             tries: HashMap::new(),
             spoken: BTreeMap::new(),
             held: Held::default(),
             was_limited: false,
             stats: ChannelStats { name: route.channel.name().to_owned(), ..ChannelStats::default() },
+            noted: Now::default(),
         }
     }
 
@@ -195,7 +192,7 @@ impl Lane {
     fn pass(&mut self, now: Now, ledger: &Ledger, total: &mut Window, settled: &mut Settled) -> Next {
         let (mut ready, mut wake, mut stale, before) = (Vec::new(), u64::MAX, 0, settled.len());
         let (told, classes) = (ledger.told_to(self.slot), self.limiter.classes());
-        for head in self.heads(ledger) {
+        for head in heads(ledger, self.slot) {
             let known = head.entry.incidents().any(|i| told.contains(&i));
             let late = head.entry.age_secs(now) >= STALE_SECS;
             stale +=
@@ -236,38 +233,6 @@ impl Lane {
             }
         }
         self.summary(now, total, wake)
-    }
-
-    /// The first waiting message of each incident, oldest first.
-    fn heads<'a>(&self, ledger: &'a Ledger) -> Vec<Head<'a>> {
-        let (mut heads, mut ended): (Vec<Head<'a>>, HashSet<Incident>) = (Vec::new(), HashSet::new());
-        let mut known: HashMap<Incident, usize> = HashMap::new();
-        for (seq, entry) in ledger.iter().filter(|(_, e)| e.due.has(self.slot)) {
-            // A summary stands in line for every incident it tells of.
-            let before: Vec<usize> = entry.incidents().filter_map(|i| known.get(&i).copied()).collect();
-            for at in &before {
-                let head = &mut heads[*at];
-                let ends = entry.status == Status::Resolved;
-                head.followed = true;
-                head.outdone |= ends || entry.severity >= head.entry.severity;
-                head.over |= ends && (head.entry.members.is_empty() || entry.incident == head.entry.incident);
-            }
-            if entry.status == Status::Resolved && !before.is_empty() {
-                ended.extend(entry.incidents());
-            }
-            let place = before.first().copied().unwrap_or(heads.len());
-            for incident in entry.incidents() {
-                known.entry(incident).or_insert(place);
-            }
-            if before.is_empty() {
-                heads.push(Head { seq, entry, followed: false, outdone: false, over: false });
-            }
-        }
-        // The end of one member is not that of a summary; that of all is.
-        for head in heads.iter_mut().filter(|head| !head.entry.members.is_empty()) {
-            head.over |= head.entry.members.iter().all(|member| ended.contains(member));
-        }
-        heads
     }
 
     fn judge(&self, head: &Head<'_>, now: Now, told: bool) -> Verdict {
@@ -327,10 +292,7 @@ impl Lane {
             }
             Err(SendError::Refused { why }) => {
                 self.give_back(flight, total);
-                // Only a delivery proves that the channel is well.
-                self.failures = self.failures.saturating_add(1);
-                self.note(&why);
-                tracing::error!(channel = %self.stats.name, why = %self.error(), "an alert was refused for good");
+                self.refused(now, &why);
                 Outcome::Refused
             }
             Err(error) => {
@@ -358,7 +320,7 @@ impl Lane {
             // It was the channel, not one message: now severity decides again.
             self.tries.retain(|_, attempt| attempt.partly);
         }
-        self.failures = 0;
+        (self.failures, self.refusals) = (0, None);
         self.held.told(flight.held_back);
         self.was_limited = false;
         if let Some((incident, severity)) = flight.incident {

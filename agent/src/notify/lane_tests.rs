@@ -576,18 +576,82 @@ fn what_is_newer_does_not_wait_for_who_has_not_the_old() {
 }
 
 #[test]
-fn refusals_are_failures_until_something_is_delivered() {
+fn what_is_refused_for_good_is_told_for_an_hour_or_until_something_is_delivered() {
     let mut s = Scene::new(Limits::OFF);
-    for id in ["a", "b", "c"] {
+    for id in ["a", "b", "c", "d"] {
         s.add(id, Warn, Firing);
     }
-    for failing in 1..3 {
+    let state = |s: &Scene| {
+        let stats = s.lane.stats(s.now, &s.ledger);
+        (stats.failing, stats.refusing, stats.refused, stats.last_error_age_secs)
+    };
+    assert_eq!(state(&s), (0, 0, 0, None));
+    let refuse = |s: &mut Scene| {
         assert!(matches!(s.next(), Next::Tell(..)));
         s.end(Err(SendError::refused("400")));
-        assert_eq!(s.lane.stats(s.now, &s.ledger).failing, failing);
+    };
+    refuse(&mut s);
+    refuse(&mut s);
+    s.wait(3599);
+    assert_eq!(state(&s), (0, 2, 2, Some(3599)), "nothing waits for it: it does not fail");
+    s.wait(1);
+    assert_eq!(state(&s), (0, 0, 2, Some(3600)));
+    refuse(&mut s);
+    assert_eq!(state(&s), (0, 3, 3, Some(0)));
+    assert_eq!(s.run(), [3]);
+    assert_eq!(state(&s), (0, 0, 3, Some(0)));
+}
+
+/// An alert of a condition.
+fn of(condition: &str, id: &str, severity: Severity, status: Status) -> Alert {
+    Alert { fingerprint: condition.into(), ..alert(id, severity, status) }
+}
+
+#[test]
+fn the_end_of_what_was_goes_before_the_begin_of_what_is() {
+    let mut s = Scene::new(Limits::OFF);
+    s.push(of("disk", "old", Warn, Firing));
+    assert_eq!(s.run(), [0]);
+    // An outage: the end fails again and again, then it begins anew, and worse; another condition, too.
+    s.push(of("disk", "old", Warn, Resolved));
+    for _ in 0..5 {
+        s.wait(60);
+        assert_eq!(s.next(), Next::Tell(Seq(1), 0));
+        s.fail();
     }
-    assert_eq!(s.run(), [2]);
-    assert_eq!(s.lane.stats(s.now, &s.ledger).failing, 0);
+    s.push(of("disk", "new", Critical, Firing));
+    s.push(of("disk", "new", Emergency, Updated));
+    s.push(of("fan", "fan", Info, Firing));
+    s.wait(60);
+    assert_eq!(s.run(), [4, 1, 2, 3], "what failed less goes first, each condition in its order");
+    s.push(of("disk", "new", Critical, Resolved));
+    s.push(of("disk", "third", Emergency, Firing));
+    s.push(of("disk", "third", Emergency, Resolved));
+    assert_eq!(s.run(), [5, 6, 7]);
+    assert_eq!(s.next(), Next::Idle);
+}
+
+#[test]
+fn a_summary_waits_for_the_end_of_what_it_tells_anew() {
+    let mut s = Scene::new(Limits::OFF);
+    s.push(of("disk", "old", Warn, Firing));
+    assert_eq!(s.run(), [0]);
+    s.push(of("disk", "old", Warn, Resolved));
+    let mut group = of("group", "g", Critical, Firing);
+    group.context.insert("members".into(), vec!["new"].into());
+    let whole = serde_json::json!([{ "id": "new", "fingerprint": "disk" }]);
+    group.context.insert("alerts".into(), whole);
+    s.push(group);
+    s.push(of("disk", "new", Critical, Resolved));
+    assert_eq!(s.run(), [1, 2, 3], "the worse one would go first");
+}
+
+#[test]
+fn events_of_one_condition_do_not_wait_for_each_other() {
+    let mut s = Scene::new(Limits::OFF);
+    s.push(of("oom", "1", Warn, Firing));
+    s.push(of("oom", "2", Critical, Firing));
+    assert_eq!(s.run(), [1, 0]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::lane::EXPIRE_SECS;
 use super::limit::Class;
 use super::record::{Outcome, Place};
 pub use super::slots::{MAX_CHANNELS, Set, Slot};
-use crate::alert::{Alert, MEMBERS, Severity, Status};
+use crate::alert::{Alert, MEMBERS, Severity, Status, WHOLE};
 use crate::time::Now;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -53,9 +53,7 @@ impl Incident {
 
     /// That of an alert's id.
     pub fn of_id(id: &str) -> Self {
-        let mut hasher = DefaultHasher::new();
-        id.hash(&mut hasher);
-        Self(hasher.finish())
+        Self(hash(id))
     }
 
     /// The incidents that a summary tells together, and those that an end ends besides its own.
@@ -67,6 +65,24 @@ impl Incident {
         all.dedup();
         all.into()
     }
+}
+
+/// Which condition, as a hash of its fingerprint: incidents of one follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Condition(u64);
+
+impl Condition {
+    fn all(alert: &Alert) -> Box<[Self]> {
+        let whole = alert.context.get(WHOLE).and_then(Value::as_array).into_iter().flatten();
+        let theirs = whole.filter_map(|alert| alert.get("fingerprint")?.as_str());
+        theirs.chain([alert.fingerprint.as_str()]).map(|text| Self(hash(text))).collect()
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// One alert.
@@ -91,6 +107,8 @@ pub struct Entry {
     pub incident: Incident,
     /// The incidents it tells together, if it is a summary.
     pub members: Box<[Incident]>,
+    /// The conditions that it tells of: its own, and those that a summary carries whole.
+    pub conditions: Box<[Condition]>,
     /// About something that happened once (an OOM kill), not about a level that goes up and down.
     pub event: bool,
     /// Something that lasts, and whose end is told.
@@ -121,6 +139,7 @@ impl Entry {
             class: class(&alert),
             incident: Incident::of(&alert),
             members: Incident::members(&alert),
+            conditions: Condition::all(&alert),
             event: is_event(&alert),
             lasts: alert.stands(),
             only: alert.is_only_message(),
@@ -146,6 +165,7 @@ impl Entry {
             class: class(alert),
             incident: Incident::of(alert),
             members: Incident::members(alert),
+            conditions: Condition::all(alert),
             event: is_event(alert),
             lasts: alert.stands(),
             only: alert.is_only_message(),

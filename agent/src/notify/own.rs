@@ -6,16 +6,20 @@ use crate::text::clean;
 
 /// Metric of alerts about a channel, and its label.
 const METRIC: &str = "agent_channel_failing";
+/// Metric of what it refused for good.
+const REFUSING: &str = "agent_channel_refusing";
 const LABEL: &str = "channel";
 /// Characters of the last error.
 const MAX_ERROR: usize = 300;
 
 /// The channel that an alert is about.
 pub(super) fn about(alert: &Alert) -> Option<&str> {
-    (alert.metric == METRIC).then(|| alert.labels.get(LABEL).map(String::as_str))?
+    [METRIC, REFUSING]
+        .contains(&alert.metric.as_str())
+        .then(|| alert.labels.get(LABEL).map(String::as_str))?
 }
 
-/// Adds why the channel fails and what waits for it.
+/// Adds why the channel fails, or refused an alert, and what waits for it.
 pub(super) fn explain(alert: &mut Alert, stats: &ChannelStats) {
     if alert.status == Status::Resolved {
         return;
@@ -25,7 +29,12 @@ pub(super) fn explain(alert: &mut Alert, stats: &ChannelStats) {
         alert.message = format!("{} ({why})", alert.message);
     }
     alert.context.insert("alerts_waiting".into(), stats.queued.into());
-    alert.context.insert("tries_in_a_row".into(), stats.failing.into());
+    let (key, count) = if alert.metric == METRIC {
+        ("tries_in_a_row", stats.failing)
+    } else {
+        ("refused_in_a_row", stats.refusing)
+    };
+    alert.context.insert(key.into(), count.into());
     alert.context.extend(why.map(|why| ("last_error".to_owned(), why.into())));
 }
 

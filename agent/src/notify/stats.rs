@@ -35,13 +35,19 @@ pub struct ChannelStats {
     pub lost: u64,
     /// Alerts waiting.
     pub queued: u64,
-    /// Failures in a row; 0: all is well.
+    /// Failures in a row of what is kept and tried again; 0: all is well.
     pub failing: u32,
+    /// Messages refused for good since one was taken, the last of them within an hour.
+    #[serde(default)]
+    pub refusing: u32,
     /// Seconds until the next try after a failure.
     #[serde(default)]
     pub retry_in_secs: Option<u64>,
     /// The last failure, without secrets; stays after a success.
     pub last_error: Option<String>,
+    /// Seconds since then.
+    #[serde(default)]
+    pub last_error_age_secs: Option<u64>,
 }
 
 impl ChannelStats {

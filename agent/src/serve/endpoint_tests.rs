@@ -202,6 +202,8 @@ fn silent_and_slow_clients_cost_themselves() {
         (shut >= 200 - MAX_CONNECTIONS).then_some(shut)
     });
     assert!(closed.is_some(), "who is over the limit is closed at once");
+    let counted = served.server.turned_away.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(counted >= (200 - MAX_CONNECTIONS) as u64, "{counted}");
     // The room comes back while they are still there.
     wait(|| (served.get("/healthz", "").0 == 200).then_some(())).expect("others are served again");
     drop((readers, silent));

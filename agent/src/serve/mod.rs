@@ -19,6 +19,7 @@ mod text;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -122,6 +123,8 @@ pub struct Source {
 pub struct Server {
     /// Questions to be answered.
     pub asks: mpsc::Receiver<Ask>,
+    /// Connections that were closed because there were too many, of all addresses.
+    pub turned_away: Arc<AtomicU64>,
     /// Ends after a stop.
     pub thread: JoinHandle<()>,
 }
@@ -130,20 +133,29 @@ pub struct Server {
 pub fn start(endpoints: Vec<Endpoint>, source: Source, stop: CancellationToken) -> io::Result<Server> {
     let (asks, asked) = mpsc::channel(MAX_ASKS);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let turned_away = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&turned_away);
     let thread = std::thread::Builder::new().name("endpoints".into()).spawn(move || {
-        runtime.block_on(run(endpoints, source, asks, stop));
+        runtime.block_on(run(endpoints, source, asks, count, stop));
     })?;
-    Ok(Server { asks: asked, thread })
+    Ok(Server { asks: asked, turned_away, thread })
 }
 
-async fn run(endpoints: Vec<Endpoint>, source: Source, asks: mpsc::Sender<Ask>, stop: CancellationToken) {
+async fn run(
+    endpoints: Vec<Endpoint>,
+    source: Source,
+    asks: mpsc::Sender<Ask>,
+    turned_away: Arc<AtomicU64>,
+    stop: CancellationToken,
+) {
     let Source { newest, style } = source;
     let (press, wishes) = mpsc::channel::<Wish>(MAX_CONNECTIONS);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(Press::new(newest.clone(), style).run(wishes));
     for endpoint in endpoints {
         let (newest, press, asks) = (newest.clone(), press.clone(), asks.clone());
-        tasks.spawn(server::serve(server::Desk { endpoint: Arc::new(endpoint), newest, press, asks }));
+        let (endpoint, turned_away) = (Arc::new(endpoint), Arc::clone(&turned_away));
+        tasks.spawn(server::serve(server::Desk { endpoint, newest, press, asks, turned_away }));
     }
     stop.cancelled().await;
 }

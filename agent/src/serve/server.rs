@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -40,6 +41,8 @@ const MAX_HEAD: usize = 8 << 10;
 const MAX_HEADERS: usize = 64;
 /// Longest wait for the agent's status.
 const STATUS: Duration = Duration::from_secs(6);
+/// How often it is said that clients are turned away.
+const TELL: Duration = Duration::from_mins(10);
 /// How often an address that cannot be had is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -50,6 +53,25 @@ pub(super) struct Desk {
     pub(super) newest: watch::Receiver<Arc<Newest>>,
     pub(super) press: mpsc::Sender<Wish>,
     pub(super) asks: mpsc::Sender<Ask>,
+    /// Connections that were closed because there were too many.
+    pub(super) turned_away: Arc<AtomicU64>,
+}
+
+impl Desk {
+    /// Counts one, and says so now and then.
+    fn turn_away(&self, told_ns: &mut Option<u64>) {
+        let all = self.turned_away.fetch_add(1, Ordering::Relaxed) + 1;
+        let now_ns = clock::now().mono_ns;
+        if told_ns.is_some_and(|at| now_ns.saturating_sub(at) < TELL.as_nanos() as u64) {
+            return;
+        }
+        *told_ns = Some(now_ns);
+        tracing::warn!(
+            "{MAX_CONNECTIONS} clients are connected to {}; further ones are turned away at once, {all} since the start \
+             (agent_endpoint_turned_away_total). See who asks so often, or holds connections open.",
+            self.endpoint.bind
+        );
+    }
 }
 
 /// Serves one address for ever.
@@ -62,8 +84,8 @@ pub(super) async fn serve(desk: Desk) {
         .route("/status", get(status))
         .fallback(page)
         .layer(from_fn_with_state(desk.clone(), admit))
-        .with_state(desk);
-    let mut connections = JoinSet::new();
+        .with_state(desk.clone());
+    let (mut connections, mut told_ns) = (JoinSet::new(), None);
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
@@ -72,7 +94,7 @@ pub(super) async fn serve(desk: Desk) {
                     connections.spawn(converse(stream, router.clone()));
                 }
                 // Closed at once: who is not served is not kept waiting.
-                Ok(_) => {}
+                Ok(_) => desk.turn_away(&mut told_ns),
                 // Too many open files: the asker's loss only.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             },

@@ -1,6 +1,8 @@
 //! The endpoints' side towards the agent: starts them, answers what they ask, and tells `doctor` how they stand.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +12,14 @@ use super::newest::Reader;
 use crate::config::Config;
 use crate::host::Host;
 use crate::push::object::About;
+
+/// The running endpoints.
+pub(super) struct Doors {
+    /// Ends after a stop.
+    pub(super) thread: JoinHandle<()>,
+    /// Connections that were closed because there were too many.
+    pub(super) turned_away: Arc<AtomicU64>,
+}
 
 /// There are none in this build.
 #[cfg(not(feature = "prometheus"))]
@@ -21,7 +31,7 @@ pub(super) fn start(
     _: Reader,
     _: Arc<Desk>,
     _: &CancellationToken,
-) -> Result<Option<std::thread::JoinHandle<()>>, String> {
+) -> Result<Option<Doors>, String> {
     Ok(None)
 }
 
@@ -38,10 +48,9 @@ pub(super) use serving::{examine, start};
 mod serving {
     use std::io::{self, ErrorKind, Read, Write};
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-    use std::thread::JoinHandle;
     use std::time::Duration;
 
-    use super::{About, Arc, CancellationToken, Config, Desk, Feature, Host, Reader};
+    use super::{About, Arc, CancellationToken, Config, Desk, Doors, Feature, Host, Reader};
     use crate::host::read_text;
     use crate::serve::node_names::Facts;
     use crate::serve::prometheus::Manner;
@@ -59,7 +68,7 @@ mod serving {
         newest: Reader,
         desk: Arc<Desk>,
         stop: &CancellationToken,
-    ) -> Result<Option<JoinHandle<()>>, String> {
+    ) -> Result<Option<Doors>, String> {
         let endpoints = Endpoint::all(config);
         if endpoints.is_empty() {
             return Ok(None);
@@ -73,7 +82,7 @@ mod serving {
                 let _ = done.send(desk.status_text().await);
             }
         });
-        Ok(Some(server.thread))
+        Ok(Some(Doors { thread: server.thread, turned_away: server.turned_away }))
     }
 
     fn style(config: &Config, about: About, host: &dyn Host) -> Style {

@@ -170,7 +170,10 @@ fn losses(lost: &BTreeMap<&'static str, u64>, now: Now) -> impl Iterator<Item = 
 fn troubles(stats: &Stats) -> Vec<String> {
     let outbox = stats.outbox.trouble.as_ref().map(|_| "alerts are in memory only".to_owned());
     let failing = stats.channels.iter().filter(|channel| channel.failing > 0);
-    outbox.into_iter().chain(failing.map(|channel| format!("alerts do not reach {}", channel.name))).collect()
+    let failing = failing.map(|channel| format!("alerts do not reach {}", channel.name));
+    let refusing = stats.channels.iter().filter(|channel| channel.refusing > 0);
+    let refusing = refusing.map(|channel| format!("{} refused alerts for good", channel.name));
+    outbox.into_iter().chain(failing).chain(refusing).collect()
 }
 
 #[cfg(test)]
@@ -185,9 +188,12 @@ mod tests {
         assert_eq!(name(&stats), "healthy");
         let channel = |failing| ChannelStats { name: "slack".into(), failing, ..ChannelStats::default() };
         stats.channels = vec![channel(0), channel(1)];
+        stats.channels[0].refusing = 1;
         stats.outbox.trouble = Some("cannot write to /x: no space".into());
         assert_eq!(name(&stats), "degraded");
-        assert_eq!(troubles(&stats), ["alerts are in memory only", "alerts do not reach slack"]);
+        let reasons =
+            ["alerts are in memory only", "alerts do not reach slack", "slack refused alerts for good"];
+        assert_eq!(troubles(&stats), reasons);
         assert_eq!(Health::Stopping.name(), "stopping");
     }
 

@@ -1,7 +1,8 @@
 //! The names that alerts go by: what a silence can mean.
 
 use crate::config::Config;
-use crate::edge;
+use crate::edge::{self, labels};
+use crate::engine::KnownLabels;
 use crate::engine::compose::{analysis, hang, inventory, io, lost, oom, user_kill};
 use crate::watch::catalogue;
 
@@ -20,6 +21,12 @@ const EVENTS: &[&str] = &[
     lost::RULE,
     inventory::RULE,
 ];
+
+/// Labels that alerts may have.
+pub(super) fn labels(config: &Config) -> KnownLabels {
+    let of = labels::of_metrics(config).into_iter().map(|(name, all)| (name.to_owned(), all));
+    KnownLabels { any: labels::all(config), of: of.collect() }
+}
 
 /// All metrics, the rules of events, and the user's patterns; the rules on values are the engine's own.
 pub(super) fn known(config: &Config) -> Vec<String> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Sender, WeakSender};
@@ -28,7 +29,11 @@ metrics! {
         "Use of a queue of the agent: inputs of the engine (inbox), its outputs (outbound), alerts to be told (outbox).", "the agent";
     FAILING: Gauge Count "agent_channel_failing" ["channel"]
         "Tries in a row that a channel of alerts did not take; 0: all is well.", "the agent";
+    REFUSING: Gauge Count "agent_channel_refusing" ["channel"]
+        "Alerts that a channel refused for good since it took one, the last of them within an hour; they are lost for it.", "the agent";
     QUEUED: Gauge Count "agent_channel_queued_count" ["channel"] "Alerts that wait for a channel.", "the agent";
+    TURNED_AWAY: Counter Count "agent_endpoint_turned_away_total" []
+        "Connections to the endpoints that were closed at once because 64 stood already; where an endpoint is on.", "the agent";
     UNSAVED: Gauge Count "agent_outbox_unsaved" []
         "1 while alerts are kept in memory only, because the disk does not take them.", "the agent";
     PAST_UNSAVED: Gauge Count "agent_history_unsaved" ["store"]
@@ -50,6 +55,8 @@ pub(super) struct Vitals {
     outbound: WeakSender<Vec<Output>>,
     notifier: Notifier,
     history: watch::Receiver<Trouble>,
+    /// Connections that the endpoints turned away; none without endpoints.
+    turned_away: Option<Arc<AtomicU64>>,
 }
 
 impl Vitals {
@@ -62,7 +69,12 @@ impl Vitals {
         history: watch::Receiver<Trouble>,
     ) -> Self {
         let (progress, outbound) = (Arc::clone(progress), outbound.downgrade());
-        Self { progress, inbox, outbound, notifier: notifier.clone(), history }
+        Self { progress, inbox, outbound, notifier: notifier.clone(), history, turned_away: None }
+    }
+
+    /// And the endpoints, where there are some.
+    pub(super) fn with_doors(self, turned_away: Option<Arc<AtomicU64>>) -> Self {
+        Self { turned_away, ..self }
     }
 
     /// Looks every ten seconds until `stop`.
@@ -86,7 +98,15 @@ impl Vitals {
             let queues =
                 [("inbox", used(&self.inbox)), ("outbound", outbound), ("outbox", stats.outbox.used_percent)];
             let history = self.history.borrow().clone();
-            let batch = readings.take(clock::now(), self.progress.running(), &queues, &stats, &history);
+            let turned_away = self.turned_away.as_ref().map(|count| count.load(Ordering::Relaxed));
+            let seen = Seen {
+                running: self.progress.running(),
+                queues: &queues,
+                stats: &stats,
+                history: &history,
+                turned_away,
+            };
+            let batch = readings.take(clock::now(), &seen);
             if self.inbox.send(Message::Round(vec![batch])).await.is_err() {
                 return;
             }
@@ -98,6 +118,17 @@ impl Vitals {
 fn used<T>(queue: &Sender<T>) -> u64 {
     let taken = queue.max_capacity() - queue.capacity();
     taken as u64 * 100 / queue.max_capacity().max(1) as u64
+}
+
+/// How things stand.
+struct Seen<'a> {
+    /// The collector that runs, and since when.
+    running: Option<(&'static str, u64)>,
+    /// Use of each queue, percent.
+    queues: &'a [(&'a str, u64)],
+    stats: &'a Stats,
+    history: &'a Trouble,
+    turned_away: Option<u64>,
 }
 
 /// Makes batches of what was seen. Pure.
@@ -114,15 +145,8 @@ impl Readings {
         Self { samples: Samples::new(OWN_SERIES as usize), stuck: BTreeSet::new(), unsaved: BTreeSet::new() }
     }
 
-    /// `running`: the collector that runs, and since when.
-    fn take(
-        &mut self,
-        now: Now,
-        running: Option<(&'static str, u64)>,
-        queues: &[(&str, u64)],
-        stats: &Stats,
-        history: &Trouble,
-    ) -> Batch {
+    fn take(&mut self, now: Now, seen: &Seen<'_>) -> Batch {
+        let Seen { running, queues, stats, history, turned_away } = *seen;
         let out = &mut self.samples;
         out.begin(NAME, now, None);
         let long = |since_ns: u64| now.mono_ns.saturating_sub(since_ns) >= STUCK_SECS * SECOND;
@@ -139,8 +163,10 @@ impl Readings {
             if !channel.is_untried() {
                 out.put(&FAILING, &[&channel.name], f64::from(channel.failing));
             }
+            out.put(&REFUSING, &[&channel.name], f64::from(channel.refusing));
             out.put(&QUEUED, &[&channel.name], channel.queued as f64);
         }
+        turned_away.iter().for_each(|count| out.put(&TURNED_AWAY, &[], *count as f64));
         out.put(&UNSAVED, &[], f64::from(u8::from(stats.outbox.trouble.is_some())));
         for (store, trouble) in [("ring", &history.ring), ("sqlite", &history.sqlite)] {
             if trouble.is_some() || self.unsaved.contains(store) {

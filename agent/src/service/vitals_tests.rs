@@ -46,7 +46,9 @@ impl Scene {
         for _ in 0..secs / 10 {
             self.now = self.now.plus_secs(10);
             let queues = [("inbox", self.inbox), ("outbound", 0), ("outbox", self.stats.outbox.used_percent)];
-            let mut batch = self.readings.take(self.now, self.running, &queues, &self.stats, &self.history);
+            let (running, queues, turned_away) = (self.running, &queues[..], Some(3));
+            let seen = Seen { running, queues, stats: &self.stats, history: &self.history, turned_away };
+            let mut batch = self.readings.take(self.now, &seen);
             self.engine.step(self.now, Input::Batch(&mut batch), &mut self.out);
             self.engine.step(self.now, Input::Tick, &mut self.out);
         }
@@ -82,7 +84,7 @@ fn all_is_read() {
     let mut s = scene(&quick());
     s.running = Some(("disk", 0));
     s.stats.channels[0].failing = 3;
-    s.stats.channels[1].queued = 4;
+    (s.stats.channels[1].queued, s.stats.channels[1].refusing) = (4, 1);
     s.stats.outbox.trouble = Some("no space".into());
     (s.inbox, s.stats.outbox.used_percent) = (10, 20);
     s.history.sqlite = Some("no space".into());
@@ -95,7 +97,9 @@ fn all_is_read() {
         ("agent_queue_used_percent", "outbox", 20.0),
         ("agent_channel_failing", "slack", 3.0),
         ("agent_channel_queued_count", "email", 4.0),
+        ("agent_channel_refusing", "email", 1.0),
         ("agent_outbox_unsaved", "", 1.0),
+        ("agent_endpoint_turned_away_total", "", 3.0),
         ("agent_history_unsaved", "sqlite", 1.0),
     ] {
         assert!(read.contains(&(name, label.to_owned(), value)), "{name} in {read:?}");
@@ -129,6 +133,22 @@ fn a_channel_that_fails_is_told_once() {
     s.stats.channels[0].failing = 0;
     s.look(40);
     s.check(&["resolved critical agent_channel_failing: Channel slack takes alerts again after 10 min"]);
+}
+
+#[test]
+fn what_a_channel_refused_for_good_is_lost_and_no_failing_channel() {
+    let mut s = scene(&quick());
+    s.look(30);
+    s.stats.channels[0].refusing = 1;
+    s.look(10);
+    s.check(&["firing critical agent_channel_refusing: Channel slack refused alerts for good, and they are lost for it"]);
+    s.look(1800);
+    s.check(&[]);
+    s.stats.channels[0].refusing = 0;
+    s.look(40);
+    s.check(&[
+        "resolved critical agent_channel_refusing: Channel slack refuses nothing any more after 30 min",
+    ]);
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl Sink for Bench {
 fn settings(config: &Config) -> Settings {
     Settings {
         known: Vec::new(),
+        labels: Default::default(),
         identity: Identity {
             hostname: "host".to_owned(),
             zone: jiff::tz::TimeZone::UTC,

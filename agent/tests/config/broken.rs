@@ -52,6 +52,11 @@ broken! {
                     iowait_percent = { warn = 101 }\n";
     bad_schedule: "[[alerting.maintenance]]\nname = 'a'\nschedule = 'Sunday'\n[[alerting.maintenance]]\nname = 'a'\n\
                    schedule = 'Sun 25:00-26:00'\n";
+    window_without_length: "[[alerting.maintenance]]\nname = 'a'\nschedule = 'Sun 04:00-04:00'\n";
+    label_of_no_alert_in_a_message: "[[alerting.rules]]\nname = 'a'\nmetric = 'disk_used_percent'\nwarn = 1\n\
+                   message = '{{ labels.mont }} {{ labels.device }}'\n[[alerting.rules]]\nname = 'b'\nop = 'absent'\n\
+                   metric = 'disk_used_percent'\nlabels = { mount = '/x' }\nmessage = '{{ labels.mount }} {{ labels.device }}'\n";
+    names_that_a_service_refuses: "[alerting.telegram]\nbot_token = 'bot123:abc'\n[alerting.discord]\nusername = 'My Discord'\n";
     bad_labels: "[agent]\nlabels = { 'data center' = 'x', env = 5, '' = 'y' }\n";
     bad_collector: "[collector]\nenabled = ['cpu', 'memroy']\ndisabled = ['gpus']\n";
     bad_window: "[alerting]\ndedup_window_secs = { warn = 1, warning = 2 }\n[alerting.grouping]\nwindow_secs = 0\n";

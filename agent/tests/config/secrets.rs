@@ -13,7 +13,7 @@ timeout_secs = 5
 [alerting.discord]
 webhook_url = "https://discord.com/api/webhooks/s3cret" # s3cret
 [alerting.telegram]
-bot_token = '''s3cret'''
+bot_token = '''123:s3cret'''
 [alerting.email]
 password = "s3cret"
 [nats]

@@ -82,6 +82,8 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
             "collector_stuck",
             "agent_queue_used_percent",
             "agent_channel_failing",
+            "agent_channel_refusing",
+            "agent_endpoint_turned_away_total",
             "agent_channel_queued_count",
             "agent_outbox_unsaved",
             "agent_history_unsaved",

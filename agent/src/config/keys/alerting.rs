@@ -16,7 +16,7 @@ use crate::config::must::Must::{self, Labels, Metric, Schedule, Template, Url, W
 use crate::config::near;
 use crate::config::reader::Reader;
 use crate::config::section::{choice, section};
-use crate::config::template::{RULE_VARIABLES, TEMPLATE_VARIABLES};
+use crate::config::template::{self, RULE_VARIABLES, TEMPLATE_VARIABLES};
 use crate::config::value::{Node, Value};
 use crate::text::clean;
 
@@ -271,6 +271,7 @@ section! {
 
 fn limits(rule: &Rule, node: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>) {
     labels(rule, table, cx);
+    words(rule, table, cx);
     let given = table.contains_key("warn") || table.contains_key("critical");
     if !given && rule.op != Op::Absent {
         let what = format!("`{}` has no limit.", cx.place());
@@ -305,6 +306,30 @@ fn labels(rule: &Rule, table: &DeTable<'_>, cx: &mut Reader<'_>) {
             (None, known) => format!("It has {}.", known.join(", ")),
         };
         cx.finding(name.span(), what, fix);
+    }
+}
+
+/// Labels in the message that none of its alerts has.
+fn words(rule: &Rule, table: &DeTable<'_>, cx: &mut Reader<'_>) {
+    let Some(of_metric) = cx.labels_of(&rule.metric) else { return };
+    // Of what is not there only the rule's own labels are known.
+    let known: Vec<&str> = match rule.op {
+        Op::Absent => rule.labels.keys().map(String::as_str).collect(),
+        _ => of_metric.to_vec(),
+    };
+    let Some(node) = table.get("message") else { return };
+    for name in template::labels_in(&rule.message).iter().filter(|name| !known.contains(&name.as_str())) {
+        let what = format!(
+            "`{}.message` uses `{{{{labels.{}}}}}`, which no alert of this rule has.",
+            cx.place(),
+            clean(name, 40)
+        );
+        let fix = match near::nearest(name, known.iter().copied()) {
+            Some(near) => format!("Did you mean `{{{{labels.{near}}}}}`?"),
+            None if known.is_empty() => "Its alerts have no labels.".to_owned(),
+            None => format!("They have {}.", known.join(", ")),
+        };
+        cx.finding(node.span(), what, fix);
     }
 }
 

@@ -9,7 +9,7 @@ use toml::de::DeTable;
 
 use super::agent::Switch;
 use crate::alert::Severity;
-use crate::config::must::Must::{Headers, Host, Id, Mail, Url, Whole, Word};
+use crate::config::must::Must::{BotToken, DiscordName, Headers, Host, Id, Mail, Url, Whole, Word};
 use crate::config::reader::Reader;
 use crate::config::section::{choice, section};
 use crate::config::value::Node;
@@ -51,7 +51,7 @@ section! {
         /// Address of the webhook; whoever knows it can write there.
         webhook_url: SecretString = "" => Url(WEB);
         /// Name the messages appear under. Empty: the webhook's own. Discord allows no name with `discord` or `clyde`.
-        username: String = "sysops-agent";
+        username: String = "sysops-agent" => DiscordName;
         /// Roles to call from critical on, each by its id (right-click on the role, Copy Role ID), or `@here` and
         /// `@everyone`. Another name is shown, but calls nobody: `doctor` says so.
         mention_roles: Vec<String> = &[];
@@ -99,7 +99,7 @@ section! {
         /// Whether it is used.
         enabled: bool = false;
         /// Token of the bot.
-        bot_token: SecretString = "";
+        bot_token: SecretString = "" => BotToken;
         /// Number of the chat, or `@name` of a public channel.
         chat_id: String = "" => Id;
         /// Markup of the messages; a template is written in it.

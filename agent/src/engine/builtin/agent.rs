@@ -36,6 +36,20 @@ const STATES: &[(State, u64)] = &[
     ),
     (
         State {
+            metric: "agent_channel_refusing",
+            subject: "Channel",
+            shown: &["channel"],
+            bad: "refused alerts for good, and they are lost for it",
+            good: "refuses nothing any more",
+            noun: "refusing channels",
+            is_critical: true,
+            hint: "The agent's log names each with its rule and id. This ends when the channel takes an alert, or an hour \
+                after the last refusal",
+        },
+        0,
+    ),
+    (
+        State {
             metric: "agent_push_failing",
             subject: "The collector of pushed",
             shown: &["what"],

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::super::compose::{Draft, fingerprint};
-use crate::alert::{CLOSES, MEMBERS, ONLY_MESSAGE, STANDS, Severity, Status, TOLD_IN};
+use crate::alert::{CLOSES, MEMBERS, ONLY_MESSAGE, STANDS, Severity, Status, TOLD_IN, WHOLE};
 
 /// Drafts held back for one rule, and one for each of its groups; further ones are counted in the summary
 /// without being listed.
@@ -199,7 +199,7 @@ impl Group {
         }
         context.insert(MEMBERS.into(), members.into());
         context.insert("incidents".into(), keys.into());
-        context.insert("alerts".into(), whole.into());
+        context.insert(WHOLE.into(), whole.into());
         if left_out > 0 {
             context.insert("alerts_left_out".into(), left_out.into());
         }
@@ -216,7 +216,7 @@ fn key_of_incident(draft: &Draft) -> Option<Value> {
 
 fn whole(draft: &Draft) -> Value {
     json!({
-        "id": draft.id, "status": draft.status.name(), "severity": draft.severity.name(),
+        "id": draft.id, "fingerprint": draft.fingerprint, "status": draft.status.name(), "severity": draft.severity.name(),
         "message": draft.message, "labels": draft.labels, "context": draft.context,
     })
 }

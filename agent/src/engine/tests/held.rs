@@ -345,6 +345,39 @@ fn a_silence_of_a_name_that_nobody_has_is_refused_with_the_nearest() {
 }
 
 #[test]
+fn a_silence_by_a_label_that_no_alert_has_is_refused() {
+    let set = |all: &[&str]| all.iter().map(|label| (*label).to_owned()).collect();
+    let mut r = with(|settings| {
+        settings.labels.any = set(&["mount", "xid", "env"]);
+        settings.labels.of = [("disk_used_percent".to_owned(), set(&["mount", "env"]))].into();
+    });
+    let mut check = |matcher: &str, label: &str, force: bool, expect: Option<&str>| {
+        let labels = [(label.to_owned(), "/".to_owned())].into();
+        let new = NewSilence { matcher: matcher.into(), labels, secs: 60, force, ..NewSilence::default() };
+        let answer = r.engine.order(r.now, Order::Silence(new), &mut r.out);
+        match expect {
+            None => assert!(matches!(answer, Ok(Answer::Silenced { .. })), "{matcher} {label}: {answer:?}"),
+            Some(part) => {
+                assert!(answer.as_ref().is_err_and(|why| why.contains(part)), "{label}: {answer:?}")
+            }
+        }
+    };
+    check("disk_used_percent", "mount", false, None);
+    check("disk_used_percent", "env", false, None);
+    check(
+        "disk_used_percent",
+        "mont",
+        false,
+        Some("has a label `mont`, so this would hold back nothing. Did you mean `mount`?"),
+    );
+    check("disk_used_percent", "xid", false, Some("They have env, mount. --force"));
+    check("disk_used_percent", "xid", true, None);
+    check("gpu_xid", "xid", false, None);
+    check("*", "xid", false, None);
+    check("*", "mont", false, Some("Did you mean `mount`?"));
+}
+
+#[test]
 fn no_message_says_over_of_a_value_that_is_not() {
     let mut r = run(0);
     for value in [10.0, 95.0, 95.0, 95.0, 85.0, 95.0, 95.0, 95.0, 79.0, 40.0] {

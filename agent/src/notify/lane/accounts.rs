@@ -8,8 +8,8 @@ use crate::text;
 use crate::time::Now;
 
 impl Lane {
-    pub(super) fn note(&mut self, why: &str) {
-        self.stats.last_error = Some(text::clean(why, MAX_ERROR));
+    pub(super) fn note(&mut self, now: Now, why: &str) {
+        (self.stats.last_error, self.noted) = (Some(text::clean(why, MAX_ERROR)), now);
     }
 
     pub(super) fn error(&self) -> &str {
@@ -45,6 +45,9 @@ impl Lane {
         let queued = ledger.iter().filter(|(_, e)| e.due.has(self.slot)).count() as u64;
         let wait = self.ready_ns.saturating_sub(now.mono_ns) / 1_000_000_000;
         let retry_in_secs = (self.failures > 0).then_some(wait);
-        ChannelStats { queued, failing: self.failures, retry_in_secs, ..self.stats.clone() }
+        let (failing, refusing) = (self.failures, self.refusing(now));
+        let age = now.since(self.noted) / 1_000_000_000;
+        let last_error_age_secs = self.stats.last_error.as_ref().map(|_| age);
+        ChannelStats { queued, failing, refusing, retry_in_secs, last_error_age_secs, ..self.stats.clone() }
     }
 }

@@ -61,7 +61,7 @@ impl Lane {
             Ok(()) | Err(SendError::Partly { .. }) => {
                 self.succeeded(now, flight);
                 if let Err(error) = result {
-                    self.note(error.why());
+                    self.note(now, error.why());
                 }
                 self.stats.delivered += 1;
                 for seq in &seqs {
@@ -75,7 +75,7 @@ impl Lane {
             Err(SendError::Refused { why }) => {
                 self.give_back(flight, total);
                 self.one_by_one = true;
-                self.note(&why);
+                self.note(now, &why);
                 tracing::warn!(channel = %self.stats.name, why = %self.error(), "a summary was refused; its alerts are sent one by one");
                 Settled::new()
             }

@@ -17,10 +17,27 @@ const MAKING_PAUSE: Duration = Duration::from_secs(10);
 /// ... up to so many times as much.
 const MAX_MAKING: u32 = 30;
 
+/// After so long a refusal is history: what was refused does not wait, so there is nothing that could end it, seconds.
+const REFUSED_SECS: u64 = 3600;
+
 impl Lane {
+    /// The other side answers, and will never take this message: it is lost for this channel, which is no failure of the
+    /// channel; nothing waits longer for it.
+    pub(super) fn refused(&mut self, now: Now, why: &str) {
+        self.note(now, why);
+        let before = self.refusals.map_or(0, |(count, _)| count);
+        self.refusals = Some((before.saturating_add(1), now));
+    }
+
+    /// Refusals for good since something was delivered, the last of them in the last hour.
+    pub(super) fn refusing(&self, now: Now) -> u32 {
+        let recent = self.refusals.filter(|(_, at)| now.since(*at) / 1_000_000_000 < REFUSED_SECS);
+        recent.map_or(0, |(count, _)| count)
+    }
+
     /// The message stays: when it is tried again.
     pub(super) fn kept(&mut self, now: Now, seq: Option<Seq>, error: &SendError, random: f64) {
-        self.note(error.why());
+        self.note(now, error.why());
         let after = match error {
             SendError::Retry { after, .. } => *after,
             // A server bans who knocks too often with a wrong key; a reload that mends it tries at once.
@@ -43,7 +60,7 @@ impl Lane {
         again: bool,
         random: f64,
     ) -> bool {
-        self.note(why);
+        self.note(now, why);
         if !flight.seq.is_some_and(|seq| self.is_partly(seq)) {
             self.succeeded(now, flight);
         }
@@ -77,7 +94,7 @@ impl Lane {
 
     /// Making the channel failed, once more.
     pub fn not_made(&mut self, now: Now, why: &str) {
-        self.note(why);
+        self.note(now, why);
         self.failures = self.failures.saturating_add(1);
         self.ready_ns = later(now, MAKING_PAUSE * self.failures.min(MAX_MAKING));
         if self.failures == 1 {

@@ -114,6 +114,13 @@ pub(super) async fn deliver(
     let (text, template_error) = templates.text(channel.name(), &alert);
     let late = |_| Err(SendError::retry(format!("no answer within {} s", SEND_TIMEOUT.as_secs())));
     let result = timeout(SEND_TIMEOUT, channel.send(&alert, &text)).await.unwrap_or_else(late);
+    if let Err(SendError::Refused { why }) = &result {
+        tracing::error!(
+            channel = channel.name(), rule = %text::clean(&alert.rule, MAX_WORST), id = %alert.id,
+            severity = alert.severity.name(), status = alert.status.name(), why = %text::clean(why, MAX_WORST),
+            "an alert was refused for good; it is lost for this channel"
+        );
+    }
     Sent::Done { result, template_error }
 }
 

@@ -122,8 +122,16 @@ fn channels(all: &[ChannelStats], out: &mut String) {
         if !also.is_empty() {
             let _ = writeln!(out, "  also: {}", also.join(", "));
         }
+        if c.refusing > 0 {
+            let _ = writeln!(
+                out,
+                "  REFUSED for good: {} in a row, lost for this channel; see the agent's log",
+                c.refusing
+            );
+        }
         if let Some(error) = &c.last_error {
-            let _ = writeln!(out, "  last error: {}", clean(error, CELL));
+            let age = c.last_error_age_secs.map_or(String::new(), |secs| format!(", {} ago", span(secs)));
+            let _ = writeln!(out, "  last error{age}: {}", clean(error, CELL));
         }
     }
 }
@@ -270,7 +278,9 @@ mod tests {
         let channel = ChannelStats {
             name: evil.into(),
             last_error: Some(evil.into()),
+            last_error_age_secs: Some(125),
             failing: 3,
+            refusing: 2,
             ..ChannelStats::default()
         };
         let shown = alerts(&Alerts { view, channels: vec![channel.clone()] });
@@ -310,6 +320,8 @@ mod tests {
         for text in [shown, status] {
             assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
             assert!(text.contains("FAILING: 3 times in a row"), "{text}");
+            assert!(text.contains("REFUSED for good: 2 in a row"), "{text}");
+            assert!(text.contains("last error, 2 min 5 s ago: x?"), "{text}");
         }
     }
 
