@@ -266,10 +266,18 @@ fn dashboards_see_what_node_exporter_shows() {
         }
     }
     assert!(wrong.is_empty(), "before, theirs, after: {wrong:#?}");
-    let named = |of: &BTreeMap<Series, f64>| of.keys().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
-    let (shown, told) = (named(&page(theirs).expect("theirs")), named(&page(text).expect("ours")));
+    let told_in =
+        |of: &BTreeMap<Series, f64>| of.keys().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
+    let (shown, told) = (told_in(&page(theirs).expect("theirs")), told_in(&page(text).expect("ours")));
     let names: BTreeSet<&str> = agreed.keys().map(|(name, _)| name.as_str()).collect();
     read_strictly(&get(text, "/metrics", OPEN_METRICS).expect("a page with both sets of names"));
+    match judge("promtool", &["check", "metrics"], &get(text, "/metrics", "").expect("the same as text")) {
+        None => skip("promtool missing: apt-get install prometheus"),
+        // It dislikes some of their names, and none of ours.
+        Some(said) => {
+            assert!(said.lines().all(|line| line.is_empty() || line.starts_with("node_")), "{said}");
+        }
+    }
     println!("{} names, {} values agree with node_exporter", names.len(), agreed.len());
     let borrow = |of| -> BTreeSet<&str> { BTreeSet::iter(of).map(String::as_str).collect() };
     let (compared, possible) = tell(&borrow(&shown), &borrow(&told), &names);

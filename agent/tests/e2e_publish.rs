@@ -8,6 +8,8 @@
 mod certificates;
 mod e2e;
 mod lab;
+#[path = "publish/outage.rs"]
+mod outage;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +24,7 @@ use lab::{ready, skip, wait_for};
 use serde_json::Value;
 use sysops_agent::config::Config;
 use sysops_agent::host::clock;
+use sysops_agent::notify::Clock;
 use sysops_agent::notify::nats::{Link, Outgoing};
 use sysops_agent::publish::courier::Courier;
 use sysops_agent::publish::payload::Speaker;
@@ -41,6 +44,7 @@ struct Bench {
     stop: CancellationToken,
     task: JoinHandle<()>,
     told: u64,
+    clock: Clock,
 }
 
 /// Between two rounds.
@@ -66,6 +70,10 @@ fn terms(config: &Config, dir: &Path) -> Terms {
 
 impl Bench {
     async fn start(config: &Config, terms: Terms) -> Self {
+        Self::start_at(config, terms, clock::now).await
+    }
+
+    async fn start_at(config: &Config, terms: Terms, clock: Clock) -> Self {
         let state = Arc::new(State::default());
         let link = Arc::new(Link::of(config).expect("well configured"));
         let speaker = Speaker {
@@ -79,11 +87,10 @@ impl Bench {
         let (inventory, inventories) = watch::channel(None);
         let courier = Courier::new(link, speaker.hostname.clone(), config.nats.jetstream, Arc::clone(&state));
         let sources = Sources { newest: values, inventory: inventories };
-        let publisher =
-            Publisher::open(terms, (speaker, courier, Arc::clone(&state)), sources, clock::now).await;
+        let publisher = Publisher::open(terms, (speaker, courier, Arc::clone(&state)), sources, clock).await;
         let stop = CancellationToken::new();
         let task = tokio::spawn(publisher.run(stop.clone()));
-        Self { state, newest, _inventory: inventory, stop, task, told: 0 }
+        Self { state, newest, _inventory: inventory, stop, task, told: 0, clock }
     }
 
     /// The next value of so many series of one name; the round is told before this returns.
@@ -92,7 +99,7 @@ impl Bench {
         let metric =
             sysops_agent::edge::metrics().into_iter().find(|m| m.name == "disk_used_percent").expect("known");
         let mut newest = Newest::default();
-        newest.begin(clock::now());
+        newest.begin((self.clock)());
         for n in 0..series {
             let mut labels: Vec<Box<str>> = metric.labels.iter().map(|l| (*l).into()).collect();
             labels[0] = format!("/mnt/volume-{n}").into();
@@ -610,7 +617,7 @@ mod alerts {
     use sysops_agent::notify::terminal::Screen;
     use sysops_agent::notify::{self, Notifier, Options, Outbox};
 
-    fn alert(n: usize) -> Arc<Alert> {
+    pub(super) fn alert(n: usize) -> Arc<Alert> {
         Arc::new(Alert {
             hostname: "web-1".into(),
             timestamp: "2026-02-22T16:30:00+09:00".into(),
@@ -633,13 +640,22 @@ mod alerts {
         })
     }
 
-    fn start(config: &Config, dir: &Path) -> (Notifier, JoinHandle<()>) {
+    /// Alerts go to NATS alone, and none is held back.
+    pub(super) fn only_nats(config: &mut Config, dir: &Path) {
+        dir.clone_into(&mut config.agent.data_dir);
+        config.alerting.syslog.enabled = false;
+        config.alerting.min_interval_secs = 0;
+        config.alerting.rate_limit_per_minute = 10_000;
+        (config.alerting.max_alerts_per_hour, config.alerting.max_alerts_per_hour_total) = (10_000, 10_000);
+    }
+
+    pub(super) fn start(config: &Config, dir: &Path, clock: Clock) -> (Notifier, JoinHandle<()>) {
         let (routes, problems) = notify::routes(config, Screen::new(false, &|_| None));
         assert_eq!((routes.len(), problems), (1, vec![]));
         let options = Options::of(config, "web-1", 7).expect("well configured");
-        let (outbox, found) = Outbox::open(dir, clock::now());
+        let (outbox, found) = Outbox::open(dir, clock());
         assert_eq!(found.warning, None);
-        Notifier::start(options, (outbox, &found), routes, clock::now)
+        Notifier::start(options, (outbox, &found), routes, clock)
     }
 
     #[tokio::test]
@@ -649,17 +665,13 @@ mod alerts {
         let home = tempfile::tempdir().expect("a directory");
         let mut config = nats(&server.url());
         config.nats.jetstream = true;
-        config.agent.data_dir = home.path().to_owned();
-        config.alerting.syslog.enabled = false;
-        config.alerting.min_interval_secs = 0;
-        config.alerting.rate_limit_per_minute = 10_000;
-        (config.alerting.max_alerts_per_hour, config.alerting.max_alerts_per_hour_total) = (10_000, 10_000);
+        only_nats(&mut config, home.path());
         let accept = async |notifier: &Notifier, from: usize| {
             for n in from..from + 10 {
                 assert!(notifier.accept(vec![alert(n)]).await, "on disk");
             }
         };
-        let (notifier, worker) = start(&config, home.path());
+        let (notifier, worker) = start(&config, home.path(), clock::now);
         accept(&notifier, 0).await;
         until("the first arrive", async || stored(&server.client().await).await >= 3).await;
         server.kill();
@@ -669,7 +681,7 @@ mod alerts {
         drop(notifier);
         let _ = worker.await;
         server.again();
-        let (notifier, worker) = start(&config, home.path());
+        let (notifier, worker) = start(&config, home.path(), clock::now);
         accept(&notifier, 20).await;
         let client = server.client().await;
         until("all arrive", async || stored(&client).await >= 30).await;

@@ -1,8 +1,9 @@
 //! `cargo xtask bench collect`: what collecting costs beside programs that only read, and the whole agent at one second,
 //! into docs/COST.md; [`engine`]: what a sample costs in the engine; [`history`]: what a day of history costs; [`logs`]: what the rules for log lines cost;
-//! [`flood`]: what a flooded log costs; [`scrape`]: what a scrape costs.
+//! [`flood`]: what a flooded log costs; [`fleet`]: what a host tells in an hour; [`scrape`]: what a scrape costs.
 
 mod engine;
+mod fleet;
 mod flood;
 mod history;
 mod logs;
@@ -38,6 +39,8 @@ pub enum What {
     History,
     /// Log rules: bytes a second, time a line.
     Logs,
+    /// Bytes that a host sends over NATS in an hour.
+    Fleet,
     /// The agent beside a log that is flooded.
     Flood,
     /// A scrape of the endpoint, beside `node_exporter`'s.
@@ -56,6 +59,7 @@ pub fn run(what: What, quick: bool) -> Result<(), String> {
         What::Engine => engine::run(if quick { "quick" } else { "release" }),
         What::History => history::run(),
         What::Logs => logs::run(if quick { "quick" } else { "release" }),
+        What::Fleet => fleet::run(),
         What::Flood => flood::run(if quick { "quick" } else { "release" }),
         What::Scrape => scrape::run(if quick { "quick" } else { "release" }),
     }

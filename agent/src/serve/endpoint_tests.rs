@@ -8,6 +8,8 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(20);
+/// More than the kernel takes for the two ends of a connection.
+const MANY: usize = 64 << 20;
 
 struct Served {
     bind: SocketAddr,
@@ -36,12 +38,17 @@ fn serve(change: impl FnOnce(&mut Config)) -> Served {
 }
 
 fn launch(bind: SocketAddr, change: impl FnOnce(&mut Config)) -> Served {
+    launch_page(bind, change, 100_000)
+}
+
+/// The same with a page of somewhat more than so many bytes.
+fn launch_page(bind: SocketAddr, change: impl FnOnce(&mut Config), bytes: usize) -> Served {
     let mut config = Config::default();
     (config.http.bind, config.prometheus.bind) = (bind.to_string(), bind.to_string());
     (config.http.enabled, config.prometheus.enabled) = (true, true);
     change(&mut config);
     let (newest, reader) = watch::channel(at(0));
-    let about = About { hostname: "x".repeat(100_000), ..About::default() };
+    let about = About { hostname: "x".repeat(bytes), ..About::default() };
     let source = Source { newest: reader, style: Style { about, ..Style::default() } };
     let stop = CancellationToken::new();
     let server = start(Endpoint::all(&config), source, stop.clone()).expect("a thread");
@@ -198,6 +205,54 @@ fn silent_and_slow_clients_cost_themselves() {
     // The room comes back while they are still there.
     wait(|| (served.get("/healthz", "").0 == 200).then_some(())).expect("others are served again");
     drop((readers, silent));
+    served.end();
+}
+
+#[test]
+fn who_never_reads_is_left_in_the_end() {
+    // More than the kernel keeps for both ends of a connection that nobody reads.
+    let served = launch_page(free(), |_| {}, 16 << 20);
+    wait(|| TcpStream::connect(served.bind).ok()).expect("it listens");
+    let readers: Vec<TcpStream> = (0..2 * MAX_CONNECTIONS)
+        .map(|_| {
+            let mut stream = served.connect();
+            // Over the limit it may be closed already.
+            let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
+            stream
+        })
+        .collect();
+    wait(|| (served.get("/healthz", "").0 == 0).then_some(())).expect("they have all the room");
+    // One wait is longer than a connection lives; on a busy machine it may take several.
+    let is_served = || wait(|| (served.get("/healthz", "").0 == 200).then_some(()));
+    assert!((0..3).any(|_| is_served().is_some()), "the room comes back, though none of them has gone");
+    drop(readers);
+    served.end();
+}
+
+#[test]
+fn a_large_request_is_not_read_to_its_end() {
+    let served = serve(|_| {});
+    let check = |head: &str, chunk: &[u8]| {
+        let mut stream = served.connect();
+        stream.set_write_timeout(Some(SOON)).expect("a timeout");
+        stream.write_all(head.as_bytes()).expect("said");
+        let mut bytes = 0;
+        while bytes < MANY && stream.write_all(chunk).is_ok() {
+            bytes += chunk.len();
+        }
+        assert!(bytes < MANY, "{bytes} bytes were taken of {head:?}");
+        assert_eq!(served.get("/healthz", "").0, 200, "after {head:?}");
+    };
+    let plain = vec![b'a'; 64 << 10];
+    let header = b"X: y\r\n".repeat(10_000);
+    let chunk = [b"10000\r\n", &plain[..], b"\r\n"].concat();
+    check("GET /metrics HTTP/1.1\r\nHost: h\r\nContent-Length: 999999999\r\n\r\n", &plain);
+    check("POST /metrics HTTP/1.1\r\nHost: h\r\nContent-Length: 999999999\r\n\r\n", &plain);
+    check("GET /metrics HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", &chunk);
+    check("GET /metrics HTTP/1.1\r\nHost: h\r\nX: ", &plain);
+    check("GET /metrics HTTP/1.1\r\n", &header);
+    check("GET /", &plain);
+    check("", &plain);
     served.end();
 }
 
