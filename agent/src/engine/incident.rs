@@ -22,7 +22,7 @@ const OOM_SAME_NS: u64 = 10 * SECOND;
 /// Two failures of one sector within this time are the same.
 const IO_ERROR_SAME_NS: u64 = 2 * SECOND;
 /// Rules of the kernel log whose lines may tell of one failed request.
-pub const IO_ERROR_RULES: [&str; 3] = ["io_error", "removable_io_error", "nvme_error"];
+pub const IO_ERROR_RULES: [&str; 4] = ["io_error", "removable_io_error", "nvme_error", "discard_refused"];
 /// The kernel log's clock (`local_clock`) is not disciplined by NTP as `CLOCK_MONOTONIC` is: they drift
 /// apart by up to 100 ppm of the uptime.
 const DRIFT_PER_UPTIME: u64 = 10_000;

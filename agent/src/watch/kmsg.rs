@@ -160,14 +160,16 @@ impl KmsgWatch {
             allowance: Allowance::default(),
             cpu_ns: clock::thread_cpu_ns(),
             out: Vec::new(),
+            is_sending: false,
             tx,
         };
-        let follow = stream.follow(&fd);
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
-            done = follow => done.map_err(broken),
-        }
+            done = stream.follow(&fd) => done.map_err(broken),
+        };
+        stream.finish().await;
+        done
     }
 }
 
@@ -186,6 +188,8 @@ struct Stream<T> {
     /// Processor time of the thread when reading began.
     cpu_ns: u64,
     out: Vec<Event>,
+    /// Not all that was found is handed on.
+    is_sending: bool,
     tx: Sender<T>,
 }
 
@@ -294,7 +298,17 @@ impl<T: From<Event>> Stream<T> {
         }
     }
 
+    /// The end: what is still counted of a flood is told, for the next run begins behind it. Where events could not be handed on it
+    /// reads all of that again.
+    async fn finish(&mut self) {
+        if !self.is_sending {
+            self.scanner.finish((self.clock)(), &mut self.out);
+            self.send().await;
+        }
+    }
+
     async fn send(&mut self) -> bool {
+        self.is_sending = true;
         for mut event in self.out.drain(..) {
             if let Some(enricher) = self.enricher.as_mut().filter(|_| self.caught_up) {
                 enricher.enrich(&mut event);
@@ -303,6 +317,7 @@ impl<T: From<Event>> Stream<T> {
                 return false;
             }
         }
+        self.is_sending = false;
         true
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn run(profile: &str) -> Result<(), String> {
     let home = sh::target_dir().join("bench/flood");
     let _ = fs::remove_dir_all(&home);
     fs::create_dir_all(&home).map_err(|e| format!("{} cannot be made: {e}", home.display()))?;
-    let mut table = "| log | lines a second | % of a core | peak kB | |\n|---|---|---|---|---|\n".to_owned();
+    let mut table = "| log | lines a second | % of a core | peak kB | | not read | not judged |\n|---|---|---|---|---|---|---|\n".to_owned();
     for kind in &KINDS {
         let cost = of_agent(kind, &agent, &home)?;
         let is_kept = cost.cpu <= MAX_CPU && cost.peak_kb <= MAX_KB;
@@ -89,12 +89,18 @@ pub(super) fn run(profile: &str) -> Result<(), String> {
         // Writing to a string cannot fail.
         let _ = writeln!(
             table,
-            "| {} | {:.0} | {:.1} | {} | {word} |",
-            kind.name, cost.lines, cost.cpu, cost.peak_kb
+            "| {} | {:.0} | {:.1} | {} | {word} | {} | {} |",
+            kind.name,
+            cost.lines,
+            cost.cpu,
+            cost.peak_kb,
+            share(cost.unread, cost.lines),
+            share(cost.unjudged, cost.lines)
         );
     }
     let (rate, cpu) = of_reading()?;
-    let _ = writeln!(table, "| /dev/kmsg, a program that only reads it | {rate:.0} | {cpu:.1} | | floor |");
+    let _ =
+        writeln!(table, "| /dev/kmsg, a program that only reads it | {rate:.0} | {cpu:.1} | | floor | | |");
     println!("{table}");
     let machine = probe_cost::machine();
     let machine = machine.split(": medians").next().unwrap_or_default();
@@ -130,17 +136,40 @@ fn of_agent(kind: &Kind, agent: &Path, home: &Path) -> Result<Flooded, String> {
         measure::during(Path::new(program), &args, home, &mut flood)?
     };
     let _ = fs::remove_file(&log);
+    let said = fs::read_to_string(home.join("run.log")).unwrap_or_default();
     Ok(Flooded {
+        unread: counted(&said, "overwritten"),
+        unjudged: counted(&said, "flood"),
         lines: rate.map_err(problem)?,
         cpu: cpu_ns as f64 / LENGTH.as_nanos() as f64 * 100.0,
         peak_kb,
     })
 }
 
+/// What came of a flood.
 struct Flooded {
+    /// Written, a second.
     lines: f64,
     cpu: f64,
     peak_kb: u64,
+    /// Lines that were overwritten before they were read, and that no rule was asked about, as the agent says.
+    unread: u64,
+    unjudged: u64,
+}
+
+/// Events lost for this reason, out of what the agent says when it stops.
+fn counted(said: &str, reason: &str) -> u64 {
+    let key = format!("kernel_events_lost_total{{{reason}}} ");
+    let count = said.rsplit_once(&key).and_then(|(_, rest)| rest.split([',', '\n']).next());
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+/// How much of all lines of a flood.
+fn share(count: u64, a_second: f64) -> String {
+    match count {
+        0 => "0".to_owned(),
+        _ => format!("{:.1} %", count as f64 / (a_second * LENGTH.as_secs_f64()) * 100.0),
+    }
 }
 
 /// Nothing on but the log.
@@ -229,5 +258,19 @@ impl Unlimited {
 impl Drop for Unlimited {
     fn drop(&mut self) {
         let _ = fs::write(DEVKMSG, &self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_read_out_of_the_last_words() {
+        let said = "INFO stopping\nINFO counted since the start: kernel_events_lost_total{flood} 12, \
+            kernel_events_lost_total{overwritten} 300000, lost{kmsg overwritten} 1\n";
+        assert_eq!((counted(said, "overwritten"), counted(said, "flood")), (300_000, 12));
+        assert_eq!(counted("INFO stopping\n", "flood"), 0);
+        assert_eq!((share(0, 1e5).as_str(), share(300_000, 1e5).as_str()), ("0", "10.0 %"));
     }
 }

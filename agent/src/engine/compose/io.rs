@@ -258,6 +258,9 @@ pub fn error(report: &Report, io: &IoError, id: String, identity: &Identity) -> 
 fn judged(io: &IoError) -> (&str, Severity, &str) {
     match &io.log {
         Some(log) => (&log.rule, log.severity, &log.meaning),
+        None if io.op == Some("discard") => {
+            ("discard_refused", Severity::Info, "a disk may refuse to give back blocks")
+        }
         None if io.device.starts_with("sr") || io.device.starts_with("fd") => {
             ("removable_io_error", Severity::Info, "often there is no medium in the drive")
         }

@@ -122,6 +122,8 @@ fn an_error_says_where_and_why() {
             error_of(&IoError { device: device.into(), ..seen.clone() }, &[crate::event::Source::Ebpf]);
         assert_eq!((draft.rule.as_str(), draft.severity), (rule, severity), "{device}");
     }
+    let draft = error_of(&IoError { op: Some("discard"), ..seen }, &[crate::event::Source::Ebpf]);
+    assert_eq!((draft.rule.as_str(), draft.severity), ("discard_refused", Severity::Info));
 }
 
 #[test]

@@ -40,11 +40,12 @@ pub(super) const RULES: &[Rule] = &[
             "scsi hang",
             "controller is offline",
         ],
-        pattern: r"(?P<controller>mpt[23]?sas(?:_cm)?\d+): fault_state\((?P<code>0x[0-9a-f]+)\)|megaraid_sas (?P<device>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): Found FW in FAULT state|hpsa (?P<device2>\S+): [Cc]ontroller lockup detected|aacraid: Host adapter reset request\. SCSI hang|smartpqi (?P<device3>\S+): controller is offline",
+        pattern: r"(?P<controller>mpt[23]?sas(?:_cm)?\d+): fault_state\((?P<code>0x[0-9a-f]+)\)|megaraid_sas (?P<device>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (?:Found )?FW in FAULT state|hpsa (?P<device2>\S+): [Cc]ontroller lockup detected|aacraid: Host adapter reset request\. SCSI hang|smartpqi (?P<device3>\S+): controller is offline",
         hits: &[
             "mpt3sas_cm0: fault_state(0x5854)!",
             "mpt2sas0: fault_state(0x0d03)!",
             "megaraid_sas 0000:01:00.0: Found FW in FAULT state, will reset adapter scsi0.",
+            "megaraid_sas 0000:02:00.0: FW in FAULT state, Fault code:0x10000 subcode:0x0 func:megasas_transition_to_ready",
             "hpsa 0000:03:00.0: Controller lockup detected: 0x00130000 after 30 seconds",
             "aacraid: Host adapter reset request. SCSI hang ?",
             "smartpqi 0000:5c:00.0: controller is offline: status code 0x6100c",

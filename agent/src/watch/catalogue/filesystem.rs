@@ -1,16 +1,58 @@
 //! Filesystems, local and remote.
 
-use crate::alert::Severity::{Critical, Emergency, Warn};
+use crate::alert::Severity::{Critical, Emergency, Info, Warn};
 use crate::watch::rules::{Class, Grade, Kind, Rule};
 
 pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "mount_refused",
+        class: Class::Filesystem,
+        severity: Info,
+        meaning: "a filesystem was not mounted, or not changed, as was asked; nothing on it is damaged by that",
+        action: "look at type and options in /etc/fstab or of the command; a kernel that tries one type after the other says so at each boot",
+        origin: "`fs/ext3/super.c`, `fs/ext2/super.c` (`ext3_msg`, `ext2_msg`), `fs/ext4/mmp.c` (`ext4_multi_mount_protect`), `fs/btrfs/super.c`, `disk-io.c` (`open_ctree`), `volumes.c` (`btrfs_balance`)",
+        grade: Grade::Fixed,
+        kind: Kind::Plain,
+        literals: &[
+            "unsupported optional features",
+            "mount option",
+            "): error: can't find ",
+            "write access unavailable",
+            "mmp interval",
+            "open_ctree failed",
+            ": balance: ",
+            "unable to start balance",
+            "balance will reduce",
+        ],
+        pattern: r"EXT[23]-fs \((?P<device>[^)]+)\): error: (?:couldn't mount because of unsupported optional features|can't find (?:an )?ext[23] filesystem|unrecognized mount option|write access unavailable)|EXT4-fs warning \(device (?P<device2>[^)]+)\): ext4_multi_mount_protect:\d+: MMP interval \d+ higher than expected|BTRFS error \(device (?P<device3>[^):]+)[^)]*\): (?:(?:unrecognized|unsupported|unknown|invalid) mount option|open_ctree failed|balance: (?:invalid|reduces|mixed)|unable to start balance|balance will reduce)",
+        hits: &[
+            "EXT3-fs (sda2): error: couldn't mount because of unsupported optional features (240)",
+            "EXT2-fs (sda2): error: couldn't mount because of unsupported optional features (244)",
+            "EXT3-fs (md127): error: can't find ext3 filesystem on dev md127.",
+            "EXT2-fs (md127): error: can't find an ext2 filesystem on dev md127.",
+            "EXT3-fs (sda1): error: unrecognized mount option \"discard\" or missing value",
+            "EXT3-fs (loop1): error: write access unavailable, cannot proceed",
+            "EXT4-fs warning (device loop0): ext4_multi_mount_protect:324: MMP interval 42 higher than expected, please wait.",
+            "BTRFS error (device sdb): unrecognized mount option 'discards'",
+            "BTRFS error (device sdb): balance: invalid convert data profile raid1",
+            "BTRFS error (device sda1): unable to start balance with target metadata profile 32",
+            "BTRFS error (device sda1): open_ctree failed",
+        ],
+        misses: &[
+            "EXT3-fs (sda1): error: can't read group descriptor 12",
+            "EXT2-fs (sda1): error: ext2_lookup: deleted inode referenced: 12",
+            "EXT4-fs warning (device sda5): ext4_clear_journal_err: Filesystem error recorded from previous mount: IO failure",
+            "BTRFS error (device dm-0): failed to read chunk root",
+            "BTRFS error (device sda1): parent transid verify failed on 1 wanted 2 found 3",
+        ],
+    },
     Rule {
         id: "filesystem_warning",
         class: Class::Filesystem,
         severity: Warn,
         meaning: "a filesystem has, or had, something wrong; it is still used",
         action: "check it (fsck, unmounted) at the next occasion; an error count stays until then",
-        origin: "`fs/ext4/super.c` (`__ext4_warning`, `print_daily_error_info`, `ext4_setup_super`), `inode.c` (`mpage_map_and_submit_extent`)",
+        origin: "`fs/ext4/super.c` (`__ext4_warning`, `print_daily_error_info`, `ext4_setup_super`), `inode.c` (`mpage_map_and_submit_extent`), `fs/fat/inode.c` (`fat_set_state`), `fs/exfat/super.c`",
         grade: Grade::Fixed,
         kind: Kind::Plain,
         literals: &[
@@ -20,14 +62,19 @@ pub(super) const RULES: &[Rule] = &[
             "error at time",
             "with errors, running e2fsck",
             "delayed block allocation failed",
+            "was not properly unmounted",
+            "medium has reported failures",
         ],
-        pattern: r"EXT[234]-fs warning \(device (?P<device>[^)]+)\)|EXT[234]-fs \((?P<device2>[^)]+)\): (?:error count since last fsck: (?P<errors>\d+)|(?:initial|last) error at time|warning: mounting (?:unchecked )?fs with errors|[Dd]elayed block allocation failed)",
+        pattern: r"EXT[234]-fs warning \(device (?P<device>[^)]+)\)|EXT[234]-fs \((?P<device2>[^)]+)\): (?:error count since last fsck: (?P<errors>\d+)|(?:initial|last) error at time|warning: mounting (?:unchecked fs|fs with errors)|[Dd]elayed block allocation failed)|FAT-fs \((?P<device3>[^)]+)\): (?:Volume was not properly unmounted|Medium has reported failures)",
         hits: &[
             "EXT4-fs warning (device sda1): ext4_dx_add_entry:2461: Directory (ino: 1234) index full, reach max htree level :2",
             "EXT4-fs (sda1): error count since last fsck: 5",
             "EXT4-fs (sda1): initial error at time 1632312312: ext4_lookup:1706: inode 123",
             "EXT4-fs (sda1): last error at time 1632312399: ext4_lookup:1706: inode 123",
             "EXT4-fs (sda1): warning: mounting fs with errors, running e2fsck is recommended",
+            "EXT2-fs (mmcblk0p2): warning: mounting unchecked fs, running e2fsck is recommended",
+            "FAT-fs (sda1): Volume was not properly unmounted. Some data may be corrupt. Please run fsck.",
+            "exFAT-fs (sdb1): Medium has reported failures. Some data may be lost.",
             "EXT4-fs (dm-0): Delayed block allocation failed for inode 1234 at logical offset 0 with max blocks 1 with error 28",
         ],
         misses: &[
@@ -89,7 +136,7 @@ pub(super) const RULES: &[Rule] = &[
             "btrfs: critical",
             "squashfs error",
         ],
-        pattern: r"EXT[234]-fs error \(device (?P<device>[^)]+)\)|(?:EXT[234]|FAT|F2FS)-fs \((?P<device2>[^)]+)\): (?:error|.*[Rr]emounting filesystem read-only|Filesystem has been set read-only|.*[Cc]orrupt)|Remounting filesystem read-only|Aborting journal on device (?P<device5>\S+?)\.?$|JBD2: (?:Error|Detected IO errors while flushing file data on (?P<device6>\S+?)(?:-\d+)?$)|XFS \((?P<device3>[^)]+)\): (?:.*Corruption (?:detected|of in-memory)|.*[Mm]etadata (?:corruption|I/O error)|xfs_do_force_shutdown|.*[Ff]ilesystem has been shut down|log I/O error|Log I/O Error|.*Shutting down filesystem|.*Internal error|Metadata CRC error|xfs_log_force: error|log mount(?:/recovery)? failed)|XFS: Internal error|xfs_log_force: error -?\d+ returned|BTRFS(?:: | )(?:error|critical)(?: \(device (?P<device4>[^):]+)[^)]*\))?|BTRFS.*forced readonly|SQUASHFS error",
+        pattern: r"EXT[234]-fs error \(device (?P<device>[^)]+)\)|(?:EXT[234]|FAT|F2FS)-fs \((?P<device2>[^)]+)\): (?:error|.*[Rr]emounting filesystem read-only|Filesystem has been set read-only|.*[Cc]orrupt)|Remounting filesystem read-only|Aborting journal on device (?P<device5>\S+?)\.?$|JBD2: (?:Error|Detected IO errors while flushing file data on (?P<device6>\S+?)(?:-\d+)?$)|XFS \((?P<device3>[^)]+)\): (?:.*Corruption (?:detected|of in-memory|warning)|corrupt dinode|.*[Mm]etadata (?:corruption|I/O error)|xfs_do_force_shutdown|.*[Ff]ilesystem has been shut down|log I/O error|Log I/O Error|.*Shutting down filesystem|.*Internal error|Metadata CRC error|xfs_log_force: error|log mount(?:/recovery)? failed)|XFS: Internal error|xfs_log_force: error -?\d+ returned|BTRFS(?:: | )(?:error|critical)(?: \(device (?P<device4>[^):]+)[^)]*\))?|BTRFS.*forced readonly|SQUASHFS error",
         hits: &[
             "EXT4-fs error (device vda): trigger_test_error:130: comm init: 1",
             "EXT3-fs error (device sda1): ext3_lookup: deleted inode referenced: 123",
@@ -102,6 +149,9 @@ pub(super) const RULES: &[Rule] = &[
             "XFS (sda1): Corruption detected. Unmount and run xfs_repair",
             "XFS: Internal error XFS_WANT_CORRUPTED_RETURN at line 342 of file fs/xfs/xfs_alloc.c.  Caller 0xffffffffa01e76c2",
             "XFS (nvme0n1p1): Metadata CRC error detected at xfs_dir3_block_read_verify+0xc8/0xf0 [xfs], xfs_dir3_block block 0x1",
+            "XFS (sda6): Corruption warning: Metadata has LSN (1:245) ahead of current LSN (1:200). Please unmount and run xfs_repair (>= v4.3) to resolve.",
+            "XFS (dm-0): corrupt dinode 43609984, (btree extents).",
+            "EXT3-fs (sda1): error: can't read group descriptor 12",
             "XFS (dm-0): xfs_log_force: error -5 returned.",
             "XFS (dm-7): log mount/recovery failed: error -5",
             "XFS (dm-0): Metadata corruption detected at xfs_agi_verify+0xd2/0x110 [xfs], xfs_agi block 0x2",

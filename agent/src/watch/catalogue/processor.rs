@@ -133,7 +133,7 @@ pub(super) const RULES: &[Rule] = &[
         grade: Grade::Fixed,
         kind: Kind::Plain,
         literals: &["clocksource", "tsc unstable", "tsc warp"],
-        pattern: r"(?i)clocksource.*(?:as unstable|\S+ unstable \(delta)|Marking TSC unstable due to|TSC warp between CPUs",
+        pattern: r"(?i)clocksource.*(?:as unstable|\S+ unstable \(delta)|Marking TSC unstable due to(?:: )? ?(?:clocksource|check_tsc_sync|TSCs unsync|KVM)|TSC warp between CPUs",
         hits: &[
             "clocksource: timekeeping watchdog on CPU1: Marking clocksource 'tsc' as unstable because the skew is too large:",
             "Clocksource tsc unstable (delta = -95171507 ns)",
@@ -142,6 +142,9 @@ pub(super) const RULES: &[Rule] = &[
         ],
         misses: &[
             "clocksource: Switched to clocksource tsc",
+            "Marking TSC unstable due to TSC halts in idle",
+            "Marking TSC unstable due to: cpufreq changes.",
+            "tsc: Marking TSC unstable due to running on Hyper-V",
             "clocksource: hpet: mask: 0xffffffff max_cycles: 0xffffffff",
         ],
     },

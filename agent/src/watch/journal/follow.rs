@@ -51,6 +51,8 @@ pub struct JournalWatch {
     look: Duration,
     pause: Duration,
     alive: Duration,
+    /// Not all that was found is handed on.
+    is_sending: bool,
 }
 
 /// Why a child is no longer read.
@@ -78,6 +80,7 @@ impl JournalWatch {
             look: LOOK,
             pause: PAUSE.0,
             alive: ALIVE,
+            is_sending: false,
         }
     }
 
@@ -98,6 +101,24 @@ impl JournalWatch {
             () = stop.cancelled() => {}
             () = self.supervise(&tx) => {}
         }
+        // What could not be handed on is read again by the next run.
+        if !self.is_sending {
+            let mut out = Vec::new();
+            self.reader.finish(clock::now(), &mut out);
+            self.send(&mut out, &tx).await;
+        }
+    }
+
+    /// Hands on what was found; `false`: nobody listens.
+    async fn send<T: From<Event>>(&mut self, events: &mut Vec<Event>, tx: &Sender<T>) -> bool {
+        self.is_sending = true;
+        for event in events.drain(..) {
+            if tx.send(event.into()).await.is_err() {
+                return false;
+            }
+        }
+        self.is_sending = false;
+        true
     }
 
     async fn supervise<T: From<Event>>(&mut self, tx: &Sender<T>) {
@@ -105,11 +126,11 @@ impl JournalWatch {
         // The place where it begins, so that the next run begins there too.
         let mut out = Vec::new();
         self.reader.drained(true, clock::now(), &mut out);
-        while send(&mut out, tx).await {
+        while self.send(&mut out, tx).await {
             self.units = running(self.host.as_ref());
             if !self.is_needed() {
                 self.stands(Standing::Idle, &mut out);
-                if !send(&mut out, tx).await || !self.rest(self.look, tx).await {
+                if !self.send(&mut out, tx).await || !self.rest(self.look, tx).await {
                     return;
                 }
                 continue;
@@ -124,7 +145,7 @@ impl JournalWatch {
             if clock::now().since(began) > IN_ORDER.as_nanos() as u64 {
                 (pause, told) = (self.pause, String::new());
             }
-            if !send(&mut out, tx).await || !self.rest(pause, tx).await {
+            if !self.send(&mut out, tx).await || !self.rest(pause, tx).await {
                 return;
             }
             // Only now: at the end of the agent it ends with it.
@@ -164,7 +185,7 @@ impl JournalWatch {
                 () = tx.closed() => return false,
             }
             self.reader.drained(false, clock::now(), &mut out);
-            if !send(&mut out, tx).await {
+            if !self.send(&mut out, tx).await {
                 return false;
             }
         }
@@ -248,7 +269,7 @@ impl JournalWatch {
                     if elapsed(began) >= self.alive {
                         self.stands(Standing::Up, &mut events);
                     }
-                    if !send(&mut events, tx).await {
+                    if !self.send(&mut events, tx).await {
                         return End::Deaf;
                     }
                     let starting = self.state.standing() != Standing::Up;
@@ -272,7 +293,7 @@ impl JournalWatch {
                     return End::Changed;
                 }
             }
-            if !send(&mut events, tx).await {
+            if !self.send(&mut events, tx).await {
                 return End::Deaf;
             }
         }
@@ -295,15 +316,6 @@ fn said(child: &mut Followed, why: String) -> String {
 
 fn elapsed(since: Now) -> Duration {
     Duration::from_nanos(clock::now().since(since))
-}
-
-async fn send<T: From<Event>>(events: &mut Vec<Event>, tx: &Sender<T>) -> bool {
-    for event in events.drain(..) {
-        if tx.send(event.into()).await.is_err() {
-            return false;
-        }
-    }
-    true
 }
 
 #[cfg(test)]

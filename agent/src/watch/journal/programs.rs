@@ -60,6 +60,10 @@ impl Programs {
         self.flood.due(now, false, out);
     }
 
+    pub(super) fn finish(&mut self, now: Now, out: &mut Vec<Event>) {
+        self.flood.due(now, true, out);
+    }
+
     pub(super) fn due_ns(&self) -> Option<u64> {
         self.flood.due_ns()
     }

@@ -58,6 +58,25 @@ impl Reader {
             scanner.drained(settled, now, out);
             relayed(out, from);
         }
+        self.mark(now, out);
+    }
+
+    /// Tells of a flood that is still counted: nothing comes any more.
+    pub fn finish(&mut self, now: Now, out: &mut Vec<Event>) {
+        if self.killers.due_ns().is_some() {
+            // All since the last mark is read again by the next run.
+            return;
+        }
+        self.programs.iter_mut().for_each(|programs| programs.finish(now, out));
+        if let Some(scanner) = &mut self.scanner {
+            let from = out.len();
+            scanner.finish(now, out);
+            relayed(out, from);
+        }
+        self.mark(now, out);
+    }
+
+    fn mark(&mut self, now: Now, out: &mut Vec<Event>) {
         // What waits to be told is read again by the next run.
         if self.moved && self.killers.due_ns().is_none() {
             self.moved = false;
@@ -74,7 +93,8 @@ impl Reader {
     /// When something that waits must be told by [`drained`](Self::drained), monotonic nanoseconds.
     pub fn due_ns(&self) -> Option<u64> {
         let programs = self.programs.as_ref().and_then(Programs::due_ns);
-        [self.killers.due_ns(), programs].into_iter().flatten().min()
+        let scanner = self.scanner.as_ref().and_then(Scanner::due_ns);
+        [self.killers.due_ns(), programs, scanner].into_iter().flatten().min()
     }
 
     /// What waits to be told, each once: their victims may still stand.

@@ -207,3 +207,28 @@ fn patterns_of_the_user_are_asked_about_lines_of_programs() {
     assert_eq!(found, [("denied", fields("login").to_vec()), ("denied", fields("init").to_vec())]);
     assert!(out.iter().any(|event| matches!(event.what, What::JournalMark(_))), "the place is kept");
 }
+
+#[test]
+fn a_flood_is_told_as_far_as_it_came_at_the_end() {
+    let own = Custom { name: "denied", pattern: "denied", severity: Severity::Warn };
+    let rules = Arc::new(RuleSet::new(&[own], true).expect("patterns"));
+    let place = Place::parse("s=1;i=1").expect("a place");
+    let mut reader = Reader::new(place, None, Some(Programs::new(rules, 4711)));
+    let mut out = Vec::new();
+    for number in 2..152 {
+        let fields = r#""_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"app","_PID":"9","MESSAGE":"denied""#;
+        reader.take(entry(number, fields).as_bytes(), NOW, &mut out);
+    }
+    reader.drained(true, NOW, &mut out);
+    let told = |out: &[Event]| -> u64 {
+        let count = |event: &Event| match &event.what {
+            What::Log(found) => found.repeats.as_ref().map_or(1, |repeats| repeats.count),
+            _ => 0,
+        };
+        out.iter().map(count).sum()
+    };
+    assert_eq!(told(&out), 100);
+    out.clear();
+    reader.finish(NOW, &mut out);
+    assert_eq!((told(&out), reader.due_ns()), (50, None));
+}

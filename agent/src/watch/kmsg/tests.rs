@@ -44,6 +44,33 @@ async fn old_records_are_historic_and_new_ones_live() {
 }
 
 #[tokio::test]
+async fn a_flood_is_told_as_far_as_it_came_at_a_stop() {
+    let (write, fd) = device();
+    let (tx, mut rx) = mpsc::channel::<Event>(1);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(KmsgWatch::from_fd("test", fd, scanner(), clock).run(tx, stop.clone()));
+    write.send(b"6,1,1,-;booted").unwrap();
+    assert_eq!(next(&mut rx).await.what, What::KmsgMark(KmsgMark { seq: 1 }));
+    let mut told = Vec::new();
+    for seq in 2..=151 {
+        write.send(format!("3,{seq},1,-;EXT4-fs error (device sda1): e:1: inode #2: x").as_bytes()).unwrap();
+        loop {
+            match next(&mut rx).await.what {
+                What::KmsgMark(mark) if mark.seq == seq => break,
+                What::Log(found) => told.push(found.repeats.map(|repeats| repeats.count)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(told, [None; 100]);
+    stop.cancel();
+    let What::Log(found) = next(&mut rx).await.what else { panic!("a line") };
+    assert_eq!(found.repeats.map(|repeats| repeats.count), Some(50));
+    assert_eq!(rx.recv().await, None);
+    assert_eq!(task.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
 async fn a_stack_is_told_when_the_log_is_quiet() {
     let (write, fd) = device();
     let (tx, mut rx) = mpsc::channel::<Event>(8);
@@ -185,6 +212,7 @@ fn stream(clock: fn() -> Now) -> Stream<Event> {
         allowance: Allowance::default(),
         cpu_ns: 0,
         out: Vec::new(),
+        is_sending: false,
         tx: mpsc::channel(1).0,
     }
 }

@@ -20,11 +20,15 @@ fn built_in() -> RuleSet {
 
 /// Rules that would both take a line, and which gets it because it is asked first.
 const PRECEDENCE: &[(&str, &str)] = &[
+    ("discard_refused", "io_error"),
+    ("discard_refused", "nvme_error"),
     ("dm_integrity", "device_mapper"),
     ("filesystem_warning", "filesystem_error"),
     ("gpu_ecc", "hardware_error"),
     ("gpu_xid", "gpu_ecc"),
     ("gpu_xid", "hardware_error"),
+    ("mount_refused", "filesystem_error"),
+    ("mount_refused", "filesystem_warning"),
     ("nic_overheat", "nic_module"),
     ("nvme_error", "io_error"),
     ("removable_io_error", "io_error"),

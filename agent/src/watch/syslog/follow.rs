@@ -16,6 +16,7 @@ use super::read::Reader;
 use crate::event::{Event, Lost, Source, SyslogMark, What};
 use crate::host::clock;
 use crate::host::tail::{Step, Tail};
+use crate::time::Now;
 
 /// Blocks read before what they told is sent on.
 const ROUND: usize = 16;
@@ -30,8 +31,11 @@ const QUIET: Duration = Duration::from_millis(50);
 
 /// A syslog file, to be followed.
 pub struct SyslogWatch {
-    work: Work,
+    /// `None` while it is aside.
+    work: Option<Work>,
     wake: Option<AsyncFd<OwnedFd>>,
+    /// Not all that was found is handed on.
+    is_sending: bool,
 }
 
 /// What goes aside and comes back.
@@ -48,47 +52,71 @@ impl SyslogWatch {
     /// The file of `tail`.
     pub fn new(tail: Tail, reader: Reader) -> Self {
         let (told, marked) = (String::new(), String::new());
-        Self { work: Work { tail, reader, out: Vec::new(), told, marked, lost: 0 }, wake: None }
+        let work = Work { tail, reader, out: Vec::new(), told, marked, lost: 0 };
+        Self { work: Some(work), wake: None, is_sending: false }
     }
 
     /// Sends events until `stop`. A full channel is waited for: meanwhile the file keeps what comes.
-    pub async fn run<T: From<Event>>(self, tx: Sender<T>, stop: CancellationToken) {
+    pub async fn run<T: From<Event>>(mut self, tx: Sender<T>, stop: CancellationToken) {
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
             () = self.follow(&tx) => {}
         }
+        self.finish(&tx).await;
     }
 
-    async fn follow<T: From<Event>>(mut self, tx: &Sender<T>) {
-        loop {
-            // Watched before it is read: what comes in between wakes us.
-            self.wake = watch(self.work.tail.path());
-            loop {
-                let Some((work, step)) = aside(self.work).await else { return };
-                self.work = work;
-                for event in self.work.out.drain(..) {
-                    if tx.send(event.into()).await.is_err() {
-                        return;
-                    }
-                }
-                if step == Step::More {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-                if self.wait(tx).await {
-                    break;
-                }
+    async fn follow<T: From<Event>>(&mut self, tx: &Sender<T>) {
+        let mut is_other = true;
+        while let Some(work) = self.work.take() {
+            if is_other {
+                // Watched before it is read: what comes in between wakes us.
+                self.wake = watch(work.tail.path());
+            }
+            let Some((work, step)) = aside(work).await else { return };
+            self.work = Some(work);
+            if !self.send(tx).await {
+                return;
+            }
+            is_other = step != Step::More && self.wait(tx).await;
+            if step == Step::More {
+                tokio::task::yield_now().await;
+            } else if !is_other {
                 sleep(PAUSE).await;
             }
         }
     }
 
+    /// The end: what is still counted of a flood is told, and the place noted. What was aside, or could not be handed on, is
+    /// read again by the next run.
+    async fn finish<T: From<Event>>(&mut self, tx: &Sender<T>) {
+        if self.is_sending {
+            return;
+        }
+        if let Some(work) = &mut self.work {
+            work.finish(clock::now());
+        }
+        self.send(tx).await;
+    }
+
+    /// Hands on what was found; `false`: nobody listens.
+    async fn send<T: From<Event>>(&mut self, tx: &Sender<T>) -> bool {
+        self.is_sending = true;
+        for event in self.work.iter_mut().flat_map(|work| work.out.drain(..)) {
+            if tx.send(event.into()).await.is_err() {
+                return false;
+            }
+        }
+        self.is_sending = false;
+        true
+    }
+
     /// Waits for a reason to read; `true`: another file may be there, or nobody listens.
     async fn wait<T>(&mut self, tx: &Sender<T>) -> bool {
-        let due = self.work.reader.due_ns().map(|due| due.saturating_sub(clock::now().mono_ns));
+        let Some(Work { reader, .. }) = &self.work else { return true };
+        let due = reader.due_ns().map(|due| due.saturating_sub(clock::now().mono_ns));
         let due = due.map_or(Duration::MAX, Duration::from_nanos);
-        let quiet = if self.work.reader.pending() { QUIET } else { Duration::MAX };
+        let quiet = if reader.pending() { QUIET } else { Duration::MAX };
         let Some(wake) = &self.wake else {
             sleep(POLL.min(due).min(quiet)).await;
             return true;
@@ -172,19 +200,29 @@ impl Work {
             self.reader.drained(settled, now, &mut self.out);
         }
         self.count_lost(now);
+        self.mark(now);
+        step
+    }
+
+    fn finish(&mut self, now: Now) {
+        self.reader.finish(now, &mut self.out);
+        self.mark(now);
+    }
+
+    /// Notes the place, unless something waits: that is read again by the next run.
+    fn mark(&mut self, now: Now) {
         let place = self.place();
         if place != self.marked && self.reader.due_ns().is_none() {
             self.marked.clone_from(&place);
             self.out.push(event(now, What::SyslogMark(SyslogMark { place: place.into() })));
         }
-        step
     }
 
     fn place(&self) -> String {
         self.tail.mark().map(|mark| mark.text()).unwrap_or_default()
     }
 
-    fn count_lost(&mut self, now: crate::time::Now) {
+    fn count_lost(&mut self, now: Now) {
         let lost = self.tail.counts.too_long + self.tail.counts.skipped_bytes / 100;
         let count = lost - self.lost;
         if count > 0 {
@@ -206,7 +244,7 @@ impl Work {
     }
 }
 
-fn event(at: crate::time::Now, what: What) -> Event {
+fn event(at: Now, what: What) -> Event {
     Event { at, source: Source::Syslog, historic: false, what }
 }
 

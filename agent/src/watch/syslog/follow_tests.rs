@@ -113,3 +113,28 @@ fn events_of_the_folder_are_told_from_new_bytes() {
     assert!(!names(&event(modify, 16)[..20]));
     assert!(!names(&[]));
 }
+
+#[tokio::test]
+async fn a_flood_is_told_as_far_as_it_came_at_a_stop() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("syslog");
+    // Nothing that is there was told. Like ones: beyond a hundred they only count.
+    (0..150).for_each(|_| add(&path, 7..8));
+    let mut following = follow(&path, tail::Mark::parse("0 0 0000000000000000/0"));
+    for _ in 0..100 {
+        assert_eq!(following.next().await, "n7");
+    }
+    // Until the others are read, too: nothing tells of them.
+    sleep(Duration::from_secs(1)).await;
+    following.stop.cancel();
+    let (mut held, mut last) = (0, None);
+    while let Some(event) = following.events.recv().await {
+        match event.what {
+            What::Log(found) => held += found.repeats.map_or(1, |repeats| repeats.count),
+            What::SyslogMark(mark) => last = tail::Mark::parse(&mark.place),
+            other => panic!("{other:?}"),
+        }
+    }
+    let end = path.metadata().expect("a file").len();
+    assert_eq!((held, last.map(|mark| mark.offset)), (50, Some(end)));
+}

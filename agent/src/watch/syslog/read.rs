@@ -174,6 +174,16 @@ impl Reader {
         }
     }
 
+    /// Tells of a flood that is still counted: nothing comes any more.
+    pub fn finish(&mut self, now: Now, out: &mut Vec<Event>) {
+        self.flood.due(now, true, out);
+        if let Some(scanner) = &mut self.scanner {
+            let from = out.len();
+            scanner.finish(now, out);
+            relayed(out, from, false);
+        }
+    }
+
     /// Whether something was begun that [`drained`](Self::drained) with `settled` would complete.
     pub fn pending(&self) -> bool {
         self.scanner.as_ref().is_some_and(Scanner::pending)
