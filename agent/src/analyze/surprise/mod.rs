@@ -24,8 +24,9 @@ const BAR: f64 = 8.0;
 const OTHERS: f64 = 0.5;
 /// What is left of a view's evidence at the next reading.
 const FADE: f64 = 0.85;
-/// Readings within which the bar falls back after something was told, and in which nothing more is told at all.
-const REST: f64 = 300.0;
+/// Readings within which the bar falls back after something was told, and in which nothing more is told at all. A longer rest hides
+/// what follows: a series that began restless would be deaf for a day.
+const REST: f64 = 100.0;
 const SILENT: u32 = 40;
 
 /// Something strange.
@@ -65,12 +66,12 @@ impl Default for Detector {
 }
 
 impl Detector {
-    /// Takes a reading, which is told if it is strange. What is not finite says nothing.
-    pub fn step(&mut self, value: f64) -> Option<Strange> {
+    /// Takes a reading, which stands for so many nanoseconds, and is told if it is strange. What is not finite says nothing.
+    pub fn step(&mut self, value: f64, stands_ns: u64) -> Option<Strange> {
         if !value.is_finite() {
             return None;
         }
-        let views = self.window.step(value)?;
+        let views = self.window.step(value, stands_ns)?;
         self.readings = self.readings.saturating_add(1);
         for ((evidence, tail), view) in self.evidence.iter_mut().zip(&mut self.tails).zip(views) {
             *evidence = tail.step(view).max(*evidence * FADE);
