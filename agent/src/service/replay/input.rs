@@ -61,7 +61,11 @@ impl<'i> Input<'i> {
         let mut reader = unpacked(from)?;
         let mut head = Vec::new();
         let torn = match reader.by_ref().take(HEAD as u64).read_to_end(&mut head) {
-            Err(error) if head.is_empty() => return Err(format!("it cannot be unpacked: {error}")),
+            Err(error) if head.is_empty() => {
+                return Err(format!(
+                    "it cannot be unpacked: {error}; it is damaged or was cut off: copy it again, or record anew"
+                ));
+            }
             Err(error) => Some(error.to_string()),
             Ok(_) => None,
         };
@@ -146,7 +150,7 @@ pub(super) fn unpacked<'i>(mut from: impl BufRead + 'i) -> Result<Box<dyn BufRea
 }
 
 fn torn_at(error: &str) -> String {
-    format!("the file is torn here ({error}): what stood before was replayed")
+    format!("the file is torn here ({error}): only what stands before is replayed")
 }
 
 fn kind(head: &[u8]) -> Result<Kind, String> {
