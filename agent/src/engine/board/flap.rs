@@ -28,6 +28,9 @@ struct History {
     /// Begins in a row.
     row: u32,
     last_ns: u64,
+    /// The last change was a begin.
+    #[serde(default)]
+    stands: bool,
     flapping: Option<Flapping>,
 }
 
@@ -65,7 +68,7 @@ impl Flaps {
             let in_row = history.last_ns > 0 && now.mono_ns.saturating_sub(history.last_ns) < ROW_NS;
             history.row = if in_row { history.row.saturating_add(1) } else { 1 };
         }
-        history.last_ns = now.mono_ns;
+        (history.last_ns, history.stands) = (now.mono_ns, begins);
         history.changes.retain(|at| now.mono_ns.saturating_sub(*at) < WINDOW_NS);
         history.changes.push_back(now.mono_ns);
         if history.changes.len() > CHANGES {
@@ -97,6 +100,14 @@ impl Flaps {
     /// Whether an alert is the one that says so of a condition that still flaps.
     pub(super) fn says(&self, draft: &Draft) -> bool {
         self.all.values().filter_map(|history| history.flapping.as_ref()).any(|own| own.draft.id == draft.id)
+    }
+
+    /// Whether an alert says so of a condition that has not stood for so long by now: it gets no worse by that.
+    pub(super) fn came_lately(&self, id: &str, within_ns: u64, now: Now) -> bool {
+        let of_it = |history: &&History| history.flapping.as_ref().is_some_and(|own| own.draft.id == id);
+        let stood =
+            |history: &History| history.stands && now.mono_ns.saturating_sub(history.last_ns) >= within_ns;
+        self.all.values().find(of_it).is_some_and(|history| !stood(history))
     }
 
     /// It flaps, and is worse than was told of that by now: the alert that says so gets worse with it.

@@ -227,7 +227,8 @@ impl Board {
         let due = self.standing.iter().filter(|(_, entry)| escalate::is_due(entry, after_ns, now));
         for id in due.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             let Some(mut entry) = self.standing.remove(&id) else { continue };
-            if self.why_held(now, &entry.draft, scene, false).is_none() {
+            let flaps = self.flaps.came_lately(&id, after_ns, now);
+            if !flaps && self.why_held(now, &entry.draft, scene, false).is_none() {
                 entry.renew(fresh);
                 out.extend(escalate::by_time(&mut entry, now));
             }

@@ -1,5 +1,6 @@
 //! What is worth waking everybody goes at once, and does not wake them a hundred times.
 
+use super::held::{eager, flap, hold};
 use super::rules::with;
 use super::*;
 use crate::engine::speak::MAX_URGENT;
@@ -81,4 +82,21 @@ fn what_is_held_in_a_group_and_becomes_an_emergency_goes_at_once() {
     }
     let told = r.told();
     assert_eq!(told.iter().filter(|told| told.contains("emergency")).count(), 2, "{told:#?}");
+}
+
+#[test]
+fn what_flapped_and_is_away_is_no_emergency_by_time() {
+    let mut r = with(|settings| {
+        eager(settings);
+        settings.escalation.emergency_after_mins = 1;
+    });
+    flap(&mut r, 5, 95.0);
+    assert!(r.told().iter().any(|line| line.contains("keeps coming and going")), "{:#?}", r.told());
+    for _ in 0..30 {
+        r.disks(&[("/", 10.0)]);
+    }
+    assert!(!r.told().iter().any(|line| line.contains("emergency")), "{:#?}", r.told());
+    // Once it comes and stays, it is.
+    hold(&mut r, 10, "/", 95.0);
+    assert!(r.told().iter().any(|line| line.starts_with("updated emergency")), "{:#?}", r.told());
 }

@@ -235,14 +235,14 @@ fn what_is_on_its_way_is_seen_with_how_long_to_go() {
     );
 }
 
-fn flap(r: &mut Run, times: usize, value: f64) {
+pub(super) fn flap(r: &mut Run, times: usize, value: f64) {
     for _ in 0..times {
         hold(r, 4, "/", value);
         r.disks(&[("/", 10.0)]);
     }
 }
 
-fn eager(settings: &mut Settings) {
+pub(super) fn eager(settings: &mut Settings) {
     settings.manners.dedup_secs = [0; 4];
     settings.manners.min_interval_secs = 0;
 }
