@@ -5,6 +5,8 @@
 
 #[path = "../tests/history/recording.rs"]
 mod recording;
+#[path = "../tests/history/tile.rs"]
+mod tile;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,14 +18,13 @@ use sysops_agent::history::chunk::{Chunk, Loader, Names};
 use sysops_agent::history::{Key, Store};
 use sysops_agent::sample::SeriesId;
 use sysops_agent::time::Now;
+use tile::Tile;
 
 /// Series and samples of each: 24 h at 10 s.
 const SERIES: usize = 1000;
 const SAMPLES: usize = 8640;
 /// Series of one kind, to see what it costs alone.
 const ALONE: usize = 64;
-/// A step of the recording, when its end is followed by its beginning.
-const STEP: u64 = 10_000_000_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1).ok_or("history_bench FILE")?;
@@ -131,30 +132,6 @@ fn cost<T>(work: impl FnOnce() -> T) -> (f64, T) {
     let start = time();
     let made = work();
     (time() - start, made)
-}
-
-/// A recorded series without end.
-struct Tile {
-    times: Vec<u64>,
-    values: Vec<f64>,
-    length: u64,
-    growth: f64,
-}
-
-impl Tile {
-    fn new(series: &Recorded, recording: &Recording) -> Self {
-        let times = recording.times[series.times].clone();
-        let values = series.values.clone();
-        let length = times[times.len() - 1] - times[0] + STEP;
-        // A counter goes on where it was.
-        let growth = if series.counter { values[values.len() - 1] - values[0] } else { 0.0 };
-        Self { times, values, length, growth }
-    }
-
-    fn sample(&self, nth: usize) -> (u64, f64) {
-        let (round, at) = (nth / self.times.len(), nth % self.times.len());
-        (self.times[at] + round as u64 * self.length, self.values[at] + round as f64 * self.growth)
-    }
 }
 
 #[expect(clippy::float_cmp, reason = "the same is what is meant")]

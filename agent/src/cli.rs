@@ -65,7 +65,7 @@ pub enum Command {
         /// Where to; must not exist yet; packed (zstd) if its name ends in `.zst`
         file: PathBuf,
         /// For how long: `10m`, `2h`; without it until Ctrl-C
-        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+        #[arg(long = "for", value_name = "TIME", value_parser = seconds, allow_hyphen_values = true)]
         secs: Option<u64>,
         /// Largest size of the file, MiB; the recording ends there
         #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
@@ -116,7 +116,7 @@ pub struct Silence {
     #[arg(long, value_name = "KEY=VALUE", value_parser = label, requires = "matcher")]
     pub label: Vec<(String, String)>,
     /// For how long: `30m`, `2h`, `1d12h`
-    #[arg(long = "for", value_name = "TIME", value_parser = seconds, required_unless_present_any = ["list", "revoke"])]
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds, allow_hyphen_values = true, required_unless_present_any = ["list", "revoke"])]
     pub secs: Option<u64>,
     /// Why, for those who look
     #[arg(long, value_name = "TEXT", required_unless_present_any = ["list", "revoke"])]
@@ -142,7 +142,7 @@ pub struct Query {
     #[arg(value_name = "METRIC")]
     pub metric: String,
     /// How far back: `30m`, `6h`, `7d`
-    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "6h")]
+    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "6h", allow_hyphen_values = true)]
     pub since: u64,
     /// Label a series must have; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
@@ -229,6 +229,14 @@ mod tests {
             ["", "2", "h", "-2h", "2 h", "2x", "0h", "1h30", "99999999999999999999s", "99999999999999999w"]
         {
             check(bad, None);
+        }
+    }
+
+    #[test]
+    fn a_negative_time_is_told_as_a_wrong_time() {
+        for args in [["query", "m", "--since", "-5h"], ["record", "f", "--for", "-2m"]] {
+            let error = Cli::try_parse_from(["sysops-agent"].into_iter().chain(args)).expect_err("no time");
+            assert!(error.to_string().contains("write a time like 30m"), "{error}");
         }
     }
 

@@ -278,8 +278,14 @@ fn what_was_recorded_is_replayed() {
         assert_eq!([&high["hostname"], &high["analyzer"]], ["lab", "threshold"], "{high}");
         assert!(high["value"].as_f64().is_some_and(|value| value > 0.002), "{high}");
         assert!(!said.contains("line ") && said.contains("memory_used_percent"), "{said}");
+        assert!(said.contains(" readings and events a second"), "{said}");
         assert_eq!(replayed(&home, file).0, alerts, "the same again");
     }
+    assert!(text(&check(&home, &["replay", "--log", &packed], 1).stderr).contains("leave out --log"));
+    fs::write(at("log"), "EXT4-fs error (device sda1): x\n").expect("written");
+    let by_rules = check(&home, &["replay", "--log", &at("log")], 0);
+    assert!(text(&by_rules.stdout).contains("1 lines, 1 of them for a rule"), "{}", words(&by_rules));
+    assert!(text(&by_rules.stderr).contains(" lines a second"), "{}", words(&by_rules));
     let whole = fs::read(&packed).expect("read");
     let lines = fs::read(&plain).expect("read");
     fs::write(at("torn.jsonl"), &lines[..lines.len() - 10]).expect("written");

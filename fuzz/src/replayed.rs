@@ -27,7 +27,7 @@ fn replay(data: &[u8]) -> (String, Vec<String>, Option<String>) {
     let options = Options { json: true, ends: true };
     let done = run(&Config::default(), data, options, &mut out, &mut |line| said.push(line.to_owned()));
     let problem = match done {
-        Ok(()) => None,
+        Ok(_) => None,
         Err(Trouble::Input(problem)) => Some(problem),
         Err(Trouble::Output(error)) => panic!("a vector takes everything: {error}"),
     };

@@ -117,6 +117,9 @@ enum Chore {
         /// Without link-time optimisation: sooner built, slower a sample
         #[arg(long)]
         quick: bool,
+        /// Changes the series instead (every second row, halves exchanged, …) and shows beside known detectors what that costs.
+        #[arg(long)]
+        changed: bool,
     },
     /// Measures what the release agent costs on this machine.
     Measure {
@@ -148,7 +151,7 @@ fn main() -> ExitCode {
         Chore::Compare => compare::run(),
         Chore::MailPicture => mail_picture::run(),
         Chore::ProbeCost => probe_cost::run(),
-        Chore::Nab { dir, alerts, quick } => nab::run(&dir, alerts.as_deref(), quick),
+        Chore::Nab { dir, alerts, quick, changed } => nab::run(&dir, alerts.as_deref(), quick, changed),
         Chore::Measure { minutes, runs, args } => measure::run(minutes, runs, &args),
     };
     match done {

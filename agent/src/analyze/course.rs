@@ -31,9 +31,9 @@ impl Course {
         if self.covered_ns < MEAN_NS {
             return None;
         }
-        let mean = self.sum / f64::from(self.count);
+        let (mean, covered_ns) = (self.sum / f64::from(self.count), self.covered_ns);
         (self.sum, self.count, self.covered_ns) = (0.0, 0, 0);
-        self.detector.step(mean)
+        self.detector.step(mean, covered_ns)
     }
 }
 
@@ -78,6 +78,6 @@ mod tests {
                 .for_each(|_| assert!(course.step(u64::MAX, value).is_none_or(|s| s.evidence.is_finite())));
         }
         assert!((0..500).filter_map(|_| course.step(300 * SECOND, 5.0)).all(|s| s.evidence.is_finite()));
-        assert!(course.detector.step(5.0).is_none());
+        assert!(course.detector.step(5.0, MEAN_NS).is_none());
     }
 }

@@ -15,11 +15,18 @@ pub(super) fn run() -> Result<(), String> {
         "--release",
         "--package",
         "sysops-agent",
+        "--features",
+        "sqlite",
         "--example",
         "history_bench",
+        "--example",
+        "sqlite_bench",
     ]))?;
-    let tool = sh::target_dir().join("release/examples/history_bench");
-    let tables = sh::output(Command::new(tool).arg(sh::root().join(RECORDING)))?;
+    let measured = |tool: &str| {
+        let tool = sh::target_dir().join("release/examples").join(tool);
+        sh::output(Command::new(tool).arg(sh::root().join(RECORDING)))
+    };
+    let tables = format!("{}\n{}", measured("history_bench")?, measured("sqlite_bench")?);
     println!("{tables}");
     let machine = probe_cost::machine();
     let machine = machine.split(": medians").next().unwrap_or_default();

@@ -16,16 +16,19 @@ pub use views::View;
 use tail::Tail;
 use views::{VIEWS, Window};
 
-/// Readings before anything is said.
-const LEARN: u32 = 150;
-/// Evidence that is told.
+/// Before anything is said: readings of five minutes, as many as are half a day where they are slower, and never fewer than the least.
+const LEARN: f64 = 150.0;
+const LEARN_LEAST: f64 = 30.0;
+/// Evidence that is told, of readings of five minutes. It is rarity in time that counts: of slower readings there are fewer
+/// that chance could make strange, and what is told once in so many days needs less.
 const BAR: f64 = 8.0;
 /// What the other views count beside the strangest: they are not independent of it.
 const OTHERS: f64 = 0.5;
 /// What is left of a view's evidence at the next reading.
 const FADE: f64 = 0.85;
-/// Readings within which the bar falls back after something was told, and in which nothing more is told at all.
-const REST: f64 = 300.0;
+/// Readings within which the bar falls back after something was told, and in which nothing more is told at all. A longer rest hides
+/// what follows: a series that began restless would be deaf for a day.
+const REST: f64 = 100.0;
 const SILENT: u32 = 40;
 
 /// Something strange.
@@ -65,21 +68,22 @@ impl Default for Detector {
 }
 
 impl Detector {
-    /// Takes a reading, which is told if it is strange. What is not finite says nothing.
-    pub fn step(&mut self, value: f64) -> Option<Strange> {
+    /// Takes a reading, which stands for so many nanoseconds, and is told if it is strange. What is not finite says nothing.
+    pub fn step(&mut self, value: f64, stands_ns: u64) -> Option<Strange> {
         if !value.is_finite() {
             return None;
         }
-        let views = self.window.step(value)?;
+        let views = self.window.step(value, stands_ns)?;
         self.readings = self.readings.saturating_add(1);
         for ((evidence, tail), view) in self.evidence.iter_mut().zip(&mut self.tails).zip(views) {
             *evidence = tail.step(view).max(*evidence * FADE);
         }
-        if self.readings < LEARN {
+        let pace = self.window.pace();
+        if f64::from(self.readings) < (LEARN / pace).max(LEARN_LEAST) {
             self.evidence = [0.0; VIEWS.len()];
             return None;
         }
-        let bar = self.bar();
+        let bar = self.bar(BAR - pace.log10());
         let (evidence, view) = self.strangest();
         if evidence <= bar {
             return None;
@@ -95,14 +99,14 @@ impl Detector {
         (most + OTHERS * (sum - most), view)
     }
 
-    /// What evidence has to exceed now.
-    fn bar(&mut self) -> f64 {
-        let Some((told, since)) = &mut self.told else { return BAR };
+    /// What evidence has to exceed now, where it is `bar` after a rest.
+    fn bar(&mut self, bar: f64) -> f64 {
+        let Some((told, since)) = &mut self.told else { return bar };
         *since = since.saturating_add(1);
         if *since < SILENT {
             return f64::INFINITY;
         }
-        BAR + (*told - BAR).max(0.0) * (1.0 - f64::from(*since) / REST).max(0.0)
+        bar + (*told - bar).max(0.0) * (1.0 - f64::from(*since) / REST).max(0.0)
     }
 }
 

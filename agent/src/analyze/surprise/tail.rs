@@ -7,14 +7,14 @@
 /// Values kept, at most. When there are more, the lower half goes and the threshold rises.
 const PEAKS: usize = 96;
 /// Fewer say nothing.
-const LEAST: usize = 8;
+const LEAST: usize = 5;
 /// Readings after which the older half of the peaks is forgotten, so that a view is judged by its last weeks: 8 to 16 h at
 /// 10 s, 2 to 4 weeks at 5 minutes.
 const MEMORY: u32 = 4000;
 /// Peaks after which the fit is made anew: it changes slowly, and costs more than all else.
 const REFIT: u8 = 8;
-/// Heaviest tail that is believed. At 0.5 the variance has no end.
-const MAX_SHAPE: f64 = 0.5;
+/// Heaviest tail that is believed: here the fourth moment ends. Few peaks often look heavier than they are, and then nothing is rare.
+const MAX_SHAPE: f64 = 0.25;
 /// A tail without width (all peaks are equal) is surprised by so much at most, as by anything.
 pub(super) const MOST: f64 = 12.0;
 

@@ -1,6 +1,9 @@
 use super::*;
 use proptest::prelude::*;
 
+/// Five minutes.
+const PACE_NS: u64 = 300 * crate::time::SECOND;
+
 /// Numbers from 0 to 1, the same each time.
 fn noise() -> impl FnMut() -> f64 {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -15,7 +18,7 @@ fn noise() -> impl FnMut() -> f64 {
 /// Where a series is told as strange.
 fn told(values: impl Iterator<Item = f64>) -> Vec<(usize, View)> {
     let mut detector = Detector::default();
-    values.enumerate().filter_map(|(at, value)| Some((at, detector.step(value)?.view))).collect()
+    values.enumerate().filter_map(|(at, value)| Some((at, detector.step(value, PACE_NS)?.view))).collect()
 }
 
 fn quiet(values: impl Iterator<Item = f64>, most: usize) {
@@ -73,12 +76,53 @@ fn a_strange_hour_is_told_once() {
 }
 
 #[test]
+fn what_follows_within_a_day_is_told_too() {
+    let mut random = noise();
+    let values: Vec<f64> = (0..2000)
+        .map(|at| match at {
+            // The first is much stranger than the second.
+            1500..1506 => 400.0,
+            1640..1646 => 40.0,
+            _ => 20.0 + 5.0 * random(),
+        })
+        .collect();
+    let found = told(values.into_iter());
+    for begin in [1500, 1640] {
+        assert!(found.iter().any(|(at, _)| (begin..begin + 12).contains(at)), "{begin}: {found:?}");
+    }
+}
+
+#[test]
+fn what_counts_is_time_and_not_readings() {
+    // Half a day of slower readings is known as well, but of some readings nothing is.
+    for (times, learned) in [(1, 150), (2, 75), (4, 38), (12, 30), (100, 30)] {
+        let mut random = noise();
+        let mut detector = Detector::default();
+        // The views begin when the window is full.
+        let begin = 23 + learned;
+        let told = (0..200).filter(|at| {
+            let value = random() + if *at + 1 >= begin { 1e3 } else { 0.0 };
+            detector.step(value, times * PACE_NS).is_some()
+        });
+        let first = told.min().expect("a step of a thousand");
+        assert!((begin - 1..begin + 2).contains(&first), "{times}: {first} instead of {begin}");
+    }
+    // What chance makes strange once in so many days is as rare at any pace.
+    let bar = |times: u64| {
+        let mut detector = Detector::default();
+        (0..200).for_each(|_| drop(detector.step(1.0, times * PACE_NS)));
+        BAR - detector.window.pace().log10()
+    };
+    assert_eq!([bar(0), bar(1), bar(10)], [8.0, 8.0, 7.0]);
+}
+
+#[test]
 fn nonsense_changes_nothing() {
     let mut random = noise();
     let values: Vec<f64> = (0..1000).map(|at| if at == 800 { 50.0 } else { random() }).collect();
     let with = values.iter().flat_map(|value| [f64::NAN, *value, f64::INFINITY, f64::NEG_INFINITY]);
     let mut detector = Detector::default();
-    let found = with.filter_map(|value| detector.step(value)).count();
+    let found = with.filter_map(|value| detector.step(value, PACE_NS)).count();
     assert_eq!(found, told(values.into_iter()).len());
     assert!(found > 0);
 }
@@ -93,7 +137,7 @@ proptest! {
     ], 0..1500)) {
         let mut detector = Detector::default();
         for value in values {
-            if let Some(strange) = detector.step(value) {
+            if let Some(strange) = detector.step(value, PACE_NS) {
                 prop_assert!(strange.evidence.is_finite() && strange.evidence > BAR);
             }
         }

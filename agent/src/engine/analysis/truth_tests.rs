@@ -198,38 +198,72 @@ fn run(all: &mut [(String, bool, &'static Metric, Course, Random)]) -> Told {
     Told(told)
 }
 
+/// What came of a class: hours until each warning and until each first word, in order.
+struct Outcome {
+    warned: Vec<f64>,
+    said: Vec<f64>,
+}
+
+impl Outcome {
+    fn of(name: &str, all: &[(String, bool, &'static Metric, Course, Random)], told: &Told) -> Self {
+        let labels: Vec<&String> =
+            all.iter().map(|w| &w.0).filter(|label| label.split('/').nth(1) == Some(name)).collect();
+        let hours = |least: Severity| {
+            let mut hours: Vec<f64> = labels.iter().filter_map(|label| told.at(label, least)).collect();
+            hours.sort_by(f64::total_cmp);
+            hours
+        };
+        Self { warned: hours(Severity::Warn), said: hours(Severity::Info) }
+    }
+
+    /// Share that was judged rightly: recall of what leaks, and of what does not the share that is left alone.
+    fn right(&self, leaks: bool) -> f64 {
+        let warned = self.warned.len() as f64 / EACH as f64;
+        if leaks { warned } else { 1.0 - warned }
+    }
+}
+
+/// Median and longest.
+fn middle_and_last(hours: &[f64]) -> String {
+    let hour = |at: usize| hours.get(at).map_or("-".to_owned(), |h| format!("{h:.1}"));
+    format!("{}, {}", hour(hours.len() / 2), hour(hours.len().saturating_sub(1)))
+}
+
 #[test]
 fn leaks_are_told_and_what_only_looks_so_is_not() {
     let mut all = workloads();
     let told = run(&mut all);
     println!(
-        "| workload | leaks | of | warned | an info before | hours until the warning: median, longest |\n|---|---|---|---|---|---|"
+        "| workload | leaks | warned | told rightly | hours until the warning: median, longest | an info, ever | hours until the first word |\n\
+         |---|---|---|---|---|---|---|"
     );
     let mut missed = Vec::new();
-    let (mut right, mut wrong) = (0, 0);
-    for (name, leaks, _) in CLASSES.iter().chain(DISKS) {
-        let labels: Vec<&String> =
-            all.iter().map(|w| &w.0).filter(|label| label.split('/').nth(1) == Some(name)).collect();
-        let mut hours: Vec<f64> = labels.iter().filter_map(|label| told.at(label, Severity::Warn)).collect();
-        hours.sort_by(f64::total_cmp);
-        let infos = labels.iter().filter(|label| told.at(label, Severity::Info).is_some()).count();
-        let middle = hours.get(hours.len() / 2).map_or("-".to_owned(), |h| format!("{h:.1}"));
-        let last = hours.last().map_or("-".to_owned(), |h| format!("{h:.1}"));
-        println!("| {name} | {leaks} | {EACH} | {} | {infos} | {middle}, {last} |", hours.len());
-        let (found, count) = (hours.len() as f64, EACH as f64);
-        if *leaks {
-            right += hours.len();
-            if found / count < GOAL {
-                missed.push(format!("recall of {name}: {found} of {count}"));
+    for (kind, classes) in [("memory", CLASSES), ("disks", DISKS)] {
+        let (mut right, mut wrong, mut least_recall) = (0, 0, 1.0_f64);
+        for (name, leaks, _) in classes {
+            let outcome = Outcome::of(name, &all, &told);
+            let (warned, said, share) = (outcome.warned.len(), outcome.said.len(), outcome.right(*leaks));
+            println!(
+                "| {name} | {} | {warned}/{EACH} | {share:.2} | {} | {said}/{EACH} | {} |",
+                if *leaks { "yes" } else { "no" },
+                middle_and_last(&outcome.warned),
+                middle_and_last(&outcome.said),
+            );
+            if *leaks {
+                right += warned;
+                least_recall = least_recall.min(share);
+            } else {
+                wrong += warned;
             }
-        } else {
-            wrong += hours.len();
-            if found / count > 1.0 - GOAL {
-                missed.push(format!("{name}: {found} of {count} told"));
+            if share < GOAL {
+                missed.push(format!("{name}: {share}"));
             }
         }
+        let precision = right as f64 / (right + wrong) as f64;
+        println!("| **{kind}: precision {precision:.3}, least recall {least_recall:.3}** | | | | | | |");
+        if precision < GOAL {
+            missed.push(format!("precision of {kind}: {precision}"));
+        }
     }
-    let precision = right as f64 / (right + wrong) as f64;
-    println!("precision {precision:.3}");
-    assert!(missed.is_empty() && precision >= GOAL, "{missed:#?}, precision {precision}");
+    assert!(missed.is_empty(), "below {GOAL}: {missed:#?}");
 }

@@ -28,6 +28,8 @@ pub(super) struct Out {
     /// Bytes of text that the file may not have yet, and that take no more room than that.
     pending: u64,
     max_bytes: u64,
+    /// Something reached the file and can be read there.
+    has_some: bool,
 }
 
 impl Out {
@@ -39,7 +41,7 @@ impl Out {
             io::ErrorKind::AlreadyExists => {
                 format!("{name} exists already; name another file, nothing is overwritten")
             }
-            _ => format!("{name} cannot be written: {error}"),
+            _ => cannot(&name, &error),
         };
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(wrong)?;
         let bytes = Rc::new(Cell::new(0));
@@ -49,7 +51,7 @@ impl Out {
         } else {
             Sink::Plain(BufWriter::with_capacity(1 << 16, file))
         };
-        Ok(Self { name, sink, bytes, pending: 0, max_bytes })
+        Ok(Self { name, sink, bytes, pending: 0, max_bytes, has_some: false })
     }
 
     /// Whether there is room for `text`; the last line is not counted.
@@ -76,24 +78,44 @@ impl Out {
             Sink::Packed(file) => file.flush(),
         };
         self.pending = 0;
+        self.has_some |= done.is_ok();
         done.map_err(|error| self.wrong(&error))
     }
 
     /// Ends the file; its size in bytes.
     pub(super) fn finish(self) -> Result<u64, String> {
-        let Self { name, sink, bytes, .. } = self;
+        let Self { name, sink, bytes, has_some, .. } = self;
         let file = match sink {
             Sink::Plain(file) => file.into_inner().map_err(io::IntoInnerError::into_error),
             Sink::Packed(file) => file.finish(),
         };
-        file.and_then(|file| file.0.sync_all())
-            .map_err(|error| format!("{name} cannot be written: {error}"))?;
+        file.and_then(|file| file.0.sync_all()).map_err(|error| cannot_go_on(&name, &error, has_some))?;
         Ok(bytes.get())
     }
 
     fn wrong(&self, error: &io::Error) -> String {
-        format!("{} cannot be written: {error}; what it has can be replayed", self.name)
+        cannot_go_on(&self.name, error, self.has_some)
     }
+}
+
+/// What cannot be written, why, and what to do about it.
+fn cannot(name: &str, error: &io::Error) -> String {
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => "; make its directory first, or name a file elsewhere",
+        io::ErrorKind::PermissionDenied => "; name a file where you may write, or run it as root",
+        io::ErrorKind::ReadOnlyFilesystem => "; name a file on a filesystem that is mounted writable",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free space there, or name a file on another filesystem"
+        }
+        _ => "; name a file elsewhere",
+    };
+    format!("{name} cannot be written: {error}{help}")
+}
+
+/// The same of a file that was begun.
+fn cannot_go_on(name: &str, error: &io::Error, has_some: bool) -> String {
+    let left = if has_some { "what it has can be replayed" } else { "nothing is in it, remove it" };
+    format!("{}; {left}", cannot(name, error))
 }
 
 impl Write for Counted {
@@ -169,6 +191,33 @@ mod tests {
             run(&Config::default(), &bytes[..], options, Vec::new(), &mut |line| said.push(line.to_owned()));
         assert!(done.is_ok(), "{name}");
         assert_eq!(said, [format!("0 readings and {lines} events: 0 alerts")], "{name}");
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_why_and_what_to_do() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let create = |path: &Path| Out::create(path, 1 << 20).err().expect("an error");
+        let said = create(&dir.path().join("nowhere/x"));
+        assert!(
+            said.contains("nowhere/x cannot be written: No such file") && said.contains("make its directory")
+        );
+        assert!(create(dir.path()).contains("exists already; name another file"));
+        // A disk that fills up before anything was written, and after.
+        for (flushed, left) in
+            [(false, "; nothing is in it, remove it"), (true, "; what it has can be replayed")]
+        {
+            let bytes = Rc::new(Cell::new(0));
+            let full = OpenOptions::new().write(true).open("/dev/full").expect("there");
+            let sink = Sink::Plain(BufWriter::with_capacity(16, Counted(full, Rc::clone(&bytes))));
+            let name = "x".to_owned();
+            let mut out = Out { name, sink, bytes, pending: 0, max_bytes: 1 << 20, has_some: false };
+            if flushed {
+                out.flush().expect("nothing to write");
+            }
+            let said = out.append("a line that is longer than the buffer\n").expect_err("it is full");
+            assert!(said.starts_with("x cannot be written: No space left on device"), "{said}");
+            assert!(said.contains("; free space there") && said.ends_with(left), "{said}");
+        }
     }
 
     #[test]

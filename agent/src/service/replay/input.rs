@@ -57,22 +57,15 @@ pub enum Next<'a> {
 
 impl<'i> Input<'i> {
     /// Looks at the first bytes. The error is a sentence without the file's name.
-    pub fn open(mut from: impl BufRead + 'i) -> Result<Self, String> {
-        let wrong = |error: io::Error| format!("it cannot be read: {error}");
-        let first = from.fill_buf().map_err(wrong)?;
-        if first.starts_with(&GZIP) {
-            return Err("it is packed with gzip: unpack it, or pack it with zstd".to_owned());
-        }
-        let mut reader: Box<dyn BufRead + 'i> = if first.starts_with(&ZSTD) {
-            let mut unpacked = zstd::stream::read::Decoder::with_buffer(from).map_err(wrong)?;
-            unpacked.window_log_max(MAX_WINDOW).map_err(wrong)?;
-            Box::new(BufReader::with_capacity(1 << 18, unpacked))
-        } else {
-            Box::new(from)
-        };
+    pub fn open(from: impl BufRead + 'i) -> Result<Self, String> {
+        let mut reader = unpacked(from)?;
         let mut head = Vec::new();
         let torn = match reader.by_ref().take(HEAD as u64).read_to_end(&mut head) {
-            Err(error) if head.is_empty() => return Err(format!("it cannot be unpacked: {error}")),
+            Err(error) if head.is_empty() => {
+                return Err(format!(
+                    "it cannot be unpacked: {error}; it is damaged or was cut off: copy it again, or record anew"
+                ));
+            }
             Err(error) => Some(error.to_string()),
             Ok(_) => None,
         };
@@ -141,8 +134,23 @@ impl<'i> Input<'i> {
     }
 }
 
+/// The text of a file, unpacked where it is packed. The error is a sentence without the file's name.
+pub(super) fn unpacked<'i>(mut from: impl BufRead + 'i) -> Result<Box<dyn BufRead + 'i>, String> {
+    let wrong = |error: io::Error| format!("it cannot be read: {error}");
+    let first = from.fill_buf().map_err(wrong)?;
+    if first.starts_with(&GZIP) {
+        return Err("it is packed with gzip: unpack it, or pack it with zstd".to_owned());
+    }
+    if !first.starts_with(&ZSTD) {
+        return Ok(Box::new(from));
+    }
+    let mut unpacked = zstd::stream::read::Decoder::with_buffer(from).map_err(wrong)?;
+    unpacked.window_log_max(MAX_WINDOW).map_err(wrong)?;
+    Ok(Box::new(BufReader::with_capacity(1 << 18, unpacked)))
+}
+
 fn torn_at(error: &str) -> String {
-    format!("the file is torn here ({error}): what stood before was replayed")
+    format!("the file is torn here ({error}): only what stands before is replayed")
 }
 
 fn kind(head: &[u8]) -> Result<Kind, String> {
@@ -195,19 +203,19 @@ impl Progress {
         (Counting { inner, read, size, said: 0 }, progress)
     }
 
-    /// All was read: how fast, where it was much.
-    pub fn done(&self) {
-        if let Some(rate) = rate(self.read.get(), clock::now().since(self.start)) {
-            let end = if self.is_shown { "\n" } else { "" };
-            // Nobody may be looking.
-            let _ = writeln!(io::stderr(), "{end}{rate}");
-        }
+    /// All was read: how long it took, and how fast it was; `what` are so many lines, or what else was counted.
+    pub fn done(&self, count: u64, what: &str) {
+        let line = rate((count, what), self.read.get(), clock::now().since(self.start));
+        let end = if self.is_shown && self.read.get() >= STEP { "\n" } else { "" };
+        // Nobody may be looking.
+        let _ = writeln!(io::stderr(), "{end}{line}");
     }
 }
 
-fn rate(bytes: u64, ns: u64) -> Option<String> {
-    let (mib, secs) = (bytes as f64 / f64::from(1 << 20), ns as f64 / SECOND as f64);
-    (bytes >= STEP).then(|| format!("{mib:.1} MiB in {secs:.1} s: {:.0} MiB/s", mib / secs.max(0.001)))
+fn rate((count, what): (u64, &str), bytes: u64, ns: u64) -> String {
+    let (mib, secs) = (bytes as f64 / f64::from(1 << 20), (ns as f64 / SECOND as f64).max(1e-6));
+    let much = if bytes >= STEP { format!(", {:.0} MiB/s", mib / secs) } else { String::new() };
+    format!("{mib:.1} MiB in {secs:.2} s: {:.0} {what} a second{much}", count as f64 / secs)
 }
 
 impl<R: Read> Read for Counting<R> {

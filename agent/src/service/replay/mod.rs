@@ -74,21 +74,22 @@ pub fn file(config: &Config, file: &Path, options: Options) -> Result<(), String
         Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(Trouble::Output(error)) => Err(format!("the output cannot be written: {error}")),
         Err(Trouble::Input(problem)) => Err(format!("{name}: {problem}")),
-        Ok(()) => {
-            progress.done();
+        Ok(inputs) => {
+            progress.done(inputs, "readings and events");
             Ok(())
         }
     }
 }
 
-/// Runs `input` through an engine with this configuration: alerts to `out`, what could not be used to `say`.
+/// Runs `input` through an engine with this configuration: alerts to `out`, what could not be used to `say`. How many
+/// readings and events it had.
 pub fn run<'i>(
     config: &Config,
     input: impl BufRead + 'i,
     options: Options,
     out: impl Write,
     say: &mut dyn FnMut(&str),
-) -> Result<(), Trouble> {
+) -> Result<u64, Trouble> {
     let mut input = Input::open(input).map_err(Trouble::Input)?;
     let mut notes = Notes::default();
     let mut report = Report::new(options, out);
@@ -104,13 +105,14 @@ pub fn run<'i>(
         say(&line);
     }
     done?;
-    if report.inputs() == 0 {
+    let inputs = report.inputs();
+    if inputs == 0 {
         return Err(Trouble::Input("there is nothing in it that could be replayed".to_owned()));
     }
     for line in report.finish()? {
         say(&line);
     }
-    Ok(())
+    Ok(inputs)
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use serde_json::json;
 
+use super::Trouble;
+use super::input::{self, Progress};
 use crate::alert::Severity;
 use crate::config::Config;
 use crate::event::{Hang, LogMatch, Oom};
@@ -19,31 +21,55 @@ use crate::watch::syslog::Line;
 
 /// Longest line looked at, bytes; the rest of a longer one is passed over.
 const MAX_LINE: u64 = 64 << 10;
-/// Bytes between two words on how far it is.
-const PROGRESS: u64 = 64 << 20;
+/// Bytes looked at to tell a log from other data, and how many of a hundred may be no text: files of a log that was written while
+/// the power failed have stretches of zeros.
+const HEAD: u64 = 64 << 10;
+const NO_TEXT_PERCENT: usize = 20;
 /// Characters of a line that are printed.
 const MAX_SHOWN: usize = 300;
 
-/// Runs `file` through the rules and prints what they find, an object a line with `json`. With `progress` it is said on
-/// standard error how far a large file is. The error is a sentence.
+/// Runs `file` through the rules and prints what they find, an object a line with `json`. On standard error it is said how
+/// fast it was, and with `progress` how far a large file is. The error is a sentence.
 #[expect(clippy::disallowed_methods, reason = "a file that the user names, read once")]
 pub fn log(config: &Config, file: &Path, json: bool, progress: bool) -> Result<(), String> {
     let rules = crate::service::kernel::rules(config)?;
-    let wrong = |error: io::Error| format!("{} cannot be read: {error}", file.display());
+    let name = file.display();
+    let wrong = |error: io::Error| format!("{name} cannot be read: {error}");
     let input = File::open(file).map_err(wrong)?;
-    let size = input.metadata().map_err(wrong)?.len();
-    let mut replay = Replay::new(&rules, json, BufWriter::new(io::stdout().lock()));
-    let said = |done: u64| {
-        if progress {
-            // Nobody may be looking.
-            let _ = writeln!(io::stderr(), "{} of {} MiB", done >> 20, size >> 20);
-        }
-    };
-    match replay.run(BufReader::with_capacity(1 << 20, input), &said) {
-        // A reader that went away (`| head`) is no error.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(wrong(error)),
-        _ => Ok(()),
+    let meta = input.metadata().map_err(wrong)?;
+    if meta.is_dir() {
+        return Err(format!("{name} is a directory; name a log in it"));
     }
+    let size = meta.is_file().then_some(meta.len()).filter(|_| progress);
+    let (reader, progress) = Progress::of(input, size);
+    let of_file = |problem: String| format!("{name}: {problem}");
+    let reader = input::unpacked(BufReader::with_capacity(1 << 20, reader)).map_err(of_file)?;
+    let reader = text(reader).map_err(of_file)?;
+    let mut replay = Replay::new(&rules, json, BufWriter::new(io::stdout().lock()));
+    match replay.run(reader) {
+        Ok(()) => progress.done(replay.number, "lines"),
+        Err(Trouble::Input(problem)) => return Err(of_file(problem)),
+        // A reader that went away (`| head`) is no error.
+        Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(Trouble::Output(error)) => return Err(format!("the output cannot be written: {error}")),
+    }
+    Ok(())
+}
+
+/// What is read, if it is the text of a log. The error is a sentence without the file's name.
+fn text<'i>(mut reader: impl BufRead + 'i) -> Result<impl BufRead + 'i, String> {
+    let mut head = Vec::new();
+    let read = reader.by_ref().take(HEAD).read_to_end(&mut head);
+    read.map_err(|error| format!("it cannot be read: {error}; it is damaged or was cut off"))?;
+    let is_text = |byte: &u8| *byte >= b' ' || byte.is_ascii_whitespace() || *byte == 0x1b;
+    let binary = head.iter().filter(|byte| !is_text(byte)).count();
+    if binary * 100 > head.len() * NO_TEXT_PERCENT {
+        return Err("this is binary data, not the text of a log; name one, like that of dmesg".to_owned());
+    }
+    if head.starts_with(b"{\"recording\"") {
+        return Err("it is a recording, not a log; leave out --log: replay FILE".to_owned());
+    }
+    Ok(io::Cursor::new(head).chain(reader))
 }
 
 /// A log on its way through the rules.
@@ -72,32 +98,36 @@ impl<'a, W: Write> Replay<'a, W> {
         Self { rules, oom, hang, json, out, number: 0, counts }
     }
 
-    fn run(&mut self, mut input: impl BufRead, said: &dyn Fn(u64)) -> io::Result<()> {
-        let (mut line, mut done, mut next) = (Vec::new(), 0, PROGRESS);
-        loop {
+    fn run(&mut self, mut input: impl BufRead) -> Result<(), Trouble> {
+        let mut line = Vec::new();
+        let torn = loop {
             line.clear();
-            let count = io::Read::take(&mut input, MAX_LINE).read_until(b'\n', &mut line)?;
-            if count == 0 {
-                break;
+            let mut torn = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).err();
+            if line.is_empty() {
+                break torn;
             }
-            done += count as u64;
             if line.last() != Some(&b'\n') {
-                done += input.skip_until(b'\n')? as u64;
+                torn = torn.or(input.skip_until(b'\n').err());
             }
             self.number += 1;
             let text = String::from_utf8_lossy(&line);
             self.line(text.trim_end_matches(['\n', '\r']))?;
-            if done >= next {
-                next += PROGRESS;
-                said(done);
+            if torn.is_some() {
+                break torn;
             }
-        }
+        };
         let mut left = Vec::new();
         self.hang.flush(&mut |_, hang| left.push(hang));
         for hang in left {
             self.hang(&hang, "")?;
         }
-        self.summary()
+        self.summary()?;
+        match torn {
+            Some(error) => {
+                Err(Trouble::Input(format!("torn after line {}: {error}; that far it was read", self.number)))
+            }
+            None => Ok(()),
+        }
     }
 
     fn line(&mut self, line: &str) -> io::Result<()> {
@@ -207,7 +237,7 @@ mod tests {
     fn check(text: &str, json: bool, expect: &[&str]) {
         let rules = RuleSet::new(&[], true).expect("rules");
         let mut out = Vec::new();
-        Replay::new(&rules, json, &mut out).run(text.as_bytes(), &|_| {}).expect("written");
+        Replay::new(&rules, json, &mut out).run(text.as_bytes()).expect("written");
         let out = String::from_utf8(out).expect("text");
         for part in expect {
             assert!(out.contains(part), "{out} lacks {part}");
@@ -230,6 +260,28 @@ mod tests {
         }
         check("Nov 22 13:45:29 h app[1]: EXT4-fs error (device sda1): x\n", false, &["1 lines, 0 of them"]);
         check("12,1,12345678,-;EXT4-fs error (device sda1): x\n", false, &["1 lines, 0 of them"]);
+    }
+
+    #[test]
+    fn what_is_no_log_is_told_as_such() {
+        let of = |bytes: &[u8]| match input::unpacked(bytes).and_then(text) {
+            Ok(mut reader) => {
+                let mut all = Vec::new();
+                reader.read_to_end(&mut all).expect("read");
+                assert_eq!(all.len(), bytes.len());
+                String::new()
+            }
+            Err(problem) => problem,
+        };
+        assert!(of(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0").contains("binary data"));
+        assert!(of(b"\x1f\x8b\x08").contains("unpack it"));
+        assert!(of(b"{\"recording\":{\"version\":1").contains("leave out --log"));
+        assert!(of(&[0x28, 0xb5, 0x2f, 0xfd, 0x04]).contains("cut off"));
+        // A power cut leaves zeros, a console its colors, another encoding its bytes.
+        let lines = "EXT4-fs error (device sda1): \u{1b}[31mx\n".repeat(100);
+        let torn = [&[0; 500][..], lines.as_bytes(), b"\xe4\xf6"];
+        assert_eq!(of(&torn.concat()), "");
+        assert_eq!(of(b""), "");
     }
 
     #[test]

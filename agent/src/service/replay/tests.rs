@@ -9,7 +9,7 @@ fn replay(input: &[u8], json: bool) -> (String, Vec<String>, Option<String>) {
     let options = Options { json, ends: false };
     let done = run(&Config::default(), input, options, &mut out, &mut |line| said.push(line.to_owned()));
     let problem = match done {
-        Ok(()) => None,
+        Ok(_) => None,
         Err(Trouble::Input(problem)) => Some(problem),
         Err(Trouble::Output(error)) => panic!("{error}"),
     };
