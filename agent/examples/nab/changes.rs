@@ -6,10 +6,10 @@
 use crate::series::Series;
 
 /// Name of a change, and what makes it.
-pub type Change = (&'static str, fn(&Series) -> Series);
+pub(crate) type Change = (&'static str, fn(&Series) -> Series);
 
 /// All of them; the first changes nothing.
-pub const CHANGES: [Change; 9] = [
+pub(crate) const CHANGES: [Change; 9] = [
     ("as they are", Series::clone),
     ("every second row", |series| thinned(series, 0, 2)),
     ("the other rows", |series| thinned(series, 1, 2)),

@@ -12,10 +12,12 @@ const GREATEST: usize = 4000;
 const TRIED: usize = 300;
 
 /// Prints the table. Known detectors have the threshold that is best for them on the series as they are.
-pub fn run(all: &[Series]) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(all: &[Series]) -> Result<(), Box<dyn Error>> {
     let thresholds = KNOWN.map(|known| best(&known, all));
     print!("| series | windows | shipped detector |");
-    KNOWN.iter().for_each(|(name, _)| print!(" {name} |"));
+    for (name, _) in &KNOWN {
+        print!(" {name} |");
+    }
     println!("\n|---|---|---|{}", "---|".repeat(KNOWN.len()));
     let (mut unchanged, mut falls) = (vec![0.0; KNOWN.len() + 1], vec![0.0; KNOWN.len() + 1]);
     for (nth, (name, change)) in CHANGES.iter().enumerate() {
@@ -40,7 +42,9 @@ pub fn run(all: &[Series]) -> Result<(), Box<dyn Error>> {
         println!();
     }
     print!("| mean change | |");
-    falls.iter().for_each(|fall| print!(" {:+.1} % |", -fall));
+    for fall in &falls {
+        print!(" {:+.1} % |", -fall);
+    }
     println!("\n\nStandard / low-FP / false alarms per series-day, change of the standard score.");
     Ok(())
 }

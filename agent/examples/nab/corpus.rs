@@ -14,7 +14,7 @@ use crate::series::Series;
 type Windows = BTreeMap<String, Vec<(String, String)>>;
 
 /// All series that have a line in `windows.json`.
-pub fn read(root: &Path) -> Result<Vec<Series>, Box<dyn Error>> {
+pub(crate) fn read(root: &Path) -> Result<Vec<Series>, Box<dyn Error>> {
     let windows: Windows = serde_json::from_str(&fs::read_to_string(root.join("windows.json"))?)?;
     windows.iter().map(|(name, spans)| one(root, name, spans)).collect()
 }
@@ -44,7 +44,7 @@ fn when(text: &str) -> Result<i64, jiff::Error> {
 }
 
 /// The rows that were told, for the corpus' own scorer.
-pub fn write(dir: &Path, series: &Series, told: &[usize]) -> Result<(), Box<dyn Error>> {
+pub(crate) fn write(dir: &Path, series: &Series, told: &[usize]) -> Result<(), Box<dyn Error>> {
     let file = dir.join(&series.name);
     fs::create_dir_all(file.parent().unwrap_or(dir))?;
     let mut lines = String::new();

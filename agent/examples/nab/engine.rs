@@ -28,7 +28,7 @@ static VALUE: Metric = Metric {
 };
 
 /// Rows at which an alert of the detector came out, and the nanoseconds that all took.
-pub fn run(series: &Series) -> Result<(Vec<usize>, f64), Box<dyn Error>> {
+pub(crate) fn run(series: &Series) -> Result<(Vec<usize>, f64), Box<dyn Error>> {
     let config = Config::default();
     let identity = Identity {
         hostname: "nab".to_owned(),

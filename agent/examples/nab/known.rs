@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use crate::series::Series;
 
 /// Name, and what it gives each row: greater is stranger.
-pub type Known = (&'static str, fn(&Series) -> Vec<f64>);
+pub(crate) type Known = (&'static str, fn(&Series) -> Vec<f64>);
 
 /// All of them, with the benchmark's own windows.
-pub const KNOWN: [Known; 2] = [("Windowed Gaussian", gaussian), ("Relative Entropy", entropy)];
+pub(crate) const KNOWN: [Known; 2] = [("Windowed Gaussian", gaussian), ("Relative Entropy", entropy)];
 
 /// Rows at which the score is at least the threshold.
-pub fn told(scores: &[f64], threshold: f64) -> Vec<usize> {
+pub(crate) fn told(scores: &[f64], threshold: f64) -> Vec<usize> {
     (0..scores.len()).filter(|row| scores[*row] >= threshold).collect()
 }
 
@@ -60,11 +60,11 @@ fn entropy(series: &Series) -> Vec<f64> {
     let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     // As the benchmark has them: the least value has a bin of its own, and the uppermost bin is twice as wide.
     let bin = |value: f64| (((value - least) / (most - least) * BINS as f64).ceil() as usize).min(BINS - 1);
-    let mut scores = vec![0.0; series.rows.len()];
+    let mut scores = vec![0.0; WINDOW - 1];
     let mut known: Vec<([f64; BINS], usize)> = Vec::new();
-    for row in WINDOW - 1..series.rows.len() {
+    for window in series.rows.windows(WINDOW) {
         let mut shares = [0.0; BINS];
-        for (_, value) in &series.rows[row + 1 - WINDOW..=row] {
+        for (_, value) in window {
             shares[bin(*value)] += 1.0 / WINDOW as f64;
         }
         let apart = |other: &[f64; BINS]| -> f64 {
@@ -73,16 +73,15 @@ fn entropy(series: &Series) -> Vec<f64> {
         };
         let distances = known.iter().map(|(other, _)| apart(other)).enumerate();
         let nearest = distances.filter(|(_, apart)| *apart < LIMIT).min_by(|a, b| a.1.total_cmp(&b.1));
-        match nearest {
-            Some((nth, _)) => {
-                known[nth].1 += 1;
-                scores[row] = f64::from(u8::from(known[nth].1 <= 1));
-            }
-            None => {
-                scores[row] = f64::from(u8::from(!known.is_empty()));
-                known.push((shares, 1));
-            }
-        }
+        let is_new = if let Some((nth, _)) = nearest {
+            known[nth].1 += 1;
+            known[nth].1 <= 1
+        } else {
+            known.push((shares, 1));
+            known.len() > 1
+        };
+        scores.push(f64::from(u8::from(is_new)));
     }
+    scores.truncate(series.rows.len());
     scores
 }

@@ -1,38 +1,38 @@
 //! A series with its labelled windows, and the benchmark's rules of scoring.
 
 /// Name of a profile, what a false alarm costs, what a missed window does.
-pub const PROFILES: [(&str, f64, f64); 3] =
+pub(crate) const PROFILES: [(&str, f64, f64); 3] =
     [("standard", 0.11, 1.0), ("low-FP", 0.22, 1.0), ("low-FN", 0.11, 2.0)];
 /// Rows that are not scored, at most: a share, and a number.
 const PROBATION: (f64, usize) = (0.15, 750);
 
 /// One series.
 #[derive(Clone, Debug)]
-pub struct Series {
+pub(crate) struct Series {
     /// `GROUP/NAME.csv`.
-    pub name: String,
+    pub(crate) name: String,
     /// Seconds since 1970 on the file's clock, and the value.
-    pub rows: Vec<(i64, f64)>,
+    pub(crate) rows: Vec<(i64, f64)>,
     /// First and last row of each anomaly.
-    pub windows: Vec<(usize, usize)>,
+    pub(crate) windows: Vec<(usize, usize)>,
 }
 
 /// What a detector came to, of one series or of many.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Sum of the weights, by profile.
-    pub sums: [f64; 3],
+    pub(crate) sums: [f64; 3],
     /// Windows, and those of them that were hit.
-    pub windows: usize,
-    pub hits: usize,
-    pub false_alarms: usize,
+    pub(crate) windows: usize,
+    pub(crate) hits: usize,
+    pub(crate) false_alarms: usize,
     /// Length of all series.
-    pub days: f64,
+    pub(crate) days: f64,
 }
 
 impl Tally {
     /// Of both.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.sums = std::array::from_fn(|nth| self.sums[nth] + other.sums[nth]);
         self.windows += other.windows;
         self.hits += other.hits;
@@ -41,7 +41,7 @@ impl Tally {
     }
 
     /// 0: a silent detector, 100: a perfect one; by profile.
-    pub fn scores(&self) -> [f64; 3] {
+    pub(crate) fn scores(&self) -> [f64; 3] {
         std::array::from_fn(|nth| {
             let (all, silent) = (self.windows as f64, -PROFILES[nth].2 * self.windows as f64);
             100.0 * (self.sums[nth] - silent) / (all - silent)
@@ -49,19 +49,19 @@ impl Tally {
     }
 
     /// False alarms per series-day.
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.false_alarms as f64 / self.days
     }
 }
 
 impl Series {
     /// First row that is scored.
-    pub fn probation(&self) -> usize {
+    pub(crate) fn probation(&self) -> usize {
         ((PROBATION.0 * self.rows.len() as f64) as usize).min(PROBATION.1)
     }
 
     /// What alarms at these rows come to.
-    pub fn tally(&self, told: &[usize]) -> Tally {
+    pub(crate) fn tally(&self, told: &[usize]) -> Tally {
         let mut tally = Tally { windows: self.windows.len(), days: self.days(), ..Tally::default() };
         for (nth, (_, false_alarm, miss)) in PROFILES.iter().enumerate() {
             (tally.sums[nth], tally.false_alarms, tally.hits) = self.score(told, *false_alarm, *miss);

@@ -254,7 +254,7 @@ fn word(text: &str) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// As BotFather gives it: the number of the bot, a colon, and the secret.
+/// As `BotFather` gives it: the number of the bot, a colon, and the secret.
 fn bot_token(text: &str) -> Result<(), Flaw> {
     let secret = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

@@ -42,7 +42,7 @@ pub(super) fn settings(group_secs: u64) -> Settings {
     let limits = Limits { op: Op::Above, warn: Some(80.0), critical: Some(90.0), clear: None };
     Settings {
         known: Vec::new(),
-        labels: Default::default(),
+        labels: KnownLabels::default(),
         identity: Identity {
             hostname: "h".into(),
             zone: jiff::tz::TimeZone::UTC,

@@ -13,13 +13,9 @@ use crate::config::Config;
 use crate::host::Host;
 use crate::push::object::About;
 
-/// The running endpoints.
-pub(super) struct Doors {
-    /// Ends after a stop.
-    pub(super) thread: JoinHandle<()>,
-    /// Connections that were closed because there were too many.
-    pub(super) turned_away: Arc<AtomicU64>,
-}
+/// The thread of the endpoints, which ends after a stop, and how many connections were closed because there were too many;
+/// nothing where none is on.
+type Started = (Option<JoinHandle<()>>, Option<Arc<AtomicU64>>);
 
 /// There are none in this build.
 #[cfg(not(feature = "prometheus"))]
@@ -31,8 +27,8 @@ pub(super) fn start(
     _: Reader,
     _: Arc<Desk>,
     _: &CancellationToken,
-) -> Result<Option<Doors>, String> {
-    Ok(None)
+) -> Result<Started, String> {
+    Ok((None, None))
 }
 
 /// There are none in this build.
@@ -50,7 +46,7 @@ mod serving {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
     use std::time::Duration;
 
-    use super::{About, Arc, CancellationToken, Config, Desk, Doors, Feature, Host, Reader};
+    use super::{About, Arc, CancellationToken, Config, Desk, Feature, Host, Reader, Started};
     use crate::host::read_text;
     use crate::serve::node_names::Facts;
     use crate::serve::prometheus::Manner;
@@ -68,10 +64,10 @@ mod serving {
         newest: Reader,
         desk: Arc<Desk>,
         stop: &CancellationToken,
-    ) -> Result<Option<Doors>, String> {
+    ) -> Result<Started, String> {
         let endpoints = Endpoint::all(config);
         if endpoints.is_empty() {
-            return Ok(None);
+            return Ok((None, None));
         }
         let style = style(config, about, host);
         let mut server = serve::start(endpoints, Source { newest, style }, stop.clone())
@@ -82,7 +78,7 @@ mod serving {
                 let _ = done.send(desk.status_text().await);
             }
         });
-        Ok(Some(Doors { thread: server.thread, turned_away: server.turned_away }))
+        Ok((Some(server.thread), Some(server.turned_away)))
     }
 
     fn style(config: &Config, about: About, host: &dyn Host) -> Style {

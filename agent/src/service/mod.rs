@@ -196,7 +196,7 @@ async fn serve(start: Start) -> Result<(), String> {
     let desk = Arc::new(Desk { about, inbox: inbox.clone(), notifier: notifier.clone(), outlets, keeps });
     let control = control_socket(data_dir, Arc::clone(&desk), &stop);
     let (newest, values, fares) = newest::Share::new();
-    let endpoints = endpoints::start(
+    let (endpoints, closed) = endpoints::start(
         config,
         outward.about(config, host.as_ref()),
         host.as_ref(),
@@ -225,9 +225,7 @@ async fn serve(start: Start) -> Result<(), String> {
         .map_err(|e| format!("the inventory thread cannot be started: {e}"))?;
     let collectors = sources::Collectors::start(config, Arc::clone(&host), extra, inbox.clone())
         .map_err(|e| format!("the collector thread cannot be started: {e}"))?;
-    let vitals = Vitals::of(&collectors.progress, inbox, &outbound, &notifier, troubles);
-    let turned_away = endpoints.as_ref().map(|doors| Arc::clone(&doors.turned_away));
-    let vitals = vitals.with_doors(turned_away).start(&stop);
+    let vitals = Vitals::of(&collectors.progress, inbox, &outbound, &notifier, troubles, closed).start(&stop);
 
     let first_round = summary::first_round(&start, &host, features, collectors.count);
     let spares = collectors.spares.clone();
@@ -243,12 +241,8 @@ async fn serve(start: Start) -> Result<(), String> {
     systemd::stopping();
     tracing::info!("stopping");
     stop.cancel();
-    let threads = [
-        Some(collectors.stop()),
-        Some(hangs.stop()),
-        inventory.map(InventoryWatch::stop),
-        endpoints.map(|doors| doors.thread),
-    ];
+    let threads =
+        [Some(collectors.stop()), Some(hangs.stop()), inventory.map(InventoryWatch::stop), endpoints];
     let ended = timeout(STOP_WITHIN, async {
         let _ = tokio::join!(sources, pipeline, control, vitals, keeper, outward.join_all());
         last_sending(delivery).await;

@@ -60,21 +60,17 @@ pub(super) struct Vitals {
 }
 
 impl Vitals {
-    /// The thread of the collectors, the engine's queues and the way out.
+    /// The thread of the collectors, the engine's queues, the way out, history, and what endpoints turned away.
     pub(super) fn of(
         progress: &Arc<Progress>,
         inbox: Sender<Message>,
         outbound: &Sender<Vec<Output>>,
         notifier: &Notifier,
         history: watch::Receiver<Trouble>,
+        turned_away: Option<Arc<AtomicU64>>,
     ) -> Self {
         let (progress, outbound) = (Arc::clone(progress), outbound.downgrade());
-        Self { progress, inbox, outbound, notifier: notifier.clone(), history, turned_away: None }
-    }
-
-    /// And the endpoints, where there are some.
-    pub(super) fn with_doors(self, turned_away: Option<Arc<AtomicU64>>) -> Self {
-        Self { turned_away, ..self }
+        Self { progress, inbox, outbound, notifier: notifier.clone(), history, turned_away }
     }
 
     /// Looks every ten seconds until `stop`.
@@ -166,7 +162,9 @@ impl Readings {
             out.put(&REFUSING, &[&channel.name], f64::from(channel.refusing));
             out.put(&QUEUED, &[&channel.name], channel.queued as f64);
         }
-        turned_away.iter().for_each(|count| out.put(&TURNED_AWAY, &[], *count as f64));
+        if let Some(count) = turned_away {
+            out.put(&TURNED_AWAY, &[], count as f64);
+        }
         out.put(&UNSAVED, &[], f64::from(u8::from(stats.outbox.trouble.is_some())));
         for (store, trouble) in [("ring", &history.ring), ("sqlite", &history.sqlite)] {
             if trouble.is_some() || self.unsaved.contains(store) {

@@ -50,7 +50,7 @@ impl Sink for Bench {
 fn settings(config: &Config) -> Settings {
     Settings {
         known: Vec::new(),
-        labels: Default::default(),
+        labels: sysops_agent::engine::KnownLabels::default(),
         identity: Identity {
             hostname: "host".to_owned(),
             zone: jiff::tz::TimeZone::UTC,

@@ -358,7 +358,7 @@ fn a_silence_by_a_label_that_no_alert_has_is_refused() {
         match expect {
             None => assert!(matches!(answer, Ok(Answer::Silenced { .. })), "{matcher} {label}: {answer:?}"),
             Some(part) => {
-                assert!(answer.as_ref().is_err_and(|why| why.contains(part)), "{label}: {answer:?}")
+                assert!(answer.as_ref().is_err_and(|why| why.contains(part)), "{label}: {answer:?}");
             }
         }
     };
