@@ -264,8 +264,9 @@ fn rotated_more_than_once_between_two_looks() {
 #[test]
 fn written_copied_and_cut_before_anybody_looked() {
     let mut log = Log::new();
-    write(log.path("log"), "").expect("created empty");
     write(log.path("log.7"), "of before\n").expect("written");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    write(log.path("log"), "").expect("created empty");
     log.read();
     std::thread::sleep(std::time::Duration::from_millis(20));
     log.add("log", 3).copy_and_cut("log.1").add("log", 5).each_once();

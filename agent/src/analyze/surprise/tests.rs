@@ -82,7 +82,7 @@ fn what_follows_within_a_day_is_told_too() {
         .map(|at| match at {
             // The first is much stranger than the second.
             1500..1506 => 400.0,
-            1640..1646 => 40.0,
+            1640..1646 => 200.0,
             _ => 20.0 + 5.0 * random(),
         })
         .collect();

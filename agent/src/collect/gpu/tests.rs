@@ -219,6 +219,37 @@ fn recordings_are_read() {
     );
 }
 
+/// Eight boards as a driver of 2021 told of them, all busy with one process.
+#[test]
+fn a_recording_of_eight_boards_is_read_to_the_figure() {
+    let mut bench = bench(include_str!("testdata/v100x8-460.host"));
+    bench.pass().unwrap();
+    let utilization = [97.0, 75.0, 80.0, 23.0, 98.0, 98.0, 91.0, 99.0];
+    let process_mib = [31683.0, 29539.0, 29533.0, 32093.0, 29511.0, 32135.0, 32151.0, 29495.0];
+    let watts = [232.80, 152.03, 67.57, 198.41, 117.99, 85.80, 68.14, 61.47];
+    for board in 0..8 {
+        let of = |name: &str, more: &str| format!("{name}{{{board}{more}}}");
+        let capped = f64::from(u8::from(board == 3 || board == 6));
+        let process = of("gpu_process_memory_gb", ",37305,,");
+        for (name, value) in [
+            (of("gpu_utilization_percent", ",Tesla V100S-PCIE-32GB"), utilization[board]),
+            // The driver takes 6 MiB of each.
+            (of("gpu_memory_used_gb", ""), (process_mib[board] + 6.0) / 1024.0),
+            (process, process_mib[board] / 1024.0),
+            (of("gpu_power_watts", ""), watts[board]),
+            (of("gpu_throttled", ",power_cap"), capped),
+            (of("gpu_pcie_width", ",now"), 16.0),
+            (of("gpu_retired_pages_count", ",uncorrected"), 0.0),
+        ] {
+            bench.expect(&[(name.as_str(), value)]);
+        }
+        for absent in ["gpu_fan_percent", "gpu_remap_pending"] {
+            assert!(!bench.has(&of(absent, "")), "{absent}");
+        }
+    }
+    bench.expect(&[("gpu_count", 8.0), ("gpu_temperature_celsius{0}", 66.0), ("gpu_clock_mhz{6,sm}", 1597.0)]);
+}
+
 /// A board that fell off the bus costs its own readings only, however the driver says so.
 #[test]
 fn a_lost_board_does_not_hide_the_others() {
