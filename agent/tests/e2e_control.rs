@@ -85,9 +85,15 @@ fn status_and_alerts_tell_how_things_stand() {
     assert!(memory.is_some_and(|m| m["up"] == true && m["took_ms"].as_f64() > Some(0.0)), "{failing}");
     assert!(failing["limits"].as_object().is_some_and(|l| l.len() >= 10), "{failing}");
     let table = ask(&home, &Confine::No, &["status"], 0);
-    for part in
-        ["collectors  ", "sources   ", "FAILING: ", "next try in", "last error, ", " ago: cannot connect", "limits    "]
-    {
+    for part in [
+        "collectors  ",
+        "sources   ",
+        "FAILING: ",
+        "next try in",
+        "last error, ",
+        " ago: cannot connect",
+        "limits    ",
+    ] {
         assert!(table.contains(part), "{part} in {table}");
     }
     let table = ask(&home, &Confine::No, &["alerts"], 0);

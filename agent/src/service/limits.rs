@@ -8,6 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const OPEN_FILES: u64 = 16_384;
 /// When all that is done once has been done: probes, first passes, first connections.
 const STARTED: Duration = Duration::from_secs(15);
+/// Between two looks for empty pages of the heap; one takes less than a millisecond.
+const PAUSE: Duration = Duration::from_secs(20);
 
 /// Services start with a soft limit of 1024, for the sake of programs that use `select`.
 pub(super) fn raise_open_files() {
@@ -28,10 +30,14 @@ pub(super) fn no_core_dumps() {
         setrlimit(Resource::Core, Rlimit { current: Some(maximum.map_or(1, |most| most.min(1))), maximum });
 }
 
-/// Once, a while after the start.
-pub(super) async fn forget_start() {
+/// Once, a while after the start, what only that needed; and from time to time what a storm needed.
+pub(super) async fn give_back() {
     tokio::time::sleep(STARTED).await;
     if let Err(error) = crate::host::program::forget_start() {
         tracing::debug!("pages that only the start needed stay in memory: {error}");
+    }
+    loop {
+        crate::host::heap::give_back();
+        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -130,7 +130,7 @@ pub fn run(start: Start) -> Result<(), String> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|e| format!("the runtime cannot be started: {e}"))?;
-    runtime.spawn(limits::forget_start());
+    runtime.spawn(limits::give_back());
     let result = runtime.block_on(serve(start));
     // A thread that waits for a dead disk does not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));

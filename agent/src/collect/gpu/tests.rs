@@ -247,7 +247,11 @@ fn a_recording_of_eight_boards_is_read_to_the_figure() {
             assert!(!bench.has(&of(absent, "")), "{absent}");
         }
     }
-    bench.expect(&[("gpu_count", 8.0), ("gpu_temperature_celsius{0}", 66.0), ("gpu_clock_mhz{6,sm}", 1597.0)]);
+    bench.expect(&[
+        ("gpu_count", 8.0),
+        ("gpu_temperature_celsius{0}", 66.0),
+        ("gpu_clock_mhz{6,sm}", 1597.0),
+    ]);
 }
 
 /// A board that fell off the bus costs its own readings only, however the driver says so.
