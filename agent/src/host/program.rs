@@ -10,8 +10,8 @@ use std::ops::Range;
 /// # Errors
 /// The kernel does not show or not give back the mapping: nothing has changed.
 #[expect(clippy::disallowed_methods, reason = "of the process, not of the machine")]
-pub fn forget_start() -> io::Result<usize> {
-    let here = forget_start as fn() -> io::Result<usize> as usize;
+pub fn drop_code() -> io::Result<usize> {
+    let here = drop_code as fn() -> io::Result<usize> as usize;
     let Some(code) = code(&std::fs::read_to_string("/proc/self/maps")?, here) else {
         return Ok(0);
     };
@@ -20,6 +20,19 @@ pub fn forget_start() -> io::Result<usize> {
         0 => Ok(code.len()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// How much of this process is in memory now, bytes: the second number of `statm` (`proc_pid_statm(5)`), which the kernel
+/// counts per processor and so knows to some 100 KiB.
+///
+/// # Errors
+/// /proc is not there.
+#[expect(clippy::disallowed_methods, reason = "of the process, not of the machine")]
+pub fn resident() -> io::Result<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: Option<u64> = pages.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse().ok());
+    let page = rustix::param::page_size() as u64;
+    pages.and_then(|pages| pages.checked_mul(page)).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// The mapping of a file that holds `address` and can be run and not written to, of a list as `proc_pid_maps(5)` has it.
@@ -37,7 +50,7 @@ fn code(maps: &str, address: usize) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{code, forget_start};
+    use super::{code, drop_code, resident};
 
     const MAPS: &str = "\
 55bf2ee64000-55bf2f1df000 r--p 00000000 fe:00 10010673                   /usr/bin/sysops-agent
@@ -57,8 +70,15 @@ nonsense
     }
 
     #[test]
+    fn a_process_knows_what_it_has_in_memory() {
+        let (before, much) = (resident().expect("own memory"), vec![1_u8; 64 << 20]);
+        let now = resident().expect("own memory");
+        assert!(now > before + (32 << 20), "{before} and {now} with {} bytes", much.len());
+    }
+
+    #[test]
     fn the_program_goes_on() {
-        assert!(forget_start().expect("own memory") > 4096);
-        assert!(forget_start().expect("again") > 4096);
+        assert!(drop_code().expect("own memory") > 4096);
+        assert!(drop_code().expect("again") > 4096);
     }
 }

@@ -1,15 +1,9 @@
 //! Limits of the agent's own process.
 
-use std::time::Duration;
-
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Most open files the agent asks for: the kept ones of processes and control groups.
 const OPEN_FILES: u64 = 16_384;
-/// When all that is done once has been done: probes, first passes, first connections.
-const STARTED: Duration = Duration::from_secs(15);
-/// Between two looks for empty pages of the heap; one takes less than a millisecond.
-const PAUSE: Duration = Duration::from_secs(20);
 
 /// Services start with a soft limit of 1024, for the sake of programs that use `select`.
 pub(super) fn raise_open_files() {
@@ -28,16 +22,4 @@ pub(super) fn no_core_dumps() {
     // One that is lower already cannot be raised.
     let _ =
         setrlimit(Resource::Core, Rlimit { current: Some(maximum.map_or(1, |most| most.min(1))), maximum });
-}
-
-/// Once, a while after the start, what only that needed; and from time to time what a storm needed.
-pub(super) async fn give_back() {
-    tokio::time::sleep(STARTED).await;
-    if let Err(error) = crate::host::program::forget_start() {
-        tracing::debug!("pages that only the start needed stay in memory: {error}");
-    }
-    loop {
-        crate::host::heap::give_back();
-        tokio::time::sleep(PAUSE).await;
-    }
 }

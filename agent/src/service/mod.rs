@@ -22,6 +22,7 @@ pub mod features;
 mod hangs;
 mod heartbeat;
 pub mod history;
+mod idle_memory;
 mod inventory;
 mod journal;
 pub mod journal_health;
@@ -130,7 +131,7 @@ pub fn run(start: Start) -> Result<(), String> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|e| format!("the runtime cannot be started: {e}"))?;
-    runtime.spawn(limits::give_back());
+    runtime.spawn(idle_memory::give_back());
     let result = runtime.block_on(serve(start));
     // A thread that waits for a dead disk does not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
