@@ -2,6 +2,8 @@
 //!
 //! What stands goes on under its id, told or held back; what was only on its way goes on.
 
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
@@ -58,23 +60,41 @@ struct KeptCondition {
 }
 
 impl Snapshot {
-    /// As it is written; what is too large is written without its least part.
-    pub fn encode(mut self) -> Vec<u8> {
+    /// Itself, without its least part when it is too large to be written; `None` when nothing of it may be written.
+    pub fn fitting(mut self) -> Option<Self> {
         loop {
-            match serde_json::to_vec(&self) {
-                Ok(json) if json.len() <= MAX_BYTES => return json,
-                Ok(_) if self.repeats.len() + self.conditions.len() + self.board.standing.len() > 0 => {
-                    let waiting: Vec<&str> = self.repeats.iter().filter_map(KeptRepeat::waiting).collect();
-                    self.board.untell(&waiting, "repeated");
-                    self.repeats.clear();
-                    self.told.clear();
-                    self.ends.truncate(self.ends.len() / 2);
-                    self.conditions.truncate(self.conditions.len() / 2);
-                    self.board.halve();
-                }
-                _ => return Vec::new(),
+            if self.write(Room(MAX_BYTES)).is_ok() {
+                return Some(self);
             }
+            if self.repeats.len() + self.conditions.len() + self.board.standing.len() == 0 {
+                return None;
+            }
+            let waiting: Vec<&str> = self.repeats.iter().filter_map(KeptRepeat::waiting).collect();
+            self.board.untell(&waiting, "repeated");
+            self.repeats.clear();
+            self.told.clear();
+            self.ends.truncate(self.ends.len() / 2);
+            self.conditions.truncate(self.conditions.len() / 2);
+            self.board.halve();
         }
+    }
+
+    /// Writes it piece by piece: with a storm of alerts standing it is a megabyte of JSON.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write(&self, to: impl Write) -> io::Result<()> {
+        serde_json::to_writer(to, self).map_err(io::Error::from)
+    }
+
+    /// As it is written.
+    #[cfg(test)]
+    pub fn encode(self) -> Vec<u8> {
+        let mut json = Vec::new();
+        if let Some(fitting) = self.fitting() {
+            fitting.write(&mut json).expect("memory takes it");
+        }
+        json
     }
 
     /// The way back.
@@ -92,6 +112,20 @@ impl Snapshot {
             return Err(format!("has the form {version}, and this program knows {VERSION}"));
         }
         serde_json::from_slice(json).map_err(torn)
+    }
+}
+
+/// So many bytes may still be written; they go nowhere.
+struct Room(usize);
+
+impl Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -22,17 +22,33 @@ pub fn drop_code() -> io::Result<usize> {
     }
 }
 
-/// How much of this process is in memory now, bytes: the second number of `statm` (`proc_pid_statm(5)`), which the kernel
-/// counts per processor and so knows to some 100 KiB.
+/// What of this process is in memory, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resident {
+    /// Heap, stacks, data.
+    pub own: u64,
+    /// Mapped files: the program's code and libraries.
+    pub of_files: u64,
+}
+
+/// As of now: the second and third number of `statm` (`proc_pid_statm(5)`), which the kernel counts per processor and so
+/// knows to some 100 KiB.
 ///
 /// # Errors
 /// /proc is not there.
 #[expect(clippy::disallowed_methods, reason = "of the process, not of the machine")]
-pub fn resident() -> io::Result<u64> {
-    let pages = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: Option<u64> = pages.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse().ok());
-    let page = rustix::param::page_size() as u64;
-    pages.and_then(|pages| pages.checked_mul(page)).ok_or_else(|| io::ErrorKind::InvalidData.into())
+pub fn resident() -> io::Result<Resident> {
+    parse_statm(&std::fs::read_to_string("/proc/self/statm")?, rustix::param::page_size() as u64)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn parse_statm(statm: &str, page: u64) -> Option<Resident> {
+    let mut pages = statm.split_ascii_whitespace().skip(1).map(|pages| pages.parse::<u64>().ok());
+    let (all, of_files) = (pages.next()??, pages.next()??);
+    Some(Resident {
+        own: all.checked_sub(of_files)?.checked_mul(page)?,
+        of_files: of_files.checked_mul(page)?,
+    })
 }
 
 /// The mapping of a file that holds `address` and can be run and not written to, of a list as `proc_pid_maps(5)` has it.
@@ -50,7 +66,7 @@ fn code(maps: &str, address: usize) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{code, drop_code, resident};
+    use super::{Resident, code, drop_code, parse_statm, resident};
 
     const MAPS: &str = "\
 55bf2ee64000-55bf2f1df000 r--p 00000000 fe:00 10010673                   /usr/bin/sysops-agent
@@ -70,10 +86,14 @@ nonsense
     }
 
     #[test]
-    fn a_process_knows_what_it_has_in_memory() {
-        let (before, much) = (resident().expect("own memory"), vec![1_u8; 64 << 20]);
+    fn memory_of_files_is_told_from_ones_own() {
+        let expected = Resident { own: (9000 - 4000) * 4096, of_files: 4000 * 4096 };
+        assert_eq!(parse_statm("20000 9000 4000 3000 0 8000 0\n", 4096), Some(expected));
+        for wrong in ["", "1 2", "1 2 3 4", "1 x 3", "1 18446744073709551615 0"] {
+            assert_eq!(parse_statm(wrong, 4096), None, "{wrong}");
+        }
         let now = resident().expect("own memory");
-        assert!(now > before + (32 << 20), "{before} and {now} with {} bytes", much.len());
+        assert!(now.own > 0 && now.of_files > 0, "{now:?}");
     }
 
     #[test]

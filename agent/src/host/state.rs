@@ -2,7 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one owner of the agent's own small files")]
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -12,7 +13,7 @@ const MAX_STATE: u64 = 1 << 20;
 /// Content of an own file; `None` when there is none.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut content = Vec::new();
-    match std::fs::File::open(path) {
+    match File::open(path) {
         Ok(file) => file.take(MAX_STATE).read_to_end(&mut content).map(|_| Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -35,11 +36,20 @@ pub fn is_there(path: &Path) -> bool {
 
 /// Replaces an own file: temporary file, sync, rename. Mode `mode`. What cannot be written whole leaves nothing behind.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    replace_with(path, mode, |file| file.write_all(content))
+}
+
+/// The same for what is written piece by piece, so that it is never in memory as a whole.
+pub fn replace_with(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(mode);
-    let mut file = options.open(&temporary)?;
-    let written = file.write_all(content).and_then(|()| file.sync_data());
+    let mut file = BufWriter::new(options.open(&temporary)?);
+    let written = write(&mut file).and_then(|()| file.flush()).and_then(|()| file.get_ref().sync_data());
     let replaced = written.and_then(|()| std::fs::rename(&temporary, path));
     if replaced.is_err() {
         let _ = std::fs::remove_file(&temporary);

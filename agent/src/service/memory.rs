@@ -61,7 +61,10 @@ impl Memory {
         }
         let Some(snapshot) = self.latest.take() else { return };
         let path = self.path.clone();
-        self.writing = Some(spawn_blocking(move || state::replace(&path, &snapshot.encode(), 0o600)));
+        self.writing = Some(spawn_blocking(move || {
+            let fitting = snapshot.fitting();
+            state::replace_with(&path, 0o600, |file| fitting.map_or(Ok(()), |snapshot| snapshot.write(file)))
+        }));
     }
 
     /// The end of the writing; waits for ever when there is none. May be dropped and called again.
