@@ -135,6 +135,9 @@ pub struct Silence {
     pub json: bool,
 }
 
+/// Longest look back, seconds: ten years.
+const LONGEST_LOOK_BACK: u64 = 3650 * 86_400;
+
 /// A look back.
 #[derive(Debug, clap::Args)]
 pub struct Query {
@@ -142,7 +145,7 @@ pub struct Query {
     #[arg(value_name = "METRIC")]
     pub metric: String,
     /// How far back: `30m`, `6h`, `7d`
-    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "6h", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", value_parser = look_back, default_value = "6h", allow_hyphen_values = true)]
     pub since: u64,
     /// Label a series must have; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
@@ -166,6 +169,11 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 /// `90s`, `30m`, `2h`, `1d12h`, `1w`.
+fn look_back(text: &str) -> Result<u64, String> {
+    let secs = seconds(text)?;
+    if secs > LONGEST_LOOK_BACK { Err("history is at most ten years: 3650d".to_owned()) } else { Ok(secs) }
+}
+
 fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || "write a time like 30m, 2h or 1d12h".to_owned();
     let (mut total, mut number) = (0_u64, String::new());

@@ -112,11 +112,18 @@ fn validate(named: Option<&Path>) -> ExitCode {
 /// or has a problem, does not stop them.
 fn ask_agent(cli: &Cli, command: &Command) -> Option<Result<String, String>> {
     let file = cli.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+    let is_asked = matches!(command, Command::Status { .. } | Command::Alerts { .. } | Command::Silence(_));
+    if !is_asked && !matches!(command, Command::Query(_)) {
+        return None;
+    }
+    if cli.config.is_some() && !state::is_there(file) {
+        return Some(Err(format!(
+            "{}: there is no such file; --config names the one the agent was started with",
+            file.display()
+        )));
+    }
     if let Command::Query(asked) = command {
         return Some(service::query::run(asked, &edge::history(file)));
-    }
-    if !matches!(command, Command::Status { .. } | Command::Alerts { .. } | Command::Silence(_)) {
-        return None;
     }
     let data_dir = edge::data_dir(file).unwrap_or_else(|| Config::default().agent.data_dir);
     control::commands::run(command, &data_dir)

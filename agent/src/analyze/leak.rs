@@ -50,6 +50,8 @@ pub struct Growth {
 pub struct Leak {
     slots: [f32; SLOTS],
     count: u8,
+    /// Least length of a slot, and that of the present ones; 0 before the second reading.
+    shortest_ns: u64,
     slot_ns: u64,
     /// When the first slot and the present one began.
     first_ns: u64,
@@ -67,7 +69,8 @@ impl Leak {
         Self {
             slots: [0.0; SLOTS],
             count: 0,
-            slot_ns: (shortest_ns / FIRST).max(1),
+            shortest_ns: shortest_ns / FIRST,
+            slot_ns: 0,
             first_ns: 0,
             begun_ns: 0,
             low: f32::INFINITY,
@@ -85,15 +88,22 @@ impl Leak {
         }
         if self.first_ns == 0 {
             (self.first_ns, self.begun_ns) = (at_ns, at_ns);
+        } else if self.slot_ns == 0 {
+            // A slot that is shorter than the time between two readings would be as long as that, and half of two merged ones.
+            self.slot_ns = self.shortest_ns.max(at_ns.saturating_sub(self.first_ns)).max(1);
         }
         self.follow(at_ns, value, noise);
         self.low = self.low.min(value as f32);
-        if at_ns.saturating_sub(self.begun_ns) < self.slot_ns {
+        let since = at_ns.saturating_sub(self.begun_ns);
+        if self.slot_ns == 0 || since < self.slot_ns {
             return None;
         }
         self.slots[usize::from(self.count)] = self.low;
         self.count += 1;
-        (self.begun_ns, self.low) = (at_ns, f32::INFINITY);
+        // Equally long ones, whatever the moments of readings; but a gap is none of them.
+        self.begun_ns =
+            if since / 2 < self.slot_ns { self.begun_ns.saturating_add(self.slot_ns) } else { at_ns };
+        self.low = f32::INFINITY;
         while usize::from(self.count) == SLOTS || self.slot_ns < self.longest_ns {
             self.merge();
         }
@@ -202,6 +212,23 @@ mod tests {
         check(48, |h| 100.0 + 10.0 * h, Some(10.0));
         check(48, |h| 100.0 + 10.0 * h + 50.0 * (h * 3.0).fract(), Some(10.0));
         check(30, |h| 100.0 + 10.0 * h + 3.0 * (h * 977.0).sin(), Some(10.0));
+    }
+
+    #[test]
+    fn rare_readings_tell_the_same() {
+        // Readings of 1 s against slots of 60 ms, and of 5 min, more or less, against slots of a minute.
+        for (shortest, every_ms, jitter_ms) in [(3_600, 1_000, 0), (3_600_000, 300_000, 20_000)] {
+            let mut leak = Leak::new(shortest * 1_000_000);
+            let at = |nth: u64| (nth * every_ms + nth * 7919 % (jitter_ms + 1)) * 1_000_000;
+            let mut judged = 0;
+            for nth in 1..500_u64 {
+                let hours = at(nth) as f64 / 3.6e12;
+                let seen = leak.step(at(nth), 100.0 + 10.0 * hours, 0.0, 0.8).map(|growth| growth.per_hour);
+                assert!(seen.is_none_or(|rate| (rate / 10.0 - 1.0).abs() < 0.15), "{nth}: {seen:?}");
+                judged += u64::from(seen.is_some());
+            }
+            assert!(judged > 100, "{judged}");
+        }
     }
 
     #[test]

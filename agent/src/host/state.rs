@@ -128,7 +128,7 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// Opens a file to append to (the log), mode 0640.
-pub fn append_to(path: &Path) -> io::Result<std::fs::File> {
+pub fn append_to(path: &Path) -> io::Result<File> {
     std::fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
@@ -136,7 +136,7 @@ pub fn append_to(path: &Path) -> io::Result<std::fs::File> {
 pub fn read_user_file(path: &Path) -> io::Result<String> {
     const MAX_USER_FILE: u64 = 4 << 20;
     let mut text = String::new();
-    let file = std::fs::File::open(path)?;
+    let file = File::open(path)?;
     let read = file.take(MAX_USER_FILE + 1).read_to_string(&mut text)?;
     if read as u64 > MAX_USER_FILE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 4 MiB"));

@@ -69,6 +69,21 @@ impl Trouble {
         };
         Self { damaged, why: format!("cannot {what} {}: {error}{help}", path.display()) }
     }
+
+    fn unusable(path: &Path, bad: &Bad) -> Self {
+        let why = match bad {
+            Bad::Failed(error) => return Self::of(path, "open", error),
+            Bad::Foreign => {
+                "is a database of another program, which the agent does not touch; set storage.sqlite_path"
+                    .to_owned()
+            }
+            Bad::Newer(version) => format!(
+                "has the form {version} of a newer agent, and this one knows {}; move it away, or use the newer agent",
+                schema::VERSION
+            ),
+        };
+        Self { damaged: false, why: format!("{} {why}", path.display()) }
+    }
 }
 
 impl Database {
@@ -94,24 +109,7 @@ impl Database {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(|e| failed(&e))?;
         connection.busy_timeout(LOCKED).map_err(|e| failed(&e))?;
-        schema::prepare(&mut connection).map_err(|bad| match bad {
-            Bad::Failed(error) => failed(&error),
-            Bad::Foreign => Trouble {
-                damaged: false,
-                why: format!(
-                    "{} is a database of another program, which the agent does not touch; set storage.sqlite_path",
-                    path.display()
-                ),
-            },
-            Bad::Newer(version) => Trouble {
-                damaged: false,
-                why: format!(
-                    "{} has the form {version} of a newer agent, and this one knows {}; move it away, or use the newer agent",
-                    path.display(),
-                    schema::VERSION
-                ),
-            },
-        })?;
+        schema::prepare(&mut connection).map_err(|bad| Trouble::unusable(path, &bad))?;
         Ok(Self { path: path.to_owned(), connection, max_bytes: MAX_BYTES })
     }
 
@@ -319,10 +317,17 @@ pub fn examine(config: &Config) -> Option<Feature> {
     if !crate::host::state::is_there(path) {
         return Some(Feature::on(NAME, format!("{kept}; not written yet")));
     }
-    let looked = open_to_read(path)
-        .and_then(|connection| schema::check(&connection).map_err(|error| Trouble::of(path, "read", &error)));
+    let look = |connection: Connection| -> Result<bool, Bad> {
+        let (_, is_empty) = schema::form(&connection)?;
+        if !is_empty {
+            schema::check(&connection)?;
+        }
+        Ok(is_empty)
+    };
+    let looked = open_to_read(path).and_then(|it| look(it).map_err(|bad| Trouble::unusable(path, &bad)));
     Some(match looked {
-        Ok(()) => Feature::on(NAME, kept),
+        Ok(false) => Feature::on(NAME, kept),
+        Ok(true) => Feature::on(NAME, format!("{kept}; not written yet")),
         Err(Trouble { damaged: true, why }) => {
             Feature::degraded(NAME, why, "the agent moves it aside and begins anew when it next writes")
         }

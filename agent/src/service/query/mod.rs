@@ -214,7 +214,7 @@ fn of_database(question: &Question, metric: &Metric, places: &Places, found: &mu
         Ok(lines) => {
             found.answer.matching += lines.len();
             for older in lines {
-                merge(&mut found.answer.series, older);
+                merge(&mut found.answer.series, older, question.step_secs.max(60));
             }
         }
         Err(why) => found.notes.push(why),
@@ -228,16 +228,27 @@ fn of_database(_: &Question, _: &Metric, places: &Places, found: &mut Found) {
     }
 }
 
-/// Points of the database that are older than the ring's of the same series.
+/// Points of the database, of `width_secs` each, that are older than the ring's of the same series. Where both have readings of
+/// one stretch of time the one with more of them stands: no reading is counted twice.
 #[cfg(feature = "sqlite")]
-fn merge(series: &mut Vec<Line>, mut older: Line) {
-    match series.iter_mut().find(|line| line.labels == older.labels) {
-        Some(line) => {
-            let first = line.points.first().map_or(f64::INFINITY, |dot| dot.0);
-            older.points.retain(|dot| dot.0 < first);
-            older.points.append(&mut line.points);
-            line.points = older.points;
+fn merge(series: &mut Vec<Line>, mut older: Line, width_secs: u64) {
+    let Some(line) = series.iter_mut().find(|line| line.labels == older.labels) else {
+        series.push(older);
+        return;
+    };
+    let first = line.points.first().map_or(f64::INFINITY, |dot| dot.0);
+    older.points.retain(|dot| dot.0 <= first);
+    if let Some(seam) = older.points.last().copied() {
+        let end = seam.0 + width_secs as f64;
+        let shared = line.points.iter().take_while(|dot| dot.0 < end);
+        let (points, readings) =
+            shared.fold((0, 0), |(points, readings), dot| (points + 1, readings + dot.4));
+        if points > 0 && readings >= seam.4 {
+            older.points.pop();
+        } else {
+            line.points.drain(..points);
         }
-        None => series.push(older),
     }
+    older.points.append(&mut line.points);
+    line.points = older.points;
 }

@@ -1,7 +1,7 @@
 //! A line in a terminal, out of blocks of eighths.
 
-/// Columns of a plot.
-pub(super) const WIDTH: usize = 72;
+/// Columns of a plot: with the scale beside it less than the 80 of a terminal.
+pub(super) const WIDTH: usize = 66;
 /// Rows of it.
 const HEIGHT: usize = 8;
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

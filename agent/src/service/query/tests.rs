@@ -124,10 +124,20 @@ fn a_plot_shows_the_course_and_its_gaps() {
 #[cfg(feature = "sqlite")]
 #[test]
 fn what_is_older_comes_before_the_ring() {
-    let mut all = vec![line(&["/", "a"], &[(100.0, 1.0), (110.0, 2.0)])];
-    merge(&mut all, line(&["/", "a"], &[(40.0, 9.0), (100.0, 8.0)]));
-    merge(&mut all, line(&["/", "b"], &[(40.0, 7.0)]));
+    let ring = || vec![line(&["/", "a"], &[(130.0, 1.0), (140.0, 2.0), (180.0, 3.0)])];
     let times = |line: &Line| line.points.iter().map(|dot| (dot.0, dot.1)).collect::<Vec<_>>();
-    assert_eq!(times(&all[0]), [(40.0, 9.0), (100.0, 1.0), (110.0, 2.0)]);
+    let minutes = |counts: [u32; 3]| {
+        let mut older = line(&["/", "a"], &[(60.0, 9.0), (120.0, 8.0), (180.0, 7.0)]);
+        older.points.iter_mut().zip(counts).for_each(|(dot, count)| dot.4 = count);
+        older
+    };
+    // The minute in which the ring begins is told once: by whoever saw more of it.
+    let mut all = ring();
+    merge(&mut all, minutes([6, 2, 6]), 60);
+    assert_eq!(times(&all[0]), [(60.0, 9.0), (130.0, 1.0), (140.0, 2.0), (180.0, 3.0)]);
+    let mut all = ring();
+    merge(&mut all, minutes([6, 6, 6]), 60);
+    assert_eq!(times(&all[0]), [(60.0, 9.0), (120.0, 8.0), (180.0, 3.0)]);
+    merge(&mut all, line(&["/", "b"], &[(40.0, 7.0)]), 60);
     assert_eq!(times(&all[1]), [(40.0, 7.0)]);
 }

@@ -47,7 +47,10 @@ impl Out {
         let bytes = Rc::new(Cell::new(0));
         let file = Counted(file, Rc::clone(&bytes));
         let sink = if path.extension().is_some_and(|end| end == "zst") {
-            Sink::Packed(Box::new(Encoder::new(file, LEVEL).map_err(wrong)?))
+            let mut packed = Encoder::new(file, LEVEL).map_err(wrong)?;
+            // One wrong byte is seen when it is read.
+            packed.include_checksum(true).map_err(wrong)?;
+            Sink::Packed(Box::new(packed))
         } else {
             Sink::Plain(BufWriter::with_capacity(1 << 16, file))
         };

@@ -36,6 +36,19 @@ pub(super) fn is_header(line: &str) -> bool {
     })
 }
 
+/// How many columns a row with more than two has, or the line that names them.
+pub(super) fn more_columns(line: &str) -> Option<usize> {
+    let separator = line.trim().chars().find(|c| SEPARATORS.contains(c))?;
+    let mut fields = line.trim().split(separator).map(bare);
+    let first = fields.next()?;
+    let others = fields.clone().count();
+    let is_row = || {
+        time(first).is_some() && fields.clone().all(|value| value.is_empty() || value.parse::<f64>().is_ok())
+    };
+    let is_header = || is_header(&format!("{first},-")) && !first.contains(' ');
+    (others > 1 && (is_row() || is_header())).then_some(others + 1)
+}
+
 /// Both columns, without quotes.
 fn split(line: &str) -> Option<(&str, &str)> {
     let (at, value) = line.trim().split_once(SEPARATORS)?;

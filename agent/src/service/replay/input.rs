@@ -169,6 +169,11 @@ fn kind(head: &[u8]) -> Result<Kind, String> {
     if lines.clone().take(3).any(super::csv::is_row) || super::csv::is_header(first) {
         return Ok(Kind::Csv);
     }
+    if let Some(columns) = super::csv::more_columns(first) {
+        return Err(format!(
+            "it is a table of {columns} columns, and one of two is replayed, timestamp,value: cut -d, -f1,2 FILE"
+        ));
+    }
     if lines.by_ref().take(LOG_LINES).any(super::log::is_log) {
         return Ok(Kind::Log);
     }

@@ -37,6 +37,8 @@ fn what_is_no_input_is_told_in_a_sentence() {
     check([0x1f, 0x8b, 8, 0], &[], Some("gzip"));
     check([0x28, 0xb5, 0x2f, 0xfd, 1, 2, 3], &[], Some("unpacked"));
     check("hello\nworld\n", &[], Some("neither a recording"));
+    check("timestamp,a,b\n2014-04-15 23:05:00,1,2\n", &[], Some("3 columns"));
+    check("2014-04-15 23:05:00;1;;2\n", &[], Some("4 columns"));
     check("{\n", &["line 1: is no JSON object"], Some("nothing in it"));
     check("{}\n", &["line 1: has no time"], Some("nothing in it"));
     check(

@@ -51,22 +51,23 @@ impl From<rusqlite::Error> for Bad {
     }
 }
 
-/// Brings a file to the newest form.
-pub(super) fn prepare(connection: &mut Connection) -> Result<(), Bad> {
-    let number = |connection: &Connection, pragma| {
-        connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
-    };
-    // Its own wish for a page cache of 2 MB is more than the writer needs.
-    connection.execute_batch("PRAGMA cache_size = -512; PRAGMA temp_store = MEMORY;")?;
-    let (version, application) = (number(connection, "user_version")?, number(connection, "application_id")?);
+/// The form of a file that this agent may write, and whether there is nothing in it yet.
+pub(super) fn form(connection: &Connection) -> Result<(i64, bool), Bad> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let (version, application) = (number("user_version")?, number("application_id")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if application != APPLICATION && (tables > 0 || version != 0 || application != 0) {
         return Err(Bad::Foreign);
     }
-    if version > VERSION {
-        return Err(Bad::Newer(version));
-    }
-    if tables == 0 {
+    if version > VERSION { Err(Bad::Newer(version)) } else { Ok((version, tables == 0)) }
+}
+
+/// Brings a file to the newest form.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(), Bad> {
+    // Its own wish for a page cache of 2 MB is more than the writer needs.
+    connection.execute_batch("PRAGMA cache_size = -512; PRAGMA temp_store = MEMORY;")?;
+    let (version, is_empty) = form(connection)?;
+    if is_empty {
         // Both have to stand before the first table.
         connection.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")?;
     }

@@ -218,3 +218,22 @@ fn strange_values_and_clocks_that_are_set_do_no_harm() {
         assert!(points >= least, "{mount}: {points} points");
     }
 }
+
+#[test]
+fn the_doctor_says_whose_a_file_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("m.db");
+    let mut config = Config::default();
+    config.storage.sqlite_enabled = true;
+    config.storage.sqlite_path.clone_from(&path);
+    let says = || examine(&config).expect("a feature").reason;
+    std::fs::write(&path, "").expect("an empty file");
+    assert!(says().contains("not written yet"), "{}", says());
+    drop(Database::open(&path).expect("made"));
+    assert!(!says().contains("not written yet"), "{}", says());
+    let write = |what: &str| Connection::open(&path).and_then(|it| it.execute_batch(what)).expect("written");
+    write("PRAGMA user_version = 99");
+    assert!(says().contains("has the form 99 of a newer agent"), "{}", says());
+    write("PRAGMA user_version = 0; PRAGMA application_id = 7");
+    assert!(says().contains("another program"), "{}", says());
+}
