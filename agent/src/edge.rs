@@ -17,6 +17,7 @@ use crate::notify::{self, Route};
 use crate::service::query::Places;
 use crate::service::{journal_health, push, vitals};
 use crate::watch::catalogue::rules;
+use crate::watch::rules::Kind;
 use crate::{collect, formulas};
 
 /// Reads and judges a configuration file, and the files that its secrets are in. The error is ready to print.
@@ -61,6 +62,8 @@ fn judged(path: &Path, how: How) -> Result<(Config, Vec<Warning>, Vec<Lack>), St
         .map(|c| c.name)
         .chain(["ebpf", "ebpf_tcp", "ebpf_waits", "journal", "nats", "push"])
         .collect();
+    let witnessed: Vec<&str> =
+        rules().filter(|rule| rule.kind == Kind::Assembled).map(|rule| rule.id).collect();
     let rules: Vec<&str> = rules().map(|rule| rule.id).collect();
     let (alone, variables) = (how != Strict, how == Elsewhere);
     let known = Known {
@@ -68,6 +71,7 @@ fn judged(path: &Path, how: How) -> Result<(Config, Vec<Warning>, Vec<Lack>), St
         collectors: &collectors,
         labels: &labels,
         rules: &rules,
+        witnessed: &witnessed,
         alone,
         variables,
     };

@@ -22,7 +22,8 @@ const KNOWN: Known<'_> = Known {
     alone: false,
     variables: false,
     labels: &[&["core"], &["mount", "device"], &[]],
-    rules: &["segfault", "network_up"],
+    rules: &["segfault", "network_up", "oom_kill", "hung_task", "gpu_xid"],
+    witnessed: &["oom_kill", "hung_task"],
 };
 
 fn env(name: &str) -> Option<String> {

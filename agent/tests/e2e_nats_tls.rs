@@ -267,8 +267,15 @@ async fn nothing_is_lost_while_the_server_cannot_be_trusted() {
         "[alerting.terminal]\nenabled = \"off\"\n[alerting.syslog]\nenabled = false\n[nats]\nenabled = true\nurl = {url:?}\n\
          tls_ca_file = {ca:?}\nuser = \"agent\"\npassword = \"s3cret-pass\"\nreconnect_delay_secs = 1\nmax_reconnect_attempts = 2"
     );
-    let known =
-        Known { metrics: &[], collectors: &[], alone: false, variables: false, labels: &[], rules: &[] };
+    let known = Known {
+        metrics: &[],
+        collectors: &[],
+        alone: false,
+        variables: false,
+        labels: &[],
+        rules: &[],
+        witnessed: &[],
+    };
     let config = config::load(&text, "x.toml", &|_| None, known).unwrap_or_else(|p| panic!("{p}")).0;
     let (mut routes, problems) = routes(&config, Screen { tty: false, colour: false, width: 80 });
     assert!(problems.is_empty(), "{problems:?}");

@@ -528,6 +528,36 @@ async fn a_connection_that_falls_silent_is_noticed_and_made_anew() {
 }
 
 #[tokio::test]
+async fn without_jetstream_a_message_counts_when_the_server_has_dealt_with_it() {
+    let may = |rights: &str| {
+        format!(
+            "authorization {{ users = [ {{ user: agent, password: agent, permissions: {{ {rights} }} }} ] }}"
+        )
+    };
+    // With the right to hear itself, without the right to speak to itself, without the right to listen.
+    for rights in [
+        "publish: \">\"",
+        "publish: \"sysops.>\", subscribe: \"_INBOX.>\"",
+        "publish: \">\", subscribe: \"x\"",
+    ] {
+        let Some(server) = Server::start(&may(rights)) else { return };
+        let mut config = nats(&server.url());
+        (config.nats.user, config.nats.password) = ("agent".into(), "agent".into());
+        let link = Link::of(&config).expect("well configured");
+        let message = || vec![Outgoing::plain(link.subject("web-1", "alerts"), b"{}".to_vec())];
+        for _ in 0..3 {
+            link.deliver(message(), false).await.unwrap_or_else(|error| panic!("{rights}: {}", error.why()));
+        }
+        server.freeze(true);
+        let error = link.deliver(message(), false).await.expect_err("nobody took it");
+        assert!(error.why().contains("did not answer within 10 s"), "{rights}: {}", error.why());
+        server.freeze(false);
+        let taken = async || link.deliver(message(), false).await.is_ok();
+        until("it goes on", taken).await;
+    }
+}
+
+#[tokio::test]
 async fn who_may_not_publish_hears_why_and_loses_nothing() {
     let users = "jetstream { store_dir: STORE }\nauthorization { users = [ { user: agent, password: agent, permissions: \
                  { publish: \"sysops.web-2.>\", subscribe: \"_INBOX.>\" } } ] }";

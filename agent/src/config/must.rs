@@ -91,6 +91,8 @@ pub struct Known<'a> {
     pub labels: &'a [&'a [&'a str]],
     /// Ids of kernel-log rules; empty: not checked.
     pub rules: &'a [&'a str],
+    /// Those of them whose events do not come from the log alone.
+    pub witnessed: &'a [&'a str],
 }
 
 impl Must {
@@ -157,6 +159,10 @@ impl Must {
             Self::Collector => {
                 name_of("a collector", text, known.collectors, "`sysops-agent doctor` lists them")
             }
+            Self::LogRule if known.witnessed.contains(&text) => Err(flaw(
+                "is no matter of the log alone: eBPF and the kernel's counters tell of it too.",
+                "Hold it back with `sysops-agent silence RULE --for 8h`, or with `min_severity` and `severity_filter` of a channel.",
+            )),
             Self::LogRule => name_of("a kernel-log rule", text, known.rules, "docs/LOG-RULES.md lists them"),
             Self::Schedule => Schedule::parse(text).map(drop).map_err(|why| flaw(why, TIMES)),
             Self::Word | Self::Host => word(text),
@@ -297,7 +303,9 @@ mod tests {
     #[test]
     fn conditions_hold_or_say_why_not() {
         fn check(must: Must, text: &str, expect: &str) {
-            let known = Known { metrics: &["cpu_usage_percent"], ..Known::default() };
+            let metrics = &["cpu_usage_percent"];
+            let (rules, witnessed) = (&["segfault", "oom_kill"], &["oom_kill"]);
+            let known = Known { metrics, rules, witnessed, ..Known::default() };
             let got = must.judge(text, known).map_or_else(|flaw| flaw.what, |()| String::new());
             assert_eq!(got, expect, "{text:?}");
         }
@@ -320,6 +328,13 @@ mod tests {
         check(Must::Regex, "FATAL.*(database|disk)", "");
         check(Must::Regex, "", "is empty and would match everything.");
         check(Must::Regex, "*", "is not a regular expression: repetition operator missing expression.");
+        check(Must::LogRule, "segfault", "");
+        check(Must::LogRule, "segfaults", "is not the name of a kernel-log rule.");
+        check(
+            Must::LogRule,
+            "oom_kill",
+            "is no matter of the log alone: eBPF and the kernel's counters tell of it too.",
+        );
         check(Must::Metric, "cpu_usage_percent", "");
         check(Must::Metric, "cpu", "is not the name of a metric.");
         check(Must::Collector, "anything", "");

@@ -69,7 +69,8 @@ impl LiveHost {
     }
 
     fn open_fd(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
-        let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // A pipe at a path that somebody configured is not waited for; files take no notice of that.
+        let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         Ok(rustix::fs::openat(CWD, &*self.map(path), flags, Mode::empty())?)
     }
 

@@ -77,6 +77,8 @@ pub struct Counts {
     pub rotations: u64,
     /// Bytes that were there at a look, and gone before they were read.
     pub lost_bytes: u64,
+    /// Files in which an earlier run stopped, and that are no more: what came behind that place is lost, if anything.
+    pub lost_files: u64,
 }
 
 /// What one read gave.
@@ -88,6 +90,11 @@ pub enum Step {
     End,
     /// There is no such file now.
     Absent,
+}
+
+/// Whether something is at `path` that is no file: a pipe, a folder.
+pub fn is_no_file(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| !meta.is_file())
 }
 
 impl Tail {

@@ -334,6 +334,7 @@ fn what_is_gone_before_it_was_read_is_counted() {
     let told = log.told.len();
     log.read();
     assert_eq!((log.tail.counts.lost_bytes, log.told.len() - told), (left, 2));
+    assert_eq!(log.tail.counts.lost_files, 1);
 }
 
 #[test]

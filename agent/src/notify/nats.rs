@@ -1,11 +1,12 @@
 //! Alerts to NATS: `{prefix}.{host}.alerts`, plain JSON; and the connection that heartbeats and `publish` use, too.
 //!
-//! Core NATS acknowledges nothing. So messages are followed by a PING: the server answers it after it has dealt
-//! with what came before. `JetStream` answers each message itself (`nats.jetstream`).
+//! Core NATS acknowledges nothing. So messages are followed by one to ourselves ([`probe`]): it comes back after the server has
+//! dealt with what came before. `JetStream` answers each message itself (`nats.jetstream`).
 
 mod ack;
 mod link;
 mod login;
+mod probe;
 mod terms;
 
 pub use link::{Link, Outgoing};

@@ -22,6 +22,10 @@ pub trait Mark: Clone + PartialEq + Send + 'static {
     fn text(&self) -> String;
     /// The way back; `None` if it is no such place.
     fn parse(text: &str) -> Option<Self>;
+    /// Which file it is a place in: a place in one that is rotated away is soon no place at all.
+    fn file(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// How far the kernel log is told, and how many kills of the kernel's own count are accounted for by then. In one file:
@@ -71,6 +75,10 @@ impl Mark for SyslogMark {
     fn parse(text: &str) -> Option<Self> {
         tail::Mark::parse(text).map(|mark| Self { place: mark.text().into() })
     }
+
+    fn file(&self) -> Option<&str> {
+        self.place.split(' ').next()
+    }
 }
 
 /// In place of the boot's id: a file is the same over boots.
@@ -99,10 +107,14 @@ impl<M: Mark> Position<M> {
     }
 
     /// Everything up to `mark` is told and durable. Whether that is worth writing now: at once if something
-    /// was told (`told`), else now and then.
+    /// was told (`told`) or it is in another file, else now and then.
     pub fn reached(&mut self, mark: M, told: bool, now: Now) -> bool {
+        let is_due = |(written, at): &(M, u64)| {
+            written.file() != mark.file() || now.mono_ns.saturating_sub(*at) >= LAZY_NS
+        };
+        let is_worth = told || self.written.as_ref().is_none_or(is_due);
         self.latest = Some(mark);
-        told || self.written.as_ref().is_none_or(|(_, at)| now.mono_ns.saturating_sub(*at) >= LAZY_NS)
+        is_worth
     }
 
     /// Writes what is not written yet. Returns a sentence when writing begins to fail.
@@ -205,6 +217,18 @@ mod tests {
         assert_eq!(reached(6, false, 64), Some(5));
         assert_eq!(position.write(at(65)), None);
         assert_eq!(read(), Some(6));
+    }
+
+    #[test]
+    fn a_place_in_another_file_is_written_at_once() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (mut position, _) = Position::<SyslogMark>::open(dir.path(), ANY_BOOT);
+        let at = |secs: u64| Now { mono_ns: secs * SECOND, wall_ns: 0 };
+        let place = |text: &str| SyslogMark { place: text.into() };
+        assert!(position.reached(place("7 100 0/0"), false, at(1)));
+        assert_eq!(position.write(at(1)), None);
+        assert!(!position.reached(place("7 200 0/0"), false, at(2)));
+        assert!(position.reached(place("8 0 0/0"), false, at(3)));
     }
 
     #[test]

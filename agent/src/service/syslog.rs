@@ -10,7 +10,7 @@ use super::features::Feature;
 use crate::config::{Config, LogSource};
 use crate::event::SyslogMark;
 use crate::host::Host;
-use crate::host::tail::{Mark, Tail};
+use crate::host::tail::{self, Mark, Tail};
 use crate::watch::rules::RuleSet;
 use crate::watch::syslog::follow::SyslogWatch;
 use crate::watch::syslog::read::Reader;
@@ -45,7 +45,13 @@ pub(super) fn open(
         }
         (false, n) => format!("{n} custom patterns"),
     };
+    let root = &config.agent.host_root;
+    let real = path.strip_prefix("/").map_or_else(|_| path.clone(), |below| root.join(below));
     let feature = match host.open(&path.to_string_lossy()) {
+        Ok(_) if tail::is_no_file(&real) => {
+            let remedy = "let log_analyzer.syslog_path name a file that the syslog daemon writes";
+            Feature::broken(NAME, format!("{shown} is no file, but a pipe, a folder or a device"), remedy)
+        }
         Ok(_) => Feature::on(NAME, format!("{shown}: {what}")),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Feature::on(NAME, format!("{shown} is not there; it is read once it appears: {what}"))
@@ -56,8 +62,6 @@ pub(super) fn open(
             Feature::broken(NAME, format!("{shown} may not be read ({error}); it is tried again"), remedy)
         }
     };
-    let root = &config.agent.host_root;
-    let real = path.strip_prefix("/").map_or_else(|_| path.clone(), |below| root.join(below));
     let tail = Tail::new(real, resume.and_then(|mark| Mark::parse(&mark.place)));
     let reader = Reader::new(Arc::clone(rules), kernel, TimeZone::system());
     (Some(SyslogWatch::new(tail, reader)), feature)
@@ -108,6 +112,11 @@ mod tests {
         check(there, true, 0, "on", "/var/log/syslog: the kernel's lines, which any program may forge", true);
         check("//- /var/log/messages\nx\n", false, 2, "on", "/var/log/messages: 2 custom patterns", true);
         check("", true, 1, "on", "/var/log/syslog is not there", true);
+        let mut config = Config::default();
+        config.log_analyzer.syslog_path = "/dev/null".into();
+        let host = FixtureHost::parse("//- /dev/null\n").expect("valid");
+        let rules = Arc::new(RuleSet::new(&[], true).expect("rules"));
+        assert!(open(&config, &host, None, &rules, true).1.reason.contains("/dev/null is no file"));
         check("//- denied /var/log/syslog\n", true, 0, "off", "may not be read", true);
     }
 }

@@ -6,7 +6,7 @@ mod shape;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::rules::{Hits, cut};
+use super::rules::{Hits, Others, RuleSet, cut};
 use crate::event::{Event, LogMatch, Lost, MAX_LINE, Repeats, Source, What};
 use crate::time::{MILLI, Now, SECOND};
 pub use shape::MAX_SHAPES;
@@ -26,7 +26,7 @@ pub const MAX_TOLD: u16 = 2000;
 /// Further lines of a window in which rules that have used that up may find something, all together: 0.7 % of a core. Of those
 /// beyond it is only known that they may be for a rule.
 pub const MAX_SHARED: u32 = 10_000;
-/// Lines of a window that the patterns of the user are asked about, all together, where there are up to [`CHEAP_OWN`].
+/// Lines of a window about which each pattern of the user is asked by itself, where there are up to [`CHEAP_OWN`].
 pub const MAX_ASKED_OWN: u32 = 50_000;
 /// With more patterns than this it is as many lines fewer: each is asked about each line.
 pub const CHEAP_OWN: u32 = 10;
@@ -39,6 +39,10 @@ pub struct Flood {
     told: Vec<[u16; 2]>,
     shared: u32,
     asked_own: u32,
+    /// By pattern of the user: the lines in which it found something, and whether it has had its share.
+    told_own: Vec<u16>,
+    tired: Vec<bool>,
+    others: Others,
     /// Lines that nobody was asked about.
     unjudged: u64,
     kinds: HashMap<u64, Kind>,
@@ -73,6 +77,9 @@ impl Flood {
             told: Vec::new(),
             shared: 0,
             asked_own: 0,
+            told_own: Vec::new(),
+            tired: Vec::new(),
+            others: Others::default(),
             unjudged: 0,
             kinds: HashMap::new(),
             shapes: Shapes::default(),
@@ -114,14 +121,39 @@ impl Flood {
         }
     }
 
-    /// The same for the patterns of the user, of which there are so many.
-    pub fn asks_own(&mut self, patterns: usize, now: Now) -> bool {
+    /// What the patterns of the user find in a line. When all of them were asked about as many lines as they may be, those that found
+    /// [`MAX_TOLD`] lines are asked no more, and the others by one look at each line: a flood for one hides nothing from them.
+    pub fn own(&mut self, rules: &RuleSet, line: &str, now: Now) -> Vec<LogMatch> {
         self.begin(now);
-        let asked = self.asked_own < MAX_ASKED_OWN;
-        let cost = u32::try_from(patterns).unwrap_or(u32::MAX).div_ceil(CHEAP_OWN).max(1);
-        self.asked_own = self.asked_own.saturating_add(cost);
-        self.unjudged = self.unjudged.saturating_add(u64::from(!asked));
-        asked
+        let mut found = Vec::new();
+        let mut numbers = Vec::new();
+        let mut tell = |nth: usize, one: LogMatch| {
+            numbers.push(nth);
+            found.push(one);
+        };
+        if self.asked_own < MAX_ASKED_OWN {
+            let cost = u32::try_from(rules.customs()).unwrap_or(u32::MAX).div_ceil(CHEAP_OWN).max(1);
+            self.asked_own = self.asked_own.saturating_add(cost);
+            rules.find_custom_but(&[], line, &mut tell);
+        } else if rules.may_want(&mut self.others, &self.tired, line) == Some(true) {
+            rules.find_custom_but(&self.tired, line, &mut tell);
+        }
+        if numbers.is_empty() && self.asked_own >= MAX_ASKED_OWN {
+            self.unjudged = self.unjudged.saturating_add(1);
+        }
+        for nth in numbers {
+            self.found_own(nth);
+        }
+        found
+    }
+
+    fn found_own(&mut self, nth: usize) {
+        if self.told_own.len() <= nth {
+            self.told_own.resize(nth + 1, 0);
+            self.tired.resize(nth + 1, false);
+        }
+        self.told_own[nth] = self.told_own[nth].saturating_add(1);
+        self.tired[nth] = self.told_own[nth] >= MAX_TOLD;
     }
 
     /// A window begins, unless one goes on.
@@ -202,6 +234,8 @@ impl Flood {
         }
         self.shapes.clear();
         self.told.clear();
+        self.told_own.fill(0);
+        self.tired.fill(false);
         (self.shared, self.asked_own) = (0, 0);
         let count = std::mem::take(&mut self.unjudged);
         if count > 0 {

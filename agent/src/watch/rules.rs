@@ -6,6 +6,7 @@
 
 mod grade;
 mod own;
+mod quoted;
 mod search;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use super::{hang_text, oom_text};
 use crate::alert::Severity;
 use crate::event::{LogMatch, MAX_LINE};
 use own::Candidates;
-pub use own::{Custom, MAX_CUSTOM, check_pattern};
+pub use own::{Custom, MAX_CUSTOM, Others, check_pattern};
 use search::Search;
 
 /// A built-in rule.
@@ -270,18 +271,26 @@ impl RuleSet {
 
     /// The same, of a line with these hits; gives the number of the rule.
     pub fn find_hit(&self, hits: Hits, line: &str, tell: &mut dyn FnMut(LogMatch)) -> Option<usize> {
+        let mut own = None;
         for rule in hits.rules() {
             let lazy = &self.built_in[rule];
             // Only `captures` allocates.
             if let Some(regex) = lazy.regex()
                 && regex.is_match(line.as_bytes())
                 && let Some(captures) = regex.captures(line.as_bytes())
+                && own.get_or_insert_with(|| self.own_words(line)).is_of(rule, captures.get_match().start())
             {
                 tell(lazy.found(line, regex, &captures));
                 return Some(rule);
             }
         }
         None
+    }
+
+    fn own_words(&self, line: &str) -> OwnWords {
+        let end = quoted::begin(line);
+        let hits = if end == line.len() { Hits(u128::MAX) } else { self.hits(&line.as_bytes()[..=end]) };
+        OwnWords { end, hits }
     }
 
     /// Whether the rule may find a line worse than others of its kind, as far as its text says without its expression.
@@ -292,20 +301,46 @@ impl RuleSet {
 
     /// Calls `tell` for every user pattern that wants the line.
     pub fn find_custom(&self, line: &str, tell: &mut dyn FnMut(LogMatch)) {
-        for (name, severity, regex) in &self.custom {
-            if regex.is_match(line.as_bytes())
+        self.find_custom_but(&[], line, &mut |_, found| tell(found));
+    }
+
+    /// The same without those that `tired` names; with the number of the pattern.
+    pub fn find_custom_but(&self, tired: &[bool], line: &str, tell: &mut dyn FnMut(usize, LogMatch)) {
+        for (nth, (name, severity, regex)) in self.custom.iter().enumerate() {
+            if !tired.get(nth).is_some_and(|is| *is)
+                && regex.is_match(line.as_bytes())
                 && let Some(captures) = regex.captures(line.as_bytes())
             {
-                tell(LogMatch {
+                let found = LogMatch {
                     rule: name.clone(),
                     severity: *severity,
                     meaning: "matches a pattern of your own".to_owned(),
                     line: cut(line, MAX_LINE).to_owned(),
                     fields: fields(regex, &captures),
                     ..LogMatch::default()
-                });
+                };
+                tell(nth, found);
             }
         }
+    }
+
+    /// Whether a user pattern that `tired` does not name may want the line: one quick look, however many they are. `None` where
+    /// they are too large for that.
+    pub fn may_want(&self, others: &mut Others, tired: &[bool], line: &str) -> Option<bool> {
+        others.may_want(&self.custom, tired, line)
+    }
+}
+
+/// What of a line the kernel says itself, and does not repeat.
+struct OwnWords {
+    end: usize,
+    hits: Hits,
+}
+
+impl OwnWords {
+    /// Whether what a rule found at `start` begins there, and one of the rule's literals is there.
+    fn is_of(&self, rule: usize, start: usize) -> bool {
+        start <= self.end && self.hits.0 & 1 << rule != 0
     }
 }
 

@@ -278,10 +278,12 @@ impl Scanner {
             self.judge(hits, text, historic, &found, now, out);
         }
         let Self { rules, own, .. } = self;
-        if rules.has_custom() && (historic || own.asks_own(rules.customs(), now)) {
-            rules.find_custom(text, &mut |one| {
-                out.extend(if historic { Some(found(one)) } else { own.pass(found(one), false, now) });
-            });
+        if historic {
+            rules.find_custom(text, &mut |one| out.push(found(one)));
+        } else if rules.has_custom() {
+            for one in own.own(rules, text, now) {
+                out.extend(own.pass(found(one), false, now));
+            }
         }
     }
 

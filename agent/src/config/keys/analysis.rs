@@ -138,6 +138,7 @@ pub const MAX_CUSTOM_PATTERNS: usize = 256;
 
 fn distinct_patterns(_: &LogAnalyzer, _: &Node<'_>, table: &DeTable<'_>, cx: &mut Reader<'_>) {
     cx.distinct(table, "custom_patterns", "name");
+    cx.no_rules(table, "custom_patterns", "name");
     cx.selective(table, "custom_patterns", "pattern", MAX_CUSTOM_PATTERNS);
     cx.known_keys(table, "severity", LogRule);
 }

@@ -151,6 +151,22 @@ impl Reader<'_> {
         }
     }
 
+    /// Reports tables of a list that have the name of a kernel-log rule: one could not be told from the other.
+    pub(in crate::config) fn no_rules(&mut self, table: &DeTable<'_>, list: &str, name: &str) {
+        let Some(entries) = table.get(list).and_then(|node| node.get_ref().as_array()) else { return };
+        for entry in entries.iter().filter_map(|entry| entry.get_ref().get(name)) {
+            if entry.get_ref().as_str().is_some_and(|text| self.known.rules.contains(&text)) {
+                let what =
+                    format!("`{}.{list}` has an entry with the name of a built-in rule.", self.place());
+                self.finding(
+                    entry.span(),
+                    what,
+                    format!("Give it a `{name}` of its own (docs/LOG-RULES.md)."),
+                );
+            }
+        }
+    }
+
     /// Reports a list that is too long, and entries whose pattern matches an empty line.
     pub(in crate::config) fn selective(&mut self, table: &DeTable<'_>, list: &str, name: &str, most: usize) {
         let Some(node) = table.get(list) else { return };

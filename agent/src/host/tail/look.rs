@@ -77,6 +77,7 @@ impl Tail {
             } else {
                 let left = seen.map_or(0, |seen| seen.len.saturating_sub(mark.offset));
                 self.counts.lost_bytes += left;
+                self.counts.lost_files += 1;
             }
             self.counts.rotations += 1;
         }

@@ -2,6 +2,7 @@
 
 use super::super::backoff::Dice;
 use super::super::channel::SendError;
+use super::probe::Probe;
 use super::terms::{Later, Terms, advice};
 use super::{ack, token};
 use crate::config::Config;
@@ -21,10 +22,11 @@ use tokio::sync::{OnceCell, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+/// How the subjects begin at which a client hears answers.
+const INBOX: &str = "_INBOX.";
 /// Longest wait for a connection, and for the answer to messages.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the connection has to stand behind messages without `JetStream`, and a complaint may take. The library tells
-/// of no answer of the server to a PING: the end of a drained subscription says that all was written, nothing more.
+/// How long a complaint about a message may take that the server has dealt with: the library hands it on aside.
 const COMPLAINT: Duration = Duration::from_millis(20);
 /// Characters of an error that are shown.
 const MAX_SHOWN: usize = 200;
@@ -65,10 +67,12 @@ impl Outgoing {
 }
 
 /// The connection, and what the server says besides.
-struct Made {
-    client: Client,
+pub(super) struct Made {
+    pub(super) client: Client,
     /// What the server said last and nobody has heard yet.
     complaints: Arc<watch::Sender<Option<String>>>,
+    /// What it said last about an inbox.
+    pub(super) refusals: Arc<watch::Sender<Option<String>>>,
     /// Why the newest try to connect again failed; `None` while the connection stands.
     trouble: watch::Receiver<Option<String>>,
     /// The library has given up (`nats.max_reconnect_attempts`).
@@ -81,7 +85,7 @@ impl Made {
     }
 
     /// Another one after each connecting again.
-    fn number(&self) -> u64 {
+    pub(super) fn number(&self) -> u64 {
         self.client.statistics().connects.load(Relaxed)
     }
 }
@@ -178,19 +182,24 @@ impl Link {
     async fn connect(&self, subject: &str) -> Result<Made, SendError> {
         let (troubled, trouble) = watch::channel(None);
         let (complaints, troubled) = (Arc::new(watch::Sender::new(None)), Arc::new(troubled));
-        let heard = Arc::clone(&complaints);
+        let refusals = Arc::new(watch::Sender::new(None));
+        let (heard, refused) = (Arc::clone(&complaints), Arc::clone(&refusals));
         // Answers come to an inbox of the host's own, so that a server can keep agents from hearing each other's.
         let host = subject.rsplit('.').nth(1).unwrap_or_default();
         let terms = self.terms().await?;
         let options =
-            self.options(terms).map_err(SendError::retry)?.custom_inbox_prefix(format!("_INBOX.{host}"));
+            self.options(terms).map_err(SendError::retry)?.custom_inbox_prefix(format!("{INBOX}{host}"));
         let closed = Arc::new(AtomicBool::new(false));
         let closing = Arc::clone(&closed);
         let options = options.event_callback(move |event| {
             let (heard, troubled) = (Arc::clone(&heard), Arc::clone(&troubled));
+            let refused = Arc::clone(&refused);
             let closing = Arc::clone(&closing);
             async move {
                 match event {
+                    Event::ServerError(ServerError::Other(what)) if what.contains(INBOX) => {
+                        drop(refused.send_replace(Some(what)));
+                    }
                     Event::ServerError(ServerError::Other(what)) => drop(heard.send_replace(Some(what))),
                     Event::ClientError(ClientError::Other(why)) => drop(troubled.send_replace(Some(why))),
                     Event::Connected => drop(troubled.send_replace(None)),
@@ -208,7 +217,7 @@ impl Link {
             let advice = advice(&why);
             SendError::retry(format!("cannot connect to {}: {}{advice}", self.names(), self.harmless(&why)))
         })?;
-        Ok(Made { client, complaints, trouble, closed })
+        Ok(Made { client, complaints, refusals, trouble, closed })
     }
 
     /// The present connection, or the place of the one to be made: a new place if the library has given up the old one.
@@ -274,8 +283,7 @@ impl Link {
     async fn publish(&self, made: &Made, messages: Vec<Outgoing>) -> Result<(), SendError> {
         let Made { client, complaints, .. } = made;
         let connection = made.number();
-        // The end of a subscription that is drained: all before it is written.
-        let mut pong = client.subscribe(client.new_inbox()).await.map_err(|e| self.lost(&e))?;
+        let probe = Probe::begin(made).await.map_err(|e| self.lost(&e))?;
         let mut subjects = Vec::with_capacity(messages.len());
         for message in messages {
             let headers = message.headers();
@@ -288,8 +296,7 @@ impl Link {
             };
             published.map_err(|error| self.unpublished(&error))?;
         }
-        pong.drain().await.map_err(|e| self.lost(&e))?;
-        while pong.next().await.is_some() {}
+        probe.answered(connection).await.map_err(|e| self.lost(&e))?;
         sleep(COMPLAINT).await;
         // What was on its way in a connection is gone with it, and the next one may have answered in its place.
         if client.connection_state() != State::Connected || made.number() != connection {

@@ -14,7 +14,10 @@ with near misses that no rule, or another one, may claim.
 
 A rule is switched off with `log_analyzer.disabled_rules`, and rated otherwise with `log_analyzer.severity`; patterns of
 your own are `log_analyzer.custom_patterns` ([CONFIGURATION](CONFIGURATION.md)). Events are counted in
-`kernel_events_total{rule}`.
+`kernel_events_total{rule}`. `oom_kill` and `hung_task` are no matter of the log alone: hold them back with `sysops-agent silence`.
+
+A rule believes the kernel's own words only: what it repeats of others in quotes (the option of a `mount`, the path of a
+program) or as the name of a device is for no rule, whatever it says.
 ";
 
 const OWN: &str = include_str!("own.md");

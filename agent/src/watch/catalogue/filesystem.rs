@@ -210,7 +210,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "OpenZFS: `module/zfs/zio.c` (`zio_suspend`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["uncorrectable i/o failure"],
+        literals: &["pool '"],
         pattern: r"Pool '(?P<pool>[^']+)' has encountered an uncorrectable I/O failure",
         hits: &["WARNING: Pool 'tank' has encountered an uncorrectable I/O failure and has been suspended."],
         misses: &["ZFS: Loaded module v2.1.5-1, ZFS pool version 5000, ZFS filesystem version 5"],

@@ -65,7 +65,7 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`kernel/module/main.c` (`module_augment_kernel_taints`, `load_module`), `kernel/panic.c` (`add_taint`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["taints kernel", "tainting kernel", "from the staging"],
+        literals: &["taints kernel", "module license '", "tainting kernel", "from the staging"],
         pattern: r"^(?P<module>[\w-]+): (?:loading out-of-tree module taints kernel|module license '[^']*' taints kernel|module verification failed.*tainting kernel|module is from the staging directory)",
         hits: &[
             "zfs: loading out-of-tree module taints kernel.",

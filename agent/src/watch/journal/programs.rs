@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::{Event, LogMatch, MAX_LINE, Source, What};
+use crate::event::{Event, MAX_LINE, Source, What};
 use crate::time::Now;
 use crate::watch::flood::Flood;
 use crate::watch::rules::{RuleSet, cut};
@@ -41,19 +41,19 @@ impl Programs {
 
     pub(super) fn hear(&mut self, line: &Line, at: Now, now: Now, out: &mut Vec<Event>) {
         let is_own = line.pid == Some(self.pid) || line.unit.as_deref() == Some(OURS);
-        if is_own || !self.flood.asks_own(self.rules.customs(), now) {
+        if is_own {
             return;
         }
-        let flood = &mut self.flood;
-        self.rules.find_custom(cut(&line.text, MAX_LINE), &mut |mut found: LogMatch| {
+        for mut found in self.flood.own(&self.rules, cut(&line.text, MAX_LINE), now) {
             for (label, value) in [("program", &line.name), ("unit", &line.unit)] {
                 // A group of the pattern by that name says more.
                 let value = value.as_ref().filter(|_| !found.fields.iter().any(|(name, _)| name == label));
                 found.fields.extend(value.map(|value| (label.to_owned(), cut(value, MAX_LABEL).to_owned())));
             }
             let what = What::Log(Box::new(found));
-            out.extend(flood.pass(Event { at, source: Source::Journal, historic: false, what }, false, now));
-        });
+            let event = Event { at, source: Source::Journal, historic: false, what };
+            out.extend(self.flood.pass(event, false, now));
+        }
     }
 
     pub(super) fn due(&mut self, now: Now, out: &mut Vec<Event>) {

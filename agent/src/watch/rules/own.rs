@@ -82,6 +82,40 @@ impl Candidates {
     }
 }
 
+/// The patterns that have not had their share of a window, as one expression over the text of a line.
+#[derive(Debug, Default)]
+pub struct Others {
+    /// Of which it was made: those that had, by number.
+    tired: Vec<bool>,
+    /// `None`: not made yet, or too large.
+    together: Option<meta::Regex>,
+}
+
+impl Others {
+    /// Whether one of the patterns that `tired` does not name may want the line; `None` when that would take too long.
+    pub(super) fn may_want(
+        &mut self,
+        all: &[(String, Severity, Regex)],
+        tired: &[bool],
+        line: &str,
+    ) -> Option<bool> {
+        if self.together.is_none() || self.tired != tired {
+            tired.clone_into(&mut self.tired);
+            self.together = together(all, tired);
+        }
+        self.together.as_ref().map(|together| together.is_match(line))
+    }
+}
+
+fn together(all: &[(String, Severity, Regex)], tired: &[bool]) -> Option<meta::Regex> {
+    let syntax = syntax::Config::new().utf8(false);
+    let others = all.iter().enumerate().filter(|(nth, _)| !tired.get(*nth).is_some_and(|is| *is));
+    let others: Option<Vec<_>> =
+        others.map(|(_, (.., regex))| syntax::parse_with(regex.as_str(), &syntax).ok()).collect();
+    let limits = meta::Config::new().utf8_empty(false).nfa_size_limit(Some(MAX_TOGETHER));
+    meta::Builder::new().configure(limits).build_many_from_hir(&others?).ok()
+}
+
 fn compile_one(pattern: &str) -> Result<Regex, String> {
     let regex = RegexBuilder::new(pattern).size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN).build();
     let regex = regex.map_err(|error| match error {

@@ -69,6 +69,40 @@ fn every_rule_matches_its_lines_and_not_its_near_misses() {
     assert_eq!(overlaps.into_iter().collect::<Vec<_>>(), PRECEDENCE);
 }
 
+/// What a user without rights, or who plugs something in, makes the kernel say.
+const REPEATED: &[&str] = &[
+    "tmpfs: Unknown parameter '{}'",
+    "tmpfs: Bad value for '{}'",
+    "fuse: Unknown parameter '{}'",
+    "overlayfs: unrecognized mount option \"{}\" or missing value",
+    "overlayfs: failed to resolve '{}': -2",
+    "EXT4-fs (loop0): Unrecognized mount option \"{}\" or missing value",
+    "process '/tmp/{}' started with executable stack",
+    "usb 1-1: Product: {}",
+    "usb 1-1: Manufacturer: {}",
+    "usb 1-1: SerialNumber: {}",
+    "input: {} as /devices/pci0000:00/0000:00:14.0/usb1/1-1/1-1:1.0/0003:046D:C077.0001/input/input5",
+    "capability: warning: `{}' uses 32-bit capabilities (legacy support in use)",
+    "audit: type=1400 audit(1600000000.000:1): apparmor=\"DENIED\" operation=\"open\" name=\"{}\" pid=1 comm=\"x\"",
+];
+
+#[test]
+fn what_the_kernel_repeats_of_others_is_not_its_own() {
+    let set = built_in();
+    let mut wrong = Vec::new();
+    for shape in REPEATED {
+        let own = ids(&set, &shape.replace("{}", "x"));
+        for line in catalogue::rules().flat_map(|rule| rule.hits) {
+            let repeated = shape.replace("{}", line);
+            let got = ids(&set, &repeated);
+            if got != own {
+                wrong.push(format!("{repeated:?} is {got:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of them: {}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
+}
+
 #[test]
 fn rules_are_switched_off_and_rated_otherwise() {
     let line =

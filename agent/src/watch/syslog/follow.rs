@@ -200,6 +200,7 @@ impl Work {
             self.reader.drained(settled, now, &mut self.out);
         }
         self.count_lost(now);
+        self.miss();
         self.mark(now);
         step
     }
@@ -207,6 +208,17 @@ impl Work {
     fn finish(&mut self, now: Now) {
         self.reader.finish(now, &mut self.out);
         self.mark(now);
+    }
+
+    /// An earlier run stopped in a file that is no more.
+    fn miss(&mut self) {
+        if std::mem::take(&mut self.tail.counts.lost_files) > 0 {
+            tracing::warn!(
+                "{}: the file in which an earlier run stopped reading is no more (packed or deleted by logrotate?); lines that were \
+                 written to it after that are not judged. `delaycompress` keeps the newest one readable",
+                self.tail.path().display()
+            );
+        }
     }
 
     /// Notes the place, unless something waits: that is read again by the next run.

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use memchr::{memchr, memmem, memrchr};
 
 use super::{Line, Stamp, kernel_time};
-use crate::event::{Event, LogMatch, MAX_LINE, Source, What};
+use crate::event::{Event, MAX_LINE, Source, What};
 use crate::time::{Now, SECOND};
 use crate::watch::flood::Flood;
 use crate::watch::rules::{RuleSet, cut};
@@ -127,18 +127,19 @@ impl Reader {
             self.kernel(line.text, at, now, out);
             return;
         }
-        if !self.flood.asks_own(self.rules.customs(), now) {
+        let found = self.flood.own(&self.rules, line.text, now);
+        if found.is_empty() {
             return;
         }
         let at = self.moment(&line, now);
-        let flood = &mut self.flood;
-        self.rules.find_custom(line.text, &mut |mut found: LogMatch| {
+        for mut found in found {
             if !line.program.is_empty() {
                 found.fields.push(("program".to_owned(), cut(line.program, 64).to_owned()));
             }
             let what = What::Log(Box::new(found));
-            out.extend(flood.pass(Event { at, source: Source::Syslog, historic: false, what }, false, now));
-        });
+            let event = Event { at, source: Source::Syslog, historic: false, what };
+            out.extend(self.flood.pass(event, false, now));
+        }
     }
 
     fn kernel(&mut self, text: &str, at: Now, now: Now, out: &mut Vec<Event>) {
