@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::config::{self, Config, Known, Lack, Warning};
 use crate::engine::events;
 use crate::host::state;
-use crate::metric::Metric;
+use crate::metric::{Metric, Unit};
 use crate::notify::terminal::Screen;
 use crate::notify::unmade::Again;
 use crate::notify::{self, Route};
@@ -246,6 +246,11 @@ pub fn runtime_dir() -> Option<PathBuf> {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Whether the metric of this name is a whole number.
+pub fn is_count(name: &str) -> bool {
+    metrics().iter().any(|metric| metric.name == name && metric.unit == Unit::Count)
 }
 
 /// Every metric of this build.

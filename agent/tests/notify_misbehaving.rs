@@ -39,8 +39,15 @@ fn channel(name: &str, base: &str) -> Arc<dyn Channel> {
     let text = format!(
         "[alerting.terminal]\nenabled = \"off\"\n[alerting.syslog]\nenabled = false\n[alerting.{name}]\nenabled = true\n{section}"
     );
-    let known =
-        Known { metrics: &[], collectors: &[], alone: false, variables: false, labels: &[], rules: &[] };
+    let known = Known {
+        metrics: &[],
+        collectors: &[],
+        alone: false,
+        variables: false,
+        labels: &[],
+        rules: &[],
+        witnessed: &[],
+    };
     let config: Config = config::load(&text, "x.toml", &|_| None, known).unwrap_or_else(|p| panic!("{p}")).0;
     let (mut made, problems) = routes(&config, Screen { tty: false, colour: false, width: 80 });
     assert!(problems.is_empty(), "{problems:?}");

@@ -22,7 +22,8 @@ pub(crate) fn config(data: &[u8]) {
         metrics: &["cpu_usage_percent"],
         collectors: &["cpu"],
         labels: &[&[]],
-        rules: &["segfault"],
+        rules: &["segfault", "oom_kill"],
+        witnessed: &["oom_kill"],
         alone: data.len().is_multiple_of(2),
         variables: data.len().is_multiple_of(3),
     };

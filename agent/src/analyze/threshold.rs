@@ -41,6 +41,8 @@ pub struct Limits {
     pub critical: Option<f64>,
     /// Explicit clearing value; without one a level clears 5 % of its limit away from it.
     pub clear: Option<f64>,
+    /// The value is a whole number: 5 % of a small limit are none of it. A process that is there again (fewer than 1 were) is there.
+    pub whole: bool,
 }
 
 /// How far below its limit a level clears when the configuration does not say: 5 % of the limit.
@@ -81,6 +83,7 @@ impl Limits {
     /// a warning again by its own margin, if that comes first.
     pub fn clear_of(&self, limit: f64) -> f64 {
         let margin = limit.abs() * CLEAR_SHARE;
+        let margin = if self.whole { margin.floor() } else { margin };
         let is_upper = self.critical == Some(limit) && self.warn.is_some_and(|warn| warn.ne(&limit));
         match (self.op, self.clear) {
             (Op::Above | Op::AtLeast, Some(clear)) if is_upper => clear.max(limit - margin).min(limit),
@@ -104,21 +107,22 @@ mod tests {
     use super::*;
 
     fn check(op: Op, clear: Option<f64>, value: f64, expect: Verdict) {
-        let limits = Limits { op, warn: None, critical: Some(80.0), clear };
+        let limits = Limits { op, warn: None, critical: Some(80.0), clear, whole: false };
         assert_eq!(limits.judge(value, 80.0), expect, "{op:?} {clear:?} {value}");
     }
 
     #[test]
     fn an_explicit_value_ends_the_alert_and_the_upper_level_has_its_own_margin() {
         let check = |op, clear, expect: (f64, f64)| {
-            let limits = Limits { op, warn: Some(80.0), critical: Some(100.0), clear };
+            let limits = Limits { op, warn: Some(80.0), critical: Some(100.0), clear, whole: false };
             assert_eq!((limits.clear_of(80.0), limits.clear_of(100.0)), expect, "{op:?} {clear:?}");
         };
         check(Op::Above, Some(60.0), (60.0, 95.0));
         check(Op::Above, Some(97.0), (80.0, 97.0));
         check(Op::Above, None, (76.0, 95.0));
         let below = |clear, expect: (f64, f64)| {
-            let limits = Limits { op: Op::Below, warn: Some(100.0), critical: Some(80.0), clear };
+            let limits =
+                Limits { op: Op::Below, warn: Some(100.0), critical: Some(80.0), clear, whole: false };
             assert_eq!((limits.clear_of(100.0), limits.clear_of(80.0)), expect, "{clear:?}");
         };
         below(Some(120.0), (120.0, 84.0));
@@ -148,5 +152,11 @@ mod tests {
         check(Op::Equal, Some(1.0), 80.1, Verdict::Clear);
         check(Op::NotEqual, None, 80.0, Verdict::Clear);
         check(Op::NotEqual, None, f64::INFINITY, Verdict::Beyond);
+        let whole = |op, limit, value| {
+            Limits { op, warn: None, critical: Some(limit), clear: None, whole: true }.judge(value, limit)
+        };
+        assert_eq!([0.0, 1.0].map(|value| whole(Op::Below, 1.0, value)), [Verdict::Beyond, Verdict::Clear]);
+        assert_eq!([4.0, 3.0].map(|value| whole(Op::Above, 3.0, value)), [Verdict::Beyond, Verdict::Clear]);
+        assert_eq!([39.0, 40.0].map(|value| whole(Op::Above, 40.0, value)), [Verdict::Between; 2]);
     }
 }

@@ -281,7 +281,7 @@ pub use ahead::analysis;
 /// What a threshold on a value that is bad when it is high demands.
 pub fn policy(threshold: &Threshold) -> Policy {
     let Threshold { warn, critical, for_secs, clear, .. } = *threshold;
-    Policy { limits: Limits { op: Op::Above, warn, critical, clear }, for_secs }
+    Policy { limits: Limits { op: Op::Above, warn, critical, clear, whole: false }, for_secs }
 }
 
 /// What block devices are held to.
@@ -296,9 +296,9 @@ pub fn disk_policy(config: &Config) -> DiskPolicy {
 }
 
 fn scaled(policy: Policy, by: f64) -> Policy {
-    let Limits { op, warn, critical, clear } = policy.limits;
+    let Limits { op, warn, critical, clear, whole } = policy.limits;
     let [warn, critical, clear] = [warn, critical, clear].map(|limit| limit.map(|limit| limit * by));
-    Policy { limits: Limits { op, warn, critical, clear }, ..policy }
+    Policy { limits: Limits { op, warn, critical, clear, whole }, ..policy }
 }
 
 impl Line {

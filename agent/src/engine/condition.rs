@@ -254,7 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     const POLICY: Policy = Policy {
-        limits: Limits { op: Op::Above, warn: Some(80.0), critical: Some(95.0), clear: None },
+        limits: Limits { op: Op::Above, warn: Some(80.0), critical: Some(95.0), clear: None, whole: false },
         for_secs: 30,
     };
 

@@ -51,7 +51,8 @@ impl DiskPolicy {
     /// What a percentile is held against when the usual is known. It clears at half the way.
     fn rise(&self, usual_ms: f64) -> Policy {
         let from = (usual_ms * self.factor).max(self.least_ms);
-        let limits = Limits { op: Op::Above, warn: Some(from), critical: None, clear: Some(from / 2.0) };
+        let limits =
+            Limits { op: Op::Above, warn: Some(from), critical: None, clear: Some(from / 2.0), whole: false };
         Policy { limits, for_secs: self.for_secs }
     }
 }

@@ -5,7 +5,8 @@ use crate::sample::Latency;
 const STEP: u64 = 10 * SECOND;
 
 fn policy() -> DiskPolicy {
-    let limits = Limits { op: Op::Above, warn: Some(500.0), critical: Some(2000.0), clear: None };
+    let limits =
+        Limits { op: Op::Above, warn: Some(500.0), critical: Some(2000.0), clear: None, whole: false };
     DiskPolicy { limit: Policy { limits, for_secs: 30 }, factor: 10.0, least_ms: 20.0, for_secs: 60 }
 }
 

@@ -12,9 +12,9 @@ use crate::text::clean;
 /// Characters of a name.
 const MAX_NAME: usize = 100;
 
-/// Rules on values, and on what is not there.
-pub fn rules(all: &[config::Rule]) -> (Vec<Rule>, Vec<Absence>) {
-    let values = all.iter().filter_map(|rule| Some(value(rule, op(rule.op)?)));
+/// Rules on values, and on what is not there. `is_count`: whether a metric is a whole number.
+pub fn rules(all: &[config::Rule], is_count: &dyn Fn(&str) -> bool) -> (Vec<Rule>, Vec<Absence>) {
+    let values = all.iter().filter_map(|rule| Some(value(rule, op(rule.op)?, is_count(&rule.metric))));
     (values.collect(), all.iter().filter(|rule| op(rule.op).is_none()).map(absence).collect())
 }
 
@@ -30,7 +30,7 @@ fn op(written: Written) -> Option<Op> {
     })
 }
 
-fn value(rule: &config::Rule, op: Op) -> Rule {
+fn value(rule: &config::Rule, op: Op, whole: bool) -> Rule {
     let config::Rule { warn, critical, for_secs, clear, .. } = *rule;
     let name = clean(&rule.name, MAX_NAME);
     Rule {
@@ -39,7 +39,7 @@ fn value(rule: &config::Rule, op: Op) -> Rule {
         name,
         metric: rule.metric.clone(),
         labels: rule.labels.clone().into_iter().collect(),
-        policy: Policy { limits: Limits { op, warn, critical, clear }, for_secs },
+        policy: Policy { limits: Limits { op, warn, critical, clear, whole }, for_secs },
         patience: None,
         shown: ALL_LABELS,
         style: Style::Unit,

@@ -2,8 +2,6 @@
 //!
 //! What stands goes on under its id, told or held back; what was only on its way goes on.
 
-use std::io::{self, Write};
-
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
@@ -60,12 +58,9 @@ struct KeptCondition {
 }
 
 impl Snapshot {
-    /// Itself, without its least part when it is too large to be written; `None` when nothing of it may be written.
-    pub fn fitting(mut self) -> Option<Self> {
-        loop {
-            if self.write(Room(MAX_BYTES)).is_ok() {
-                return Some(self);
-            }
+    /// Itself, without its least part as long as it does not fit; `None` when nothing of it does.
+    pub fn fitting(mut self, fits: impl Fn(&Self) -> bool) -> Option<Self> {
+        while !fits(&self) {
             if self.repeats.len() + self.conditions.len() + self.board.standing.len() == 0 {
                 return None;
             }
@@ -77,24 +72,15 @@ impl Snapshot {
             self.conditions.truncate(self.conditions.len() / 2);
             self.board.halve();
         }
-    }
-
-    /// Writes it piece by piece: with a storm of alerts standing it is a megabyte of JSON.
-    ///
-    /// # Errors
-    /// Those of `to`.
-    pub fn write(&self, to: impl Write) -> io::Result<()> {
-        serde_json::to_writer(to, self).map_err(io::Error::from)
+        Some(self)
     }
 
     /// As it is written.
     #[cfg(test)]
     pub fn encode(self) -> Vec<u8> {
-        let mut json = Vec::new();
-        if let Some(fitting) = self.fitting() {
-            fitting.write(&mut json).expect("memory takes it");
-        }
-        json
+        let json = |snapshot: &Self| serde_json::to_vec(snapshot).expect("plain data");
+        self.fitting(|snapshot| json(snapshot).len() <= MAX_BYTES)
+            .map_or_else(Vec::new, |fitting| json(&fitting))
     }
 
     /// The way back.
@@ -112,20 +98,6 @@ impl Snapshot {
             return Err(format!("has the form {version}, and this program knows {VERSION}"));
         }
         serde_json::from_slice(json).map_err(torn)
-    }
-}
-
-/// So many bytes may still be written; they go nowhere.
-struct Room(usize);
-
-impl Write for Room {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

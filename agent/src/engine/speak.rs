@@ -113,7 +113,7 @@ impl Speaker {
             let fresh = now.mono_ns.saturating_sub(repeat.told_ns) < window;
             if fresh && draft.severity <= repeat.severity {
                 self.counts.repeated += 1;
-                repeat.held += 1;
+                repeat.held = repeat.held.saturating_add(repeat::times(&draft));
                 if draft.lasts {
                     self.silent.insert(draft.id.clone());
                 }
@@ -418,6 +418,22 @@ mod tests {
         let at = Now { mono_ns: SECOND, wall_ns: 0 };
         let what = What::Log(Box::new(found.clone()));
         kernel::log(&Event { at, source: Source::Kmsg, historic: false, what }, &found, id.to_string())
+    }
+
+    #[test]
+    fn lines_of_a_flood_are_counted_each() {
+        let (mut speaker, mut out) = (speaker(), Vec::new());
+        let at = |secs: u64| Now { mono_ns: secs * SECOND, wall_ns: 0 };
+        let flood = |id: usize| {
+            let mut draft = draft(1, id);
+            draft.context.insert("lines_count".into(), 900.into());
+            draft
+        };
+        speaker.say(at(1), draft(1, 0), &mut out);
+        speaker.say(at(2), draft(1, 1), &mut out);
+        speaker.say(at(3), flood(2), &mut out);
+        let due = speaker.repeats[&draft(1, 3).fingerprint].held;
+        assert_eq!((due, out.len()), (901, 1));
     }
 
     #[test]

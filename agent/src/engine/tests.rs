@@ -39,7 +39,7 @@ const KILLS: Metric =
     Metric { name: "oom_counter", labels: &[], kind: Kind::Counter, unit: Unit::Count, ..USED };
 
 pub(super) fn settings(group_secs: u64) -> Settings {
-    let limits = Limits { op: Op::Above, warn: Some(80.0), critical: Some(90.0), clear: None };
+    let limits = Limits { op: Op::Above, warn: Some(80.0), critical: Some(90.0), clear: None, whole: false };
     Settings {
         known: Vec::new(),
         labels: KnownLabels::default(),

@@ -326,8 +326,8 @@ impl Ledger {
         }
     }
 
-    /// Takes everybody but `known` out of all due lists. Begins of which nobody is or will be told get the
-    /// `takers` of their severity instead. Returns what was given up, and how many alerts got others.
+    /// Takes everybody but `known` out of all due lists. Begins of which nobody was told yet get the `takers` of their
+    /// severity instead: those for whom it waits, too, may be out of order. Returns what was given up, and how many alerts got others.
     pub fn retain_channels(
         &mut self,
         known: Set,
@@ -337,15 +337,16 @@ impl Ledger {
         for (seq, entry) in &mut self.entries {
             let gone = entry.due.minus(known);
             entry.due = entry.due.minus(gone);
-            let untold = !gone.is_empty() && entry.due.union(entry.told).is_empty();
-            if untold && (entry.only || entry.status != Status::Resolved) {
-                entry.due = takers(entry.severity);
-            }
+            let untold = !gone.is_empty() && entry.told.is_empty();
+            let is_begin = entry.only || entry.status != Status::Resolved;
+            let others =
+                if untold && is_begin { takers(entry.severity).minus(entry.due) } else { Set::default() };
+            entry.due = entry.due.union(others);
             // Without a mark the file keeps it as waiting, until others have told it.
-            if untold && !entry.due.is_empty() {
-                moved += 1;
-            } else {
+            if others.is_empty() {
                 left.extend(gone.slots().map(|slot| (*seq, slot)));
+            } else {
+                moved += 1;
             }
         }
         (left, moved)

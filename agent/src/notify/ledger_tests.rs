@@ -202,14 +202,17 @@ fn what_nobody_was_told_goes_to_the_channels_that_are_left() {
         ("y", Critical, Firing, "b", "", 0),
         ("z", Critical, Resolved, "b", "", 0),
         ("u", Critical, Firing, "b", "c", 0),
+        ("v", Critical, Firing, "b d", "", 0),
     ];
     let mut ledger = ledger(&lines, at(0));
-    let a = ledger.set(["a"].into_iter());
+    let (a, both) = (ledger.set(["a"].into_iter()), ledger.set(["a", "d"].into_iter()));
     let b = ledger.slot("b").unwrap();
     let takers = |severity| if severity >= Critical { a } else { Set::default() };
-    let (left, moved) = ledger.retain_channels(a, takers);
-    assert_eq!((left, moved), (vec![(Seq(0), b), (Seq(2), b), (Seq(3), b)], 1));
+    let (left, moved) = ledger.retain_channels(both, takers);
+    assert_eq!((left, moved), (vec![(Seq(0), b), (Seq(2), b), (Seq(3), b)], 2));
     assert_eq!(ledger.get(Seq(1)).unwrap().due, a);
+    // That it waits for another one, too, does not mean that anybody hears of it.
+    assert_eq!(ledger.get(Seq(4)).unwrap().due, both);
 }
 
 #[test]

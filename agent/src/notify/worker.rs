@@ -268,7 +268,8 @@ impl Worker {
         let late_secs = entry.age_secs(now);
         let source = Source::One(self.text(seq, entry));
         let worst = self.worst(index, held_back);
-        self.spawn(index, source, Addition { held_back, worst, late_secs });
+        let tries = self.lanes[index].tries_of(seq);
+        self.spawn(index, source, Addition { held_back, worst, late_secs, tries });
     }
 
     /// The worst of what was held back, if a message tells of that.
@@ -311,7 +312,7 @@ impl Worker {
         let limited = self.lanes[index].was_limited();
         let source = Source::Backlog(Box::new(Waiting { texts, hostname, channel, first, now, limited }));
         let worst = self.worst(index, held_back);
-        self.spawn(index, source, Addition { held_back, worst, late_secs: 0 });
+        self.spawn(index, source, Addition { held_back, worst, ..Addition::default() });
     }
 
     fn spawn(&mut self, index: usize, source: Source, addition: Addition) {

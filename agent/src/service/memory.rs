@@ -4,12 +4,13 @@
 //! alert about a dying disk must not wait for it.
 
 use std::future::pending;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
-use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::{MAX_BYTES, Snapshot};
 use crate::host::state;
 
 /// The file.
@@ -23,7 +24,7 @@ pub type Kept = oneshot::Sender<Result<(), String>>;
 pub struct Memory {
     path: PathBuf,
     latest: Option<Box<Snapshot>>,
-    writing: Option<JoinHandle<std::io::Result<()>>>,
+    writing: Option<JoinHandle<io::Result<()>>>,
     /// Why the last writing failed.
     failing: Option<String>,
     asked: Vec<Kept>,
@@ -61,14 +62,11 @@ impl Memory {
         }
         let Some(snapshot) = self.latest.take() else { return };
         let path = self.path.clone();
-        self.writing = Some(spawn_blocking(move || {
-            let fitting = snapshot.fitting();
-            state::replace_with(&path, 0o600, |file| fitting.map_or(Ok(()), |snapshot| snapshot.write(file)))
-        }));
+        self.writing = Some(spawn_blocking(move || write(&path, *snapshot)));
     }
 
     /// The end of the writing; waits for ever when there is none. May be dropped and called again.
-    pub async fn written(&mut self) -> Result<std::io::Result<()>, JoinError> {
+    pub async fn written(&mut self) -> Result<io::Result<()>, JoinError> {
         match &mut self.writing {
             Some(writing) => writing.await,
             None => pending().await,
@@ -76,9 +74,9 @@ impl Memory {
     }
 
     /// Takes in how the writing went, and writes what has come since.
-    pub fn finish(&mut self, done: Result<std::io::Result<()>, JoinError>) {
+    pub fn finish(&mut self, done: Result<io::Result<()>, JoinError>) {
         self.writing = None;
-        let failed = done.map_err(std::io::Error::other).and_then(|result| result).err();
+        let failed = done.map_err(io::Error::other).and_then(|result| result).err();
         if let Some(error) = failed.as_ref().filter(|_| self.failing.is_none()) {
             tracing::warn!(
                 "{} cannot be written: {error}; after a restart what stands may be told once more",
@@ -110,6 +108,29 @@ impl Memory {
             let done = self.written().await;
             self.finish(done);
         }
+    }
+}
+
+/// Piece by piece: with a storm of alerts standing it is a megabyte of JSON.
+fn write(path: &Path, snapshot: Snapshot) -> io::Result<()> {
+    let fitting = snapshot.fitting(|snapshot| serde_json::to_writer(Room(MAX_BYTES), snapshot).is_ok());
+    state::replace_with(path, 0o600, |file| match fitting {
+        Some(snapshot) => serde_json::to_writer(file, &snapshot).map_err(io::Error::from),
+        None => Ok(()),
+    })
+}
+
+/// So many bytes may still be written; they go nowhere.
+struct Room(usize);
+
+impl Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -316,7 +316,7 @@ pub fn settings(
     witnesses: crate::engine::incident::Witnesses,
 ) -> Settings {
     let alerting = &config.alerting;
-    let (mut rules, mut absences) = own::rules(&alerting.rules);
+    let (mut rules, mut absences) = own::rules(&alerting.rules, &edge::is_count);
     rules.extend(builtin::rules(&config.thresholds));
     let first = crate::collect::enabled(config).next();
     absences.extend(first.map(|entry| {

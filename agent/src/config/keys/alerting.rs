@@ -259,8 +259,8 @@ section! {
         critical: Option<f64>;
         /// Seconds for which it must hold.
         for_secs: u64 = 30 => Whole(0, WEEK);
-        /// Value at which the alert is over. Without it: 5 % before the limit. A critical one is a warning again 5 % before
-        /// its own limit.
+        /// Value at which the alert is over. Without it: 5 % before the limit, of a count in whole numbers. A critical one is a
+        /// warning again 5 % before its own limit.
         clear: Option<f64>;
         /// Message, a template. Empty: made from the metric.
         message: String = "" => Template(RULE_VARIABLES);

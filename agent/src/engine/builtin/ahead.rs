@@ -38,7 +38,7 @@ fn rule(
     words: (&'static str, &'static str),
     culprits: Culprits,
 ) -> Rule {
-    let limits = Limits { op: Op::Below, warn: None, critical: None, clear: None };
+    let limits = Limits { op: Op::Below, warn: None, critical: None, clear: None, whole: false };
     Rule {
         name: metric.to_owned(),
         metric: metric.to_owned(),
@@ -57,7 +57,7 @@ fn rule(
 
 fn policy(threshold: &Threshold) -> Policy {
     let Threshold { warn, critical, for_secs, clear, .. } = *threshold;
-    Policy { limits: Limits { op: Op::Below, warn, critical, clear }, for_secs }
+    Policy { limits: Limits { op: Op::Below, warn, critical, clear, whole: false }, for_secs }
 }
 
 /// What the analyzers are held to.

@@ -256,7 +256,7 @@ pub(super) fn judged() -> impl Iterator<Item = &'static str> {
 impl State {
     pub(super) fn rule(&self) -> Rule {
         let (warn, critical) = if self.is_critical { (None, Some(0.0)) } else { (Some(0.0), None) };
-        let limits = Limits { op: Op::Above, warn, critical, clear: Some(0.0) };
+        let limits = Limits { op: Op::Above, warn, critical, clear: Some(0.0), whole: false };
         Rule {
             name: self.metric.to_owned(),
             metric: self.metric.to_owned(),
@@ -276,7 +276,8 @@ impl State {
 
 impl Own {
     pub(super) fn rule(&self) -> Rule {
-        let limits = Limits { op: self.op, warn: Some(self.warn), critical: self.critical, clear: None };
+        let limits =
+            Limits { op: self.op, warn: Some(self.warn), critical: self.critical, clear: None, whole: false };
         Rule {
             name: self.metric.to_owned(),
             metric: self.metric.to_owned(),

@@ -32,6 +32,11 @@ pub struct Counts {
     pub forgotten: u64,
 }
 
+/// How often what a draft tells happened: one that stands for a flood of lines stands for all of them.
+pub(super) fn times(draft: &Draft) -> u64 {
+    draft.context.get("lines_count").and_then(serde_json::Value::as_u64).map_or(1, |lines| lines.max(1))
+}
+
 /// Says in the message how often it was held back since.
 pub(super) fn mention(draft: &mut Draft, held: u64, since_ns: u64, now: Now) {
     if held == 0 {

@@ -313,7 +313,8 @@ fn a_limit_that_is_taken_away_ends_what_it_began() {
     let mut r = run(0);
     full(&mut r, 5);
     let mut new = settings(0);
-    new.rules[0].policy.limits = Limits { op: Op::Above, warn: None, critical: Some(99.0), clear: None };
+    new.rules[0].policy.limits =
+        Limits { op: Op::Above, warn: None, critical: Some(99.0), clear: None, whole: false };
     assert!(r.engine.order(r.now, Order::Reload(Box::new(new)), &mut r.out).is_ok());
     full(&mut r, 5);
     let over = r.told().iter().filter(|line| line.starts_with("resolved warn")).count();

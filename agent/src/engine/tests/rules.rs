@@ -26,7 +26,7 @@ fn written(name: &str, op: Written, mount: &str, limits: (Option<f64>, Option<f6
 }
 
 fn rules(written: &[config::Rule]) -> Run {
-    let (mut values, absences) = own::rules(written);
+    let (mut values, absences) = own::rules(written, &|_| false);
     with(|settings| {
         values.append(&mut settings.rules);
         (settings.rules, settings.absences) = (values, absences);
@@ -130,7 +130,7 @@ fn a_reload_keeps_what_stands_and_ends_what_is_judged_no_more() {
     }
     assert_eq!(r.told().len(), 2);
     let mut new = settings(0);
-    let (own, _) = own::rules(&[written("other", Written::Above, "/a", (Some(99.0), None))]);
+    let (own, _) = own::rules(&[written("other", Written::Above, "/a", (Some(99.0), None))], &|_| false);
     new.rules.extend(own);
     let answer = r.engine.order(r.now, control::Order::Reload(Box::new(new)), &mut r.out);
     assert_eq!(answer, Ok(control::Answer::Reloaded { rules: 2, ended: 1 }));

@@ -46,6 +46,11 @@ impl Lane {
         self.failed(now, seq, after, random);
     }
 
+    /// Tries of this message that failed.
+    pub(in crate::notify) fn tries_of(&self, seq: Seq) -> u32 {
+        self.tries.get(&seq).map_or(0, |attempt| attempt.count)
+    }
+
     /// Whether some have this message, and it waits for another try for the others.
     pub(super) fn is_partly(&self, seq: Seq) -> bool {
         self.tries.get(&seq).is_some_and(|attempt| attempt.partly)

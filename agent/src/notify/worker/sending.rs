@@ -17,8 +17,11 @@ use crate::notify::template::Templates;
 use crate::text;
 use crate::time::Now;
 
-/// Longest that a channel may take for one message, whatever its own limits are.
+/// Longest that a channel may take for one message, whatever its own limits are …
 const SEND_TIMEOUT: Duration = Duration::from_secs(90);
+/// … twice as long at each further try of it, up to this: a mail server may take 10 min to say that it has a mail (RFC 5321,
+/// 4.5.3.2.6), and one that is slow by habit would get the same one again and again.
+const MAX_SEND_TIMEOUT: Duration = Duration::from_secs(630);
 /// From this delay on a message says how late it is, seconds.
 const LATE_SECS: u64 = 300;
 /// Metric of the message that says how many were held back.
@@ -90,6 +93,8 @@ pub(super) struct Addition {
     /// The worst of what was held back.
     pub(super) worst: Option<Text>,
     pub(super) late_secs: u64,
+    /// That failed.
+    pub(super) tries: u32,
 }
 
 pub(super) async fn deliver(
@@ -105,15 +110,16 @@ pub(super) async fn deliver(
         }
     };
     let Some(alert) = alert else { return Sent::Unreadable };
-    let Addition { held_back, worst, late_secs } = addition;
+    let Addition { held_back, worst, late_secs, tries } = addition;
     let worst = match worst {
         Some(text) => read(text).await,
         None => None,
     };
     let alert = dress(alert, held_back, worst.as_deref(), late_secs);
     let (text, template_error) = templates.text(channel.name(), &alert);
-    let late = |_| Err(SendError::retry(format!("no answer within {} s", SEND_TIMEOUT.as_secs())));
-    let result = timeout(SEND_TIMEOUT, channel.send(&alert, &text)).await.unwrap_or_else(late);
+    let patience = SEND_TIMEOUT.saturating_mul(1 << tries.min(3)).min(MAX_SEND_TIMEOUT);
+    let late = |_| Err(SendError::retry(format!("no answer within {} s", patience.as_secs())));
+    let result = timeout(patience, channel.send(&alert, &text)).await.unwrap_or_else(late);
     if let Err(SendError::Refused { why }) = &result {
         tracing::error!(
             channel = channel.name(), rule = %text::clean(&alert.rule, MAX_WORST), id = %alert.id,

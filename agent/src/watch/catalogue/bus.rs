@@ -17,6 +17,7 @@ pub(super) const RULES: &[Rule] = &[
         ]),
         kind: Kind::Plain,
         literals: &[
+            "eeh: frozen",
             "pcie bus error",
             "aer: correct",
             "aer: uncorrect",
@@ -27,8 +28,9 @@ pub(super) const RULES: &[Rule] = &[
             "link down event",
             "aer: device recovery failed",
         ],
-        pattern: r"(?:(?P<device>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])[: ].*)?(?:PCIe Bus Error: severity=(?P<severity>[^,]+)|AER: (?:Multiple )?(?:Corrected|Correctable|Uncorrected|Uncorrectable)(?: \((?:Non-)?Fatal\))? error|AER: aer_status: |DPC: containment event|AER: device recovery failed|pciehp: Slot\(\S+\): (?:Link Down|Card not present))|pciehp (?P<device2>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]):pcie\d+: (?i:slot)\(\S+\): Link Down event",
+        pattern: r"(?:(?P<device>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])[: ].*)?(?:PCIe Bus Error: severity=(?P<severity>[^,]+)|AER: (?:Multiple )?(?:Corrected|Correctable|Uncorrected|Uncorrectable)(?: \((?:Non-)?Fatal\))? error|AER: aer_status: |DPC: containment event|AER: device recovery failed|pciehp: Slot\(\S+\): (?:Link Down|Card not present))|pciehp (?P<device2>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]):pcie\d+: (?i:slot)\(\S+\): Link Down event|EEH: Frozen PE#(?P<pe>\w+) on PHB#(?P<phb>\w+) detected",
         hits: &[
+            "EEH: Frozen PE#1 on PHB#0 detected",
             "pcieport 0000:00:1c.0: AER: Corrected error received: 0000:03:00.0",
             "pcieport 0000:00:1c.0: AER: Multiple Corrected error received: id=00e0",
             "pcieport 0000:00:02.0: AER: Uncorrected (Non-Fatal) error received: 0000:02:00.0",
@@ -59,8 +61,9 @@ pub(super) const RULES: &[Rule] = &[
         grade: Grade::Fixed,
         kind: Kind::Plain,
         literals: &["dmar: [", "amd-vi:"],
-        pattern: r"DMAR: \[(?:DMA|INTR-REMAP)[^\]]*\].*(?:fault addr|fault index)|AMD-Vi: Event logged \[(?P<event>\w+)",
+        pattern: r"DMAR: \[(?:DMA|INTR-REMAP)[^\]]*\].*(?:fault addr|fault index)|AMD-Vi: Event logged \[(?P<event>\w+)|AMD-Vi: Completion-Wait loop timed out",
         hits: &[
+            "AMD-Vi: Completion-Wait loop timed out",
             "DMAR: [DMA Read] Request device [03:00.0] fault addr fffe0000 [fault reason 06] PTE Read access is not set",
             "DMAR: [DMA Write NO_PASID] Request device [03:00.0] fault addr 0xfffe0000 [fault reason 0x05] PTE Write access is not set",
             "AMD-Vi: Event logged [IO_PAGE_FAULT device=01:00.0 domain=0x0013 address=0xbb9c0000 flags=0x0000]",

@@ -66,9 +66,11 @@ pub(super) const RULES: &[Rule] = &[
         origin: "NVIDIA driver; `drivers/gpu/drm/amd/amdgpu/amdgpu_device.c`, `amdgpu_job.c` (`amdgpu_job_timedout`), `mes_v11_0.c`",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["nvrm: ", "amdgpu"],
-        pattern: r"NVRM: .*(?:RmInitAdapter failed|rm_init_adapter failed)|NVRM: .*API mismatch|amdgpu(?: (?P<device>[0-9a-f:.]+))?: .*(?:GPU reset begin|ring \S+ timeout|GPU reset\(\d+\) failed|MES failed to respond)|\[drm:mes_v\S+ \[amdgpu\]\] .*MES failed to response|\[drm:amdgpu_job_timedout.*ring \S+ timeout",
+        literals: &["gpu lockup", "nvrm: ", "amdgpu"],
+        pattern: r"NVRM: .*(?:RmInitAdapter failed|rm_init_adapter failed)|NVRM: .*API mismatch|amdgpu(?: (?P<device>[0-9a-f:.]+))?: .*(?:GPU reset begin|ring \S+ timeout|GPU reset\(\d+\) failed|MES failed to respond)|\[drm:mes_v\S+ \[amdgpu\]\] .*MES failed to response|\[drm:amdgpu_job_timedout.*ring \S+ timeout|amdgpu .*GPU reset end with ret = -\d+|radeon (?P<device9>[0-9a-f:.]+): GPU lockup",
         hits: &[
+            "amdgpu 0000:03:00.0: amdgpu: GPU reset end with ret = -110",
+            "radeon 0000:01:00.0: GPU lockup (current fence id 0x0000000000000001 last fence id 0x0000000000000002 on ring 0)",
             "NVRM: GPU 0000:3b:00.0: RmInitAdapter failed! (0x26:0x56:1474)",
             "NVRM: API mismatch: the client has the version 535.129.03, but",
             "amdgpu 0000:03:00.0: amdgpu: GPU reset begin!",

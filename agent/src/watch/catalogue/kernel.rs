@@ -48,9 +48,10 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`kernel/watchdog.c` (`watchdog_hardlockup_check`), `kernel/watchdog_hld.c` before 6.5; `arch/powerpc/kernel/watchdog.c`",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["hard lockup"],
-        pattern: r"Watchdog detected hard LOCKUP on cpu (?P<cpu>\d+)|[Ww]atchdog:? CPU[: ](?P<cpu2>\d+) (?:detected )?[Hh]ard LOCKUP",
+        literals: &["detected lockup", "hard lockup"],
+        pattern: r"Watchdog detected hard LOCKUP on cpu (?P<cpu>\d+)|[Ww]atchdog:? CPU[: ](?P<cpu2>\d+) (?:detected )?[Hh]ard LOCKUP|NMI Watchdog detected LOCKUP on CPU ?(?P<cpu9>\d+)",
         hits: &[
+            "NMI Watchdog detected LOCKUP on CPU 0",
             "NMI watchdog: Watchdog detected hard LOCKUP on cpu 3",
             "watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3",
             // open-power/skiboot#194; GrapheneOS/os-issue-tracker#2994
@@ -90,9 +91,16 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`kernel/rcu/tree_stall.h` (`print_other_cpu_stall`, `print_cpu_stall`), `tree_exp.h`",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["detected stall", "detected expedited stall"],
-        pattern: r"INFO: rcu\w* (?:self-)?detected (?:expedited )?stalls? on CPU",
+        literals: &[
+            "kthread starved for",
+            "info: rcu detected cpu",
+            "detected stall",
+            "detected expedited stall",
+        ],
+        pattern: r"INFO: rcu\w* (?:self-)?detected (?:expedited )?stalls? on CPU|(?P<flavour9>rcu_\w+) kthread starved for (?P<jiffies9>\d+) jiffies|INFO: RCU detected CPU (?P<cpu9>\d+) stall",
         hits: &[
+            "rcu: rcu_sched kthread starved for 15001 jiffies! g1001 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x0 ->cpu=2",
+            "INFO: RCU detected CPU 1 stall (t=1000 jiffies)",
             "rcu: INFO: rcu_sched self-detected stall on CPU",
             "INFO: rcu_sched detected stalls on CPUs/tasks: { 3} (detected by 1, t=60002 jiffies)",
             "rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 1-... } 21 jiffies",

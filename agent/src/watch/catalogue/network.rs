@@ -55,6 +55,8 @@ pub(super) const RULES: &[Rule] = &[
         grade: Grade::Fixed,
         kind: Kind::Plain,
         literals: &[
+            "keep alive watchdog timeout",
+            "initiating reset due to tx timeout",
             "netdev watchdog",
             "detected hardware unit hang",
             "adapter reset",
@@ -64,8 +66,10 @@ pub(super) const RULES: &[Rule] = &[
             "tx timeout detected",
             "reset adapter unexpectedly",
         ],
-        pattern: r"NETDEV WATCHDOG: (?:CPU: \d+: )?(?P<interface>[\w.@-]+) \((?P<driver>[^)]*)\): transmit queue (?P<queue>\d+) timed out|(?:(?P<driver2>[\w-]+) \S+ )?(?P<interface2>[\w.@-]+)(?: \(\w+\))?: NETDEV WATCHDOG: CPU: \d+: transmit queue (?P<queue2>\d+) timed out|(?P<interface3>[\w.@-]+): (?:tx hang|transmit timed out, resetting|TX timeout detected|Reset adapter unexpectedly)|(?i:detected (?:hardware|tx) unit hang)",
+        pattern: r"NETDEV WATCHDOG: (?:CPU: \d+: )?(?P<interface>[\w.@-]+) \((?P<driver>[^)]*)\): transmit queue (?P<queue>\d+) timed out|(?:(?P<driver2>[\w-]+) \S+ )?(?P<interface2>[\w.@-]+)(?: \(\w+\))?: NETDEV WATCHDOG: CPU: \d+: transmit queue (?P<queue2>\d+) timed out|(?P<interface3>[\w.@-]+): (?:tx hang|transmit timed out, resetting|TX timeout detected|Reset adapter unexpectedly)|(?i:detected (?:hardware|tx) unit hang)|(?P<interface4>[\w.@-]+): (?:Keep alive watchdog timeout|initiating reset due to tx timeout)",
         hits: &[
+            "ena 0000:00:05.0 eth0: Keep alive watchdog timeout.",
+            "ixgbe 0000:01:00.0 eth0: initiating reset due to tx timeout",
             "NETDEV WATCHDOG: eth0 (ixgbe): transmit queue 3 timed out",
             "NETDEV WATCHDOG: CPU: 3: eth0 (igb): transmit queue 0 timed out 5888 ms",
             "virtio_net virtio0 eth0: NETDEV WATCHDOG: CPU: 0: transmit queue 0 timed out 5440 ms",
@@ -144,9 +148,13 @@ pub(super) const RULES: &[Rule] = &[
         origin: "`net/ipv4/tcp.c` (`tcp_check_oom`)",
         grade: Grade::Fixed,
         kind: Kind::Plain,
-        literals: &["tcp: out of memory", "orphaned sockets"],
-        pattern: r"TCP: (?:out of memory|too many orphaned sockets|\S+: too many orphaned sockets)|too many of orphaned sockets",
-        hits: &["TCP: out of memory -- consider tuning tcp_mem", "TCP: too many orphaned sockets"],
+        literals: &["out of socket memory", "tcp: out of memory", "orphaned sockets"],
+        pattern: r"TCP: (?:out of memory|too many orphaned sockets|\S+: too many orphaned sockets)|too many of orphaned sockets|^Out of socket memory",
+        hits: &[
+            "Out of socket memory",
+            "TCP: out of memory -- consider tuning tcp_mem",
+            "TCP: too many orphaned sockets",
+        ],
         misses: &["TCP: cubic registered", "Out of memory: Killed process 1 (x) total-vm:1kB"],
     },
     Rule {

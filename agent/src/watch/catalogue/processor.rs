@@ -5,6 +5,7 @@ use crate::watch::rules::{Class, Grade, Kind, Rule};
 
 /// A driver's name, of whatever chipset, may follow `EDAC `: of that alone the search would need more places.
 const EDAC: &[&str] = &[
+    "cmci storm",
     "machine check",
     "[hardware error]",
     "ecc error",
@@ -57,8 +58,9 @@ pub(super) const RULES: &[Rule] = &[
         ]),
         kind: Kind::Plain,
         literals: EDAC,
-        pattern: r"(?:CPU ?(?P<cpu>\d+): )?Machine [Cc]heck(?: (?P<step2>events logged)|(?: Exception)?: (?P<mcg>[0-9a-f]+) Bank (?P<bank>\d+)| Exception:)|\[Hardware Error\]: (?:(?P<step3>Machine check events|Hardware error from APEI)|event severity: (?P<severity>\w+)|(?P<severity2>Corrected|Uncorrected|Deferred)[ ,].*(?:action|error))|(?i:ECC error)|EDAC (?P<controller>(?:[a-z]\w* )?(?:MC|PCI|DEVICE)\d+): (?:\d+ )?(?P<class>[CU]E)\b|EDAC [a-z]\w* (?P<controller2>MC\d+): (?P<step>HANDLING) MCE",
+        pattern: r"(?:CPU ?(?P<cpu>\d+): )?Machine [Cc]heck(?: (?P<step2>events logged)|(?: Exception)?: (?P<mcg>[0-9a-f]+) Bank (?P<bank>\d+)| Exception:)|\[Hardware Error\]: (?:(?P<step3>Machine check events|Hardware error from APEI)|event severity: (?P<severity>\w+)|(?P<severity2>Corrected|Uncorrected|Deferred)[ ,].*(?:action|error))|(?i:ECC error)|EDAC (?P<controller>(?:[a-z]\w* )?(?:MC|PCI|DEVICE)\d+): (?:\d+ )?(?P<class>[CU]E)\b|EDAC [a-z]\w* (?P<controller2>MC\d+): (?P<step>HANDLING) MCE|CMCI storm detected",
         hits: &[
+            "mce: CMCI storm detected: switching to poll mode",
             "mce: [Hardware Error]: Machine check events logged",
             "[Hardware Error]: Machine check events logged",
             "mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 1: 9c00000000000151",
