@@ -3,7 +3,7 @@
 
 use super::facts;
 use super::fit::PLAIN;
-use crate::alert::{Alert, Status};
+use crate::alert::{Alert, MEMBERS, Status};
 use crate::text;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -20,7 +20,10 @@ const MAX_TEXT: usize = 8000;
 /// What names the alert.
 pub fn labels(alert: &Alert) -> Map<String, Value> {
     let own = alert.labels.iter().take(MAX_LABELS).map(|(name, value)| (label_name(name), value.as_str()));
+    // Two summaries of one rule are two alerts, and each ends for itself.
+    let group = if alert.context.contains_key(MEMBERS) { alert.id.as_str() } else { "" };
     let fixed = [
+        ("group", group),
         ("alertname", alert.rule.as_str()),
         ("severity", alert.severity.name()),
         ("instance", alert.hostname.as_str()),
@@ -142,10 +145,23 @@ mod tests {
         }
         for alert in [hostile(), huge()] {
             let labels = labels(&alert);
-            assert!(labels.len() <= MAX_LABELS + 4 && labels.contains_key("alertname"));
+            assert!(labels.len() <= MAX_LABELS + 5 && labels.contains_key("alertname"));
             assert!(labels.values().all(|v| v.as_str().is_some_and(|v| !v.is_empty() && !v.contains('\n'))));
             assert!(show(&webhook(&alert)).len() < 200_000);
         }
+    }
+
+    #[test]
+    fn two_summaries_of_a_rule_are_two_alerts() {
+        let summary = |id: &str| {
+            let mut alert = oom();
+            alert.id = id.to_owned();
+            alert.context.insert(MEMBERS.into(), serde_json::json!(["m1", "m2"]));
+            labels(&alert)
+        };
+        assert_ne!(summary("s1"), summary("s2"));
+        assert_eq!(summary("s1")["group"], "s1");
+        assert!(!labels(&oom()).contains_key("group"));
     }
 
     #[test]
