@@ -139,6 +139,21 @@ fn plain_requests_go_through_the_proxy() {
         why.contains("collector.invalid through the proxy 127.0.0.1:9") && !why.contains("pr0xy"),
         "{why}"
     );
+    // So is one that wants another.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let strict = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let home = of("http://collector.invalid/hook", &format!("http://127.0.0.1:{port}"));
+    let why = test_alert(&home, &[], 1);
+    assert!(
+        why.contains(&format!("collector.invalid through the proxy 127.0.0.1:{port} answered 407")),
+        "{why}"
+    );
+    strict.join().unwrap();
 }
 
 #[test]

@@ -186,7 +186,10 @@ impl Http {
             reading.advice.map_or_else(|| meaning(status).to_owned(), |advice| format!(" ({advice})"));
         let said = self.harmless(&body, MAX_SHOWN);
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        let why = format!("{} answered {}{meaning}{said}", self.host(), status.as_u16());
+        // That is the proxy's answer, whoever was asked.
+        let is_of_proxy = status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        let who = if is_of_proxy { self.way.describe(&self.host()) } else { self.host() };
+        let why = format!("{who} answered {}{meaning}{said}", status.as_u16());
         Err(if reading.retry.unwrap_or_else(|| is_worth_retrying(status)) {
             // A service that names its wait in the body is more exact there.
             let after = reading.after.map(|after| after.min(MAX_RETRY_AFTER)).or(after);

@@ -77,8 +77,20 @@ impl Server {
     /// Stops it in the middle of whatever it does, or lets it go on.
     pub(crate) fn freeze(&self, yes: bool) {
         use rustix::process::{Pid, Signal, kill_process};
+        let child = self.child.as_ref().expect("it runs");
         let signal = if yes { Signal::STOP } else { Signal::CONT };
-        kill_process(Pid::from_child(self.child.as_ref().expect("it runs")), signal).expect("it lives");
+        kill_process(Pid::from_child(child), signal).expect("it lives");
+        // Each of its threads stops when it comes to it.
+        let stands = || {
+            let mut tasks = fs::read_dir(format!("/proc/{}/task", child.id())).expect("its threads");
+            let is_stopped =
+                |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            tasks.all(|task| {
+                let stat = fs::read_to_string(task.expect("a thread").path().join("stat"));
+                stat.map_or(true, is_stopped)
+            })
+        };
+        assert!(!yes || wait_for(SOON, || stands().then_some(())).is_some(), "it does not stop");
     }
 
     /// Its address.

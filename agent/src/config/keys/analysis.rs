@@ -106,7 +106,8 @@ section! {
     pub struct LogAnalyzer, check distinct_patterns {
         /// Whether logs are read.
         enabled: bool = true;
-        /// Which logs are read. What is not on a host is passed over.
+        /// Which logs are read. What is not on a host is passed over. The kernel's lines are taken from /dev/kmsg, where it may be
+        /// read, whichever is named; "syslog" and "journal" bring them where it may not, and lines of programs for `custom_patterns`.
         sources: Vec<LogSource> = &[LogSource::Dmesg, LogSource::Syslog, LogSource::Journal];
         /// The file of the source "syslog". Where the default is missing, /var/log/messages is read.
         syslog_path: PathBuf = "/var/log/syslog";
