@@ -573,6 +573,8 @@ async fn who_may_not_publish_hears_why_and_loses_nothing() {
     assert_eq!(said("web-2", false).await, "");
     let refused = said("web-1", false).await;
     assert!(refused.contains("does not let this user publish to sysops.web-1.metrics"), "{refused}");
+    let refused = said("web-1", true).await;
+    assert!(refused.contains("does not let this user publish to sysops.web-1.metrics"), "{refused}");
     let nobody = said("web-2", true).await;
     assert!(nobody.contains("no stream of JetStream") && nobody.contains("nats.jetstream"), "{nobody}");
     let mut bench = Bench::start(&config, terms(&config, home.path())).await;

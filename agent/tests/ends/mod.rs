@@ -248,10 +248,12 @@ fn nats(mut stream: TcpStream, taken: &Taken) -> Option<()> {
     let mut from = BufReader::new(stream.try_clone().ok()?);
     let info = r#"INFO {"server_id":"x","server_name":"x","version":"2.10.0","proto":1,"host":"127.0.0.1","port":1,"max_payload":1048576}"#;
     stream.write_all(format!("{info}\r\n").as_bytes()).ok()?;
+    let mut heard = Vec::new();
     loop {
         let command = line(&mut from)?;
         let mut words = command.split(' ');
         match words.next()? {
+            "SUB" => heard.push((words.next()?.to_owned(), words.next_back()?.to_owned())),
             "PING" => stream.write_all(b"PONG\r\n").ok()?,
             // The last word counts all that follows, headers too.
             "PUB" | "HPUB" => {
@@ -259,6 +261,10 @@ fn nats(mut stream: TcpStream, taken: &Taken) -> Option<()> {
                 let mut payload = vec![0; words.next_back()?.parse().ok()?];
                 from.read_exact(&mut payload).ok()?;
                 line(&mut from)?;
+                // Who listens to itself hears itself.
+                if let Some((_, sid)) = heard.iter().find(|(to, _)| *to == subject) {
+                    stream.write_all(format!("MSG {subject} {sid} 0\r\n\r\n").as_bytes()).ok()?;
+                }
                 if subject.ends_with(".alerts") {
                     note(taken, "nats", String::from_utf8_lossy(&payload).into_owned());
                 }

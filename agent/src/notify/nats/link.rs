@@ -281,7 +281,7 @@ impl Link {
     }
 
     async fn publish(&self, made: &Made, messages: Vec<Outgoing>) -> Result<(), SendError> {
-        let Made { client, complaints, .. } = made;
+        let client = &made.client;
         let connection = made.number();
         let probe = Probe::begin(made).await.map_err(|e| self.lost(&e))?;
         let mut subjects = Vec::with_capacity(messages.len());
@@ -302,7 +302,12 @@ impl Link {
         if client.connection_state() != State::Connected || made.number() != connection {
             return Err(self.lost(&"while messages were on their way"));
         }
-        match complaint_about(complaints, &subjects) {
+        self.judged(made, &subjects)
+    }
+
+    /// What the server said about publishing to one of `subjects`.
+    fn judged(&self, made: &Made, subjects: &[String]) -> Result<(), SendError> {
+        match complaint_about(&made.complaints, subjects) {
             Some(what) => Err(SendError::barred(format!(
                 "{} does not let this user publish to {}: {}",
                 self.names(),
@@ -323,6 +328,7 @@ impl Link {
     async fn store(&self, made: &Made, messages: Vec<Outgoing>) -> Result<(), SendError> {
         // Asked in the order in which they were put in: the stream gets them in order.
         let mut unanswered = FuturesUnordered::new();
+        let subjects: Vec<String> = messages.iter().map(|message| message.subject.clone()).collect();
         let mut messages = messages.into_iter();
         loop {
             while unanswered.len() < MAX_UNANSWERED
@@ -335,7 +341,14 @@ impl Link {
                     (message.subject, answer)
                 });
             }
-            let Some((subject, answer)) = unanswered.next().await else { return Ok(()) };
+            let answered = tokio::select! {
+                answered = unanswered.next() => answered,
+                () = complained(&made.complaints, &subjects) => {
+                    // Or somebody else has heard it meanwhile.
+                    return self.judged(made, &subjects).and_then(|()| Err(self.lost(&"a message was refused")));
+                }
+            };
+            let Some((subject, answer)) = answered else { return Ok(()) };
             match answer {
                 Ok(answer) => ack::judge(&subject, &answer.payload)?,
                 Err(error) if error.kind() == RequestErrorKind::NoResponders => {
@@ -364,16 +377,23 @@ impl Link {
     }
 }
 
+fn is_about(what: &str, subjects: &[String]) -> bool {
+    what.to_lowercase().contains("publish") && subjects.iter().any(|subject| what.contains(subject.as_str()))
+}
+
+/// Returns when the server has said something about publishing to one of `subjects`.
+async fn complained(complaints: &watch::Sender<Option<String>>, subjects: &[String]) {
+    let is_meant = |said: &Option<String>| said.as_deref().is_some_and(|what| is_about(what, subjects));
+    // The sender is borrowed here, so that there is one.
+    let _ = complaints.subscribe().wait_for(is_meant).await;
+}
+
 /// Takes what the server said about publishing to one of `subjects`. One that came too late for the messages it was about
 /// stays for the next ones to the same subject, which fare no better.
 fn complaint_about(complaints: &watch::Sender<Option<String>>, subjects: &[String]) -> Option<String> {
-    let is_meant = |what: &String| {
-        what.to_lowercase().contains("publish")
-            && subjects.iter().any(|subject| what.contains(subject.as_str()))
-    };
     let mut found = None;
     complaints.send_if_modified(|said| {
-        found = said.take_if(|what| is_meant(what));
+        found = said.take_if(|what| is_about(what, subjects));
         found.is_some()
     });
     found
