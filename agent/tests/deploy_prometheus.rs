@@ -102,6 +102,7 @@ fn prometheus_accepts_rules_and_configuration() {
         (["check", "rules"], "sysops-agent.rules.yml"),
         // Without the files it names, which are the user's.
         (["check", "config"], "prometheus.yml"),
+        (["test", "rules"], "../../agent/tests/rules_test.yml"),
     ] {
         let path = deploy("prometheus").join(file);
         let mut command = Command::new("promtool");
