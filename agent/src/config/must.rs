@@ -175,6 +175,12 @@ impl Must {
             Self::HttpPath if !text.starts_with('/') => {
                 Err(flaw("does not begin with `/`.", "Write a path like \"/metrics\"."))
             }
+            Self::HttpPath if text.chars().any(|c| !c.is_ascii_alphanumeric() && !"/-._~".contains(c)) => {
+                Err(flaw(
+                    "is a path that nobody can ask for.",
+                    "Write letters, digits and `/-._~`, without a query.",
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -328,6 +334,11 @@ mod tests {
         check(Must::Regex, "FATAL.*(database|disk)", "");
         check(Must::Regex, "", "is empty and would match everything.");
         check(Must::Regex, "*", "is not a regular expression: repetition operator missing expression.");
+        check(Must::HttpPath, "/a/metrics-1.txt", "");
+        check(Must::HttpPath, "metrics", "does not begin with `/`.");
+        for path in ["/metrics?x=1", "/a b", "/mé", "/a#b"] {
+            check(Must::HttpPath, path, "is a path that nobody can ask for.");
+        }
         check(Must::LogRule, "segfault", "");
         check(Must::LogRule, "segfaults", "is not the name of a kernel-log rule.");
         check(

@@ -58,6 +58,8 @@ broken! {
                    metric = 'disk_used_percent'\nlabels = { mount = '/x' }\nmessage = '{{ labels.mount }} {{ labels.device }}'\n";
     names_that_a_service_refuses: "[alerting.telegram]\nbot_token = 'bot123:abc'\n[alerting.discord]\nusername = 'My Discord'\n";
     bad_labels: "[agent]\nlabels = { 'data center' = 'x', env = 5, '' = 'y' }\n";
+    endpoints_that_nobody_can_ask: "[prometheus]\nenabled = true\npath = '/metrics?x=1'\nauth_key = 'trail '\n\
+                    [http]\nenabled = true\nauth_key = ' lead'\n";
     bad_log_rules: "[log_analyzer]\ndisabled_rules = ['oom_kill', 'segfalt']\nseverity = { hung_task = 'info' }\n\
                     [[log_analyzer.custom_patterns]]\nname = 'gpu_xid'\npattern = 'x'\n";
     bad_collector: "[collector]\nenabled = ['cpu', 'memroy']\ndisabled = ['gpus']\n";

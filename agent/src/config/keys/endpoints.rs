@@ -28,6 +28,14 @@ pub(in crate::config) fn endpoints(
         ("prometheus", text.enabled, &text.bind, &text.auth_key),
         ("http", json.enabled, &json.bind, &json.auth_key),
     ] {
+        let secret = key.expose_secret();
+        if secret.trim() != secret {
+            cx.finding(
+                place(table, node, name, "auth_key"),
+                format!("`{name}.auth_key` begins or ends with a blank, which no request can carry."),
+                "Take it away; a file with the key may end with a line break.",
+            );
+        }
         let beyond = bind.parse::<SocketAddr>().is_ok_and(|bind| !bind.ip().is_loopback());
         if enabled && beyond && !has_key(key) && !both_have {
             let text = format!(
