@@ -47,6 +47,8 @@ pub(super) enum Must {
     Mail,
     /// A path on an HTTP server.
     HttpPath,
+    /// What can stand in a header: up to 64 printable characters of ASCII, no blanks.
+    AgentId,
     /// A number or text that stays text.
     Id,
     /// A host to connect to.
@@ -140,6 +142,7 @@ impl Must {
             Self::Word => "one word",
             Self::Mail => "a mail address",
             Self::HttpPath => "a path beginning with /",
+            Self::AgentId => "an id without blanks",
             Self::Id => "a string or a whole number",
             Self::BotToken => "the token of a bot",
             _ => "a string",
@@ -172,6 +175,10 @@ impl Must {
             Self::Headers if text.chars().any(char::is_control) => {
                 Err(flaw("holds a control character.", "Write headers as one line of plain text."))
             }
+            Self::AgentId if text.len() > 64 || !text.chars().all(|c| c.is_ascii_graphic()) => Err(flaw(
+                "is no id that a header can carry.",
+                "Write up to 64 letters, digits and signs of ASCII, without blanks.",
+            )),
             Self::HttpPath if !text.starts_with('/') => {
                 Err(flaw("does not begin with `/`.", "Write a path like \"/metrics\"."))
             }
@@ -334,6 +341,11 @@ mod tests {
         check(Must::Regex, "FATAL.*(database|disk)", "");
         check(Must::Regex, "", "is empty and would match everything.");
         check(Must::Regex, "*", "is not a regular expression: repetition operator missing expression.");
+        check(Must::AgentId, "Agent-01@web", "");
+        check(Must::AgentId, "", "");
+        for id in ["Agent 01", "münchen", "서버-가"] {
+            check(Must::AgentId, id, "is no id that a header can carry.");
+        }
         check(Must::HttpPath, "/a/metrics-1.txt", "");
         check(Must::HttpPath, "metrics", "does not begin with `/`.");
         for path in ["/metrics?x=1", "/a b", "/mé", "/a#b"] {

@@ -18,7 +18,7 @@ use crate::engine::Settings;
 use crate::engine::compose::Identity;
 use crate::engine::control::{Answer, Order};
 use crate::engine::incident::Witnesses;
-use crate::host::clock;
+use crate::host::{agent_id, clock};
 use crate::notify::heartbeat::Heart;
 use crate::notify::{self, Notifier};
 
@@ -83,6 +83,12 @@ impl Reloader {
     async fn apply(&mut self) -> Result<Applied, String> {
         let file = self.file.as_deref().unwrap_or_else(|| "".as_ref());
         let (mut new, warnings) = edge::load(file)?;
+        // The agent writes its id into the file by itself, and it is the one that is in use.
+        if self.config.push.agent_id.is_empty()
+            && agent_id::known(&self.config).as_ref() == Some(&new.push.agent_id)
+        {
+            self.config.push.agent_id.clone_from(&new.push.agent_id);
+        }
         let changed = changes(&self.config, &new);
         // Who writes a file in place has it empty for a moment, and on a full disk for longer.
         if edge::is_blank(file) && !changed.is_empty() {

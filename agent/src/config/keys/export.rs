@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::DAY;
 use crate::alert::Severity;
-use crate::config::must::Must::{HttpPath, Socket, Url, Whole, Word};
+use crate::config::must::Must::{AgentId, HttpPath, Socket, Url, Whole, Word};
 use crate::config::reader::{Reader, is_empty};
 use crate::config::section::section;
 use crate::config::value::Node;
@@ -111,7 +111,7 @@ section! {
         /// Key that signs every request. Empty: none is signed.
         auth_key: SecretString = "";
         /// Name of this agent. Empty: a UUID is made once and kept.
-        agent_id: String = "";
+        agent_id: String = "" => AgentId;
         /// Payloads that wait for the server before they go to a backup file.
         retry_count: usize = 300 => Whole(1, 100_000);
         /// Whether they go to a backup file at all.
