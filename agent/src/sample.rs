@@ -11,6 +11,7 @@ mod groups;
 pub mod histogram;
 pub mod newest;
 mod processes;
+mod share;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -25,6 +26,7 @@ pub use processes::{
     Comm, IoRow, MAX_IO_ROWS, MAX_PROC_ROWS, ProcRow, ProcTable, ROWS_IN_ORDER, ROWS_WITH_CGROUP,
     ROWS_WITH_CMDLINE, ROWS_WITH_PSS,
 };
+use share::Reader;
 
 /// Small number that stands for a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,8 +79,15 @@ pub struct Samples {
     hasher: RandomState,
     max_series: usize,
     refused: u64,
-    /// Collectors that have come, with the passes each has made.
-    readers: Vec<(&'static str, u32)>,
+    /// Those that were left out in the first round only, for who had not come yet.
+    deferred: u64,
+    /// Collectors that have come or will.
+    readers: Vec<Reader>,
+    /// Series that each of them gets, however many others want.
+    share: usize,
+    /// In this pass: room that is kept for the others, and whether some of them have not come yet.
+    kept: usize,
+    is_first_round: bool,
     /// The one whose pass this is, and the number of that pass.
     reader: u16,
     pass: u32,
@@ -118,6 +127,10 @@ impl Samples {
             max_series,
             refused: 0,
             readers: Vec::new(),
+            share: 0,
+            kept: 0,
+            is_first_round: false,
+            deferred: 0,
             reader: 0,
             pass: 0,
             newest: 0,
@@ -140,13 +153,15 @@ impl Samples {
         batch.at = at;
         self.batch = batch;
         self.swept = false;
-        let known = self.readers.iter().position(|(name, _)| *name == collector);
+        let known = self.readers.iter().position(|reader| reader.name == collector);
         let at = known.unwrap_or_else(|| {
-            self.readers.push((collector, 0));
+            self.readers.push(Reader::new(collector, 0));
             self.readers.len() - 1
         });
-        self.readers[at].1 += 1;
-        (self.reader, self.pass) = (at as u16, self.readers[at].1);
+        self.readers[at].passes += 1;
+        (self.reader, self.pass) = (at as u16, self.readers[at].passes);
+        self.is_first_round = self.readers.iter().any(|reader| reader.passes == 0);
+        self.keep_for_others();
     }
 
     /// When this pass was begun.
@@ -164,6 +179,13 @@ impl Samples {
         if let Some(id) = self.intern(metric, labels) {
             self.batch.samples.push((id, value));
         }
+    }
+
+    /// The same for a reading that says how the collectors do: there is always room for it.
+    pub fn put_always(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+        let limit = std::mem::replace(&mut self.max_series, usize::MAX);
+        self.put(metric, labels, value);
+        self.max_series = limit;
     }
 
     /// An empty process table, if possible with the buffers of an old one.
@@ -208,12 +230,18 @@ impl Samples {
 
     /// Ends the pass.
     pub fn finish(&mut self) -> Batch {
+        self.grant();
         std::mem::take(&mut self.batch)
     }
 
     /// Series refused because of the limit, since the start.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Series that would be known if there were no limit, after a first round.
+    pub fn wanted(&self) -> u64 {
+        self.len() as u64 + self.refused + self.deferred
     }
 
     /// Series known now.
@@ -236,6 +264,10 @@ impl Samples {
         self.newest = slot;
         let (reader, pass, secs) = (self.reader, self.pass, self.secs());
         let entry = self.entries[slot as usize].as_mut()?;
+        if entry.reader != reader {
+            self.readers[usize::from(entry.reader)].series -= 1;
+            self.readers[usize::from(reader)].series += 1;
+        }
         (entry.reader, entry.last_pass, entry.last_secs) = (reader, pass, secs);
         Some(SeriesId(self.first + slot))
     }
@@ -268,12 +300,14 @@ impl Samples {
     }
 
     fn define(&mut self, metric: &'static Metric, labels: &[&str], hash: u64) -> Option<u32> {
-        if self.len() >= self.max_series && !self.swept {
+        if !self.has_room() && !self.swept {
             self.swept = true;
             self.retire_idle();
+            self.keep_for_others();
         }
-        if self.len() >= self.max_series {
-            self.refused += 1;
+        if !self.has_room() {
+            let is_deferred = self.is_first_round && self.len() < self.max_series;
+            *(if is_deferred { &mut self.deferred } else { &mut self.refused }) += 1;
             return None;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -289,6 +323,7 @@ impl Samples {
         self.batch.defs.push(def.clone());
         let mut entry = Entry::new(metric, labels, hash);
         (entry.reader, entry.last_pass, entry.last_secs) = (self.reader, self.pass, self.secs());
+        self.readers[usize::from(self.reader)].series += 1;
         self.entries[slot as usize] = Some(entry);
         self.defs[slot as usize] = Some(def);
         self.by_hash.entry(hash).or_default().push(slot);
@@ -296,7 +331,7 @@ impl Samples {
     }
 
     fn is_idle(&self, entry: &Entry) -> bool {
-        let passes = self.readers.get(usize::from(entry.reader)).map_or(0, |(_, passes)| *passes);
+        let passes = self.readers.get(usize::from(entry.reader)).map_or(0, |reader| reader.passes);
         let missed = passes.wrapping_sub(entry.last_pass);
         if entry.metric.is_of_process() {
             return missed > IDLE_PROCESS_PASSES;
@@ -316,6 +351,7 @@ impl Samples {
                 continue;
             }
             if let Some(entry) = self.entries[slot].take() {
+                self.readers[usize::from(entry.reader)].series -= 1;
                 self.defs[slot] = None;
                 self.batch.retired.push(SeriesId(self.first + slot as u32));
                 self.free.push(slot as u32);

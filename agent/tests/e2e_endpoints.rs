@@ -13,17 +13,13 @@ use std::time::Duration;
 
 use e2e::agent::Home;
 use e2e::confine::Confine;
+use lab::ports::free_address;
 use lab::{skip, wait_for};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
 const NOWHERE: &str = "http://127.0.0.1:9/";
 const OPEN_METRICS: &str = "Accept: application/openmetrics-text; version=1.0.0\r\n";
-
-/// An address that is free a moment before.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
-}
 
 /// The body of a good answer.
 fn get(address: SocketAddr, path: &str, headers: &str) -> Option<String> {
@@ -62,7 +58,7 @@ fn judge(program: &str, args: &[&str], input: &str) -> Option<String> {
 fn promtool_has_nothing_to_say() {
     // Another program has the port at first: the agent says so, runs on, and takes it when it is free.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (text, json) = (taken.local_addr().expect("its address"), free());
+    let (text, json) = (taken.local_addr().expect("its address"), free_address());
     let home = Home::new(NOWHERE, &settings(text, json, false));
     let agent = home.start(&Confine::No);
     let told = || home.log().contains(&format!("The endpoint cannot listen on {text}")).then_some(());
@@ -228,7 +224,7 @@ fn exporter(address: SocketAddr) -> Option<Exporter> {
 
 #[test]
 fn dashboards_see_what_node_exporter_shows() {
-    let (text, json, theirs) = (free(), free(), free());
+    let (text, json, theirs) = (free_address(), free_address(), free_address());
     let Some(_exporter) = exporter(theirs) else {
         return skip("node_exporter missing: apt-get install prometheus-node-exporter");
     };

@@ -6,7 +6,6 @@ mod e2e;
 mod lab;
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use async_nats::{Client, Subscriber};
 use e2e::agent::{Home, words};
 use e2e::confine::Confine;
 use futures_util::StreamExt;
+use lab::ports::free_port;
 use lab::{skip, wait_for};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -29,7 +29,7 @@ struct Server {
 
 impl Server {
     fn start() -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
+        let port = free_port();
         let dir = tempfile::tempdir().ok()?;
         let config = dir.path().join("nats.conf");
         let text = format!(

@@ -12,7 +12,7 @@ mod lab;
 mod notify_support;
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use data_encoding::BASE64URL_NOPAD;
 use e2e::agent::{Home, words};
 use e2e::confine::Confine;
 use futures_util::StreamExt;
+use lab::ports::free_port;
 use lab::{skip, wait_for};
 use nkeys::KeyPair;
 use notify_support::{firing, route};
@@ -51,8 +52,7 @@ fn write(config: &Path, port: u16, tls: &str, more: &str) {
 impl Server {
     /// On a port of its own, or on this one.
     fn start(dir: &Path, port: Option<u16>, tls: &str, more: &str) -> Option<Self> {
-        let free = || TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port());
-        let port = port.or_else(|| free().ok())?;
+        let port = port.unwrap_or_else(free_port);
         let config = dir.join(format!("nats-{port}.conf"));
         write(&config, port, tls, more);
         let child = Command::new("nats-server").arg("-c").arg(&config).stderr(Stdio::null()).spawn();

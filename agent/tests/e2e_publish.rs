@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use e2e::agent::Home;
 use e2e::confine::Confine;
-use e2e::nats::{Server, free_port, json, listen, make_stream, make_stream_of, next, replay, stored, trust};
+use e2e::nats::{Server, json, listen, make_stream, make_stream_of, next, replay, stored, trust};
+use lab::ports::free_port;
 use lab::{ready, skip, wait_for};
 use serde_json::Value;
 use sysops_agent::config::Config;
@@ -381,7 +382,16 @@ async fn a_cluster_of_three_loses_one() {
     // Without a stream what is on its way at that moment may be lost; from the next server on nothing is.
     until("another server is found", async || {
         bench.tell(1).await;
-        let own = async { while &*next(&mut heard).await.subject == "sysops.probe" {} };
+        let newest = bench.told;
+        let own = async {
+            loop {
+                let message = next(&mut heard).await;
+                // What comes late is of before.
+                if &*message.subject != "sysops.probe" && values(&json(&message).0)[0] == newest {
+                    return;
+                }
+            }
+        };
         tokio::time::timeout(Duration::from_millis(500), own).await.is_ok()
     })
     .await;
@@ -743,6 +753,7 @@ mod shipped {
         let dir = tempfile::tempdir().expect("a directory");
         let hosts = dir.path().join("hosts.conf");
         fs::write(&hosts, shipped("hosts.conf")).expect("written");
+        fs::write(dir.path().join("operators.conf"), shipped("operators.conf")).expect("written");
         let add = || {
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nats/add-host");
             std::process::Command::new("sh")
@@ -784,6 +795,20 @@ mod shipped {
         done.expect("judged");
     }
 
+    /// Sends an alert of its own, and asks that the answer go to another host's subject.
+    async fn forge(host: &async_nats::Client) {
+        let (own, other) = ("sysops.web-1_example_com.alerts", "sysops.db-7_example_com.alerts");
+        host.publish_with_reply(own, other, "{}".into()).await.expect("sent");
+        host.flush().await.expect("flushed");
+    }
+
+    async fn stored_by_subject(admin: &async_nats::Client) -> Value {
+        let ask = serde_json::json!({ "subjects_filter": ">" }).to_string();
+        let answer = admin.request("$JS.API.STREAM.INFO.SYSOPS_ALERTS", ask.into()).await.expect("an answer");
+        let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+        answer["state"]["subjects"].clone()
+    }
+
     async fn judge(url: &str, own: &toml::Table) {
         let login = |user: &str, password: &str| {
             async_nats::ConnectOptions::with_user_and_password(user.into(), password.into())
@@ -822,6 +847,15 @@ mod shipped {
         let web = nats_of("web-1_example_com", "CHANGE-ME-web-1");
         assert_eq!(say(&web, "web-1.example.com", "alerts", true).await, Ok(()));
         assert!(say(&web, "db-7.example.com", "alerts", false).await.is_err());
+        // What has the same id is stored once, and no answer of a stream is stored as another host's.
+        assert_eq!(say(&web, "web-1.example.com", "alerts", true).await, Ok(()));
+        forge(&login("web-1_example_com", "CHANGE-ME-web-1").await.expect("a host")).await;
+        assert_eq!(say(&web, "web-1.example.com", "inventory", true).await, Ok(()));
+        assert_eq!(
+            stored_by_subject(&admin).await,
+            serde_json::json!({
+            "sysops.db-7_example_com.alerts": 1, "sysops.web-1_example_com.alerts": 2 })
+        );
         // A host hears nobody: not the others, not their inboxes.
         let host = login("web-1_example_com", "CHANGE-ME-web-1").await.expect("a host");
         let mut all = host.subscribe("sysops.>").await.expect("asked");

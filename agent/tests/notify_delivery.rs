@@ -5,6 +5,8 @@
 
 #[expect(dead_code, reason = "shared with tests that use the rest")]
 mod notify_support;
+#[path = "lab/ports.rs"]
+mod ports;
 
 use notify_support::{Reply, Server, alert, eventually, firing, reopen, route, start, start_with, webhook};
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,8 +107,8 @@ async fn a_refusal_is_final_and_visible_without_secrets() {
 #[tokio::test]
 async fn errors_name_the_host_only() {
     let dir = tempfile::tempdir().unwrap();
-    // A port on which nobody listens: bound, then let go.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // On which nobody listens.
+    let port = ports::free_port();
     let url = format!("http://user:s3cret@127.0.0.1:{port}/s3cret?k=s3cret");
     let notifier = start(dir.path(), vec![route(webhook(&url))]);
     notifier.accept(vec![firing("a")]).await;

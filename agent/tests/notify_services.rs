@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the other ends are the test's own")]
 
+mod lab;
 #[expect(dead_code, reason = "shared with tests that use the rest")]
 mod notify_support;
 
@@ -306,7 +307,7 @@ async fn alertmanager_takes_alerts_and_their_ends() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("am.yml"), "route: {receiver: none}\nreceivers: [{name: none}]\n")
         .unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = lab::ports::free_address().to_string();
     let started = Command::new("prometheus-alertmanager")
         .args(["--config.file=am.yml", "--storage.path=data", "--cluster.listen-address="])
         .arg(format!("--web.listen-address={free}"))
@@ -314,8 +315,7 @@ async fn alertmanager_takes_alerts_and_their_ends() {
         .stderr(Stdio::null())
         .spawn();
     let Ok(mut child) = started else {
-        eprintln!("SKIPPED: prometheus-alertmanager is missing: apt-get install prometheus-alertmanager");
-        return;
+        return lab::skip("prometheus-alertmanager is missing: apt-get install prometheus-alertmanager");
     };
     let done = told_to_alertmanager(&free).await;
     child.kill().unwrap();

@@ -23,7 +23,7 @@ pub fn gate() -> Result<(), String> {
 }
 
 /// The profile of the gate, and of the programs that it boots kernels with.
-pub const GATE: &str = "quick";
+pub const GATE: &str = "gate";
 
 /// The target of it.
 pub fn target() -> String {

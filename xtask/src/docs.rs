@@ -1,6 +1,7 @@
 //! `cargo xtask docs`: reference pages out of the agent's own tables.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::sh;
 
@@ -10,9 +11,9 @@ const PAGES: &[(&str, &str)] =
 
 /// Writes the pages; with `check` compares instead.
 pub fn run(check: bool) -> Result<(), String> {
-    let mut stale = Vec::new();
+    let (agent, mut stale) = (agent()?, Vec::new());
     for &(file, topic) in PAGES {
-        let fresh = page(topic)?;
+        let fresh = page(&agent, topic)?;
         let path = sh::root().join("docs").join(file);
         let old = fs::read_to_string(&path).unwrap_or_default();
         if old == fresh {
@@ -30,9 +31,17 @@ pub fn run(check: bool) -> Result<(), String> {
     Err(format!("{}\nto mend it: cargo xtask docs", stale.join("\n")))
 }
 
-fn page(topic: &str) -> Result<String, String> {
-    let mut command = sh::cargo(&["run", "--quiet", "--package", "sysops-agent"]);
-    let text = sh::output(command.args(["--features", sh::ALL_FEATURES, "--", "docs", topic]))?;
+/// The agent as the tests have it: together with one of them, cargo takes what is built already. By itself it is
+/// built once more, with fewer features of what it stands on.
+fn agent() -> Result<PathBuf, String> {
+    let mut build = sh::cargo(&["build", "--quiet", "--package", "sysops-agent"]);
+    let what = ["--bin", "sysops-agent", "--test", "layering"];
+    sh::run(build.args(["--features", sh::ALL_FEATURES]).args(what))?;
+    Ok(sh::target_dir().join("debug/sysops-agent"))
+}
+
+fn page(agent: &Path, topic: &str) -> Result<String, String> {
+    let text = sh::output(&mut sh::command(&agent.to_string_lossy(), &["docs", topic]))?;
     if text.trim().is_empty() {
         return Err(format!("`sysops-agent docs {topic}` printed nothing"));
     }

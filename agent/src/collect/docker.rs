@@ -15,6 +15,10 @@ use crate::metric::metrics;
 use crate::sample::Samples;
 use crate::text::clean;
 
+mod details;
+
+use details::Details;
+
 metrics! {
     COUNT: Gauge Count "docker_containers_count" ["state"]
         "Containers by state: created, running, paused, restarting, removing, exited, dead.", "/containers/json";
@@ -51,12 +55,13 @@ const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removi
 pub struct Docker {
     socket: String,
     aside: Aside<Result<Found, CollectError>>,
+    details: Details,
 }
 
 impl Docker {
     /// Asks behind this Unix socket.
     pub fn new(socket: &str) -> Self {
-        Self { socket: socket.to_owned(), aside: Aside::new("docker", 1) }
+        Self { socket: socket.to_owned(), aside: Aside::new("docker", 1), details: Details::new() }
     }
 }
 
@@ -96,8 +101,8 @@ struct InspectedHealth {
     status: String,
 }
 
-/// Containers by state, and the first of them with what else is known.
-type Found = (BTreeMap<&'static str, usize>, Vec<(Listed, Option<Inspected>)>);
+/// Containers by state, and the first of them.
+type Found = (BTreeMap<&'static str, usize>, Vec<Listed>);
 
 fn ask(host: &dyn Host, socket: &str) -> Result<Found, CollectError> {
     let mut list: Vec<Listed> = get(host, socket, "/containers/json?all=1")?;
@@ -108,13 +113,7 @@ fn ask(host: &dyn Host, socket: &str) -> Result<Found, CollectError> {
     }
     list.sort_by(|a, b| (a.state != "running", &a.names).cmp(&(b.state != "running", &b.names)));
     list.truncate(MAX_CONTAINERS);
-    let inspected = list.into_iter().map(|listed| {
-        let is_plain = !listed.id.is_empty() && listed.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        // One that is gone meanwhile is no error.
-        let more = is_plain.then(|| get(host, socket, &format!("/containers/{}/json", listed.id)).ok());
-        (listed, more.flatten())
-    });
-    Ok((count, inspected.collect()))
+    Ok((count, list))
 }
 
 /// It takes the question and says nothing.
@@ -122,14 +121,17 @@ fn silent(socket: &str) -> CollectError {
     CollectError::Read { path: socket.to_owned(), error: "the daemon does not answer".to_owned() }
 }
 
+/// Its socket is there, and nobody behind it.
+fn refused(socket: &str) -> CollectError {
+    CollectError::Read { path: socket.to_owned(), error: "nobody listens there".to_owned() }
+}
+
 fn get<T: for<'a> Deserialize<'a>>(host: &dyn Host, socket: &str, path: &str) -> Result<T, CollectError> {
     let body = host.http_get(socket, path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
             CollectError::Denied { path: socket.to_owned(), needs: "the group of that socket (docker)" }
         }
-        io::ErrorKind::ConnectionRefused => {
-            CollectError::Read { path: socket.to_owned(), error: "nobody listens there".to_owned() }
-        }
+        io::ErrorKind::ConnectionRefused => refused(socket),
         io::ErrorKind::TimedOut => silent(socket),
         _ => failure(socket, &error),
     })?;
@@ -148,14 +150,24 @@ impl Collector for Docker {
             Answer::Done(found) => found,
             Answer::Stuck { .. } | Answer::NotAsked => Err(silent(&self.socket)),
         };
+        // A socket without listener is what is left where it was stopped; systemd tells of one that died.
         let is_silent = found.as_ref().is_err_and(|error| *error == silent(&self.socket));
         out.put(&STUCK, &[], f64::from(u8::from(is_silent)));
-        let (count, containers) = found?;
+        let (count, list) = found?;
         for (state, count) in count {
             out.put(&COUNT, &[state], count as f64);
         }
+        let result = self.details.refresh(host, &self.socket, &list, out.at());
+        self.put_all(list, out);
+        result
+    }
+}
+
+impl Docker {
+    fn put_all(&self, list: Vec<Listed>, out: &mut Samples) {
         let mut told = std::collections::BTreeSet::new();
-        for (listed, inspected) in containers {
+        for listed in list {
+            let inspected = self.details.of(&listed.id, &listed.state);
             let id = clean(&listed.id, ID_DIGITS);
             let name = listed.names.unwrap_or_default().into_iter().next().unwrap_or(listed.id);
             let name = clean(name.trim_start_matches('/'), MAX_NAME);
@@ -164,17 +176,19 @@ impl Collector for Docker {
                 let (image, state) = (clean(&listed.image, MAX_NAME), clean(&listed.state, MAX_NAME));
                 out.put(&RUNNING, &[&name, &image], runs);
                 out.put(&INFO, &[&name, &id, &image, &state], 1.0);
-                put(&name, inspected.as_ref(), out);
-                let inspected = inspected.unwrap_or_default();
-                put_times(&name, &state, &inspected.state, out);
+                if let Some((inspected, _)) = inspected {
+                    put(&name, inspected, out);
+                }
+                // How one ended that ran when it was asked of is not known yet.
+                if let Some((inspected, true)) = inspected {
+                    put_times(&name, &state, &inspected.state, out);
+                }
             }
         }
-        Ok(())
     }
 }
 
-fn put(name: &str, inspected: Option<&Inspected>, out: &mut Samples) {
-    let Some(Inspected { restart_count, state }) = inspected else { return };
+fn put(name: &str, Inspected { restart_count, state }: &Inspected, out: &mut Samples) {
     out.put(&RESTARTS, &[name], *restart_count as f64);
     out.put(&OOM_KILLED, &[name], f64::from(u8::from(state.oom_killed)));
     if let Some(health) = state.health.as_ref().filter(|health| !matches!(&*health.status, "" | "none")) {

@@ -107,6 +107,56 @@ fn a_real_socket_is_asked_and_a_dead_daemon_costs_one_wait() {
     assert!(begin.elapsed() < PATIENCE, "it is not waited for a second time");
 }
 
+/// A daemon that answers each question after `pause`, but never one about container `a99`.
+fn slow_daemon(containers: usize, pause: Duration) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s").to_str().unwrap().to_owned();
+    let listener = UnixListener::bind(&path).unwrap();
+    let list: Vec<_> = (0..containers)
+        .map(|n| format!(r#"{{"Id":"a{n}","Names":["/c{n:03}"],"State":"running"}}"#))
+        .collect();
+    let list = format!("[{}]", list.join(","));
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let mut question = [0; 1024];
+            let len = stream.read(&mut question).unwrap_or(0);
+            let question = String::from_utf8_lossy(&question[..len]).into_owned();
+            let body = if question.contains("?all=1") { list.as_str() } else { r#"{"RestartCount":2}"# };
+            if question.contains("/a99/") {
+                kept.push(stream);
+                continue;
+            }
+            std::thread::sleep(pause);
+            let _ = stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{body}").as_bytes());
+        }
+    });
+    (dir, path)
+}
+
+#[test]
+fn many_containers_of_a_busy_daemon_are_asked_of_in_turn() {
+    let (_dir, path) = slow_daemon(100, Duration::from_millis(20));
+    let mut bench = Bench::new("", Docker::new(&path));
+    let restarts = |bench: &Bench| {
+        bench.readings.keys().filter(|key| key.starts_with("docker_container_restarts_total")).count()
+    };
+    let (begin, mut seen) = (Instant::now(), vec![0]);
+    while seen.last() != Some(&99) && begin.elapsed() < Duration::from_secs(30) {
+        // The one that hangs is told as an error, and costs the others nothing but time.
+        if let Err(error) = bench.pass_on(&LiveHost::default()) {
+            assert!(error.to_string().contains("does not answer"), "{error}");
+        }
+        bench.expect(&[("docker_containers_count{running}", 100.0), ("docker_stuck", 0.0)]);
+        seen.push(restarts(&bench));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert!(seen.is_sorted() && seen.last() == Some(&99) && seen.len() > 3, "{seen:?}");
+    assert!(
+        bench.has("docker_container_running{c099,}") && !bench.has("docker_container_restarts_total{c099}")
+    );
+}
+
 struct Podman(Child);
 
 impl Drop for Podman {

@@ -221,7 +221,7 @@ DIMM_B1
 
     #[test]
     fn bad_counts_are_an_error_and_good_ones_count() {
-        for content in [&b""[..], b"x", b"99999999999999999999", b"\xff\xfe"] {
+        for content in [&b""[..], b"x", b"-3", b"99999999999999999999", b"\xff\xfe"] {
             let mut bench = Bench::new(NEW, Edac::new());
             bench.host.set("/sys/devices/system/edac/mc/mc0/ce_count", content);
             bench.host.set("/sys/devices/system/edac/mc/mc0/dimm0/dimm_label", b"a\xff\x1b[2J\n");

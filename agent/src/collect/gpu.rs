@@ -12,7 +12,8 @@ use super::kept::{Absence, failure};
 use super::{CollectError, Collector};
 use crate::cgroup;
 use crate::host::aside::{Answer, Aside};
-use crate::host::gpu::{Driver, Error, Gpu, LOADED, LinkError, Process, metrics as read};
+use crate::host::gpu::smi::Smi;
+use crate::host::gpu::{Driver, Error, Gpu, LOADED, LinkError, NVML, Process, metrics as read};
 use crate::host::{Host, read_text};
 use crate::metric::{Metric, metrics};
 use crate::sample::Samples;
@@ -22,6 +23,8 @@ use crate::time::{Now, SECOND};
 metrics! {
     COUNT: Gauge Count "gpu_count" as "gpus" [] "GPUs the NVIDIA driver knows.", "nvmlDeviceGetCount, nvidia-smi";
     STUCK: Gauge Count "gpu_driver_stuck" [] "1 where the NVIDIA driver has not answered for 30 seconds.", "the agent";
+    FAILED: Gauge Count "gpu_driver_failed" []
+        "1 where the NVIDIA driver is loaded, but for 30 seconds has not told its GPUs, or none any more.", "the agent";
     LOST: Gauge Count "gpu_lost" ["gpu"]
         "1 where the driver cannot speak with a GPU any more.", "NVML_ERROR_GPU_IS_LOST, nvidia-smi";
     INFO: Gauge Count "gpu_info" ["gpu", "model", "uuid", "bus", "driver"] "1; what a GPU is.", "NVML, nvidia-smi";
@@ -42,6 +45,7 @@ metrics! {
 pub static ALL: &[&Metric] = &[
     &COUNT,
     &STUCK,
+    &FAILED,
     &LOST,
     &INFO,
     &LINK_ERRORS,
@@ -106,25 +110,60 @@ pub struct Gpus {
     driver: Option<Box<dyn Driver>>,
     patience: Duration,
     absent: Absence,
+    /// Whether the driver has told a GPU, and since when it tells none.
+    had_some: bool,
+    failed_since: Option<Now>,
 }
 
 impl Gpus {
     /// Asks nothing yet.
     pub fn new() -> Self {
         let aside = Aside::new("gpu", 1).with_stack(STACK);
-        Self { aside, driver: None, patience: PATIENCE, absent: Absence::default() }
+        let absent = Absence::default();
+        Self { aside, driver: None, patience: PATIENCE, absent, had_some: false, failed_since: None }
     }
 
     fn ask(&mut self, host: &dyn Host, at: Now, patience: Duration) -> Answer<Look> {
         let shared = host.shared();
         let driver = self.driver.take();
-        self.aside.ask("gpu", at, patience, move || look(&shared, driver, at))
+        let had_some = self.had_some;
+        self.aside.ask("gpu", at, patience, move || look(&shared, driver, at, had_some))
     }
 }
 
 impl Default for Gpus {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Gpus {
+    /// Puts whether the driver does its work. A host that never had the tools to ask it is nobody's trouble.
+    fn judge(
+        &mut self,
+        host: &dyn Host,
+        gpus: Result<Vec<Gpu>, Error>,
+        out: &mut Samples,
+    ) -> Result<Vec<Gpu>, Error> {
+        let gpus = match gpus {
+            Ok(none) if none.is_empty() && has_boards(host).unwrap_or(self.had_some) => {
+                Err(Error::Failed("it knows none, though it had some or boards are bound to it".into()))
+            }
+            gpus => gpus,
+        };
+        self.had_some |= gpus.is_ok() && gpus.iter().any(|gpus| !gpus.is_empty());
+        let at = out.at();
+        // What a container was not given is no fault of the driver.
+        let is_denied = |why: &str| why.to_ascii_lowercase().contains("insufficient permissions");
+        let failed = matches!(&gpus, Err(Error::Failed(why)) if !is_denied(why));
+        self.failed_since = failed.then_some(self.failed_since.unwrap_or(at));
+        match self.failed_since {
+            None if gpus.is_ok() => out.put(&FAILED, &[], 0.0),
+            Some(since) if at.since(since) >= STUCK_AFTER => out.put(&FAILED, &[], 1.0),
+            // Until it is certain nothing is told: an alert of before a restart stands.
+            _ => {}
+        }
+        gpus
     }
 }
 
@@ -154,6 +193,7 @@ impl Collector for Gpus {
             Answer::NotAsked => return Ok(()),
         };
         out.put(&STUCK, &[], 0.0);
+        let gpus = self.judge(host, gpus, out);
         let gpus =
             gpus.map_err(|error| CollectError::Read { path: LOADED.to_owned(), error: error.to_string() })?;
         out.put(&COUNT, &[], gpus.len() as f64);
@@ -162,6 +202,17 @@ impl Collector for Gpus {
         }
         forbidden(&gpus)
     }
+}
+
+/// Whether boards are bound to the driver, by their addresses, and this process was given one: those that are handed to virtual
+/// machines are not bound, and a container sees the devices of all. `None`: what is bound cannot be listed.
+pub fn has_boards(host: &dyn Host) -> Option<bool> {
+    let (mut bound, mut given) = (false, false);
+    host.list("/sys/bus/pci/drivers/nvidia", &mut |name| bound |= name.split(':').count() == 3).ok()?;
+    let is_number = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    // Without it nothing is given.
+    let _ = host.list("/dev", &mut |name| given |= name.strip_prefix("nvidia").is_some_and(is_number));
+    Some(bound && given)
 }
 
 /// Boards of others are no fault of theirs: the collector says that it does not see them.
@@ -179,9 +230,21 @@ fn forbidden(gpus: &[Gpu]) -> Result<(), CollectError> {
 }
 
 /// Runs aside.
-fn look(host: &Arc<dyn Host>, driver: Option<Box<dyn Driver>>, asked: Now) -> Look {
+fn look(host: &Arc<dyn Host>, driver: Option<Box<dyn Driver>>, asked: Now, had_some: bool) -> Look {
     let mut driver = driver.unwrap_or_else(|| host.gpus());
-    let gpus = driver.read();
+    let mut gpus = driver.read();
+    let fails =
+        |gpus: &Result<Vec<Gpu>, Error>| gpus.as_ref().map_or(true, |gpus| gpus.is_empty() && had_some);
+    if fails(&gpus) && driver.name() == NVML {
+        // A library that was loaded before the driver was exchanged knows the old one only, until it is closed.
+        drop(driver);
+        driver = host.gpus();
+        gpus = driver.read();
+    }
+    if fails(&gpus) && driver.name() == NVML {
+        driver = Box::new(Smi::new(Arc::clone(host)));
+        gpus = driver.read();
+    }
     let pids = gpus.iter().flatten().flat_map(|gpu| &gpu.processes).map(|process| process.pid);
     let names = pids.map(|pid| (pid, name(host.as_ref(), pid))).collect();
     Look { asked, driver, gpus, names }

@@ -28,7 +28,7 @@ metrics! {
         "Degrees below the temperature at which the hardware is in danger.", "the two above";
     FAN: Gauge Count "fan_speed_rpm" ["chip", "device", "sensor"] "Turns a minute.", "fan*_input";
     FAN_FAILED: Gauge Count "fan_failed" ["chip", "device", "sensor"]
-        "1 where a fan reports a fault, or has turned and is now below its least speed.", "fan*_fault, fan*_min, fan*_input";
+        "1 where a fan reports a fault, or has turned and is now below its least speed, or stands and sounds its alarm.", "fan*_fault, fan*_alarm, fan*_min, fan*_input";
     STUCK: Gauge Count "hwmon_stuck" ["chip", "device"]
         "1 where a chip does not answer within 2 s.", "the agent";
 }
@@ -76,7 +76,7 @@ struct Sensor {
 #[derive(Debug)]
 enum Value {
     Temperature { celsius: f64, critical: Option<f64> },
-    Fan { rpm: i64, min: i64, fault: bool },
+    Fan { rpm: i64, min: i64, fault: bool, alarm: bool },
 }
 
 impl Hwmon {
@@ -213,9 +213,10 @@ impl Hwmon {
                     out.put(&MARGIN, labels, critical - celsius);
                 }
             }
-            Value::Fan { rpm, min, fault } => {
+            Value::Fan { rpm, min, fault, alarm } => {
                 out.put(&FAN, labels, rpm as f64);
-                let slow = rpm < min && self.turned.contains(&sensor.labels);
+                // Where no fan is connected, many chips sound its alarm for ever, and others remember one that is over.
+                let slow = (rpm < min || (alarm && rpm == 0)) && self.turned.contains(&sensor.labels);
                 out.put(&FAN_FAILED, labels, f64::from(u8::from(fault || slow)));
                 if rpm > 0 {
                     self.turned.insert(sensor.labels);
@@ -235,7 +236,16 @@ fn has_any(host: &dyn Host, dir: &str, prefix: &str) -> bool {
 /// Their names are constants of their drivers: nobody else is asked.
 fn chips(host: &dyn Host) -> Vec<Chip> {
     let names = list(host, "/sys/class/hwmon").into_iter();
-    names.filter(|name| numbered(name, "hwmon").is_some()).filter_map(|name| Chip::new(host, name)).collect()
+    let names = names.filter(|name| numbered(name, "hwmon").is_some());
+    let mut chips: Vec<Chip> = Vec::new();
+    for mut chip in names.filter_map(|name| Chip::new(host, name)) {
+        // Some have no device; then their number has to tell them apart.
+        if chips.iter().any(|known| known.labels == chip.labels) {
+            chip.labels[1].clone_from(&chip.node);
+        }
+        chips.push(chip);
+    }
+    chips
 }
 
 impl Chip {
@@ -280,6 +290,10 @@ fn read_chip(host: &dyn Host, dir: &str, [chip, device]: &[String; 2]) -> Vec<Se
         let Some(sensor) = file.strip_suffix("_input") else { continue };
         let file = |suffix: &str| format!("{dir}/{sensor}_{suffix}");
         let value = if numbered(sensor, "temp").is_some() {
+            // A diode that is torn off or shorted still reads something.
+            if number(host, &file("fault")) == Some(1) {
+                continue;
+            }
             temperature(host, &file("input"), || number(host, &file("crit")))
         } else if numbered(sensor, "fan").is_some() {
             fan(host, file)
@@ -320,8 +334,8 @@ fn temperature(host: &dyn Host, path: &str, critical: impl Fn() -> Option<i64>) 
 fn fan(host: &dyn Host, file: impl Fn(&str) -> String) -> Option<Value> {
     let rpm = number(host, &file("input")).filter(|rpm| *rpm >= 0)?;
     let min = number(host, &file("min")).unwrap_or(0);
-    let fault = number(host, &file("fault")) == Some(1);
-    Some(Value::Fan { rpm, min, fault })
+    let [fault, alarm] = ["fault", "alarm"].map(|suffix| number(host, &file(suffix)) == Some(1));
+    Some(Value::Fan { rpm, min, fault, alarm })
 }
 
 fn number(host: &dyn Host, path: &str) -> Option<i64> {

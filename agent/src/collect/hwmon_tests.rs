@@ -58,19 +58,36 @@ fn sensors_are_read() {
 }
 
 #[test]
+fn chips_of_one_name_are_told_apart() {
+    let chip = |n: u32| {
+        format!(
+            "//- /sys/class/hwmon/hwmon{n}/name\nacpitz\n//- /sys/class/hwmon/hwmon{n}/temp1_input\n{n}0000\n"
+        )
+    };
+    let mut bench = Bench::new(&(chip(4) + &chip(7)), Hwmon::new());
+    bench.pass().unwrap();
+    bench.expect(&[
+        ("temperature_celsius{acpitz,,temp1}", 40.0),
+        ("temperature_celsius{acpitz,hwmon7,temp1}", 70.0),
+    ]);
+}
+
+#[test]
 fn a_fan_fails_that_has_turned() {
     let mut bench = Bench::new(HOST, Hwmon::new());
     let fan = "/sys/class/hwmon/hwmon1/device/fan2";
-    for (rpm, fault, expect) in [
-        ("0", "0", 0.0),
-        ("900", "0", 0.0),
-        ("0", "0", 1.0),
-        ("599", "0", 1.0),
-        ("700", "1", 1.0),
-        ("700", "0", 0.0),
+    for (rpm, fault, alarm, expect) in [
+        ("0", "0", "1", 0.0),
+        ("900", "0", "0", 0.0),
+        ("0", "0", "0", 1.0),
+        ("599", "0", "0", 1.0),
+        ("700", "1", "0", 1.0),
+        ("700", "0", "1", 0.0),
+        ("700", "0", "0", 0.0),
     ] {
         bench.host.set(&format!("{fan}_input"), rpm);
         bench.host.set(&format!("{fan}_fault"), fault);
+        bench.host.set(&format!("{fan}_alarm"), alarm);
         bench.pass().unwrap();
         bench.expect(&[("fan_failed{nct6775,,fan2}", expect)]);
     }
@@ -135,6 +152,8 @@ fn bad_content_has_no_reading() {
         let mut bench = Bench::new(HOST, Hwmon::new());
         bench.host.set("/sys/class/hwmon/hwmon0/temp1_input", content);
         bench.host.set("/sys/class/hwmon/hwmon1/device/fan2_input", "-5");
+        bench.host.set("/sys/class/hwmon/hwmon1/device/temp4_input", "40000");
+        bench.host.set("/sys/class/hwmon/hwmon1/device/temp4_fault", "1");
         bench.pass().unwrap();
         let told = bench.readings.keys().filter(|name| !name.starts_with("hwmon_stuck"));
         assert_eq!(told.count(), 2, "{content:?}");

@@ -5,7 +5,7 @@ use super::CollectError;
 use super::kept::failure;
 use crate::host::Host;
 use crate::host::parse::signed;
-use crate::metric::Metric;
+use crate::metric::{Kind, Metric};
 use crate::sample::Samples;
 
 /// Such files, whose metrics have `N` labels.
@@ -79,8 +79,12 @@ impl<const N: usize> Readings<N> {
 impl<const N: usize> Row<N> {
     fn read(&self, host: &dyn Host, text: &mut Vec<u8>) -> Result<f64, CollectError> {
         host.read(&self.path, text).map_err(|error| failure(&self.path, &error))?;
-        let bad = || CollectError::Parse { path: self.path.clone(), why: "it is not a number".to_owned() };
-        Ok(signed(text.trim_ascii()).ok_or_else(bad)? as f64 * self.scale)
+        let bad = |why: &str| CollectError::Parse { path: self.path.clone(), why: why.to_owned() };
+        let value = signed(text.trim_ascii()).ok_or_else(|| bad("it is not a number"))?;
+        if value < 0 && self.metric.kind == Kind::Counter {
+            return Err(bad("a count is negative"));
+        }
+        Ok(value as f64 * self.scale)
     }
 }
 

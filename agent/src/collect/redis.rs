@@ -89,7 +89,9 @@ impl Collector for Redis {
             Answer::Done(answer) => answer,
             Answer::Stuck { .. } | Answer::NotAsked => Err(io::ErrorKind::TimedOut.into()),
         };
-        out.put(&UP, &[], f64::from(u8::from(answer.is_ok())));
+        // One that wants another password answers.
+        let refused = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        out.put(&UP, &[], f64::from(u8::from(answer.as_ref().map_or_else(refused, |_| true))));
         let text = answer.map_err(|error| self.error(&error))?;
         let fields: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once(':')).collect();
         if let Some(version) = fields.get("redis_version") {

@@ -20,6 +20,8 @@ metrics! {
         "1 where the newest pass of a collector read everything.", "the agent";
     REFUSED: Counter Count "series_refused_total" []
         "Readings left out because there are as many series as collector.max_series allows.", "the agent";
+    LIMITED: Gauge Count "series_limit_reached" []
+        "1 where within ten minutes readings were left out because of collector.max_series.", "the agent";
     SERIES: Gauge Count "series_count" [] "Series of all collectors.", "the agent";
 }
 
@@ -84,9 +86,16 @@ pub struct Runner {
     progress: Arc<Progress>,
     samples: Samples,
     spare: Option<Batch>,
-    /// Whether it was said that there are too many series.
-    full: bool,
+    /// Readings refused when it was last looked at, and when there were more.
+    refused: (u64, Option<Now>),
+    /// When the first pass was.
+    begun: Option<Now>,
 }
+
+/// For how long a refused reading makes the limit count as reached: longer than what is read least often.
+const LIMITED_SECS: u64 = 600;
+/// All but the slowest have been read several times.
+const SURE_SECS: u64 = 60;
 
 /// What to do about too many series.
 pub const FULL: &str = "new ones are left out, and series_refused_total counts them: raise it, or leave out what you do not want \
@@ -118,8 +127,9 @@ impl Runner {
         }
         let schedule = Schedule::new(paces, start);
         let progress = Arc::new(Progress::new(lines.iter().map(|line| line.name).collect()));
-        let samples = Samples::beginning(OWN_SERIES, max_series);
-        Self { host, lines, schedule, progress, samples, spare: None, full: false }
+        let names = lines.iter().map(|line| line.name);
+        let samples = Samples::beginning(OWN_SERIES, max_series).shared_by(names);
+        Self { host, lines, schedule, progress, samples, spare: None, refused: (0, None), begun: None }
     }
 
     /// Which of them runs.
@@ -127,9 +137,9 @@ impl Runner {
         Arc::clone(&self.progress)
     }
 
-    /// Readings that were left out because of the limit of series, since the start.
-    pub fn refused(&self) -> u64 {
-        self.samples.refused()
+    /// Series that there would be without a limit, after a first round.
+    pub fn wanted(&self) -> u64 {
+        self.samples.wanted()
     }
 
     /// How many there are.
@@ -169,20 +179,28 @@ impl Runner {
         let result = line.collector.collect(&*self.host, &mut self.samples);
         self.progress.end();
         let took = clock().since(start) as f64 / SECOND as f64;
-        self.samples.put(&DURATION, &[line.name], took);
-        self.samples.put(&UP, &[line.name], f64::from(u8::from(result.is_ok())));
+        self.samples.put_always(&DURATION, &[line.name], took);
+        self.samples.put_always(&UP, &[line.name], f64::from(u8::from(result.is_ok())));
         if index == 0 {
-            self.samples.put(&REFUSED, &[], self.samples.refused() as f64);
-            self.samples.put(&SERIES, &[], self.samples.len() as f64);
+            let (refused, since) = self.refused;
+            let recent = since.is_some_and(|since| start.since(since) < LIMITED_SECS * SECOND);
+            self.samples.put_always(&REFUSED, &[], refused as f64);
+            // Whether it is reached again shows after a restart in the first minute.
+            if recent || start.since(*self.begun.get_or_insert(start)) >= SURE_SECS * SECOND {
+                self.samples.put_always(&LIMITED, &[], f64::from(u8::from(recent)));
+            }
+            self.samples.put_always(&SERIES, &[], self.samples.len() as f64);
         }
         self.spare = sink.batch(self.samples.finish());
         if line.told.as_ref() != Some(&result) {
             line.told = Some(result.clone());
             sink.health(Health { collector: line.name, result });
         }
-        if !self.full && self.samples.refused() > 0 {
-            self.full = true;
-            tracing::warn!("there are more series than collector.max_series allows; {FULL}");
+        if self.samples.refused() > self.refused.0 {
+            if self.refused.0 == 0 {
+                tracing::warn!("there are more series than collector.max_series allows; {FULL}");
+            }
+            self.refused = (self.samples.refused(), Some(start));
         }
     }
 }

@@ -203,19 +203,3 @@ fn names(idle: &Idle) -> String {
         (_, more) => format!("{} and {more} more have", named.join(", ")),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_of_a_missing_cargo_feature_warn_once() {
-        let text = "[ebpf]\noom = false\nblock_io = false\n";
-        let loaded = load(text, "c.toml", &|_| None, Known::default());
-        let shown: Vec<_> =
-            loaded.iter().flat_map(|(_, warnings)| warnings).map(ToString::to_string).collect();
-        let expect = "c.toml:2: `ebpf.block_io`, `ebpf.oom` have no effect: \
-                      this is a build without the cargo feature ebpf.";
-        assert_eq!(shown, if cfg!(feature = "ebpf") { vec![] } else { vec![expect] });
-    }
-}

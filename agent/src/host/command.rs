@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -35,7 +35,8 @@ const FOLDERS: [&str; 7] = [
     "/run/nvidia/driver/usr/bin",
 ];
 
-/// Runs a program with nothing but these arguments, and waits for its end. `NotFound`: it is in none of the folders.
+/// Runs a program with nothing but these arguments, and waits for its end. `NotFound`: it is in none of the folders. What one
+/// printed that a signal ended is not told: it may be half of it.
 pub(super) fn run(program: &str, args: &[&str]) -> io::Result<Printed> {
     let mut child = start(program, args, &|command| {
         command.stderr(Stdio::null());
@@ -46,6 +47,9 @@ pub(super) fn run(program: &str, args: &[&str]) -> io::Result<Printed> {
         io::copy(&mut out, &mut io::sink())
     });
     let status = child.wait()?;
+    if let Some(signal) = status.signal() {
+        return Err(io::Error::other(format!("{program} was ended by signal {signal}")));
+    }
     let is_cut = dropped? > 0;
     Ok(Printed { text: String::from_utf8_lossy(&text).into_owned(), success: status.success(), is_cut })
 }
@@ -193,6 +197,8 @@ mod tests {
         let printed = run("printf", &["%s", "a b; $PATH"]).unwrap();
         assert_eq!((printed.text.as_str(), printed.success), ("a b; $PATH", true));
         assert!(!run("false", &[]).unwrap().success);
+        let half = run("sh", &["-c", "echo half; kill -9 $$"]).unwrap_err().to_string();
+        assert!(half.contains("signal 9"), "{half}");
         assert_eq!(run("no-such-program", &[]).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 

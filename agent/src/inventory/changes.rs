@@ -182,20 +182,25 @@ impl Parts {
         }
     }
 
-    /// By its serial number; by its name where it has none.
+    /// By its serial number, and the number of the namespace; by its name where it has none.
     fn disk(&mut self, host: &dyn Host, disk: &Disk) {
         let removable = number(host, &format!("/sys/block/{}/removable", disk.name)) == Some(1);
         if removable || matches!(disk.interface, "USB" | "MMC") {
             return;
         }
-        let name = disk.serial.as_ref().unwrap_or(&disk.name);
+        let mut name = disk.serial.as_ref().unwrap_or(&disk.name).clone();
+        // The namespaces of an NVMe controller have its serial number.
+        match number(host, &format!("/sys/block/{}/nsid", disk.name)) {
+            Some(namespace @ 2..) if disk.serial.is_some() => name = format!("{name} {namespace}"),
+            _ => {}
+        }
         let facts = [
             (Fact::Model, disk.model.clone()),
             (Fact::Serial, disk.serial.clone()),
             (Fact::Size, Some(format!("{} GB", disk.capacity_gb))),
             (Fact::Firmware, disk.firmware.clone()),
         ];
-        self.add(Kind::Disk, name, &format!("disk {}", disk.name), facts);
+        self.add(Kind::Disk, &name, &format!("disk {}", disk.name), facts);
     }
 
     /// By its place on the bus: a board that is exchanged has another uuid there.

@@ -108,6 +108,20 @@ fn check(change: impl FnOnce(&mut Inventory), expect: &[&str]) {
 }
 
 #[test]
+fn namespaces_of_one_controller_are_disks_of_their_own() {
+    let host =
+        FixtureHost::parse("//- /sys/block/nvme0n1/nsid\n1\n//- /sys/block/nvme0n3/nsid\n3\n").unwrap();
+    let of = |inventory: &Inventory| Parts::of(&host, inventory, "default".into());
+    let mut inventory = server();
+    inventory.disks = ["nvme0n1", "nvme0n3"].map(|name| disk(name, Some("N1"), "NVMe")).into();
+    let old = of(&inventory);
+    inventory.disks.pop();
+    let told = old.change_to(&mut of(&inventory)).unwrap_or_default();
+    assert_eq!(told.changes.len(), 1);
+    assert_eq!(told.changes[0].text, "disk nvme0n3 (MODEL, serial number N1, 3841 GB, firmware F1) is gone");
+}
+
+#[test]
 fn what_counts_is_told_in_words() {
     check(|_| {}, &[]);
     let gone = "memory module DIMM_B1 (M393, serial number S2, 32.0 GiB) is gone";

@@ -78,3 +78,38 @@ fn what_is_gone_makes_room() {
         "its collector has not been there since"
     );
 }
+
+#[test]
+fn one_with_thousands_of_things_leaves_room_for_the_others() {
+    let names = ["disk", "md", "zfs", "network"];
+    let labels: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    let many = |n: usize| labels[..n].iter().map(|label| (&DISK, label.as_str())).collect::<Vec<_>>();
+    let md = [(&LOAD, "md0"), (&LOAD, "md1")];
+    let mut samples = Samples::new(400).shared_by(names.into_iter());
+    // Half is shared out: 50 each.
+    pass(&mut samples, "disk", 0, &many(1000));
+    assert_eq!((samples.len(), samples.refused(), samples.wanted()), (250, 0, 1000));
+    pass(&mut samples, "md", 0, &md);
+    pass(&mut samples, "zfs", 0, &[]);
+    pass(&mut samples, "network", 0, &[]);
+    assert_eq!((samples.len(), samples.refused()), (252, 0), "what waits for the others is not refused");
+    // Who needs little keeps little; what is left is for whoever wants it.
+    for second in 1..5 {
+        for name in ["md", "zfs", "network"] {
+            pass(&mut samples, name, second, if name == "md" { &md } else { &[] });
+        }
+        pass(&mut samples, "disk", second, &many(1000));
+    }
+    assert!(samples.refused() > 0);
+    assert_eq!(samples.len(), 400 - 3 * 8);
+    // A pool that comes later finds room.
+    let refused = samples.refused();
+    let pools: Vec<_> = labels[..20].iter().map(|label| (&PROCESS, label.as_str())).collect();
+    pass(&mut samples, "zfs", 9, &pools[..8]);
+    assert_eq!(samples.refused(), refused);
+    // It takes nothing of what is kept for the others.
+    pass(&mut samples, "zfs", 10, &pools);
+    assert_eq!((samples.len(), samples.refused()), (400 - 2 * 8, refused + 12));
+    samples.put_always(&LOAD, &["how it does"], 1.0);
+    assert!(samples.len() <= 401);
+}

@@ -3,13 +3,15 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::features::Feature;
 use super::kernel::{Kernel, Places};
 use crate::collect::runner::{FULL, Health, Item, Runner, Sink};
 use crate::collect::{CollectError, filesystem};
 use crate::config::{Config, Lack};
-use crate::host::{Host, clock, read_text, state};
+use crate::host::aside::{Answer, Aside};
+use crate::host::{Host, clock, gpu, read_text, state};
 use crate::sample::Batch;
 
 /// Every feature, tried now. Needs a tokio runtime to be entered.
@@ -99,6 +101,13 @@ const CAPABILITIES: &[(u32, &str)] = &[
     (39, "CAP_BPF"),
 ];
 
+/// How long a driver may take: `nvidia-smi` needs a second, and several on a machine with many boards.
+const GPU_PATIENCE: Duration = Duration::from_secs(10);
+const NVRM: &str = "see `nvidia-smi` and NVRM in the kernel log; after an update of the driver reboot: its module and its \
+     libraries must be of one version";
+/// The driver's library may want more stack than a system call.
+const GPU_STACK: usize = 1 << 20;
+
 #[derive(Default)]
 struct Heard {
     health: Vec<Health>,
@@ -124,12 +133,13 @@ fn collectors(config: &Config, host: &Arc<dyn Host>, extra: Vec<Item>) -> Vec<Fe
     let mut heard = Heard::default();
     let mut runner = Runner::new(config, Arc::clone(host), extra, clock::now());
     runner.pass(&mut clock::now, &mut heard);
-    let full = too_many_series(runner.refused(), config.collector.max_series);
+    let full = too_many_series(runner.wanted(), config.collector.max_series);
     let Heard { health, dead } = heard;
     let told = health.into_iter().map(|health| {
         let name = format!("collector.{}", health.collector);
         match health.result {
             Ok(()) if health.collector == "filesystem" && !dead.is_empty() => dead_mounts(name, &dead),
+            Ok(()) | Err(CollectError::Read { .. }) if health.collector == "gpu" => gpus(name, host),
             Ok(()) => Feature::on(name, "reads everything"),
             Err(CollectError::Absent { path }) => {
                 absent(health.collector, name, &path, config, host.as_ref())
@@ -147,11 +157,9 @@ fn collectors(config: &Config, host: &Arc<dyn Host>, extra: Vec<Item>) -> Vec<Fe
                 let reason = format!("{path} cannot be read: {error}");
                 Feature::degraded(name, reason, "raise LimitNOFILE in the unit (`ulimit -n`)")
             }
-            Err(error @ (CollectError::Read { .. } | CollectError::Parse { .. })) => Feature::degraded(
-                name,
-                error.to_string(),
-                "look at the file; if the kernel is fine, report it as a bug",
-            ),
+            Err(error @ (CollectError::Read { .. } | CollectError::Parse { .. })) => {
+                Feature::degraded(name, error.to_string(), remedy(health.collector))
+            }
         }
     });
     let switched_off = crate::collect::COLLECTORS
@@ -159,6 +167,16 @@ fn collectors(config: &Config, host: &Arc<dyn Host>, extra: Vec<Item>) -> Vec<Fe
         .filter(|entry| !crate::collect::enabled(config).any(|e| e.name == entry.name))
         .map(|entry| Feature::off(format!("collector.{}", entry.name), "switched off in [collector]"));
     told.chain(switched_off).chain(full).collect()
+}
+
+/// What to do where a source gives an error, or what nobody understands.
+fn remedy(collector: &str) -> &'static str {
+    match collector {
+        "docker" => "see to the daemon (`systemctl status docker`, `journalctl -u docker`)",
+        "redis" => "see to the server, and to collector.redis.addr",
+        "systemd" => "see whether `systemctl` answers",
+        _ => "look at the file; if the kernel is fine, report it as a bug",
+    }
 }
 
 /// What is not there: because it is looked for in the wrong place, or because the kernel has none.
@@ -205,11 +223,55 @@ fn there(host: &dyn Host, path: &str) -> bool {
 }
 
 /// A look that had no room for everything.
-fn too_many_series(refused: u64, most: usize) -> Option<Feature> {
+fn too_many_series(wanted: u64, most: usize) -> Option<Feature> {
     let reason = format!(
-        "{refused} readings were left out: there are more series than collector.max_series ({most}) allows"
+        "{wanted} series were found, more than collector.max_series ({most}) allows: what is beyond is left out"
     );
-    (refused > 0).then(|| Feature::degraded("collector.series", reason, FULL))
+    (wanted > most as u64).then(|| Feature::degraded("collector.series", reason, FULL))
+}
+
+/// The collector waits for nobody; here it counts what the driver says in the end.
+fn gpus(name: String, host: &Arc<dyn Host>) -> Feature {
+    let shared = Arc::clone(host);
+    let ask = move || {
+        let mut driver = shared.gpus();
+        driver.read().map(|gpus| (gpus, driver.name()))
+    };
+    let mut aside = Aside::new("gpu", 1).with_stack(GPU_STACK);
+    match aside.ask("", clock::now(), GPU_PATIENCE, ask) {
+        Answer::Done(Ok((gpus, by))) => told_gpus(name, &gpus, by, host.as_ref()),
+        Answer::Done(Err(error @ gpu::Error::NoTool)) => {
+            Feature::degraded(name, error.to_string(), "install them, and restart the agent")
+        }
+        Answer::Done(Err(error)) => Feature::degraded(name, error.to_string(), NVRM),
+        Answer::Stuck { .. } | Answer::NotAsked => Feature::broken(
+            name,
+            format!("the NVIDIA driver has not answered for {} s", GPU_PATIENCE.as_secs()),
+            "look for NVRM and Xid in the kernel log; a driver that hangs wants a reboot",
+        ),
+    }
+}
+
+fn told_gpus(name: String, gpus: &[gpu::Gpu], by: &str, host: &dyn Host) -> Feature {
+    let numbers = |is: &dyn Fn(&gpu::Gpu) -> bool| {
+        let those = gpus.iter().filter(|gpu| is(gpu)).map(|gpu| gpu.index.to_string());
+        Some(those.collect::<Vec<_>>().join(", ")).filter(|those| !those.is_empty())
+    };
+    if gpus.is_empty() && crate::collect::gpu::has_boards(host) == Some(true) {
+        return Feature::degraded(
+            name,
+            "the NVIDIA driver knows no GPU, though boards are bound to it",
+            NVRM,
+        );
+    }
+    if let Some(lost) = numbers(&|gpu| gpu.lost.is_some()) {
+        return Feature::degraded(name, format!("GPU {lost} is lost to the NVIDIA driver"), NVRM);
+    }
+    if let Some(denied) = numbers(&|gpu| gpu.forbidden) {
+        let remedy = "give the agent its device file, /dev/nvidiaN, which this container was not given";
+        return Feature::degraded(name, format!("GPU {denied} may not be asked"), remedy);
+    }
+    Feature::on(name, format!("{} GPUs, by {by}", gpus.len()))
 }
 
 fn dead_mounts(name: String, dead: &[String]) -> Feature {
@@ -300,7 +362,14 @@ mod tests {
         check(stat, &plain, "collector.cgroup", "off", "the memory controller in", "CONFIG_MEMCG");
         let mut few = Config::default();
         few.collector.max_series = 1;
-        check(&alive, &few, "collector.series", "degraded", "readings were left out", "collector.exclude_*");
+        check(
+            &alive,
+            &few,
+            "collector.series",
+            "degraded",
+            "what is beyond is left out",
+            "collector.exclude_*",
+        );
         let mut moved = Config::default();
         moved.agent.proc_root = "/host/proc".into();
         check("", &moved, "collector.load", "off", "/host/proc is no /proc", "agent.proc_root");

@@ -39,6 +39,8 @@ const PROGRAMS: [&str; 10] =
 fn config() -> Config {
     let mut config = Config::default();
     config.collector.exclude_devices.clear();
+    // Which node_exporter shows by default.
+    config.collector.exclude_fstypes.retain(|fstype| fstype != "tmpfs");
     config.collector.exclude_interfaces.clear();
     config.collector.cpu_interval_secs = 1;
     config.collector.memory_interval_secs = 1;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::lab::ports::free_port;
 use super::lab::wait_for;
 use super::rows::{Allowed, Theirs};
 
@@ -21,7 +22,7 @@ pub(crate) struct Exporter {
 impl Exporter {
     /// Starts it with all disks and interfaces.
     pub(crate) fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let free = free_port();
         let child = Command::new(PROGRAM)
             .arg(format!("--web.listen-address=127.0.0.1:{free}"))
             .args(["--collector.diskstats.device-exclude=^$", "--collector.softnet"])

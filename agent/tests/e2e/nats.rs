@@ -1,7 +1,6 @@
 //! Real nats-servers, and somebody who listens.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,15 +10,11 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::lab::ports::free_port;
 use crate::lab::{skip, wait_for};
 
 /// Longest wait for anything.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-
-/// A port nobody has.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port()
-}
 
 /// A server; ends with the test.
 pub(crate) struct Server {

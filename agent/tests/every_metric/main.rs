@@ -237,6 +237,7 @@ fn crowds() -> Vec<(FixtureHost, Config)> {
         (crowd(groups), only("cgroup")),
         (crowd(processes), only("process")),
         (host(&(gpu("t4") + "//- command nvidia-smi hang\n")).0, only("gpu")),
+        (host(&(gpu("t4") + "//- command nvidia-smi --query-gpu\nit has failed\n")).0, only("gpu")),
     ]
 }
 

@@ -9,6 +9,7 @@
 
 pub(crate) mod fuse;
 pub(crate) mod mounts;
+pub(crate) mod ports;
 pub(crate) mod vfork;
 
 use std::fs::{self, File};

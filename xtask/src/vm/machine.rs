@@ -100,8 +100,8 @@ fn command(guest: &Guest, image: &Path, initrd: &Path, dir: &Path) -> Result<Com
 fn qemu(command: &mut Command, guest: &Guest, image: &Path, initrd: &Path, dir: &Path) -> Result<(), String> {
     // TCG: nested KVM is rarely there, and the same everywhere is worth more than speed.
     // One thread for all processors: with several, a processor may trip over code that another one changes (int3 in
-    // Linux 6.12), and guests run two at a time anyway. Without CMPXCHG16B: emulated by QEMU 7.2 it leaves wrong flags behind when a timer interrupt comes at the wrong
-    // moment. Linux 6.12 uses it in kmalloc, and died at the boot in half of the runs with it, in none of 32 without.
+    // Linux 6.12), and several guests run at a time anyway. Without CMPXCHG16B: emulated by QEMU 7.2 it leaves
+    // wrong flags behind when a timer interrupt comes at the wrong moment. Linux 6.12 uses it in kmalloc, and died at the boot in half of the runs with it, in none of 32 without.
     command.args([
         "qemu-system-x86_64",
         "-accel",

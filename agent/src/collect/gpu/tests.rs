@@ -17,6 +17,7 @@ fn eight_gpus_are_read() {
     bench.expect(&[
         ("gpu_count", 8.0),
         ("gpu_driver_stuck", 0.0),
+        ("gpu_driver_failed", 0.0),
         ("gpu_utilization_percent{0,NVIDIA A100-SXM4-80GB}", 90.0),
         ("gpu_memory_utilization_percent{0}", 40.0),
         ("gpu_memory_total_gb{0}", 80.0),
@@ -86,6 +87,39 @@ fn a_driver_that_does_not_answer_blocks_nothing_and_is_said() {
         std::thread::sleep(Duration::from_millis(5));
     }
     panic!("the late answer never came");
+}
+
+#[test]
+fn a_driver_that_fails_is_said_after_half_a_minute() {
+    let failed = "//- command nvidia-smi\nNVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n";
+    let none = "//- command nvidia-smi\nNo devices were found\n";
+    for (begins_with, then) in [(T4, failed), (T4, none), ("//- /proc/driver/nvidia/version\nNVRM\n", failed)]
+    {
+        let mut bench = bench(begins_with);
+        // Without tools it is not known whether it does its work.
+        let knows = bench.pass().is_ok();
+        assert_eq!(bench.readings.get("gpu_driver_failed"), knows.then_some(&0.0));
+        bench.host.remove("$ nvidia-smi --query-gpu");
+        bench.host.apply(then).unwrap();
+        // Ten seconds from pass to pass.
+        for long in [None, None, None, Some(1.0), Some(1.0)] {
+            bench.readings.remove("gpu_driver_failed");
+            bench.pass().unwrap_err();
+            assert_eq!(bench.readings.get("gpu_driver_failed").copied(), long);
+        }
+    }
+    // One that never knew a GPU has lost none, unless one is bound to it.
+    let mut idle = bench(&format!(
+        "//- /proc/driver/nvidia/version\nNVRM\n{none}//- /sys/bus/pci/drivers/nvidia/bind\n"
+    ));
+    for _ in 0..5 {
+        idle.pass().unwrap();
+        idle.expect(&[("gpu_driver_failed", 0.0), ("gpu_count", 0.0)]);
+    }
+    idle.host.set("/sys/bus/pci/drivers/nvidia/0000:65:00.0/vendor", "0x10de");
+    idle.pass().unwrap();
+    idle.host.set("/dev/nvidia0", "");
+    assert!(idle.pass().unwrap_err().to_string().contains("bound to it"));
 }
 
 #[test]

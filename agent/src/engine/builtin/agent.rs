@@ -23,6 +23,20 @@ const STATES: &[(State, u64)] = &[
     ),
     (
         State {
+            metric: "series_limit_reached",
+            subject: "The limit of series",
+            shown: &[],
+            bad: "is reached: readings are left out, and nobody watches them",
+            good: "is kept",
+            noun: "series alerts",
+            is_critical: false,
+            hint: "Raise collector.max_series, or leave out what you do not want (collector.exclude_*, collector.disabled, \
+                collector.per_core); `sysops-agent doctor` counts what does not fit",
+        },
+        0,
+    ),
+    (
+        State {
             metric: "agent_channel_failing",
             subject: "Channel",
             shown: &["channel"],

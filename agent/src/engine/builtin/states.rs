@@ -151,6 +151,17 @@ const STATES: &[State] = &[
         hint: "",
     },
     State {
+        metric: "gpu_driver_failed",
+        subject: "The NVIDIA driver",
+        shown: &[],
+        bad: "does not tell its GPUs",
+        good: "tells its GPUs again",
+        noun: "GPU driver alerts",
+        is_critical: true,
+        hint: "`nvidia-smi` and NVRM in the kernel log say why; after an update of the driver its module and its \
+               libraries go together again when the host has been rebooted",
+    },
+    State {
         metric: "gpu_lost",
         subject: "GPU",
         shown: &["gpu"],
@@ -245,12 +256,32 @@ const OWN: &[Own] = &[
 /// Seconds for which a value must be beyond a limit of [`OWN`]: two readings at their slowest pace.
 pub(super) const FOR_SECS: u64 = 60;
 
+/// What is wrong while the metric is 0: only who has configured it has the metric.
+const UP: &[State] = &[State {
+    metric: "redis_up",
+    subject: "The Redis server",
+    shown: &[],
+    bad: "does not answer",
+    good: "answers again",
+    noun: "Redis alerts",
+    is_critical: true,
+    hint: "`sysops-agent doctor` says why it cannot be asked",
+}];
+
+/// Seconds for which it must be so: three readings, and longer than a restart of it takes.
+const DOWN_SECS: u64 = 90;
+
 pub(super) fn rules() -> impl Iterator<Item = Rule> {
-    STATES.iter().map(State::rule).chain(OWN.iter().map(Own::rule))
+    STATES.iter().map(State::rule).chain(UP.iter().map(down)).chain(OWN.iter().map(Own::rule))
+}
+
+fn down(state: &State) -> Rule {
+    let limits = Limits { op: Op::Below, warn: None, critical: Some(1.0), clear: Some(1.0), whole: false };
+    Rule { policy: Policy { limits, for_secs: DOWN_SECS }, ..state.rule() }
 }
 
 pub(super) fn judged() -> impl Iterator<Item = &'static str> {
-    STATES.iter().map(|state| state.metric).chain(OWN.iter().map(|own| own.metric))
+    STATES.iter().chain(UP).map(|state| state.metric).chain(OWN.iter().map(|own| own.metric))
 }
 
 impl State {

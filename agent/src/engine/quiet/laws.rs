@@ -63,7 +63,7 @@ pub(in crate::engine) const LAWS: &[Law] = &[
         mild: false,
     },
     Law {
-        causes: &["gpu_driver_stuck"],
+        causes: &["gpu_driver_stuck", "gpu_driver_failed"],
         only: None,
         hidden: GPU_READINGS,
         same: Same::Host,

@@ -154,3 +154,21 @@ fn an_alert_says_where_its_value_is_going() {
     assert!(alert.context["trend"].as_str().is_some_and(|t| t.starts_with("rising 14")), "{alert:#?}");
     assert_eq!(alert.context["sparkline"], "▁▂▄▅▇█");
 }
+
+#[test]
+fn a_configured_server_that_is_down_is_told() {
+    let up = crate::edge::metrics().into_iter().find(|metric| metric.name == "redis_up").expect("a metric");
+    let mut r = with(|settings| settings.rules = builtin::rules(&config::Config::default().thresholds));
+    // The shortest outage that is told, at the pace of a collector that asks each half minute, and one that is none.
+    for value in [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0] {
+        r.samples.begin("redis", r.now, None);
+        r.samples.put(up, &[], value);
+        let mut batch = r.samples.finish();
+        r.engine.step(r.now, Input::Batch(&mut batch), &mut r.out);
+        r.wait_ms(30_000);
+    }
+    r.check(&[
+        "firing critical The Redis server does not answer. `sysops-agent doctor` says why it cannot be asked",
+        "resolved critical The Redis server answers again after 2 min",
+    ]);
+}

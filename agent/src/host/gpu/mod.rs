@@ -18,6 +18,8 @@ use crate::metric::Metric;
 pub const MAX_GPUS: usize = 32;
 /// Processes kept of one GPU, those with most memory.
 pub const MAX_PROCESSES: usize = 16;
+/// Name of the way through the driver's library.
+pub const NVML: &str = "NVML";
 /// Links read of one GPU (`NVML_NVLINK_MAX_LINKS`, `nvml.h`).
 pub const MAX_LINKS: usize = 18;
 /// Instances read of one GPU (MIG divides one into seven at most).

@@ -13,7 +13,7 @@ use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, Nvml};
 
 use super::{
-    Driver, Error, Gpu, Instance, Link, LinkError, MAX_GPUS, MAX_LINKS, Process, bus_of, metrics, tame,
+    Driver, Error, Gpu, Instance, Link, LinkError, MAX_GPUS, MAX_LINKS, NVML, Process, bus_of, metrics, tame,
 };
 
 /// Names under which the library is looked for; the first is what a driver package installs, the second what its
@@ -90,7 +90,7 @@ impl Driver for Library {
     }
 
     fn name(&self) -> &'static str {
-        "NVML"
+        NVML
     }
 }
 

@@ -126,7 +126,8 @@ impl Smi {
         loop {
             let query = format!("--query-gpu={}", self.columns());
             let (lost, text) = lost::set_aside(&self.run(&[&query, "--format=csv,nounits"])?);
-            if Table::read(&text, KNOWN_BY[0]).is_some() || !lost.is_empty() {
+            let none = text.trim_start().starts_with("No devices were found");
+            if none || Table::read(&text, KNOWN_BY[0]).is_some() || !lost.is_empty() {
                 return Ok((lost, text));
             }
             match unknown_column(&text) {

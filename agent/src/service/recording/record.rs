@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,10 +16,11 @@ use super::out::Out;
 use super::{Header, VERSION, write};
 use crate::config::Config;
 use crate::engine::compose::Identity;
+use crate::engine::hangs::Follow;
 use crate::event::{Event, Source, What};
 use crate::host::clock;
 use crate::sample::Batch;
-use crate::service::hangs::HangWatch;
+use crate::service::hangs::{Ask, HangWatch};
 use crate::service::kernel::{Kernel, Places};
 use crate::service::pipeline::{INBOX, Message};
 use crate::service::signals::Signals;
@@ -74,7 +76,7 @@ async fn record(config: &Config, file: &Path, wish: Wish, out: Out) -> Result<()
     let collectors = Collectors::start(config, host, extra, inbox).map_err(wrong("of the collectors"))?;
 
     say(&format!("recording into {}{}; Ctrl-C ends it", file.display(), wish.within()));
-    let listen = tape.listen(messages, raw, &collectors);
+    let listen = tape.listen(messages, raw, (&collectors, &hangs.asks));
     let ended = tokio::select! {
         biased;
         _ = signals.next() => Ok("it was told to end"),
@@ -151,7 +153,7 @@ impl Tape {
         &mut self,
         mut messages: Receiver<Message>,
         mut raw: Receiver<Raw>,
-        collectors: &Collectors,
+        (collectors, asks): (&Collectors, &SyncSender<Ask>),
     ) -> Result<&'static str, String> {
         let mut flush = interval(FLUSH);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -166,7 +168,10 @@ impl Tape {
                             let _ = collectors.spares.try_send(batch);
                         }
                     }
-                    Message::Event(event) => self.event(&event),
+                    Message::Event(event) => {
+                        follow(&event, asks);
+                        self.event(&event);
+                    }
                     Message::Health(_) | Message::Order(..) | Message::Look(_) | Message::Past(..) => {}
                 },
                 Some((now, record)) = raw.recv() => {
@@ -209,6 +214,18 @@ impl Tape {
             "{samples} samples, {events} events and {records} log lines, {}",
             kib(bytes.div_ceil(1024))
         ))
+    }
+}
+
+/// Has a hang followed as the engine would, so that what is found of it and its end are in the recording.
+fn follow(event: &Event, asks: &SyncSender<Ask>) {
+    if let What::Hang(hang) = &event.what
+        && hang.task.pid.is_some()
+        && !event.historic
+    {
+        let follow = Follow { hang: (**hang).clone(), facts: event.source != Source::Watch };
+        // What does not fit is not followed.
+        let _ = asks.try_send(Ask::Follow(Box::new(follow)));
     }
 }
 
