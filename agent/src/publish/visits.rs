@@ -7,8 +7,9 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-/// Longest wait for the disk. One that has not answered by then is not asked again before it has.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 20 } else { 2 });
+/// Longest wait for the disk. One that has not answered by then is not asked again before it has. A disk that is
+/// busy with the writing of others takes two or three seconds for an fsync, and does not hang.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 20 } else { 5 });
 
 /// The way to a directory.
 #[derive(Debug)]
